@@ -1,0 +1,29 @@
+# Two commands on a machine with Python 3.11 and nothing else: `make demo` and `make test`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test install lint clean
+.DELETE_ON_ERROR:
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: install
+	rm -rf runs/demo
+	$(BIN)/aae train classifier --data digits --labels 50 --random-state 0 --compare --out runs/demo
+
+test: install
+	$(BIN)/python -m pytest -m 'not slow' --numprocesses 2
+
+lint: install
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/basedpyright --level error
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .ruff_cache

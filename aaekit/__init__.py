@@ -1,0 +1,26 @@
+"""aaekit: adversarial autoencoders for generation, classification from few labels, and clustering."""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "AdversarialAutoencoder": "aaekit.estimators",
+    "SemiSupervisedAAE": "aaekit.estimators",
+    "SupervisedBaseline": "aaekit.estimators",
+    "InputError": "aaekit.errors",
+    "TrainingError": "aaekit.errors",
+}
+__all__ = ["__version__", *sorted(_LAZY)]
+
+
+def __getattr__(name: str) -> Any:
+    """Load public names when they are first used, so that `import aaekit` stays cheap."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'aaekit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

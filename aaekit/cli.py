@@ -1,0 +1,494 @@
+"""The command line, `aae`. Its training options are the estimators' parameters: nothing is declared twice.
+
+torch is loaded only by the commands that need it, so that help and mistakes in a command's name answer at once.
+"""
+
+import errno
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_origin
+
+import typer
+from typer.core import TyperGroup
+
+from aaekit.errors import InputError, TrainingError, nearest
+
+if TYPE_CHECKING:
+    from aaekit.parameters import Hyperparameter
+
+USAGE_ERROR: Any = typer.BadParameter.__base__  # click's own, wherever this version of typer keeps it
+SYSTEMS = {
+    "generator": "New rows from a prior, and codes of rows: the adversarial autoencoder. Needs no labels.",
+    "classifier": "A classifier from a few labelled and many unlabelled rows: the semi-supervised adversarial autoencoder.",
+    "baseline": "The classifier's encoder alone, trained on the labelled rows only, to compare with.",
+}
+PANELS = {  # where --help lists an estimator's parameters; what is not named here is about training
+    "Networks": "image_shape backbone hidden channels batch_norm dropout decoder n_style posterior discriminator_hidden "
+    "discriminator_dropout",
+    "Codes and their prior": "prior class_prior adversarial divergence",
+    "Losses": "input_noise augmentation consistency confidence radius reconstruction reconstruction_weight "
+    "adversarial_weight classification_weight consistency_weight",
+}
+PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names.split()}
+EPILOG = "Every option can also stand in a YAML file: see --print-config and --config."
+
+Out = Annotated[Path, typer.Option(help="File to write.", show_default=False)]
+RunPath = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run directory, made by `aae train`.", show_default=False)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Where named sets live; else AAE_DATA_DIR, else the user's cache directory.", show_default=False),
+]
+RandomState = Annotated[int, typer.Option(min=0, help="Seed.")]
+
+
+def _typer(**settings: Any) -> typer.Typer:
+    return typer.Typer(
+        no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]}, **settings,
+    )  # fmt: skip
+
+
+class InOrder(TyperGroup):
+    """Lists the commands in the order in which they are needed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return ["train", "resume", "evaluate", "predict", "sample", "reconstruct", "data"]
+
+
+app = _typer(
+    cls=InOrder,
+    help="Adversarial autoencoders: new samples, classification from few labels.\n\n"
+    "A first try, half a minute: [bold]aae train classifier --data digits --labels 50 --out runs/first[/bold]",
+)
+
+
+# --- train -----------------------------------------------------------------------------------------------------------
+class TrainGroup(TyperGroup):
+    """Puts the command with all options in the place of its name once that is known."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command if name is None else _train_command(name), rest
+
+
+trainers = _typer(cls=TrainGroup)
+app.add_typer(trainers, name="train", help="Train a model into a new run directory.")
+for _name, _help in SYSTEMS.items():
+    trainers.command(_name, help=_help)(lambda: None)
+
+
+def _train_command(system: str) -> Any:
+    """The command that trains a system, with an option for each of its parameters."""
+    from aaekit.parameters import hyperparameters_of
+    from aaekit.runs import DataOptions, options_of
+
+    def run(**given: Any) -> None:
+        _train(system, **given)
+
+    options = options_of(system)
+    ours = hyperparameters_of(DataOptions)
+    own = {
+        "out": (
+            Path | None,
+            typer.Option(help="Directory to make for the run. [red]Required[/red]", show_default=False),
+        ),
+        "config": (
+            Path | None,
+            typer.Option(help="YAML file of options; the command line goes on top.", show_default=False),
+        ),
+        "print_config": (
+            bool,
+            typer.Option("--print-config", help="Print all options as YAML for --config, and exit."),
+        ),
+        "compare": (bool, typer.Option("--compare", help="Afterwards, train other methods with the same labels.")),
+        "quiet": (bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")),
+    }
+    if system == "generator":
+        del own["compare"]
+    parameters = [_parameter(name, h, "Data") for name, h in options.items() if name in ours and name != "system"]
+    parameters += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False if kind is bool else None,
+                          annotation=Annotated[kind, option])
+        for name, (kind, option) in own.items()
+    ]  # fmt: skip
+    parameters += [
+        _parameter(name, h, PANEL_OF.get(name, "Training")) for name, h in options.items() if name not in ours
+    ]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    alone = _typer()
+    alone.command(system, help=SYSTEMS[system], epilog=EPILOG)(run)
+    return typer.main.get_command(alone)
+
+
+def _parameter(name: str, h: "Hyperparameter", panel: str) -> inspect.Parameter:
+    """A hyper-parameter as an argument that typer makes an option of; None means that it was not given."""
+    shown = {True: "yes", False: "no", None: "none"}.get(h.default) if not isinstance(h.default, tuple) else None
+    text = ",".join(map(str, h.default)) or "none" if isinstance(h.default, tuple) else shown or f"{h.default}"
+    if name in ("random_state", "split_random_state"):
+        text = {"random_state": "0", "split_random_state": "random_state"}[name]
+    option = typer.Option(
+        help=h.description.replace("[", r"\["), show_default=text, rich_help_panel=panel,
+        metavar=None if bool in h.types else _metavar(h),
+    )  # fmt: skip
+    kind = bool if bool in h.types else str
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+def _metavar(h: "Hyperparameter") -> str:
+    words = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
+    names = [words[t] for t in h.types if t in words]
+    lists = ["A,B,..." for t in h.types if get_origin(t) is tuple]
+    return "|".join([*h.choices, *names, *lists])
+
+
+def _train(
+    system: str,
+    *,
+    out: Path | None,
+    config: Path | None,
+    print_config: bool,
+    quiet: bool,
+    compare: bool = False,
+    **given: Any,
+) -> None:
+    from aaekit import runs
+
+    from_line = {name: text for name, text in given.items() if text is not None}
+    from_file = runs.read_config(config) if config is not None else {}
+    values = runs.configuration(system, from_file, str(config)) | runs.configuration(system, from_line)
+    complete = runs.completed(system, values)
+    if print_config:
+        typer.echo(runs.config_text(complete), nl=False)
+        return
+    if out is None:
+        raise InputError("expected a directory for the run: give --out, for instance --out runs/first")
+    _finish(runs.Run.create(out, complete), quiet, compare)
+
+
+def _finish(run: Any, quiet: bool, compare: bool) -> None:
+    """Train a run to its end and print what came of it."""
+    from aaekit import runs
+    from aaekit.progress import Progress
+
+    try:
+        estimator = run.train([] if quiet else [Progress()])
+        if compare:
+            _compare(run, estimator, runs.evaluate(estimator, *runs.held_out(run.data, run.split)))
+    except KeyboardInterrupt as stop:
+        _say(str(stop) or f"stopped; the model is in {run.path}")
+        raise typer.Exit(130) from None
+    if not quiet:
+        _print_results(run)
+
+
+def _compare(run: Any, estimator: Any, results: dict[str, Any]) -> None:
+    """Add other methods to the results of a run, if it is a classifier's."""
+    from aaekit import runs
+
+    if "error" in results:
+        results["comparison"] = runs.compare(run, estimator)
+    run.report(estimator, results)
+
+
+def _print_results(run: Any) -> None:
+    import json
+
+    from aaekit import runs
+
+    _print_table(runs.table(json.loads((run.path / "results.json").read_text(encoding="utf-8"))))
+    typer.echo(f"report: {run.path / 'report.html'}")
+
+
+def _print_table(found: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(title=found.title, title_justify="left")
+    for k, name in enumerate(found.columns):
+        shown.add_column(name, justify="left" if k == 0 else "right")
+    for row in found.rows:
+        shown.add_row(*row)
+    Console().print(shown)
+
+
+# --- what can be done with a run -------------------------------------------------------------------------------------
+@app.command()
+def resume(run: RunPath, quiet: Quiet = False) -> None:
+    """Go on with a training that was stopped, as if it had never been."""
+    from aaekit.runs import Run
+
+    found = Run.open(run)
+    if found.complete:
+        raise InputError(f"{run} is complete: there is nothing to resume. Its results are in {run / 'report.html'}")
+    _finish(found, quiet, compare=False)
+
+
+@app.command()
+def evaluate(
+    run: RunPath,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Another data set (name, .npz or .npy) to judge by.", show_default="the run's own"),
+    ] = None,
+    data_dir: DataDir = None,
+    compare: Annotated[
+        bool | None,
+        typer.Option(
+            "--compare/--no-compare", help="Train other methods with the same labels, too.", show_default="compare"
+        ),
+    ] = None,
+) -> None:
+    """Measure a trained model on test rows, beside other methods with the same labels; renews the report."""
+    from aaekit import runs
+
+    found = runs.Run.open(run)
+    estimator = found.fitted()
+    if data is not None:
+        if compare:
+            raise InputError("--compare is for the run's own data: leave --data out, or --compare")
+        results = runs.evaluate(estimator, *runs.held_out(runs.datasets.load(data, data_dir)))
+        _print_table(runs.table(results))
+        return
+    results = runs.evaluate(estimator, *runs.held_out(found.data, found.split))
+    if compare is not False:
+        _compare(found, estimator, results)
+    else:
+        found.report(estimator, results)
+    _print_results(found)
+
+
+@app.command()
+def predict(
+    run: RunPath,
+    rows: Annotated[
+        str, typer.Argument(metavar="INPUT", help="A .npy or .npz file, or a named set; its test rows if it has some.")
+    ],
+    out: Out = Path("predictions.csv"),
+    data_dir: DataDir = None,
+) -> None:
+    """Write the class and the probabilities of each row into a CSV file."""
+    import csv
+
+    from aaekit import runs
+    from aaekit.estimators.base import Classifier, write_atomically
+
+    found = runs.Run.open(run)
+    estimator = found.fitted()
+    if not isinstance(estimator, Classifier):
+        raise InputError(f"{run} is a {found.config['system']}: only a classifier or a baseline predicts classes")
+    X = runs.held_out(runs.datasets.load(rows, data_dir))[1]
+    probabilities, names = estimator.predict_proba(runs.fitting(estimator, X)), found.class_names(estimator)
+
+    def write(path: str) -> None:
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["row", "class", *(f"p({name})" for name in names)])
+            for k, p in enumerate(probabilities):
+                writer.writerow([k, names[p.argmax()], *(f"{value:.6f}" for value in p)])
+
+    write_atomically(out, write)
+    typer.echo(f"{len(probabilities)} rows: {out}")
+
+
+@app.command()
+def sample(
+    run: RunPath,
+    out: Annotated[Path, typer.Option(help="File to write: .png for a picture, .npy for the rows.")] = Path(
+        "samples.png"
+    ),
+    n: Annotated[int, typer.Option("--n", min=1, help="How many.")] = 100,
+    label: Annotated[
+        str | None, typer.Option(help="Only of this class (of a classifier's run).", show_default="all classes")
+    ] = None,
+    grid: Annotated[
+        bool,
+        typer.Option("--grid", help="Instead of draws: 10x10 codes over \\[-1,1]^2; of a classifier, styles by class."),
+    ] = False,
+    random_state: RandomState = 0,
+) -> None:
+    """Make new rows: a picture or an array."""
+    from aaekit import runs
+    from aaekit.estimators import SemiSupervisedAAE
+
+    found = runs.Run.open(run)
+    estimator = _autoencoder(found)
+    if grid and (label is not None or out.suffix != ".png"):
+        raise InputError("--grid makes a picture of all classes: leave --label out, and let --out end in .png")
+    if grid:
+        classifier = isinstance(estimator, SemiSupervisedAAE)
+        figure = (
+            runs.style_figure(estimator, found.class_names(estimator))
+            if classifier
+            else runs.figures.code_grid(runs.code_grid_rows(estimator))
+        )
+        runs.figures.save(figure, out)
+    elif label is None:
+        _save(runs.pictures(estimator, estimator.sample(n, random_state)), out, lambda x: runs.figures.sample_grid(x))
+    elif not isinstance(estimator, SemiSupervisedAAE):
+        raise InputError(f"{run} is a generator and knows no classes: leave --label out")
+    else:
+        names = found.class_names(estimator)
+        numbers = [str(k) for k in estimator.classes_]
+        if label not in names and label not in numbers:
+            raise InputError(f"--label {label}: expected one of {', '.join(names)}.{nearest(label, names)}")
+        y = estimator.classes_[names.index(label) if label in names else numbers.index(label)]
+        rows = runs.pictures(estimator, estimator.generate([y] * n, random_state=random_state))
+        _save(rows, out, lambda x: runs.figures.sample_grid(x, title=f"Samples of class {label}"))
+    typer.echo(str(out))
+
+
+@app.command()
+def reconstruct(
+    run: RunPath,
+    data: Annotated[
+        str | None,
+        typer.Option(help="A named set, .npz or .npy; its test rows if it has some.", show_default="the run's own"),
+    ] = None,
+    data_dir: DataDir = None,
+    out: Annotated[Path, typer.Option(help="File to write: .png for pairs, .npy for the rows.")] = Path("pairs.png"),
+    n: Annotated[int, typer.Option("--n", min=1, help="How many of the first rows.")] = 10,
+) -> None:
+    """Put rows beside what the autoencoder gives back."""
+    from aaekit import runs
+
+    found = runs.Run.open(run)
+    estimator = _autoencoder(found)
+    source = found.data if data is None else runs.datasets.load(data, data_dir)
+    X = runs.held_out(source, found.split if data is None else None)[1][:n]
+    again = runs.pictures(estimator, estimator.reconstruct(runs.fitting(estimator, X)))
+    _save(again, out, lambda x: runs.figures.reconstruction_pairs(runs.pictures(estimator, X), x, len(x)))
+    typer.echo(str(out))
+
+
+def _autoencoder(run: Any) -> Any:
+    from aaekit.estimators.autoencoder import Autoencoder
+
+    estimator = run.fitted()
+    if not isinstance(estimator, Autoencoder):
+        raise InputError(
+            f"{run.path} is a {run.config['system']}, which has no decoder: choose a generator or a classifier"
+        )
+    return estimator
+
+
+def _save(rows: Any, out: Path, figure: Callable[[Any], Any]) -> None:
+    """Rows as a picture or as an array, by the end of the file's name."""
+    import numpy as np
+
+    from aaekit import figures
+    from aaekit.estimators.base import write_atomically
+
+    if out.suffix == ".png":
+        figures.save(figure(rows), out)
+    elif out.suffix == ".npy":
+
+        def write(path: str) -> None:
+            with open(path, "wb") as file:
+                np.save(file, rows, allow_pickle=False)
+
+        write_atomically(out, write)
+    else:
+        raise InputError(f"--out {out}: expected a name that ends in .png or .npy")
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+data_app = _typer()
+app.add_typer(data_app, name="data", help="What data sets there are, and how to prepare them.")
+
+
+@data_app.command("list")
+def list_sets(data_dir: DataDir = None) -> None:
+    """List the named data sets."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from aaekit import data
+
+    table = Table()
+    for heading in ("name", "what", "download"):
+        table.add_column(heading)
+    for name in data.names():
+        facts = data.info(name, data_dir)
+        table.add_row(name, facts["summary"], "here" if facts["present"] else f"{facts['megabytes']} MB")
+    Console().print(table)
+
+
+@data_app.command()
+def info(
+    name: Annotated[str, typer.Argument(metavar="SET", help="A named set, or a .npz or .npy file.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Say what a data set is, and where its files are; nothing is downloaded."""
+    from aaekit import data
+
+    if name not in data.names() and Path(name).exists():
+        facts = data.load(name).describe()
+    else:
+        facts = data.info(name, data_dir)
+        for file in facts.pop("files"):
+            facts[file["name"]] = f"{file['state']}{' at ' + str(file['path']) if file['path'] else ''}"
+    for key, value in facts.items():
+        text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        typer.echo(f"{key + ':':<12} {text}")
+
+
+@data_app.command()
+def prepare(
+    name: Annotated[str, typer.Argument(metavar="SET", help="A named set, or a .npz or .npy file.")],
+    out: Annotated[Path, typer.Option(help="Folder for SET.npz (and SET-split.npz).")] = Path("."),
+    labels: Annotated[
+        int | None, typer.Option(help="Labelled rows, class-balanced: writes the split, too.", show_default="none")
+    ] = None,
+    validation: Annotated[int, typer.Option(help="Rows set aside for validation.")] = 0,
+    random_state: RandomState = 0,
+    data_dir: DataDir = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+) -> None:
+    """Download a set, check it, and write it down as one .npz, with its split if asked for."""
+    from aaekit import data
+
+    for path in data.prepare(name, data_dir, out, labels, validation, random_state, overwrite):
+        typer.echo(str(path))
+
+
+# --- the entry point -------------------------------------------------------------------------------------------------
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line; mistakes are said in one line each, with exit code 2."""
+    code: Any = 2
+    try:
+        code = typer.main.get_command(app).main(
+            args=None if arguments is None else list(arguments), prog_name="aae", standalone_mode=False
+        )
+    except USAGE_ERROR as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+        else:
+            place = f" (see `{error.ctx.command_path} --help`)" if error.ctx is not None else ""
+            _say(f"error: {error.format_message().rstrip('.')}{place}")
+    except (InputError, TrainingError) as error:
+        for line in str(error).splitlines():
+            _say(f"error: {line}")
+    except (KeyboardInterrupt, typer.Abort):
+        _say("stopped")
+        code = 130
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        place = f" {error.filename}" if error.filename else ""
+        _say(f"error: cannot write{place}: {error.strerror}. Free some space or choose another place")
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+if __name__ == "__main__":
+    main()

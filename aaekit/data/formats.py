@@ -1,0 +1,121 @@
+"""Readers of the files that the named sets come in."""
+
+import bz2
+import gzip
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from .checks import check_whole
+
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # X, y, X_test, y_test
+
+IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+def content(path: Path) -> bytes:
+    """Return what a file holds, decompressed if its name ends in .gz or .bz2."""
+    opener = {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix, open)
+    try:
+        with opener(path, "rb") as handle:
+            return handle.read()
+    except (EOFError, OSError, zlib.error) as error:
+        raise InputError(f"{path}: truncated or damaged ({error}); delete it to download it again") from error
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """Read an IDX file, gzipped if its name ends in .gz.
+
+    The format is two zero bytes, a type code, the number of dimensions, each dimension as a big-endian 4-byte integer,
+    then the values (LeCun, Cortes and Burges, *The MNIST database of handwritten digits*, "File formats").
+
+    Raises
+    ------
+    InputError
+        If the file is truncated, does not begin as IDX does, or its length is not what its dimensions say.
+    """
+    data = content(path)
+    zeros, code, ndim = struct.unpack(">HBB", data[:4]) if len(data) >= 4 else (-1, 0, 0)
+    if zeros != 0 or code not in IDX_TYPES or ndim == 0 or len(data) < 4 + 4 * ndim:
+        raise InputError(f"{path}: expected an IDX file, which begins 00 00 08, found {data[:4].hex(' ') or 'nothing'}")
+    shape = struct.unpack(f">{ndim}I", data[4 : 4 + 4 * ndim])
+    dtype = np.dtype(IDX_TYPES[code])
+    expected, found = dtype.itemsize, len(data) - 4 - 4 * ndim
+    for size in shape:
+        expected *= size
+    if found != expected:
+        raise InputError(
+            f"{path}: expected {expected} bytes for shape {shape}, found {found}; delete the file to download it again"
+        )
+    values = np.frombuffer(data, dtype, offset=4 + 4 * ndim).reshape(shape)
+    return values.astype(dtype.newbyteorder("="))  # a copy: a buffer would be read-only
+
+
+def read_idx_set(paths: list[Path]) -> Arrays:
+    """Read images and labels of the training set, then of the test set."""
+    arrays = [read_idx(path) for path in paths]
+    for path, array, ndim in zip(paths, arrays, (3, 1, 3, 1), strict=True):
+        if array.ndim != ndim:
+            raise InputError(f"{path}: expected {ndim} dimensions, found shape {array.shape}; is it another set's?")
+    X, y, X_test, y_test = arrays
+    return X[:, None], y, X_test[:, None], y_test
+
+
+def read_usps(paths: list[Path]) -> Arrays:
+    """Read USPS in libsvm's text format: labels 1..10 for the digits 0..9, 256 values in [-1, 1]."""
+    X, y = _usps_file(paths[0])
+    return X, y, *_usps_file(paths[1])
+
+
+def _usps_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read one file as (n, 1, 16, 16) in [0, 1] and labels 0..9."""
+    from sklearn.datasets import load_svmlight_file
+
+    try:
+        X, y = load_svmlight_file(str(path), n_features=256, zero_based=False)[:2]  # pyright: ignore
+    except (EOFError, OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: expected libsvm text with 256 values, found ({' '.join(str(error).split())}); "
+            "delete it to download it again"
+        ) from error
+    return ((X.toarray() + 1) / 2).astype(np.float32).reshape(-1, 1, 16, 16), y.astype(np.int64) - 1
+
+
+def read_svhn(paths: list[Path]) -> Arrays:
+    """Read SVHN's cropped digits from MATLAB files: X (32, 32, 3, n) uint8, y 1..10 where 10 is the digit 0."""
+    X, y = _svhn_file(paths[0])
+    return X, y, *_svhn_file(paths[1])
+
+
+def _svhn_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read one file as (n, 3, 32, 32) and labels 0..9."""
+    from scipy.io import loadmat
+
+    try:
+        arrays = loadmat(str(path), variable_names=["X", "y"])
+    except Exception as error:  # a damaged file makes scipy raise IndexError, TypeError, zlib.error and more
+        raise InputError(f"{path}: expected a MATLAB file, found ({error}); delete it to download it again") from error
+    X, y = arrays.get("X"), arrays.get("y")
+    if X is None or y is None or X.ndim != 4 or X.dtype != np.uint8 or X.shape[2] != 3:
+        raise InputError(f"{path}: expected X (32, 32, 3, n) uint8 and y (n, 1), found {sorted(arrays)}")
+    y = y.ravel().astype(np.int64)
+    return np.ascontiguousarray(X.transpose(3, 2, 0, 1)), np.where(y == 10, 0, y)
+
+
+def read_digits(paths: list[Path], *, test_random_state: int = 0) -> Arrays:
+    """Read scikit-learn's embedded digits, 500 of the 1,797 rows held out, stratified by `test_random_state`."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    check_whole(test_random_state, 0, "test_random_state")
+    X, y = load_digits(return_X_y=True)
+    X, y = np.asarray(X), np.asarray(y)
+    X = (X / 16).astype(np.float32).reshape(-1, 1, 8, 8)
+    rows = np.arange(len(X))
+    train, test = (
+        np.asarray(part) for part in train_test_split(rows, test_size=500, stratify=y, random_state=test_random_state)
+    )
+    return X[train], y[train], X[test], y[test]

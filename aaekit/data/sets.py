@@ -1,0 +1,341 @@
+"""The named sets: one entry each, and how their files are found or fetched."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from inspect import signature
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..errors import InputError, nearest
+from .formats import Arrays, content, read_digits, read_idx_set, read_svhn, read_usps
+from .store import cannot_write
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file of a set: its name, published checksum, where it is served, and the checksum of what it unpacks to."""
+
+    name: str
+    md5: str
+    urls: tuple[str, ...]
+    content_md5: str = ""
+
+
+@dataclass(frozen=True)
+class NamedSet:
+    """One entry of the registry; `read(paths, **options)` returns X, y, X_test, y_test."""
+
+    summary: str
+    source: str
+    classes: tuple[str, ...]
+    read: Callable[..., Arrays]
+    files: tuple[RemoteFile, ...] = ()
+    megabytes: int = 0
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The names of the options that `read` takes."""
+        return tuple(signature(self.read).parameters)[1:]
+
+
+DIGITS = tuple("0123456789")
+IDX_NAMES = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
+
+
+def _archived(url: str) -> str:
+    """Return the Internet Archive's copy of `url`, byte for byte (`id_`)."""
+    return f"https://web.archive.org/web/2022id_/{url}"
+
+
+def _files(names: tuple[str, ...], mirrors: tuple[str, ...], md5: str, content_md5: str = "") -> tuple[RemoteFile, ...]:
+    """Pair names with checksums (words of a string); every mirror serves every name."""
+    contents = content_md5.split() or [""] * len(names)
+    return tuple(
+        RemoteFile(name, digest, tuple(mirror + name for mirror in mirrors), unpacked)
+        for name, digest, unpacked in zip(names, md5.split(), contents, strict=True)
+    )
+
+
+CODH = "codh.rois.ac.jp/kmnist/dataset/kmnist/"
+LIBSVM = "https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/"
+HOUSENUMBERS = "http://ufldl.stanford.edu/housenumbers/"
+
+SETS: dict[str, NamedSet] = {
+    "digits": NamedSet(
+        summary="1,797 handwritten digits, 8x8, embedded in scikit-learn; 500 held out",
+        source="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998 (scikit-learn's copy)",
+        classes=DIGITS,
+        read=read_digits,
+    ),
+    "mnist": NamedSet(
+        summary="70,000 handwritten digits, 28x28; 10,000 of them test",
+        source="LeCun, Cortes and Burges, The MNIST database of handwritten digits",
+        classes=DIGITS,
+        read=read_idx_set,
+        files=_files(
+            IDX_NAMES,
+            ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+            "f68b3c2dcbeaaa9fbdd348bbdeb94873 d53e105ee54ea40749a09fcbcd1e9432 "
+            "9fb629c4189551a2d022fa330f9573f3 ec29112dd5afa0611ce80d1b7f02629c",
+            "6bbc9ace898e44ae57da46a324031adb a25bea736e30d166cdddb491f175f624 "
+            "2646ac647ad5339dbf082846283269ea 27ae3e4e09519cfbb04c329615203637",
+        ),
+        megabytes=12,
+    ),
+    "fashion-mnist": NamedSet(
+        summary="70,000 articles of clothing, 28x28; 10,000 of them test",
+        source="Xiao, Rasul and Vollgraf, Fashion-MNIST, arXiv:1708.07747",
+        classes=(
+            *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+            *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        ),
+        read=read_idx_set,
+        files=_files(
+            IDX_NAMES,
+            (
+                "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+                "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+            ),
+            "8d4fb7e6c68d591d4c3dfef9ec88bf0d 25c81989df183df01b3e8a0aad5dffbe "
+            "bef4ecab320f06d8554ea6380940ec79 bb300cfdad3c16e7a12a480ee83cd310",
+            "f4a8712d7a061bf5bd6d2ca38dc4d50a 9018921c3c673c538a1fc5bad174d6f9 "
+            "8181f5470baa50b63fa0f6fddb340f0a 15d484375f8d13e6eb1aabb0c3f46965",
+        ),
+        megabytes=31,
+    ),
+    "kmnist": NamedSet(
+        summary="70,000 cursive Japanese characters, 28x28; 10,000 of them test",
+        source="Clanuwat et al., Deep Learning for Classical Japanese Literature, arXiv:1812.01718",
+        classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+        read=read_idx_set,
+        files=_files(
+            IDX_NAMES,
+            (f"https://{CODH}", f"http://{CODH}", _archived(f"http://{CODH}")),
+            "bdb82020997e1d708af4cf47b453dcf7 e144d726b3acfaa3e44228e80efcd344 "
+            "5c965bf0a639b31b8f53240b1b52f4d7 7320c461ea6c1c855c0b718fb2a4b134",
+        ),
+        megabytes=21,
+    ),
+    "usps": NamedSet(
+        summary="9,298 handwritten digits from envelopes, 16x16; 2,007 of them test",
+        source="Hull, A Database for Handwritten Text Recognition Research, PAMI 16(5), 1994 (LIBSVM's copy)",
+        classes=DIGITS,
+        read=read_usps,
+        files=_files(
+            ("usps.bz2", "usps.t.bz2"),
+            (LIBSVM, _archived(LIBSVM)),
+            "ec16c51db3855ca6c91edd34d0e9b197 8ea070ee2aca1ac39742fdd1ef5ed118",
+        ),
+        megabytes=8,
+    ),
+    "svhn": NamedSet(
+        summary="99,289 house-number digits from street views, 3x32x32; 26,032 of them test",
+        source="Netzer et al., Reading Digits in Natural Images with Unsupervised Feature Learning, NIPS workshop 2011",
+        classes=DIGITS,
+        read=read_svhn,
+        files=_files(
+            ("train_32x32.mat", "test_32x32.mat"),
+            (HOUSENUMBERS, _archived(HOUSENUMBERS)),
+            "e26dedcc434d2e4c54c9b2d4a06d8373 eb5a983be6a315427106f1b164d9cef3",
+        ),
+        megabytes=246,
+    ),
+}
+
+
+def names() -> tuple[str, ...]:
+    """The names that `load` knows."""
+    return tuple(SETS)
+
+
+def find(name: str) -> NamedSet:
+    """Return the entry called `name`, or say which there are."""
+    if name not in SETS:
+        raise InputError(
+            f"unknown data set {name!r}.{nearest(name, SETS)} Expected one of {', '.join(SETS)}, "
+            "or the path of a .npz or .npy file"
+        )
+    return SETS[name]
+
+
+def data_folder(data_dir: str | Path | None = None) -> Path:
+    """Return where data sets live: the argument, else the variable AAE_DATA_DIR, else the user's cache directory."""
+    chosen = data_dir or os.environ.get("AAE_DATA_DIR")
+    if chosen:
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("aaekit"))
+
+
+def info(name: str, data_dir: str | Path | None = None) -> dict[str, Any]:
+    """Say what a named set is and where its files are; nothing is downloaded or written.
+
+    Parameters
+    ----------
+    name : str
+        One of `names()`.
+    data_dir : str or Path, optional
+        As in `load`.
+
+    Returns
+    -------
+    dict
+        ``name``, ``summary``, ``source``, ``classes``, ``megabytes`` (to download), ``folder``, ``present`` (all files
+        are there and whole), and ``files``: for each its ``name``, ``state`` ("present", "missing" or "damaged"),
+        ``path``, ``bytes`` and ``urls``.
+
+    Raises
+    ------
+    InputError
+        If there is no such set.
+    """
+    entry, folder = find(name), data_folder(data_dir)
+    files = []
+    for file in entry.files:
+        try:
+            path = locate(name, file, folder)
+            state = "present" if path else "missing"
+        except InputError:
+            path, state = next(p for p in _places(name, file, folder) if p.is_file()), "damaged"
+        size = path.stat().st_size if path else None
+        files.append({"name": file.name, "state": state, "path": path, "bytes": size, "urls": file.urls})
+    return {
+        "name": name,
+        "summary": entry.summary,
+        "source": entry.source,
+        "classes": entry.classes,
+        "megabytes": entry.megabytes,
+        "folder": folder,
+        "present": all(file["state"] == "present" for file in files),
+        "files": files,
+    }
+
+
+def paths_of(name: str, data_dir: str | Path | None, download: bool) -> list[Path]:
+    """Return the checked files of a set, fetching those that are not there if `download`."""
+    entry, folder = find(name), data_folder(data_dir)
+    found = [locate(name, file, folder) for file in entry.files]
+    missing = [file for file, path in zip(entry.files, found, strict=True) if path is None]
+    if missing and not download:
+        raise InputError(
+            f"{name}: expected {', '.join(file.name for file in missing)} in {folder / name} or {folder}, found none; "
+            "allow the download, or name the folder that has them by --data-dir or AAE_DATA_DIR"
+        )
+    fetched = iter(_fetch(missing, folder / name)) if missing else iter(())
+    return [path or next(fetched) for path in found]
+
+
+def _places(name: str, file: RemoteFile, folder: Path) -> tuple[Path, Path]:
+    """Return where `file` is looked for, first to last."""
+    return folder / name / file.name, folder / file.name
+
+
+def locate(name: str, file: RemoteFile, folder: Path) -> Path | None:
+    """Return where `file` is, None if nowhere; a file that is not what was published is an error."""
+    for path in _places(name, file, folder):
+        if not path.is_file():
+            continue
+        found = _md5(path)
+        if found == file.md5 or (file.content_md5 and _unpacked_md5(path) == file.content_md5):
+            return path
+        if path.parent == folder and _belongs_elsewhere(name, path, found):
+            continue
+        raise InputError(
+            f"{path}: damaged, truncated or another version: expected checksum md5:{file.md5}, found md5:{found}; "
+            "delete it to download it again"
+        )
+    return None
+
+
+def _md5(path: Path) -> str:
+    """Return the MD5 of a file."""
+    try:
+        with open(path, "rb") as handle:
+            return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot read ({error.strerror or error}); check its permissions") from error
+
+
+def _unpacked_md5(path: Path) -> str:
+    """Return the MD5 of what a file unpacks to (compressing again changes a file, not its content)."""
+    try:
+        return hashlib.md5(content(path), usedforsecurity=False).hexdigest()
+    except InputError:
+        return ""
+
+
+def _belongs_elsewhere(name: str, path: Path, md5: str) -> bool:
+    """Tell whether a file is another set's: MNIST and its kin share their file names."""
+    files = [file for other, entry in SETS.items() if other != name for file in entry.files if file.name == path.name]
+    unpacked = _unpacked_md5(path) if any(file.content_md5 for file in files) else ""
+    return any(md5 == file.md5 or (unpacked and unpacked == file.content_md5) for file in files)
+
+
+def _fetch(files: list[RemoteFile], folder: Path) -> list[Path]:
+    """Download files, with a bar each if a terminal is watching."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        wanted = ", ".join(file.name for file in files)
+        return [_download(file, folder, _Bar(progress, file.name), wanted) for file in files]
+
+
+class _Bar:
+    """What pooch asks of a progress bar, on a line of rich's."""
+
+    total = 0
+
+    def __init__(self, progress: Any, description: str) -> None:
+        self.progress, self.task = progress, progress.add_task(description, total=None)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def reset(self) -> None:
+        self.progress.update(self.task, completed=0)
+
+    def update(self, n: int) -> None:
+        self.progress.update(self.task, advance=n, total=self.total or None)
+
+    def close(self) -> None:
+        pass
+
+
+def _download(file: RemoteFile, folder: Path, bar: _Bar, wanted: str) -> Path:
+    """Try each mirror in turn; pooch checks the checksum and renames only a file that is right."""
+    import pooch
+    from requests.exceptions import RequestException
+
+    pooch.get_logger().setLevel("WARNING")
+    # An Accept-Encoding would let a server have a .gz unpacked on the way, which changes its checksum.
+    headers = {"Accept-Encoding": "identity"}
+    get: Any = pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, headers=headers)  # pyright: ignore
+    failures = []
+    for url in file.urls:
+        bar.reset()
+        try:
+            return Path(pooch.retrieve(url, f"md5:{file.md5}", file.name, folder, downloader=get))
+        except RequestException as error:  # it is an OSError too: keep this clause before that one
+            status = error.response.status_code if error.response is not None else None
+            reason = f"HTTP {status}" if status else f"connection failed ({type(error).__name__})"
+        except ValueError:
+            reason = f"wrong checksum, expected md5:{file.md5}"
+        except OSError as error:
+            raise cannot_write(folder / file.name, error) from error
+        failures.append(f"{urlsplit(url).netloc}: {reason}")
+    raise InputError(
+        f"{folder.name}: could not download {file.name} ({'; '.join(failures)}); check the connection, or put {wanted} "
+        f"into {folder} or {folder.parent}, or name the folder that has them by --data-dir or AAE_DATA_DIR"
+    )

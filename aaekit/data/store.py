@@ -1,0 +1,135 @@
+"""One contiguous array per data set: in memory if it fits, else a memory-mapped .npy built once."""
+
+import errno
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from ..errors import InputError
+from .checks import blocks
+
+MEMORY_LIMIT = 4 * 2**30  # bytes of one array that are kept in memory
+
+
+def cannot_write(path: Path, error: OSError) -> InputError:
+    """Say in one line why `path` was not written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return InputError(f"{path}: the disk is full, nothing was written; free some space or choose another folder")
+    return InputError(f"{path}: cannot write ({error.strerror or error}); choose another folder")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file that becomes `path` if the block succeeds and vanishes if it does not."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as handle:
+            yield handle
+        os.replace(temporary, path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_npz(path: Path, **arrays: np.ndarray) -> None:
+    """Write arrays to an uncompressed .npz, whole or not at all."""
+    with replacing(path) as handle:
+        np.savez(handle, **arrays)  # pyright: ignore[reportArgumentType]
+
+
+def open_rows(path: str | Path) -> np.ndarray:
+    """Memory-map the rows of a .npy file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A .npy file of numbers.
+
+    Returns
+    -------
+    ndarray of shape (n, ...)
+        Read-only; indexing it reads from the disk.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it is truncated, no .npy file, or holds Python objects.
+    """
+    path = Path(path)
+    try:
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; check the path") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(f"{path}: expected a .npy file of numbers, truncated or of another kind ({error})") from error
+    if not isinstance(rows, np.ndarray):
+        rows.close()
+        raise InputError(f"{path}: expected a .npy file of numbers, found a .npz archive; rename it")
+    return rows
+
+
+def as_store(
+    array: np.ndarray,
+    cache_dir: str | Path | None = None,
+    memory_limit_bytes: int = MEMORY_LIMIT,
+    dtype: np.dtype | type | None = None,
+) -> np.ndarray:
+    """Make one contiguous uint8 or float32 array of `array`.
+
+    Parameters
+    ----------
+    array : ndarray of shape (n, ...)
+        In memory or memory-mapped.
+    cache_dir : str or Path, optional
+        Where a .npy is built for an array beyond the limit; its name is a digest of its content, so the same rows are
+        written once. Default: ``arrays`` in the user's cache directory.
+    memory_limit_bytes : int, default=4 GiB
+        Up to this size the result is in memory.
+    dtype : dtype, optional
+        uint8 or float32. Default: uint8 stays, everything else becomes float32.
+
+    Returns
+    -------
+    ndarray of shape (n, ...)
+        In memory, or memory-mapped read-only. A memory-mapped `array` that is as wanted already is returned as it is.
+
+    Raises
+    ------
+    InputError
+        If the .npy cannot be written.
+    """
+    wanted = np.dtype(dtype or (np.uint8 if array.dtype == np.uint8 else np.float32))
+    if array.size * wanted.itemsize <= memory_limit_bytes:
+        in_memory = np.asarray(array) if not isinstance(array, np.memmap) else np.array(array)
+        return np.ascontiguousarray(in_memory, dtype=wanted)
+    if isinstance(array, np.memmap) and array.dtype == wanted and array.flags.c_contiguous:
+        return array
+    digest = hashlib.sha256(f"{wanted.str} {array.shape}".encode())
+    for _, block in blocks(array):
+        digest.update(np.ascontiguousarray(block, dtype=wanted).data)
+    path = _cache_folder(cache_dir) / f"{digest.hexdigest()[:32]}.npy"
+    if not path.exists():
+        header = {"descr": np.lib.format.dtype_to_descr(wanted), "fortran_order": False, "shape": array.shape}
+        with replacing(path) as handle:  # plain writes: a full disk is an error there, a crash in a memory map
+            np.lib.format.write_array_header_1_0(handle, header)
+            for _, block in blocks(array):
+                handle.write(np.ascontiguousarray(block, dtype=wanted).data)
+    return open_rows(path)
+
+
+def _cache_folder(cache_dir: str | Path | None) -> Path:
+    """Return `cache_dir`, or the user's."""
+    if cache_dir is not None:
+        return Path(cache_dir).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("aaekit")) / "arrays"

@@ -1,0 +1,319 @@
+"""Plain and basic adversarial autoencoders: systems S1, S2 and S3."""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import Field
+from sklearn.base import TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from aaekit import divergences, networks, phases, priors
+from aaekit.codes import Decoder, Posterior
+from aaekit.errors import InputError
+from aaekit.estimators.base import Estimator
+from aaekit.parameters import Positive, Rate, Share, Weight, hyperparameters
+from aaekit.phases import Phase, Step, matching
+from aaekit.training import Listener, Schedule
+
+
+@hyperparameters
+class Autoencoder(TransformerMixin, Estimator):
+    """Base of the estimators with a decoder: codes that are matched to a prior, and rows made from codes."""
+
+    decoder: Annotated[
+        Literal["auto"] | nn.Module,
+        Field(description="'auto' mirrors the backbone; or a torch module from codes (n, n_code) to rows"),
+    ] = "auto"
+    n_style: Annotated[Positive, Field(description="dimensions of the continuous code z")] = 2
+    prior: Annotated[
+        Literal["gaussian", "mixture", "swiss_roll", "uniform"] | priors.Prior | Distribution | Callable,
+        Field(
+            description="what z is matched to: a name, a Prior, a torch distribution, or a callable n -> (n, n_style)"
+        ),
+    ] = "gaussian"
+    posterior: Annotated[
+        Posterior,
+        Field(description="z given x: deterministic, Gaussian, or from noise fed in (universal approximator)"),
+    ] = "deterministic"
+    adversarial: Annotated[bool, Field(description="match the codes to the prior; without it, a plain autoencoder")] = (
+        True
+    )
+    divergence: Annotated[
+        Literal["gan", "least_squares", "wasserstein", "mmd", "sliced_wasserstein"] | divergences.Divergence,
+        Field(description="how codes and prior are pulled together"),
+    ] = "gan"
+    discriminator_hidden: Annotated[
+        tuple[Positive, ...], Field(description="widths of the hidden layers of each discriminator")
+    ] = (500, 500)
+    discriminator_dropout: Annotated[Share, Field(description="share of hidden units dropped in discriminators")] = 0.0
+    reconstruction: Annotated[
+        Literal["auto", "bernoulli", "gaussian"],
+        Field(description="error of a row: Bernoulli for values in [0, 1], or half the summed squared error"),
+    ] = "auto"
+    reconstruction_weight: Annotated[
+        Literal["auto"] | Weight,
+        Field(
+            description="weight of the reconstruction error, which is summed over a row; 'auto' is 10 / (values in a row)"
+        ),
+    ] = "auto"
+    adversarial_weight: Annotated[Weight, Field(description="weight of fooling the discriminators")] = 0.1
+    reconstruction_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 1e-3
+    generator_rate: Annotated[Rate, Field(description="learning rate of fooling the discriminators")] = 1e-3
+    discriminator_rate: Annotated[Rate, Field(description="learning rate of the discriminators")] = 1e-3
+    schedule: Annotated[
+        Schedule,
+        Field(description="'alternating' runs phase after phase as in the papers; 'joint' sums them into one update"),
+    ] = "joint"
+
+    # --- networks and phases ---------------------------------------------------------------------------------------
+    @property
+    def _n_classes(self) -> int:
+        """How many values the categorical code beside z has; 0 where there is none."""
+        return 0
+
+    def _networks(self) -> dict[str, nn.Module]:
+        backbone = networks.decoder_backbone(
+            self.backbone if self.decoder == "auto" and isinstance(self.backbone, str) else self._decoder_spec(),
+            self.n_style + self._n_classes,
+            self.shape_,
+            hidden=self.hidden,
+            channels=self.channels,
+            dropout=self.dropout,
+        )
+        nets: dict[str, nn.Module] = {
+            "encoder": self._encoder(self.n_style, self._n_classes, self.posterior),
+            "decoder": Decoder(backbone, self.unit_range_),
+        }
+        if self._matches and divergences.make(self.divergence).has_critic:
+            for name, size in self._codes_matched().items():
+                nets[f"{name}_discriminator"] = networks.discriminator(
+                    size, self.discriminator_hidden, dropout=self.discriminator_dropout
+                )
+        return nets
+
+    def _decoder_spec(self) -> Any:
+        return self.decoder if isinstance(self.decoder, nn.Module) else "auto"
+
+    @property
+    def _matches(self) -> bool:
+        return self.adversarial and self.adversarial_weight > 0
+
+    def _codes_matched(self) -> dict[str, int]:
+        """The codes that are matched to a prior, with their dimensions."""
+        return {"z": self.n_style}
+
+    def _prior(self) -> priors.Prior:
+        return priors.make(self.prior, self.n_style)
+
+    def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
+        kind = self._reconstruction_kind()
+        listed = [
+            Phase(
+                "reconstruction",
+                lambda step: phases.reconstruct(step, kind),
+                (nets["encoder"], nets["decoder"]),
+                self.reconstruction_rate,
+                self.momentum,
+                self._reconstruction_weight(),
+            )
+        ]
+        return listed + (self._matching(nets, "z", self._fake_z, self._prior()) if self._matches else [])
+
+    def _matching(
+        self, nets: nn.ModuleDict, name: str, fake: Callable[[Step, bool], Tensor], prior: priors.Prior
+    ) -> list[Phase]:
+        return matching(
+            name,
+            fake,
+            lambda step: prior.sample(len(step.rows["unlabelled"]), device=step.rows["unlabelled"].device),
+            divergences.make(self.divergence),
+            nets[f"{name}_discriminator"] if f"{name}_discriminator" in nets else None,
+            [nets["encoder"]],
+            discriminator_rate=self.discriminator_rate,
+            generator_rate=self.generator_rate,
+            weight=self.adversarial_weight,
+            momentum=self.momentum,
+        )
+
+    @staticmethod
+    def _fake_z(step: Step, gradient: bool) -> Tensor:
+        return (step.code() if gradient else step.detached_code()).z
+
+    def _reconstruction_kind(self) -> str:
+        if self.reconstruction == "auto":
+            return "bernoulli" if self.unit_range_ else "gaussian"
+        if self.reconstruction == "bernoulli" and not self.unit_range_:
+            raise InputError("reconstruction='bernoulli' needs values in [0, 1]: scale X, or choose 'gaussian'")
+        return self.reconstruction
+
+    def _reconstruction_weight(self) -> float:
+        n = int(np.prod(self.shape_))
+        return 10 / n if self.reconstruction_weight == "auto" else self.reconstruction_weight
+
+    def _make_step(self, nets: nn.ModuleDict, batch: dict[str, list[Tensor]], together: bool) -> Step:
+        (x,) = batch["unlabelled"]
+        return Step(
+            {"unlabelled": self._floats(x)}, nets["encoder"], nets["decoder"], corrupt=self._corrupt, together=together
+        )
+
+    def _reconstruction_score(self, nets: nn.ModuleDict, X: Tensor) -> float:
+        """Mean reconstruction error of rows, from clean codes."""
+        kind, device = self._reconstruction_kind(), next(nets.parameters()).device
+
+        def errors(x: Tensor) -> Tensor:
+            x = x.to(device)
+            out = nets["decoder"](nets["encoder"](x).joined)
+            return phases.reconstruction_error(out, x, kind, self.unit_range_)[None] * len(x)
+
+        return float(self._in_batches(errors, X).sum() / len(X))
+
+    # --- what it can do --------------------------------------------------------------------------------------------
+    def transform(self, X: Any) -> np.ndarray:
+        """Codes z of rows, shape `(n, n_style)`; without the posterior's noise."""
+        return self._in_batches(lambda x: self.networks_["encoder"](x).z, self._rows(X))
+
+    def inverse_transform(self, Z: Any) -> np.ndarray:
+        """Rows made from codes `(n, n_code)`: of the shape and in the units of what was fitted.
+
+        The code is z, preceded by the categorical code y where there is one. Bytes come back as floats in [0, 1].
+        """
+        check_is_fitted(self)
+        Z, n_code = np.asarray(Z, dtype=np.float32), self.n_style + self._n_classes
+        if Z.ndim != 2 or Z.shape[1] != n_code:
+            raise InputError(f"expected codes of shape (n, {n_code}), got {Z.shape}")
+        return self._decode(Z)
+
+    def _decode(self, codes: np.ndarray | Tensor) -> np.ndarray:
+        decoder = self.networks_["decoder"]
+        assert isinstance(decoder, Decoder)
+        rows = self._unscaled(self._in_batches(decoder.mean, codes))
+        return rows if len(self.shape_) == 3 and self.as_images_ else rows.reshape(len(rows), -1)
+
+    def reconstruct(self, X: Any) -> np.ndarray:
+        """Rows as the autoencoder gives them back; of the shape and in the units of what was fitted."""
+        joined = self._in_batches(lambda x: self.networks_["encoder"](x).joined, self._rows(X))
+        return self._decode(joined)
+
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
+        """New rows decoded from draws of the prior, shape `(n_samples, ...)`."""
+        check_is_fitted(self)
+        return self._decode(self._draw_codes(n_samples, random_state))
+
+    def sample_prior(self, n_samples: int, random_state: Any = None) -> np.ndarray:
+        """Draws of p(z), shape `(n_samples, n_style)`."""
+        with seeded(random_state):
+            return self._prior().sample(n_samples).float().numpy()
+
+    def _draw_codes(self, n: int, random_state: Any) -> np.ndarray:
+        return self.sample_prior(n, random_state)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_style
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the columns of `transform`: z1, z2, ..."""
+        check_is_fitted(self)
+        return np.array([f"z{i + 1}" for i in range(self.n_style)], dtype=object)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        tags.non_deterministic = False
+        return tags
+
+
+class seeded:  # noqa: N801
+    """While it lasts, torch draws from a given random state; afterwards it goes on as before."""
+
+    def __init__(self, random_state: Any) -> None:
+        self.seed = int(check_random_state(random_state).randint(2**31 - 1))
+        self.fork = torch.random.fork_rng([])
+
+    def __enter__(self) -> None:
+        self.fork.__enter__()
+        torch.manual_seed(self.seed)
+
+    def __exit__(self, *error: Any) -> None:
+        self.fork.__exit__(*error)
+
+
+@hyperparameters
+class AdversarialAutoencoder(Autoencoder):
+    """Adversarial autoencoder: codes that follow a prior, and new rows from draws of it.
+
+    The defaults are those of Sheet, *Deep Learning for Visual Computing* (NPTEL), lecture 54 (two code dimensions);
+    lecture 55 takes ``n_style=100``. With ``adversarial=False`` it is a plain autoencoder, whose latent space has holes.
+    See Makhzani et al., *Adversarial Autoencoders*, arXiv:1511.05644, section 2.
+
+    Attributes
+    ----------
+    networks_ : torch.nn.ModuleDict
+        "encoder", "decoder" and, for divergences that need one, "z_discriminator".
+    history_ : list of dict
+        Losses, rates and times, epoch by epoch.
+    n_steps_ : int
+        Steps that were made.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> X = load_digits(return_X_y=True)[0] / 16
+    >>> model = AdversarialAutoencoder(max_steps=20, hidden=(64,), random_state=0).fit(X)
+    >>> model.transform(X[:3]).shape, model.sample(5, random_state=0).shape
+    ((3, 2), (5, 64))
+    """
+
+    backbone: Annotated[
+        Literal["auto", "mlp", "conv"] | nn.Module,
+        Field(description="encoder: fully connected, convolutional, by the shape of the data, or any torch module"),
+    ] = "mlp"
+    dropout: Annotated[Share, Field(description="share of hidden units dropped in encoder and decoder")] = 0.25
+    discriminator_dropout: Annotated[Share, Field(description="share of hidden units dropped in discriminators")] = 0.2
+
+    auto_steps = 5000
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        listeners: Sequence[Listener] = (),
+        evaluation: tuple[Any, Any] | None = None,
+    ) -> Self:
+        """Train on rows `(n, n_features)` or images `(n, channels, height, width)`; y is ignored.
+
+        Parameters
+        ----------
+        X : array-like
+            Numbers of any range (they are standardised), in [0, 1], or bytes.
+        y : ignored
+        listeners : sequence of Listener
+            Told of each step and epoch, for instance a run directory.
+        evaluation : (X, y), optional
+            Rows whose error is put into `history_` each epoch. They never train, choose or stop anything.
+
+        Raises
+        ------
+        InputError (a ValueError)
+            For parameters or rows that are not as declared.
+        TrainingError
+            When a loss stops being finite.
+        """
+        rows = self._learn_rows(X)
+        return self._fit(rows, None, listeners, evaluation)
+
+    def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
+        return {"unlabelled": [X]}
+
+    def _score(self, nets: nn.ModuleDict, X: Tensor, y: np.ndarray | None) -> dict[str, float]:
+        error = self._reconstruction_score(nets, X)
+        return {"reconstruction": error, "score": error}
+
+    def _codes_of(self, y: Any) -> None:
+        """Labels play no part."""

@@ -1,0 +1,533 @@
+"""What all estimators share: rows and labels in, networks trained by phases, predictions out, saving and loading."""
+
+import json
+import math
+import os
+import tempfile
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor, nn
+
+from aaekit import augment, networks
+from aaekit.codes import Encoder
+from aaekit.errors import InputError
+from aaekit.parameters import Positive, Rate, Share, hyperparameters, hyperparameters_of, validated
+from aaekit.phases import Phase, Step
+from aaekit.training import Listener, Optimizer, Precision, RateSchedule, Rows, Settings, Training
+
+UNLABELLED = -1
+FORMAT = 1
+
+
+@hyperparameters
+class Estimator(BaseEstimator):
+    """Base of all estimators: an encoder of images or table rows, trained by phases.
+
+    A subclass says which networks there are (`_networks`), which phases move them (`_phases`), and how to predict.
+    """
+
+    image_shape: Annotated[
+        tuple[int, ...] | None,
+        Field(description="(channels, height, width) of the images that flat rows hold; None takes the shape of X"),
+    ] = None
+    backbone: Annotated[
+        Literal["auto", "mlp", "conv"] | nn.Module,
+        Field(description="encoder: convolutional, fully connected, by the shape of the data, or any torch module"),
+    ] = "auto"
+    hidden: Annotated[
+        tuple[Positive, ...], Field(description="widths of the hidden layers of fully connected encoders and decoders")
+    ] = (1000, 1000)
+    channels: Annotated[
+        tuple[Positive, ...],
+        Field(
+            min_length=1, description="widths of the layers of convolutional encoders and decoders; the last repeats"
+        ),
+    ] = (32, 64, 64)
+    batch_norm: Annotated[
+        bool, Field(description="batch normalisation in a fully connected encoder (convolutional ones always have it)")
+    ] = False
+    dropout: Annotated[Share, Field(description="share of hidden units dropped in encoder and decoder")] = 0.0
+    input_noise: Annotated[
+        float, Field(ge=0, description="standard deviation of the noise added to what the encoder sees while training")
+    ] = 0.0
+    optimizer: Annotated[Optimizer, Field(description="update rule")] = "adam"
+    momentum: Annotated[Share, Field(description="momentum of SGD, or beta_1 of Adam")] = 0.5
+    rate_schedule: Annotated[
+        RateSchedule, Field(description="learning rates: constant, falling as a cosine, or divided by 10 at milestones")
+    ] = "constant"
+    milestones: Annotated[
+        tuple[Positive, ...], Field(description="epochs at which rate_schedule='step' divides the rates by 10")
+    ] = ()
+    max_epochs: Annotated[
+        Literal["auto"] | Positive, Field(description="passes over the rows; 'auto' makes auto_steps steps")
+    ] = "auto"
+    max_steps: Annotated[Positive | None, Field(description="steps to make, whatever the number of epochs")] = None
+    batch_size: Annotated[
+        Literal["auto"] | Positive, Field(description="rows in a minibatch; 'auto' is 100, or all rows if fewer")
+    ] = "auto"
+    averaging: Annotated[
+        Share, Field(description="decay per step of the moving average of the weights that is used in the end; 0: none")
+    ] = 0.0
+    early_stopping: Annotated[
+        bool, Field(description="hold out validation_fraction of what is given and stop when it gets no better")
+    ] = False
+    validation_fraction: Annotated[
+        float, Field(gt=0, lt=1, description="share of the (labelled) rows held out for early stopping")
+    ] = 0.1
+    patience: Annotated[Positive, Field(description="epochs without improvement before early stopping")] = 10
+    precision: Annotated[
+        Precision, Field(description="arithmetic: 'auto' takes bfloat16 where the machine has it in hardware")
+    ] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Field(description="where to train")] = "auto"
+    random_state: Annotated[
+        int | None | np.random.RandomState, Field(description="seed of everything random; None draws a new one")
+    ] = None
+    verbose: Annotated[int, Field(ge=0, description="1 shows a progress bar with the losses and the time left")] = 0
+
+    auto_steps: ClassVar[int] = 3000
+
+    # --- what a subclass says --------------------------------------------------------------------------------------
+    @abstractmethod
+    def _networks(self) -> dict[str, nn.Module]:
+        """The networks by name; one named "encoder"."""
+
+    @abstractmethod
+    def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
+        """The phases over these networks, the main one first."""
+
+    @abstractmethod
+    def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
+        """Aligned arrays of training rows by name, the first of which counts the epochs."""
+
+    @abstractmethod
+    def _make_step(self, nets: nn.ModuleDict, batch: dict[str, list[Tensor]], together: bool) -> Step:
+        """The step of a batch of `_sources`."""
+
+    @abstractmethod
+    def _score(self, nets: nn.ModuleDict, X: Tensor, y: np.ndarray | None) -> dict[str, float]:
+        """How good the networks are on rows; "score" is what early stopping minimises."""
+
+    @abstractmethod
+    def _codes_of(self, y: Any) -> np.ndarray | None:
+        """Labels as `_score` takes them."""
+
+    # --- fitting ---------------------------------------------------------------------------------------------------
+    def _fit(
+        self,
+        rows: np.ndarray,
+        y: np.ndarray | None,
+        listeners: Sequence[Listener],
+        evaluation: tuple[Any, Any] | None,
+    ) -> Self:
+        """Train on validated rows `(n, *shape)`, or flat ones that `shape_` describes, and labels -1, 0, 1, ..."""
+        self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
+        X = torch.from_numpy(rows)
+        kept, held_out = self._held_out(y, len(X)) if self.early_stopping else (None, None)
+        X_train, y_train = (X, y) if kept is None else (X[kept], None if y is None else y[kept])
+        sets = {}
+        if held_out is not None:
+            sets["validation"] = X[held_out], None if y is None else y[held_out]
+        if evaluation is not None:
+            X_e, y_e = evaluation
+            sets["evaluation"] = torch.from_numpy(self._rows(X_e)), None if y_e is None else self._codes_of(y_e)
+
+        def evaluate(nets: nn.ModuleDict) -> dict[str, float]:
+            return {f"{name}/{k}": v for name, s in sets.items() for k, v in self._score(nets, *s).items()}
+
+        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(self.seed_)
+            nets = nn.ModuleDict(self._networks())
+            sources = {
+                name: Rows(arrays, self._batch_size(name, len(arrays[0])), self.seed_ + i)
+                for i, (name, arrays) in enumerate(self._sources(X_train, y_train).items())
+            }
+            training = Training(
+                nets,
+                self._phases(nets),
+                sources,
+                lambda batch, together: self._make_step(nets, batch, together),
+                self._settings(next(iter(sources.values())).steps_per_epoch),
+                evaluate if sets else None,
+            )
+            if self.verbose:
+                from aaekit.progress import Progress
+
+                listeners = [*listeners, Progress()]
+            training.run(listeners)
+        self.networks_ = training.averaged.cpu().eval()
+        self.history_ = training.history
+        self.n_steps_ = training.n_done
+        self.training_seconds_ = training.seconds
+        return self
+
+    def _settings(self, steps_per_epoch: int) -> Settings:
+        if self.max_steps is not None:
+            n_steps = self.max_steps
+        elif self.max_epochs == "auto":
+            n_steps = self.auto_steps
+        else:
+            n_steps = self.max_epochs * steps_per_epoch
+        return Settings(
+            n_steps=n_steps,
+            schedule=getattr(self, "schedule", "joint"),
+            optimizer=self.optimizer,
+            rate_schedule=self.rate_schedule,
+            warmup_steps=min(200, n_steps // 10) if self.rate_schedule == "cosine" else 0,
+            milestones=tuple(m * steps_per_epoch for m in self.milestones),
+            averaging=self.averaging,
+            patience=self.patience if self.early_stopping else 0,
+            precision=self.precision,
+            device=self.device,
+            random_state=self.seed_,
+        )
+
+    def _batch_size(self, name: str, n: int) -> int:
+        """Rows of a source in one minibatch."""
+        if self.batch_size == "auto":
+            return min(100, n)
+        if self.batch_size > n:
+            raise InputError(
+                f"batch_size={self.batch_size} is larger than the {n} rows to train on: choose at most {n}"
+            )
+        return self.batch_size
+
+    def _held_out(self, y: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Indices of the rows to train on and of those held out: labelled ones, each class in proportion."""
+        random = np.random.default_rng(self.seed_)
+        groups = [np.arange(n)] if y is None else [np.flatnonzero(y == k) for k in range(y.max() + 1)]
+        out = [random.permutation(g)[: max(1, round(len(g) * self.validation_fraction))] for g in groups]
+        if any(len(o) == len(g) for o, g in zip(out, groups, strict=True)):
+            raise InputError("early_stopping=True needs at least two rows of each class: give more, or turn it off")
+        held_out = np.concatenate(out)
+        return np.setdiff1d(np.arange(n), held_out), held_out
+
+    def _check(self) -> None:
+        """Every parameter against its declaration, all errors at once."""
+        values = validated(type(self), self.get_params(deep=False))
+        if values["image_shape"] is not None and len(values["image_shape"]) != 3:
+            raise InputError(f"image_shape={self.image_shape!r}: expected three numbers (channels, height, width)")
+
+    # --- rows ------------------------------------------------------------------------------------------------------
+    def _learn_rows(self, X: Any, y: Any = None) -> np.ndarray:
+        """Validate the rows to fit and learn their shape and range; `(n, n_features)`, contiguous."""
+        self._check()
+        shape = _shape(X)[1:] if len(_shape(X)) == 4 else None
+        self.as_images_ = shape is not None
+        X = self._flat(X, reset=True)
+        shape = shape or self.image_shape or X.shape[1:]
+        if math.prod(shape) != X.shape[1]:
+            raise InputError(f"image_shape={tuple(shape)} holds {math.prod(shape)} values, but rows have {X.shape[1]}")
+        self.shape_ = tuple(int(s) for s in shape)
+        networks.backbone_name("auto" if isinstance(self.backbone, nn.Module) else self.backbone, self.shape_)
+        self.unit_range_ = bool(X.dtype == np.uint8 or (X.min() >= 0 and X.max() <= 1))
+        if self.unit_range_:
+            self.center_, self.scale_ = np.float32(0), np.float32(255 if X.dtype == np.uint8 else 1)
+        else:
+            self.center_ = X.mean(0, dtype=np.float64).astype(np.float32)
+            scale = X.std(0, dtype=np.float64).astype(np.float32)
+            self.scale_ = np.where(scale > 1e-6 * np.abs(self.center_).clip(1e-30), scale, np.float32(1))
+        return self._scaled(X)
+
+    def _rows(self, X: Any) -> np.ndarray:
+        """Validated, scaled rows `(n, *shape)` for the fitted networks."""
+        check_is_fitted(self)
+        if len(_shape(X)) == 4 and _shape(X)[1:] != self.shape_:
+            raise InputError(f"expected images of shape {self.shape_} as in fit, got {_shape(X)[1:]}")
+        return self._scaled(self._flat(X, reset=False))
+
+    def _flat(self, X: Any, reset: bool) -> np.ndarray:
+        shape = _shape(X)
+        if len(shape) == 4:
+            X = np.asarray(X).reshape(shape[0], -1)
+        elif len(shape) == 3:
+            raise InputError(
+                f"expected X of shape (n, n_features) or (n, channels, height, width), got {shape}: "
+                "for grey images add the channel, X[:, None]"
+            )
+        return validate_data(self, X, reset=reset, dtype=[np.float32, np.float64, np.uint8])  # pyright: ignore
+
+    def _scaled(self, X: np.ndarray) -> np.ndarray:
+        """Rows as the networks take them, but bytes stay bytes until they are in a minibatch."""
+        if not self.unit_range_:
+            X = ((X - self.center_) / self.scale_).astype(np.float32)
+        elif X.dtype != np.uint8:
+            if self.scale_ == 255:
+                X = X / np.float32(255)  # bytes were fitted; the same values may come as floats
+            X = X.astype(np.float32, copy=False)
+        return np.ascontiguousarray(X).reshape(len(X), *self.shape_)
+
+    @staticmethod
+    def _floats(rows: Tensor) -> Tensor:
+        """A minibatch in float32; bytes become the interval [0, 1]."""
+        return rows.float().div_(255) if rows.dtype == torch.uint8 else rows.float()
+
+    def _unscaled(self, rows: np.ndarray) -> np.ndarray:
+        """Rows of the networks in the units of X; images that were bytes come as floats in [0, 1]."""
+        return rows if self.unit_range_ else rows * self.scale_.reshape(self.shape_) + self.center_.reshape(self.shape_)
+
+    def _in_batches(
+        self, function: Callable[[Tensor], Tensor], rows: np.ndarray | Tensor, size: int = 1000
+    ) -> np.ndarray:
+        """`function` of minibatches of rows, without gradients, stacked."""
+        X = torch.as_tensor(rows)
+        with torch.inference_mode():
+            return np.concatenate([function(self._floats(X[i : i + size])).float().cpu().numpy()
+                                   for i in range(0, max(1, len(X)), size)])  # fmt: skip
+
+    # --- networks --------------------------------------------------------------------------------------------------
+    def _encoder(self, n_style: int, n_classes: int, posterior: Any = "deterministic") -> Encoder:
+        backbone, n_features = networks.encoder_backbone(
+            self.backbone,
+            self.shape_,
+            hidden=self.hidden,
+            channels=self.channels,
+            dropout=self.dropout,
+            batch_norm=self.batch_norm,
+        )
+        return Encoder(backbone, n_features, n_style, n_classes, posterior)
+
+    def _corrupt(self, x: Tensor) -> Tensor:
+        return x + self.input_noise * torch.randn_like(x) if self.input_noise else x
+
+    # --- saving ----------------------------------------------------------------------------------------------------
+    _facts: ClassVar[tuple[str, ...]] = ("shape_", "as_images_", "unit_range_", "n_features_in_", "seed_", "history_", "n_steps_",
+                                         "training_seconds_")  # fmt: skip
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted estimator into one safetensors file, settings and facts as JSON in its header.
+
+        Raises
+        ------
+        InputError
+            When a parameter was given as an object: JSON cannot hold it (give it again to `load`).
+        """
+        check_is_fitted(self)
+        tensors = {k: v.contiguous() for k, v in self.networks_.state_dict().items()}
+        for name in ("center_", "scale_"):
+            tensors[f"rows/{name}"] = torch.from_numpy(np.atleast_1d(np.asarray(getattr(self, name))))
+        facts = {k: getattr(self, k) for k in self._facts}
+        facts["feature_names_in_"] = list(map(str, getattr(self, "feature_names_in_", []))) or None
+        facts |= self._more_facts()
+        parameters = {}
+        for name, value in self.get_params(deep=False).items():
+            plain = json_value(value)
+            parameters[name] = {"object": repr(value)[:80]} if plain is NotImplemented else plain
+        header = {"format": FORMAT, "estimator": type(self).__name__, "parameters": parameters, "facts": facts}
+        write_atomically(Path(path), lambda p: save_file(tensors, p, {"aaekit": json.dumps(header)}))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], **given: Any) -> Self:
+        """Read what `save` wrote; `given` supplies parameters that were objects, for instance a backbone.
+
+        Raises
+        ------
+        InputError
+            When the file is not there, is damaged, or is of another estimator.
+        """
+        header, tensors = read_model(path)
+        kinds = {c.__name__: c for c in _subclasses(cls)}
+        if header["estimator"] not in kinds:
+            raise InputError(f"{path}: expected a saved {cls.__name__}, got a {header['estimator']}")
+        parameters = {**header["parameters"], **given}
+        for name, value in parameters.items():
+            if isinstance(value, dict) and "object" in value:
+                raise InputError(
+                    f"{path}: {name} was the object {value['object']}: give it again, load(..., {name}=...)"
+                )
+            if isinstance(value, list):
+                parameters[name] = tuple(value)
+        self = kinds[header["estimator"]](**parameters)
+        facts = dict(header["facts"])
+        names = facts.pop("feature_names_in_")
+        if names:
+            self.feature_names_in_ = np.array(names, dtype=object)
+        facts["shape_"] = tuple(facts["shape_"])
+        for name, value in facts.items():
+            setattr(self, name, value)
+        for name in ("center_", "scale_"):
+            value = tensors.pop(f"rows/{name}").numpy()
+            setattr(self, name, value[0] if self.unit_range_ else value)
+        self._restore_facts()
+        with torch.random.fork_rng([]):
+            nets = nn.ModuleDict(self._networks())
+        try:
+            nets.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise InputError(f"{path}: its weights do not fit its settings: {str(error).splitlines()[0]}") from error
+        self.networks_ = nets.eval()
+        return self
+
+    def _more_facts(self) -> dict[str, Any]:
+        """What else to save, as JSON."""
+        return {}
+
+    def _restore_facts(self) -> None:
+        """Put what was read from JSON into the types that fit gave it."""
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "shape_")
+
+
+class Classifier(ClassifierMixin, Estimator):
+    """What classifiers share: labels of any kind, of which -1, None and NaN say "unlabelled"."""
+
+    def _learn_labels(self, y: Any) -> np.ndarray:
+        """Labels as 0, 1, ... and -1; learns `classes_`."""
+        y, labelled = _labelled(y)
+        check_classification_targets(y[labelled])
+        self.classes_, codes = np.unique(y[labelled], return_inverse=True)
+        if len(self.classes_) < 2:
+            raise InputError(
+                f"expected labelled rows of at least 2 classes, got {len(self.classes_)} class(es) in "
+                f"{labelled.sum()} labelled of {len(y)} rows: label some of each class (-1 or None means unlabelled)"
+            )
+        result = np.full(len(y), UNLABELLED, dtype=np.int64)
+        result[labelled] = codes
+        return result
+
+    def _learn_rows_and_labels(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Validated rows and labels of the same length; learns the classes and how often each is labelled."""
+        if y is None:
+            raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        rows = self._learn_rows(X)
+        codes = self._learn_labels(y)
+        check_consistent_length(rows, codes)
+        self.class_counts_ = np.bincount(codes[codes != UNLABELLED], minlength=len(self.classes_)).tolist()
+        return rows, codes
+
+    def _codes_of(self, y: Any) -> np.ndarray:
+        """Labels in the order of the fitted classes."""
+        y, labelled = _labelled(y)
+        unknown = np.setdiff1d(y[labelled], self.classes_)
+        if len(unknown):
+            raise InputError(f"labels {unknown[:5].tolist()} were not seen in fit: expected {self.classes_.tolist()}")
+        codes = np.full(len(y), UNLABELLED, dtype=np.int64)
+        codes[labelled] = np.searchsorted(self.classes_, y[labelled])
+        return codes
+
+    def _score(self, nets: nn.ModuleDict, X: Tensor, y: np.ndarray | None) -> dict[str, float]:
+        assert y is not None
+        p = self._probabilities(nets, X)
+        entropy = -np.log(np.clip(p[np.arange(len(y)), y], 1e-12, 1)).mean()
+        return {"error": 100 * float((p.argmax(1) != y).mean()), "score": float(entropy)}
+
+    def _probabilities(self, nets: nn.ModuleDict, rows: np.ndarray | Tensor) -> np.ndarray:
+        device = next(nets.parameters()).device
+        return self._in_batches(lambda x: nets["encoder"](x.to(device)).y, rows)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """q(y|x) for each row, shape `(n, n_classes)`, in the order of `classes_`."""
+        rows = self._rows(X)
+        return self._probabilities(self.networks_, rows)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class of each row, shape `(n,)`."""
+        rows = self._rows(X)
+        return self.classes_[self._probabilities(self.networks_, rows).argmax(1)]
+
+    def _more_facts(self) -> dict[str, Any]:
+        return {"classes_": self.classes_.tolist(), "classes_dtype": str(self.classes_.dtype)}
+
+    def _restore_facts(self) -> None:
+        self.classes_ = np.array(self.classes_, dtype=self.__dict__.pop("classes_dtype"))
+
+
+def _shape(X: Any) -> tuple[int, ...]:
+    """The shape of anything like an array; () where there is none."""
+    if not hasattr(X, "shape"):
+        try:
+            X = np.asarray(X)
+        except ValueError:
+            return ()
+    return tuple(X.shape)
+
+
+def _labelled(y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and which of them are labels: not -1, None or (among objects) NaN."""
+    y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] == 1:
+        import warnings
+
+        from sklearn.exceptions import DataConversionWarning
+
+        warnings.warn("A column-vector y was passed when a 1d array was expected.", DataConversionWarning, stacklevel=2)
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise InputError(f"expected labels of shape (n,), got {y.shape}")
+    if y.dtype == object:
+        labelled = np.array([not (v is None or v != v or (not isinstance(v, str) and v == UNLABELLED)) for v in y])
+        kept = y[labelled].tolist()
+        if all(isinstance(v, (int, np.integer)) for v in kept) and kept:
+            y = np.array([v if ok else UNLABELLED for v, ok in zip(y, labelled, strict=True)], dtype=np.int64)
+        return y, labelled.astype(bool)
+    if y.dtype.kind in "fc" and not np.isfinite(y).all():
+        raise InputError(
+            f"Input y contains NaN or infinity (in {int((~np.isfinite(y)).sum())} of {len(y)} rows): expected labels, -1 for unlabelled"
+        )
+    return y, (y != UNLABELLED) if y.dtype.kind in "iuf" else np.ones(len(y), bool)
+
+
+def json_value(value: Any) -> Any:
+    """A parameter as JSON holds it, or NotImplemented for objects."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (tuple, list)):
+        items = [json_value(v) for v in value]
+        return NotImplemented if NotImplemented in items else items
+    return NotImplemented
+
+
+def write_atomically(path: Path, write: Callable[[str], object]) -> None:
+    """Let `write` make a file under a temporary name, then rename it: all of it is there, or nothing.
+
+    Raises
+    ------
+    InputError
+        When it cannot be written, for instance on a full disk.
+    """
+    handle, temporary = -1, ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        write(temporary)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot write {path}: {error}. Free some space or choose another place") from error
+    finally:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors of a saved estimator."""
+    from safetensors import safe_open
+
+    if not Path(path).is_file():
+        raise InputError(f"{path}: there is no such file; expected a model that `save` wrote")
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads((file.metadata() or {})["aaekit"])
+        return header, load_file(path)
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise InputError(f"{path} is not a model that aaekit saved, or it is damaged: {error}") from error
+
+
+def _subclasses(cls: type) -> list[type]:
+    return [cls, *(s for c in cls.__subclasses__() for s in _subclasses(c))]

@@ -1,0 +1,88 @@
+"""The supervised classifier that every semi-supervised result is held against: system S9."""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from aaekit import augment, phases
+from aaekit.estimators.base import UNLABELLED, Classifier
+from aaekit.parameters import Rate, Share, hyperparameters
+from aaekit.phases import Phase, Step
+from aaekit.training import Listener, RateSchedule
+
+
+@hyperparameters
+class SupervisedBaseline(Classifier):
+    """The encoder of `SemiSupervisedAAE` alone, trained on the labelled rows only.
+
+    See Nagabushan, *A Wizard's Guide to Adversarial Autoencoders*, part 4 (2017): the difference to it is what the
+    unlabelled rows are worth. Rows labelled -1 (or None) are left out.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    networks_ : torch.nn.ModuleDict
+        "encoder".
+    history_ : list of dict
+        Losses, rates and times, epoch by epoch.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> X, y = load_digits(return_X_y=True)
+    >>> SupervisedBaseline(max_steps=30, hidden=(64,), random_state=0).fit(X / 16, y).predict(X[:3] / 16).shape
+    (3,)
+    """
+
+    batch_norm: Annotated[
+        bool, Field(description="batch normalisation in a fully connected encoder (convolutional ones always have it)")
+    ] = True
+    augmentation: Annotated[
+        Literal["auto", "affine", "noise", "none"] | Callable[[Tensor], Tensor],
+        Field(description="what leaves the class as it is: small affine warps (images), feature noise (tables), none, "
+              "or a callable on batches; 'auto' goes by the shape of the rows"),
+    ] = "none"  # fmt: skip
+    classification_rate: Annotated[Rate, Field(description="learning rate")] = 1e-3
+    rate_schedule: Annotated[
+        RateSchedule, Field(description="learning rates: constant, falling as a cosine, or divided by 10 at milestones")
+    ] = "cosine"
+    averaging: Annotated[
+        Share, Field(description="decay per step of the moving average of the weights that is used in the end; 0: none")
+    ] = 0.99
+
+    auto_steps = 500
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        listeners: Sequence[Listener] = (),
+        evaluation: tuple[Any, Any] | None = None,
+    ) -> Self:
+        """Train on the labelled rows; parameters and errors as for `SemiSupervisedAAE.fit`."""
+        rows, codes = self._learn_rows_and_labels(X, y)
+        labelled = codes != UNLABELLED
+        return self._fit(rows[labelled], codes[labelled], listeners, evaluation)
+
+    def _networks(self) -> dict[str, nn.Module]:
+        return {"encoder": self._encoder(0, len(self.classes_))}
+
+    def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
+        encoder = (nets["encoder"],)
+        return [Phase("classification", phases.classify, encoder, self.classification_rate, self.momentum)]
+
+    def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
+        assert y is not None
+        return {"labelled": [X, torch.from_numpy(y)]}
+
+    def _make_step(self, nets: nn.ModuleDict, batch: dict[str, list[Tensor]], together: bool) -> Step:
+        x, y = batch["labelled"]
+        vary = augment.make(self.augmentation, self.shape_)
+        rows = {"labelled": vary(self._floats(x))}
+        return Step(rows, nets["encoder"], labels=y, corrupt=self._corrupt, together=together)

@@ -1,0 +1,211 @@
+"""A phase is a loss, the networks it moves, and how fast. Every variant is a list of phases over shared networks."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aaekit.codes import Code, Decoder
+from aaekit.divergences import Divergence, mean_probability
+
+
+class Step:
+    """One minibatch: its rows by view, and each forward value, computed at most once between parameter updates.
+
+    A view is a named group of rows, for instance ``"unlabelled"``, ``"labelled"`` or ``"augmented"``. `corrupt` is
+    applied to what the encoder sees; targets stay clean. With `together`, one pass of the encoder serves all views.
+    """
+
+    def __init__(
+        self,
+        rows: Mapping[str, Tensor],
+        encoder: nn.Module,
+        decoder: nn.Module | None = None,
+        *,
+        labels: Tensor | None = None,
+        corrupt: Callable[[Tensor], Tensor] = lambda x: x,
+        together: bool = False,
+    ) -> None:
+        self.rows, self.labels, self.encoder, self.decoder, self.together = rows, labels, encoder, decoder, together
+        self.noted: dict[str, Tensor] = {}
+        self._corrupt = corrupt
+        self._inputs: dict[str, Tensor] = {}
+        self._codes: dict[str, Code] = {}
+        self._reconstructions: dict[str, Tensor] = {}
+
+    def input(self, view: str) -> Tensor:
+        """What the encoder sees of a view: its rows, corrupted."""
+        if view not in self._inputs:
+            self._inputs[view] = self._corrupt(self.rows[view])
+        return self._inputs[view]
+
+    def code(self, view: str = "unlabelled") -> Code:
+        """The encoder's code of a view, with the graph behind it."""
+        if view not in self._codes:
+            views = list(self.rows) if self.together else [view]
+            inputs = [self.input(v) for v in views]
+            codes = self.encoder(torch.cat(inputs) if len(inputs) > 1 else inputs[0])
+            self._codes.update(zip(views, codes.split([len(x) for x in inputs]), strict=True))
+        return self._codes[view]
+
+    def detached_code(self, view: str = "unlabelled") -> Code:
+        """The same values for a phase that must not move the encoder; costs no graph."""
+        if view in self._codes or self.together:
+            return self.code(view).detach()
+        with torch.no_grad():
+            return self.encoder(self.input(view))
+
+    def reconstruction(self, view: str = "unlabelled") -> Tensor:
+        """The decoder's output for a view, before any sigmoid."""
+        if view not in self._reconstructions:
+            assert self.decoder is not None
+            self._reconstructions[view] = self.decoder(self.code(view).joined)
+        return self._reconstructions[view]
+
+    def note(self, name: str, value: Tensor) -> None:
+        """Put a number into the history beside the losses."""
+        self.noted[name] = value.detach()
+
+    def forget(self) -> None:
+        """Drop what was computed from parameters that have moved."""
+        self._codes.clear()
+        self._reconstructions.clear()
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A loss, the networks that it moves (nothing else may), and its optimiser's settings.
+
+    `adversary` marks the phase of a discriminator, which takes the codes as given. `weight` scales the loss. In the
+    joint schedule every network moves at the rate of the first phase that names it, and the losses of the other phases
+    are weighted by the ratio of the rates.
+    """
+
+    name: str
+    loss: Callable[[Step], Tensor]
+    trains: tuple[nn.Module, ...]
+    rate: float
+    momentum: float = 0.5
+    weight: float = 1.0
+    adversary: bool = False
+
+
+def matching(
+    name: str,
+    fake: Callable[[Step, bool], Tensor],
+    real: Callable[[Step], Tensor],
+    divergence: Divergence,
+    critic: nn.Module | None,
+    moves: Iterable[nn.Module],
+    *,
+    discriminator_rate: float,
+    generator_rate: float,
+    weight: float = 1.0,
+    momentum: float = 0.5,
+) -> list[Phase]:
+    """The two phases that pull `fake` towards `real`; one, where the divergence needs no discriminator.
+
+    `fake(step, gradient)` and `real(step)` give samples `(n, d)`; `gradient` tells whether the graph is wanted.
+    """
+
+    def discriminate(step: Step) -> Tensor:
+        assert critic is not None
+        judged: list[Tensor] = []
+        hook = critic.register_forward_hook(lambda _, inputs, out: judged.append(out.detach()))
+        p = real(step)
+        loss = divergence.critic_loss(critic, p, fake(step, False))
+        hook.remove()
+        for side, chance in zip(("real", "fake"), mean_probability(*judged[0].tensor_split([len(p)])), strict=True):
+            step.note(f"{name}/D({side})", chance)
+        return loss
+
+    def fool(step: Step) -> Tensor:
+        return divergence.generator_loss(critic, real(step), fake(step, True))
+
+    generate = Phase(f"{name}/generator", fool, tuple(moves), generator_rate, momentum, weight)
+    if not divergence.has_critic:
+        return [generate]
+    assert critic is not None, f"{divergence!r} needs a discriminator"
+    return [
+        Phase(f"{name}/discriminator", discriminate, (critic,), discriminator_rate, momentum, adversary=True),
+        generate,
+    ]
+
+
+def reconstruction_error(out: Tensor, x: Tensor, kind: str, unit_range: bool) -> Tensor:
+    """Summed over a row, mean over rows: Bernoulli -log p(x|code), or half the squared error (paper, appendix A).
+
+    `out` is the decoder's output before its sigmoid, `x` the clean rows, both `(n, *shape)`.
+    """
+    out, n = out.float(), len(x)
+    if kind == "bernoulli":
+        return F.binary_cross_entropy_with_logits(out, x, reduction="sum") / n
+    return 0.5 * F.mse_loss(out.sigmoid() if unit_range else out, x, reduction="sum") / n
+
+
+def reconstruct(step: Step, kind: str) -> Tensor:
+    """Reconstruction of the clean rows from the codes of the corrupted ones."""
+    assert isinstance(step.decoder, Decoder)
+    return reconstruction_error(step.reconstruction(), step.rows["unlabelled"], kind, step.decoder.unit_range)
+
+
+def classify(step: Step) -> Tensor:
+    """Cross entropy of q(y|x) on the labelled rows (paper, section 4)."""
+    assert step.labels is not None
+    logits = step.code("labelled").logits
+    assert logits is not None
+    return F.cross_entropy(logits.float(), step.labels)
+
+
+def agree(step: Step, confidence: float) -> Tensor:
+    """Consistency: the class of a row that the model is sure of must survive augmentation (Sohn et al., FixMatch, 2020).
+
+    The class is read off the plain view, without gradient; rows less sure than `confidence` do not count.
+    """
+    sure, label = step.detached_code("unlabelled").y.max(1)
+    logits = step.code("augmented").logits
+    assert logits is not None
+    counted = (sure > confidence).float()
+    step.note("confident", counted.mean())
+    return (F.cross_entropy(logits.float(), label, reduction="none") * counted).mean()
+
+
+def smooth(step: Step, radius: float) -> Tensor:
+    """Virtual adversarial smoothing: q(y|x) must not change in the worst direction (Miyato et al., 2017).
+
+    `radius` is the length of the perturbation in the units of the rows. One power iteration finds the direction.
+    """
+    x, encoder = step.rows["unlabelled"], step.encoder
+
+    def divergence_at(shift: Tensor) -> Tensor:
+        logits = encoder(x + shift).logits
+        assert logits is not None
+        return F.kl_div(logits.float().log_softmax(1), target, reduction="batchmean")
+
+    with torch.no_grad():
+        target = step.detached_code("unlabelled").y
+    shift = _unit_length(torch.randn_like(x)).mul_(0.1).requires_grad_()
+    with frozen(encoder):
+        (direction,) = torch.autograd.grad(divergence_at(shift), shift)
+    return divergence_at(radius * _unit_length(direction))
+
+
+def _unit_length(d: Tensor) -> Tensor:
+    return d / d.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, *[1] * (d.dim() - 1))
+
+
+class frozen:  # noqa: N801
+    """While it lasts, nothing is differentiated with respect to the parameters of `modules`."""
+
+    def __init__(self, *modules: nn.Module) -> None:
+        self.parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
+
+    def __enter__(self) -> None:
+        for p in self.parameters:
+            p.requires_grad_(False)
+
+    def __exit__(self, *_: object) -> None:
+        for p in self.parameters:
+            p.requires_grad_(True)

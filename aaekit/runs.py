@@ -1,0 +1,750 @@
+"""The run directory: what was asked, what happened and what came of it; and trainings that stop and go on."""
+
+import copy
+import csv
+import json
+import math
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Literal, get_origin
+
+import numpy as np
+import torch
+import yaml
+from matplotlib.figure import Figure
+from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+import aaekit
+from aaekit import data as datasets
+from aaekit import figures, metrics, report
+from aaekit.data import Dataset, Split
+from aaekit.errors import InputError, TrainingError, nearest
+from aaekit.estimators import AdversarialAutoencoder, SemiSupervisedAAE, SupervisedBaseline
+from aaekit.estimators.autoencoder import Autoencoder
+from aaekit.estimators.base import UNLABELLED, Classifier, Estimator, json_value, write_atomically
+from aaekit.parameters import Hyperparameter, Positive, hyperparameters, hyperparameters_of, validated
+from aaekit.training import Listener, Training
+
+SYSTEMS: dict[str, type[Estimator]] = {
+    "generator": AdversarialAutoencoder,
+    "classifier": SemiSupervisedAAE,
+    "baseline": SupervisedBaseline,
+}
+KEPT = 3  # checkpoints
+CHECKPOINT_SHARE = 0.05  # of the time, at most, goes into writing checkpoints
+N_SHOWN = 5000  # rows in the figures of codes
+
+
+# --- configuration ---------------------------------------------------------------------------------------------------
+@hyperparameters
+class DataOptions:
+    """What a run needs to know beside the parameters of its estimator."""
+
+    system: Annotated[Literal["generator", "classifier", "baseline"], Field(description="what to train")] = "classifier"
+    data: Annotated[str, Field(description="a named data set (`aae data list`), or a .npz or .npy file")] = "digits"
+    data_dir: Annotated[
+        str | None, Field(description="where named sets live; else AAE_DATA_DIR, else the user's cache directory")
+    ] = None
+    data_options: Annotated[
+        tuple[str, ...], Field(description="options of the data set as name=value, for digits test_random_state=1")
+    ] = ()
+    labels: Annotated[
+        Positive | None,
+        Field(description="labelled rows, class-balanced; none takes every label there is. Generators need no labels"),
+    ] = None
+    validation: Annotated[
+        int, Field(ge=0, description="rows set aside and scored each epoch; they never train, choose or stop anything")
+    ] = 0
+    split_random_state: Annotated[
+        int | None, Field(ge=0, description="seed of which rows are labelled; none takes random_state")
+    ] = None
+
+
+def options_of(system: str) -> dict[str, Hyperparameter]:
+    """All options of a run by name: those of the data, then the estimator's that text can give."""
+    ours, its = hyperparameters_of(DataOptions), hyperparameters_of(SYSTEMS[system])
+    return ours | {name: h for name, h in its.items() if h.from_text and name != "verbose"}
+
+
+def configuration(system: str, given: Mapping[str, Any] = {}, source: str = "") -> dict[str, Any]:  # noqa: B006
+    """What is `given`, by name, in the declared types.
+
+    Raises
+    ------
+    InputError
+        For unknown names and wrong values: all of them at once, one a line, with the nearest known name.
+    """
+    known, problems, values = options_of(system), [], {}
+    where = f"{source}: " if source else ""
+    for name in given:
+        if name not in known:
+            problems.append(f"{where}unknown option {name!r} for a {system}.{nearest(name, known)}")
+    for part in (DataOptions, SYSTEMS[system]):
+        mine = {k: _parsed(known[k], v) for k, v in given.items() if k in known and k in hyperparameters_of(part)}
+        try:
+            values |= validated(part, mine, source)
+        except InputError as error:
+            problems += str(error).splitlines()
+    if problems:
+        raise InputError("\n".join(problems))
+    if values.get("system", system) != system:
+        raise InputError(f"{where}is for system {values['system']!r}: use `aae train {values['system']}`")
+    return values
+
+
+def _parsed(h: Hyperparameter, value: Any) -> Any:
+    """What a text says; declared types and bounds are checked later, all at once."""
+    if not isinstance(value, str) or value in h.choices:
+        return value
+    if value.lower() == "none" and type(None) in h.types:
+        return None
+    if any(get_origin(t) is tuple for t in h.types):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def completed(system: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """`given` over the defaults, random states fixed."""
+    config = {name: h.default for name, h in options_of(system).items()} | dict(given) | {"system": system}
+    if config["random_state"] is None:
+        config["random_state"] = 0
+    if config["split_random_state"] is None:
+        config["split_random_state"] = config["random_state"]
+    return config
+
+
+def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The mapping in a YAML file."""
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected lines `name: value`, found {type(values).__name__}")
+    return {str(k): tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+
+
+def config_text(config: Mapping[str, Any]) -> str:
+    """A configuration as YAML, each line with its meaning."""
+    options, lines = options_of(config["system"]), []
+    for name, value in config.items():
+        text = yaml.safe_dump([json_value(value)], default_flow_style=True, width=10**6).strip()[1:-1]
+        lines.append(f"{name + ': ' + text:<32}  # {options[name].description}")
+    return "\n".join(lines) + "\n"
+
+
+def estimator_of(config: Mapping[str, Any], **more: Any) -> Any:
+    """The estimator that a configuration describes."""
+    kind = SYSTEMS[config["system"]]
+    return kind(**{k: v for k, v in config.items() if k in hyperparameters_of(kind)}, **more)
+
+
+def versions() -> dict[str, Any]:
+    """What a result depends on besides the configuration."""
+    found: dict[str, Any] = {"aaekit": aaekit.__version__, "python": platform.python_version()}
+    for name in ("torch", "numpy", "scikit-learn", "lightning-fabric"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    found |= {"platform": platform.platform(), "cpus": os.cpu_count(), "threads": torch.get_num_threads()}
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+    with suppress(OSError, subprocess.SubprocessError):
+        folder = Path(__file__).parent
+        found["git"] = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+    return found
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+def load_data(config: Mapping[str, Any]) -> Dataset:
+    """The data set of a configuration."""
+    options = {}
+    for text in config["data_options"]:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"data_options: expected name=value, found {text!r}")
+        options[name.strip()] = yaml.safe_load(value)
+    return datasets.load(config["data"], config["data_dir"], **options)
+
+
+def split_of(config: Mapping[str, Any], data: Dataset) -> Split:
+    """Which rows are labelled, unlabelled and validation."""
+    n, seed, n_validation = len(data.X), config["split_random_state"], config["validation"]
+    if config["system"] == "generator":
+        if n_validation >= n:
+            raise InputError(f"validation: expected fewer than the {n} rows, found {n_validation}")
+        order = np.random.default_rng(seed).permutation(n)
+        known = np.arange(n)[:0] if data.y is None else np.flatnonzero(data.y >= 0)
+        apart, rest = np.sort(order[:n_validation]), np.sort(order[n_validation:])
+        return Split(np.intersect1d(known, rest), rest, apart, seed)
+    if data.y is None:
+        raise InputError(f"{data.name}: expected labels y to learn classes from, found none; a generator needs none")
+    known = np.flatnonzero(data.y != UNLABELLED)
+    if not len(known):
+        raise InputError(f"{data.name}: expected labels in y, found -1 (unlabelled) in all {n} rows")
+    drawn = datasets.split(data.y[known], config["labels"], n_validation, seed)
+    apart = known[drawn.validation]
+    return Split(known[drawn.labelled], np.setdiff1d(np.arange(n), apart), apart, seed)
+
+
+def held_out(data: Dataset, split: Split | None = None) -> tuple[str, np.ndarray, np.ndarray | None]:
+    """The rows to judge by: test rows, else validation rows, else all; with what to call them."""
+    if data.X_test is not None:
+        return "test", data.X_test, data.y_test
+    if split is not None and len(split.validation):
+        return "validation", data.X[split.validation], None if data.y is None else data.y[split.validation]
+    return "training" if split is not None else "given", data.X, data.y
+
+
+# --- the directory ---------------------------------------------------------------------------------------------------
+class Run(Listener):
+    """A training and its directory, which is made when the first step is about to be taken.
+
+    ``config.yaml`` every option · ``versions.json`` · ``data.json`` · ``split.npz`` which rows are labelled ·
+    ``metrics.csv`` a line an epoch · ``tensorboard/`` · ``checkpoints/`` the newest three · ``log.txt`` ·
+    ``model.safetensors`` what `load` of the estimator reads · ``results.json`` · ``figures/`` · ``report.html``.
+
+    A run that was interrupted (Ctrl-C, SIGTERM) ends its step, writes a checkpoint, and goes on from there with the
+    same numbers as if nothing had happened. Make runs by `create` and `open`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], config: Mapping[str, Any], fresh: bool) -> None:
+        self.path, self.config, self.fresh = Path(path), dict(config), fresh
+        self.estimator = estimator_of(self.config)
+        self._columns: list[str] = []
+        self._stop_wanted = self._torn = False
+        self._old_handlers: dict[int, Any] = {}
+        self._next_checkpoint, self._writer = 0.0, None  # type: float, Any
+        self.n_done = self.n_steps = 0
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], config: Mapping[str, Any]) -> "Run":
+        """A new run of a complete configuration; nothing is written before the training starts.
+
+        Raises
+        ------
+        InputError
+            When something is at `path` already.
+        """
+        path = Path(path)
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            hint = f"; go on with it: aae resume {path}" if (path / "config.yaml").exists() else ""
+            raise InputError(f"{path} exists already: choose another directory{hint}")
+        return cls(path, config, fresh=True)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> "Run":
+        """A run that was started earlier.
+
+        Raises
+        ------
+        InputError
+            When `path` is no run directory, or its configuration is damaged.
+        """
+        path = Path(path)
+        if not (path / "config.yaml").is_file():
+            found = "has no config.yaml" if path.is_dir() else "is not there" if not path.exists() else "is a file"
+            raise InputError(f"{path} is not a run directory: it {found}. `aae train` makes them")
+        values = read_config(path / "config.yaml")
+        system = values.get("system")
+        if system not in SYSTEMS:
+            raise InputError(
+                f"{path}/config.yaml is damaged: expected system: {' or '.join(SYSTEMS)}, found {system!r}"
+            )
+        given = configuration(system, values, str(path / "config.yaml"))
+        return cls(path, completed(system, given), fresh=False)
+
+    @property
+    def complete(self) -> bool:
+        """Whether it was trained to the end and reported on."""
+        return (self.path / "report.html").is_file()
+
+    @cached_property
+    def data(self) -> Dataset:
+        """Its data set, as loaded now."""
+        return load_data(self.config)
+
+    @cached_property
+    def split(self) -> Split:
+        """Which rows are labelled, unlabelled and validation."""
+        if self.fresh:
+            return split_of(self.config, self.data)
+        path = self.path / "split.npz"
+        try:
+            split = Split.read(path)
+        except InputError as error:
+            raise InputError(f"{self.path} is damaged: {error}") from error
+        if len(split.unlabelled) + len(split.validation) != len(self.data.X):
+            n = len(split.unlabelled) + len(split.validation)
+            raise InputError(f"{path} is of {n} rows, but {self.config['data']} has {len(self.data.X)} now")
+        return split
+
+    def fitted(self) -> Any:
+        """The trained estimator.
+
+        Raises
+        ------
+        InputError
+            When the training is not complete, or the model file is damaged.
+        """
+        path = self.path / "model.safetensors"
+        if not path.exists():
+            raise InputError(
+                f"{self.path} has no model yet: its training was stopped; go on with: aae resume {self.path}"
+            )
+        return SYSTEMS[self.config["system"]].load(path)
+
+    def class_names(self, estimator: Any) -> list[str]:
+        """The names of a fitted classifier's classes, in the order of its probabilities."""
+        try:
+            names = json.loads((self.path / "data.json").read_text(encoding="utf-8"))["classes"]
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{self.path} is damaged: data.json cannot be read ({error})") from error
+        return [names[k] for k in estimator.classes_] if names else [str(k) for k in estimator.classes_]
+
+    def log(self, text: str) -> None:
+        """Add a line to log.txt."""
+        with open(self.path / "log.txt", "a", encoding="utf-8") as file:
+            file.write(f"{datetime.now().isoformat(' ', 'seconds')} {text}\n")
+
+    def _write(self, name: str, text: str) -> None:
+        write_atomically(self.path / name, lambda p: Path(p).write_text(text, encoding="utf-8"))
+
+    # --- training ------------------------------------------------------------------------------------------------
+    def train(self, listeners: Sequence[Listener] = ()) -> Any:
+        """Train, from the newest checkpoint if there is one; write the model, the results and the report.
+
+        Returns
+        -------
+        Estimator
+            Fitted.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            When it was stopped; the message says how to go on.
+        TrainingError
+            When a loss stops being finite; the message names the last good checkpoint.
+        InputError
+            For options, rows or labels that cannot be trained with, a damaged directory, or a full disk.
+        """
+        data, split = self.data, self.split
+        kept = slice(None) if not len(split.validation) else split.unlabelled
+        y = None if data.y is None else split.masked(data.y)[kept]
+        evaluation = None
+        if len(split.validation):
+            evaluation = data.X[split.validation], None if data.y is None else data.y[split.validation]
+        try:
+            self.estimator.fit(data.X[kept], y, listeners=[self, *listeners], evaluation=evaluation)
+        except KeyboardInterrupt:
+            text = f"stopped at step {self.n_done} of {self.n_steps}; go on with: aae resume {self.path}"
+            raise KeyboardInterrupt(text) from None
+        except TrainingError as error:
+            newest = self._checkpoints()
+            kept_at = f" ({newest[0].with_suffix('.safetensors')})" if newest else " (there is none yet)"
+            text = str(error).replace("The last good checkpoint is kept", f"The last good checkpoint is kept{kept_at}")
+            self.log(text)
+            raise TrainingError(text) from error
+        self.estimator.save(self.path / "model.safetensors")
+        self.fresh = False
+        self.log(f"trained: {self.estimator.n_steps_} steps in {self.estimator.training_seconds_:.1f} s")
+        self.report(self.estimator, evaluate(self.estimator, *held_out(data, split)))
+        return self.estimator
+
+    def start(self, training: Training) -> None:
+        """Write what the run is, or go back to its newest checkpoint."""
+        self.n_steps = training.settings.n_steps
+        if self.fresh:
+            self._write("config.yaml", config_text(self.config))
+            self._write("versions.json", json.dumps(versions(), indent=2) + "\n")
+            self._write("data.json", json.dumps(self.data.describe(), indent=2) + "\n")
+            self.split.save(self.path / "split.npz")
+        else:
+            self._restore(training)
+        self.n_done = training.n_done
+        self.log(f"step {self.n_done} of {self.n_steps}: started")
+        self._write_metrics(training.history)
+        self._writer = self._tensorboard()
+        self._next_checkpoint = 0.0
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._old_handlers[number] = signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """The first signal waits for the end of the step, so that the checkpoint is exact; a second one does not."""
+        if self._stop_wanted:
+            self._torn = True
+            raise KeyboardInterrupt
+        self._stop_wanted = True
+
+    def step(self, training: Training) -> None:
+        """Stop here, if that was asked for."""
+        self.n_done = training.n_done
+        if self._stop_wanted:
+            raise KeyboardInterrupt
+
+    def epoch(self, training: Training, row: Mapping[str, float]) -> None:
+        """Write the epoch down."""
+        if set(row) <= set(self._columns):
+            with open(self.path / "metrics.csv", "a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, self._columns).writerow(row)
+        else:
+            self._write_metrics(training.history)
+        if self._writer is not None:
+            for name, value in row.items():
+                if name not in ("epoch", "step"):
+                    self._writer.add_scalar(name, value, training.n_done)
+            n_epochs = math.ceil(self.n_steps / training.steps_per_epoch)
+            if row["epoch"] % max(1, n_epochs // 10) == 0 or row["epoch"] == n_epochs:
+                self._draw_codes(training)
+        if time.monotonic() >= self._next_checkpoint:
+            self._checkpoint(training)
+
+    def stop(self, training: Training, complete: bool) -> None:
+        """Leave the directory so that the run can go on."""
+        for number, handler in self._old_handlers.items():
+            signal.signal(number, handler)
+        self._old_handlers.clear()
+        if self._writer is not None:
+            with suppress(OSError):
+                self._writer.close()
+        interrupted = isinstance(sys.exc_info()[1], KeyboardInterrupt) and not self._torn
+        self._stop_wanted = self._torn = False
+        self.n_done = training.n_done
+        if complete or interrupted:
+            self._write_metrics(training.history)
+            self._checkpoint(training)
+        if not complete:
+            self.log(f"step {self.n_done} of {self.n_steps}: stopped")
+
+    # --- metrics and events --------------------------------------------------------------------------------------
+    def _write_metrics(self, history: Sequence[Mapping[str, float]]) -> None:
+        self._columns = list(dict.fromkeys(name for row in history for name in row))
+
+        def write(path: str) -> None:
+            with open(path, "w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, self._columns)
+                writer.writeheader()
+                writer.writerows(history)
+
+        write_atomically(self.path / "metrics.csv", write)
+
+    def _tensorboard(self) -> Any:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            self.log("no TensorBoard events: tensorboard is not installed")
+            return None
+        return SummaryWriter(str(self.path / "tensorboard"), purge_step=self.n_done + 1 if self.n_done else None)
+
+    def _draw_codes(self, training: Training) -> None:
+        """Codes against prior and samples, as they are now; draws nothing from the training's random numbers."""
+        if not isinstance(self.estimator, Autoencoder):
+            return
+        now = copy.copy(self.estimator)
+        now.networks_ = copy.deepcopy(training.averaged).cpu().eval()
+        codes, drawn = now.transform(self.data.X[:2000]), now.sample_prior(2000, random_state=0)
+        for i in range(min(10, codes.shape[1])):
+            self._writer.add_histogram(f"z{i + 1}/codes", codes[:, i], training.n_done)
+            self._writer.add_histogram(f"z{i + 1}/prior", drawn[:, i], training.n_done)
+        if len(now.shape_) == 3:
+            mosaic = figures.tile(pictures(now, now.sample(100, random_state=0)))
+            self._writer.add_image("samples", mosaic, training.n_done, dataformats="HWC"[: mosaic.ndim])
+
+    # --- checkpoints ---------------------------------------------------------------------------------------------
+    def _checkpoints(self) -> list[Path]:
+        """The JSON halves, newest first; a checkpoint without one was not finished."""
+        found = (self.path / "checkpoints").glob("epoch-*.json")
+        return sorted(found, key=lambda p: [int(n) for n in re.findall(r"\d+", p.stem)], reverse=True)
+
+    def _checkpoint(self, training: Training) -> None:
+        began = time.monotonic()
+        tensors, facts = training.state()
+        epoch, steps = divmod(training.n_done, training.steps_per_epoch)
+        path = self.path / "checkpoints" / (f"epoch-{epoch:04d}" + (f"-step-{training.n_done}" if steps else ""))
+        write_atomically(path.with_suffix(".safetensors"), lambda p: save_file(tensors, p))
+        write_atomically(path.with_suffix(".json"), lambda p: Path(p).write_text(json.dumps(facts), encoding="utf-8"))
+        for old in self._checkpoints()[KEPT:]:
+            old.unlink()
+            old.with_suffix(".safetensors").unlink(missing_ok=True)
+        now = time.monotonic()
+        self._next_checkpoint = now + (now - began) * (1 / CHECKPOINT_SHARE - 1)
+
+    def _restore(self, training: Training) -> None:
+        found = self._checkpoints()
+        for path in found:
+            try:
+                facts = json.loads(path.read_text(encoding="utf-8"))
+                tensors = load_file(path.with_suffix(".safetensors"))
+            except (OSError, ValueError, SafetensorError) as error:
+                self.log(f"{path.stem} is damaged, trying the one before: {error}")
+                continue
+            try:
+                training.restore(tensors, facts)
+            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                reason = str(error).splitlines()[0]
+                raise InputError(f"{path} is not of this configuration: {reason}; was config.yaml changed?") from error
+            return
+        if found:
+            raise InputError(f"{self.path} is damaged: none of its {len(found)} checkpoints can be read; train anew")
+
+    # --- what came of it -----------------------------------------------------------------------------------------
+    def report(self, estimator: Any, results: Mapping[str, Any]) -> None:
+        """Write results.json, the figures and report.html."""
+        self._write("results.json", json.dumps(results, indent=2) + "\n")
+        shutil.rmtree(self.path / "figures", ignore_errors=True)
+        entries = []
+        for name, (title, figure) in draw(estimator, self.data, self.split).items():
+            path = figures.save(figure, self.path / "figures" / f"{name}.png")
+            entries.append(report.FigureEntry(title, report.CAPTIONS[name], path))
+        facts, n_labelled = self.data.describe(), len(self.split.labelled)
+        subtitle = (
+            f"{facts['rows']} rows of {'x'.join(map(str, facts['shape']))} from {facts['source'] or self.data.name}"
+        )
+        if isinstance(estimator, Classifier):
+            subtitle += f"; {n_labelled} of them labelled"
+        report.write_report(
+            self.path / "report.html",
+            f"{type(estimator).__name__} on {self.data.name}",
+            summary(results),
+            [table(results)],
+            entries,
+            settings=self.config,
+            versions=versions(),
+            subtitle=subtitle,
+        )
+
+
+# --- results ---------------------------------------------------------------------------------------------------------
+def evaluate(estimator: Any, rows: str, X: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:
+    """How good a fitted estimator is on rows: what can be said of them, by name.
+
+    `error` is in percent; `reconstruction` the mean squared error of a value, in units of the (scaled) rows; `mmd`,
+    `sliced_wasserstein` and `two_sample_auc` compare codes and prior, see `metrics.prior_fit`.
+    """
+    results: dict[str, Any] = {
+        "estimator": type(estimator).__name__,
+        "rows": rows,
+        "n_rows": len(X),
+        "n_steps": estimator.n_steps_,
+        "seconds": round(estimator.training_seconds_, 2),
+    }
+    X = fitting(estimator, X)
+    if isinstance(estimator, Classifier) and rows != "training" and y is not None and (y >= 0).any():
+        results["n_labelled"] = sum(estimator.class_counts_) if hasattr(estimator, "class_counts_") else None
+        results["error"] = metrics.error_rate(y, estimator.predict(X))
+    if isinstance(estimator, Autoencoder):
+        some = X[np.random.default_rng(0).permutation(len(X))[:N_SHOWN]]
+        difference = pictures(estimator, some) - pictures(estimator, estimator.reconstruct(some))
+        results["reconstruction"] = float(np.mean(np.square(difference / np.asarray(unit(estimator)))))
+        if len(some) >= 10:
+            drawn = estimator.sample_prior(2000, random_state=0)
+            results |= metrics.prior_fit(estimator.transform(some), drawn)
+    return results
+
+
+def unit(estimator: Any) -> np.ndarray | float:
+    """What one unit of the scaled rows is in the units of the rows as they are drawn."""
+    return 1.0 if estimator.unit_range_ else estimator.scale_.reshape(estimator.shape_)
+
+
+def compare(run: Run, estimator: Any, *, n_spread: int = 10_000, n_svm: int = 5_000) -> list[dict[str, Any]]:
+    """Other methods with the same labels, on the same rows: name, error in percent, seconds.
+
+    The supervised baseline has the same backbone and random state. Label spreading looks at `n_spread` rows at most,
+    self-training at `n_svm` (both always at the labelled ones): they need memory or time that grows with the square.
+    """
+    import warnings
+
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
+    from sklearn.svm import SVC
+
+    data, split = run.data, run.split
+    _, X_test, y_test = held_out(data, split)
+    if y_test is None:
+        raise InputError(f"{data.name}: expected labels of the test rows to compare methods by, found none")
+    assert data.y is not None
+    X, y = data.X[split.labelled], data.y[split.labelled]
+    others = np.random.default_rng(run.config["random_state"]).permutation(
+        np.setdiff1d(split.unlabelled, split.labelled)
+    )
+
+    def flat(rows: np.ndarray) -> np.ndarray:
+        floats = rows.reshape(len(rows), -1).astype(np.float32)
+        return floats / 255 if rows.dtype == np.uint8 else floats
+
+    def semi(n: int) -> tuple[np.ndarray, np.ndarray, str]:
+        chosen = others[: max(0, n - len(X))]
+        few = f", on {len(chosen)} of {len(others)} unlabelled rows" if len(chosen) < len(others) else ""
+        hidden = np.full(len(chosen), UNLABELLED)
+        return np.concatenate([flat(X), flat(data.X[chosen])]), np.concatenate([y, hidden]), few
+
+    shared = set(hyperparameters_of(SupervisedBaseline)) & {
+        "image_shape", "backbone", "hidden", "channels", "batch_norm", "device", "precision", "random_state",
+    }  # fmt: skip
+    baseline = SupervisedBaseline(**{k: v for k, v in run.config.items() if k in shared})
+    folds = min(5, int(np.bincount(y)[np.unique(y)].min()))
+    candidates: list[tuple[str, Any, Any]] = []
+    if not isinstance(estimator, SupervisedBaseline):
+        candidates.append(("supervised baseline, same labels", baseline, (X, y, "")))
+    candidates.append(("label spreading, 10 neighbours", LabelSpreading(kernel="knn", n_neighbors=10), semi(n_spread)))
+    if folds > 1:
+        machine = CalibratedClassifierCV(SVC(), ensemble=False, cv=folds)
+        candidates.append(("self-training, support vectors", SelfTrainingClassifier(machine), semi(n_svm)))
+    rows = []
+    for name, model, (X_known, y_known, few) in candidates:
+        ours = isinstance(model, SupervisedBaseline)
+        began = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # scikit-learn's, on iterations that end early
+            model.fit(X_known, y_known)
+            error = metrics.error_rate(y_test, model.predict(X_test if ours else flat(X_test)))
+        rows.append({"name": name + few, "error": error, "seconds": round(time.perf_counter() - began, 2)})
+    return rows
+
+
+def table(results: Mapping[str, Any]) -> report.Table:
+    """The results as they are printed and reported."""
+    rows = f"{results['n_rows']} {results['rows']} rows"
+    if "error" in results:
+        lines = [(f"{results['estimator']} (this run)", results["error"], results["seconds"])]
+        lines += [(c["name"], c["error"], c["seconds"]) for c in results.get("comparison", [])]
+        shown = [(name, f"{error:.2f}", f"{seconds:.1f}") for name, error, seconds in lines]
+        return report.Table(f"Error on {rows}", ["method", "error (%)", "time (s)"], shown)
+    return report.Table(f"Measured on {rows}", ["quantity", "value"], measures(results))
+
+
+MEASURES = {
+    "reconstruction": "reconstruction, mean squared error of a value",
+    "mmd": "codes against prior: squared maximum mean discrepancy (0: alike)",
+    "sliced_wasserstein": "codes against prior: sliced Wasserstein distance (0: alike)",
+    "two_sample_auc": "codes against prior: area under the curve of a forest (0.5: alike)",
+}
+
+
+def measures(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was measured of an autoencoder, in words."""
+    found = [(text, f"{results[name]:.4g}") for name, text in MEASURES.items() if name in results]
+    return found + [("training time (s)", f"{results['seconds']:.1f}"), ("steps", str(results["n_steps"]))]
+
+
+def summary(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The cards of the report."""
+    cards = []
+    if "error" in results:
+        cards.append((f"error on {results['n_rows']} {results['rows']} rows", f"{results['error']:.2f} %"))
+    if results.get("n_labelled"):
+        cards.append(("labels", str(results["n_labelled"])))
+    if "reconstruction" in results:
+        cards.append(("reconstruction error", f"{results['reconstruction']:.3g}"))
+    if "two_sample_auc" in results:
+        cards.append(("codes against prior, 0.5 is alike", f"{results['two_sample_auc']:.2f}"))
+    return [*cards, ("steps", str(results["n_steps"])), ("training time", f"{results['seconds']:.0f} s")]
+
+
+# --- figures ---------------------------------------------------------------------------------------------------------
+def pictures(estimator: Any, rows: np.ndarray) -> np.ndarray:
+    """Rows as the figures take them: images `(n, channels, height, width)` in [0, 1], or table rows."""
+    rows = rows.astype(np.float32) / 255 if rows.dtype == np.uint8 else np.asarray(rows, dtype=np.float32)
+    return rows.reshape(len(rows), *estimator.shape_)
+
+
+def fitting(estimator: Any, rows: np.ndarray) -> np.ndarray:
+    """Rows in the units that a fitted estimator was trained on.
+
+    Raises
+    ------
+    InputError
+        When they are of another shape.
+    """
+    if math.prod(rows.shape[1:]) != math.prod(estimator.shape_) or (
+        rows.ndim == 4 and rows.shape[1:] != estimator.shape_
+    ):
+        raise InputError(f"expected rows of shape {tuple(estimator.shape_)} as in training, got {rows.shape[1:]}")
+    bytes_before = estimator.unit_range_ and estimator.scale_ == 255
+    return rows * np.float32(255) if bytes_before and rows.ndim == 4 and rows.dtype != np.uint8 else rows
+
+
+def draw(estimator: Any, data: Dataset, split: Split) -> dict[str, tuple[str, Figure]]:
+    """Every figure that fits the estimator, with its title, by the name of its function in `figures`."""
+    rows, X, y = held_out(data, split)
+    chosen = np.sort(np.random.default_rng(0).permutation(len(X))[:N_SHOWN])
+    X, y = X[chosen], None if y is None else y[chosen]
+    found: dict[str, tuple[str, Figure]] = {}
+    if isinstance(estimator, Classifier):
+        p = estimator.predict_proba(X)
+        guess, sure = estimator.classes_[p.argmax(1)], p.max(1)
+        if rows != "training" and y is not None and (y >= 0).any():
+            seen = pictures(estimator, X)
+            found["confusion_matrix"] = "Confusion matrix", figures.confusion_matrix(y, guess, data.classes or None)
+            mistakes = figures.confident_mistakes(seen, y, guess, sure, data.classes or None)
+            found["confident_mistakes"] = "Most confident mistakes", mistakes
+        names = [data.classes[k] for k in estimator.classes_]
+        found["label_distribution"] = "The class code y", figures.label_distribution(p, names)
+    if isinstance(estimator, Autoencoder):
+        found |= _draw_codes(estimator, X, y, data.classes)
+    history = {k: [row.get(k) for row in estimator.history_] for row in estimator.history_ for k in row}
+    found["learning_curves"] = "Learning curves", figures.learning_curves(history)
+    weights = next((p for p in estimator.networks_["encoder"].parameters() if p.dim() in (2, 4)), None)
+    if weights is not None:
+        shape = estimator.shape_ if len(estimator.shape_) == 3 and weights.dim() == 2 else None
+        features = figures.first_layer_features(weights.detach().numpy(), shape)
+        found["first_layer_features"] = "First layer", features
+    return found
+
+
+def _draw_codes(
+    estimator: Any, X: np.ndarray, y: np.ndarray | None, classes: tuple[str, ...]
+) -> dict[str, tuple[str, Figure]]:
+    """The figures of an autoencoder."""
+    z, drawn = estimator.transform(X), estimator.sample_prior(2000, random_state=0)
+    again = pictures(estimator, estimator.reconstruct(X[:10]))
+    found = {
+        "sample_grid": ("Samples", figures.sample_grid(pictures(estimator, estimator.sample(100, random_state=0)))),
+        "reconstruction_pairs": ("Reconstructions", figures.reconstruction_pairs(pictures(estimator, X[:10]), again)),
+        "latent_scatter": ("Codes by class", figures.latent_scatter(z, y, classes or None, drawn)),
+        "code_vs_prior": ("Codes against the prior", figures.code_vs_prior(z, drawn)),
+    }
+    if isinstance(estimator, SemiSupervisedAAE):
+        names = [classes[k] for k in estimator.classes_]
+        found["style_grid"] = "Class and style", style_figure(estimator, names)
+    elif z.shape[1] == 2:
+        found["code_grid"] = "The latent plane", figures.code_grid(code_grid_rows(estimator))
+    return found
+
+
+def code_grid_rows(estimator: Any) -> np.ndarray:
+    """Decoded 10 x 10 grid over [-1, 1]^2 (Sheet, lecture 54)."""
+    if estimator.n_style != 2:
+        raise InputError(f"a grid needs a code of 2 dimensions, this model has n_style={estimator.n_style}")
+    return pictures(estimator, estimator.inverse_transform(figures.code_grid_points()))
+
+
+def style_figure(estimator: Any, names: Sequence[str], n_columns: int = 10) -> Figure:
+    """Row = class; along the row z_1 runs over the middle 95 % of the prior, the other styles stay at 0."""
+    span = np.quantile(estimator.sample_prior(2000, random_state=0)[:, 0], [0.025, 0.975])
+    Z = np.zeros((n_columns, estimator.n_style), dtype=np.float32)
+    Z[:, 0] = np.linspace(*span, n_columns)
+    y, n = estimator.classes_, len(estimator.classes_)
+    rows = estimator.generate(np.repeat(y, n_columns), np.tile(Z, (n, 1)))
+    labels = [textwrap.shorten(name, 14, placeholder="…") for name in names]
+    return figures.style_grid(pictures(estimator, rows), n, n_columns, labels, Z[:, 0])

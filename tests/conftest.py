@@ -1,0 +1,34 @@
+"""Fixtures that tests share: small real data and estimators that train in a second."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+QUICK = {
+    "max_steps": 5,
+    "hidden": (24,),
+    "channels": (4, 8),
+    "batch_size": 20,
+    "random_state": 0,
+    "precision": "float32",
+}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """300 digits (n, 1, 8, 8) in [0, 1] and their labels."""
+    X, y = load_digits(return_X_y=True)
+    return (X[:300] / 16).astype(np.float32).reshape(-1, 1, 8, 8), y[:300]
+
+
+@pytest.fixture(scope="session")
+def few_labels(digits):
+    """The same, all labels but those of the first 50 rows masked."""
+    X, y = digits
+    return X, np.where(np.arange(len(y)) < 50, y, -1)

@@ -1,0 +1,779 @@
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false, reportArgumentType=false
+"""Data: every reader, every refusal, downloads from a server on this machine, splits and the array store."""
+
+import bz2
+import errno
+import gzip
+import hashlib
+import io
+import os
+import struct
+import threading
+from dataclasses import replace
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.io import savemat
+
+from aaekit import data
+from aaekit.data import formats, sets, store
+from aaekit.errors import InputError
+
+rng = np.random.default_rng(0)
+
+
+def idx(array, code=0x08):
+    header = struct.pack(">HBB", 0, code, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+    return header + array.astype(formats.IDX_TYPES[code]).tobytes()
+
+
+def idx_files():
+    images, labels = rng.integers(0, 256, (12, 4, 5)), np.arange(12) % 10
+    return [gzip.compress(idx(part)) for part in (images, labels, images[:5], labels[:5])], (images, labels)
+
+
+def usps_files():
+    values, labels = rng.uniform(-1, 1, (6, 256)).round(4), np.array([1, 2, 10, 5, 6, 1])
+    values[:, 0], values[:, 1] = -1, 1
+    lines = [
+        f"{k} " + " ".join(f"{j + 1}:{v}" for j, v in enumerate(row)) for k, row in zip(labels, values, strict=True)
+    ]
+    text = ("\n".join(lines) + "\n").encode()
+    return [bz2.compress(text)] * 2, (values, labels)
+
+
+def svhn_files():
+    images, labels = rng.integers(0, 256, (32, 32, 3, 7), dtype=np.uint8), np.array([10, 1, 2, 3, 9, 10, 4])
+    buffer = io.BytesIO()
+    savemat(buffer, {"X": images, "y": labels[:, None].astype(np.uint8)}, do_compression=True)
+    return [buffer.getvalue()] * 2, (images, labels)
+
+
+FAKES = {"mnist": idx_files, "usps": usps_files, "svhn": svhn_files}
+
+
+def register(monkeypatch, name, blobs, roots=("http://127.0.0.1:9/",)):
+    """Point the entry at these contents, served below `roots`."""
+    entry = sets.SETS[name]
+    files = tuple(
+        sets.RemoteFile(file.name, hashlib.md5(blob).hexdigest(), tuple(root + file.name for root in roots))
+        for file, blob in zip(entry.files, blobs, strict=True)
+    )
+    monkeypatch.setitem(sets.SETS, name, replace(entry, files=files))
+    return files
+
+
+def put(folder, name, blobs):
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, blob in zip(sets.SETS[name].files, blobs, strict=True):
+        (folder / file.name).write_bytes(blob)
+
+
+def refused(call, *words):
+    """The call is refused in one line that has these words."""
+    with pytest.raises(InputError) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert str(word) in message, message
+    return message
+
+
+class Web(ThreadingHTTPServer):
+    """A web server on this machine: `pages` maps a path to (status, length announced, body); `asked` lists requests."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Page)
+        self.pages, self.asked, self.root = {}, [], f"http://127.0.0.1:{self.server_port}"
+
+
+class Page(BaseHTTPRequestHandler):
+    server: Web
+
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        status, length, body = self.server.pages.get(self.path, (404, 0, b""))
+        self.send_response(status)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    web = Web()
+    thread = threading.Thread(target=partial(web.serve_forever, poll_interval=0.01))
+    thread.start()
+    yield web
+    web.shutdown()
+    web.server_close()
+    thread.join()
+
+
+@pytest.fixture(autouse=True)
+def nowhere(monkeypatch, tmp_path):
+    """No test sees the user's folders or a proxy."""
+    for variable in ("AAE_DATA_DIR", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+# Named sets
+
+
+def test_registry_entries_are_complete():
+    for name in data.names():
+        entry = sets.SETS[name]
+        assert len(entry.classes) == 10 and entry.source and entry.summary
+        for file in entry.files:
+            assert len(file.urls) >= 2 and len(set(file.urls)) == len(file.urls)
+            assert all(len(md5) == 32 and int(md5, 16) for md5 in (file.md5, file.content_md5) if md5)
+            assert all(url.endswith(file.name) for url in file.urls)
+
+
+def test_digits_hold_out_500_rows_by_their_own_seed():
+    one, same, other = data.load("digits"), data.load("digits"), data.load("digits", test_random_state=1)
+    assert one.X.shape == (1297, 1, 8, 8) and one.X.dtype == np.float32 and one.X.min() == 0 and one.X.max() == 1
+    assert one.y.dtype == np.int64 and len(one.X_test) == len(one.y_test) == 500
+    assert np.bincount(one.y_test).min() >= 48
+    np.testing.assert_array_equal(one.X, same.X)
+    assert not np.array_equal(one.y_test, other.y_test)
+    assert one.describe() | {"source": ""} == {
+        "name": "digits",
+        "rows": 1297,
+        "test_rows": 500,
+        "shape": (1, 8, 8),
+        "dtype": "float32",
+        "classes": tuple("0123456789"),
+        "labelled": 1297,
+        "source": "",
+    }
+
+
+def test_idx_set(monkeypatch, tmp_path):
+    blobs, (images, labels) = idx_files()
+    register(monkeypatch, "mnist", blobs)
+    put(tmp_path / "mnist", "mnist", blobs)
+    found = data.load("mnist", tmp_path, download=False)
+    np.testing.assert_array_equal(found.X, images[:, None])
+    np.testing.assert_array_equal(found.y, labels)
+    assert found.X.dtype == np.uint8 and found.y.dtype == np.int64 and found.X_test.shape == (5, 1, 4, 5)
+    assert found.X.flags.writeable
+
+
+def test_usps(monkeypatch, tmp_path):
+    blobs, (values, labels) = usps_files()
+    register(monkeypatch, "usps", blobs)
+    put(tmp_path, "usps", blobs)
+    found = data.load("usps", tmp_path, download=False)
+    np.testing.assert_allclose(found.X.reshape(6, 256), (values + 1) / 2, atol=1e-6)
+    np.testing.assert_array_equal(found.y, labels - 1)
+    assert found.X.dtype == np.float32 and found.X.shape == (6, 1, 16, 16) and (found.X[:, 0, 0, 1] == 1).all()
+
+
+def test_svhn(monkeypatch, tmp_path):
+    blobs, (images, labels) = svhn_files()
+    register(monkeypatch, "svhn", blobs)
+    put(tmp_path / "svhn", "svhn", blobs)
+    found = data.load("svhn", tmp_path, download=False)
+    assert found.X.shape == (7, 3, 32, 32) and found.X.dtype == np.uint8 and found.X.flags.c_contiguous
+    np.testing.assert_array_equal(found.X[4, 2], images[:, :, 2, 4])
+    np.testing.assert_array_equal(found.y, labels % 10)
+
+
+def mnist_folder():
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("AAE_DATA_DIR") or beside)
+    return (
+        folder if sets.IDX_NAMES and any((p / sets.IDX_NAMES[0]).exists() for p in (folder, folder / "mnist")) else None
+    )
+
+
+MNIST = mnist_folder()
+
+
+@pytest.mark.skipif(MNIST is None, reason="needs MNIST in AAE_DATA_DIR or beside the repository")
+def test_mnist_is_mnist():
+    found = data.load("mnist", MNIST, download=False)
+    assert found.X.shape == (60000, 1, 28, 28) and found.X_test.shape == (10000, 1, 28, 28)
+    assert np.bincount(found.y).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert found.y[:5].tolist() == [5, 0, 4, 1, 9] and round(float(found.X.mean()), 2) == 33.32
+
+
+def test_unknown_set_and_option():
+    refused(lambda: data.load("fashion_mnist"), "Did you mean 'fashion-mnist'?", *data.names())
+    refused(lambda: data.info("zebra"), "zebra", "digits")
+    refused(lambda: data.load("digits", test_random_stat=1), "Did you mean 'test_random_state'?")
+    refused(lambda: data.load("mnist", limit=1), "unknown option 'limit'", "none")
+    refused(lambda: data.load("digits", test_random_state=-1), "test_random_state", "-1")
+
+
+# Where files are looked for
+
+
+def test_data_folder_is_argument_then_variable_then_cache(monkeypatch, tmp_path):
+    assert data.data_folder().name == "aaekit"
+    monkeypatch.setenv("AAE_DATA_DIR", str(tmp_path / "variable"))
+    assert data.data_folder() == tmp_path / "variable"
+    assert data.data_folder(tmp_path / "argument") == tmp_path / "argument"
+
+
+def test_missing_files_say_where_and_how(monkeypatch, tmp_path):
+    register(monkeypatch, "usps", usps_files()[0])
+    call = partial(data.load, "usps", tmp_path / "none", download=False)
+    refused(call, tmp_path / "none" / "usps", "usps.bz2, usps.t.bz2", "--data-dir", "AAE_DATA_DIR")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("place", [".", "mnist"])
+@pytest.mark.parametrize("damage", [lambda b: b[:-7], lambda b: b + b"x", lambda b: b"", lambda b: b"<html>"])
+def test_damaged_file_is_named_with_both_checksums(monkeypatch, tmp_path, place, damage):
+    blobs, _ = idx_files()
+    files = register(monkeypatch, "mnist", blobs)
+    put(tmp_path / place, "mnist", [damage(blobs[0]), *blobs[1:]])
+    found = hashlib.md5(damage(blobs[0])).hexdigest()
+    path = tmp_path / place / files[0].name
+    refused(partial(data.load, "mnist", tmp_path), path, files[0].md5, found, "delete it")
+    report = data.info("mnist", tmp_path)
+    assert not report["present"] and [file["state"] for file in report["files"]] == ["damaged", *["present"] * 3]
+    assert path.exists()
+
+
+def test_file_compressed_again_is_known_by_its_content(monkeypatch, tmp_path):
+    blobs, (images, _) = idx_files()
+    files = register(monkeypatch, "mnist", blobs)
+    unpacked = [hashlib.md5(gzip.decompress(blob)).hexdigest() for blob in blobs]
+    entry = replace(
+        sets.SETS["mnist"], files=tuple(replace(f, content_md5=u) for f, u in zip(files, unpacked, strict=True))
+    )
+    monkeypatch.setitem(sets.SETS, "mnist", entry)
+    put(tmp_path, "mnist", [gzip.compress(gzip.decompress(blob), 1, mtime=5) for blob in blobs])
+    np.testing.assert_array_equal(data.load("mnist", tmp_path, download=False).X[:, 0], images)
+    put(tmp_path, "mnist", [blob[:-9] for blob in blobs])
+    refused(partial(data.load, "mnist", tmp_path), "truncated")
+
+
+def test_a_kindred_sets_file_of_the_same_name_is_passed_over(monkeypatch, tmp_path):
+    blobs, _ = idx_files()
+    register(monkeypatch, "mnist", blobs)
+    put(tmp_path, "mnist", blobs)
+    refused(partial(data.load, "kmnist", tmp_path, download=False), "kmnist: expected train-images", "found none")
+    put(tmp_path / "kmnist", "mnist", blobs)
+    refused(partial(data.load, "kmnist", tmp_path, download=False), "expected checksum")
+
+
+def test_info(monkeypatch, tmp_path):
+    blobs, _ = usps_files()
+    register(monkeypatch, "usps", blobs)
+    put(tmp_path, "usps", blobs)
+    report = data.info("usps", tmp_path)
+    assert report["present"] and report["megabytes"] == 8 and report["folder"] == tmp_path
+    assert report["files"][0]["bytes"] == len(blobs[0]) and report["files"][1]["path"] == tmp_path / "usps.t.bz2"
+    assert not data.info("svhn", tmp_path)["present"] and data.info("digits", tmp_path)["present"]
+
+
+# Downloads
+
+
+def serve(server, folder, files, blobs, cut=0):
+    for file, blob in zip(files, blobs, strict=True):
+        server.pages[f"/{folder}/{file.name}"] = (200, len(blob), blob[: len(blob) - cut])
+
+
+@pytest.mark.parametrize("name", FAKES)
+def test_download_tries_the_next_mirror_and_fetches_once(monkeypatch, tmp_path, server, name):
+    blobs, _ = FAKES[name]()
+    files = register(monkeypatch, name, blobs, (f"{server.root}/gone/", f"{server.root}/good/"))
+    serve(server, "good", files, blobs)
+    first = data.load(name, tmp_path)
+    assert sorted(p.name for p in (tmp_path / name).iterdir()) == sorted(file.name for file in files)
+    assert server.asked == [f"/{mirror}/{file.name}" for file in files for mirror in ("gone", "good")]
+    server.asked.clear()
+    np.testing.assert_array_equal(data.load(name, tmp_path).X, first.X)
+    assert server.asked == []
+
+
+def test_download_fetches_only_what_is_missing(monkeypatch, tmp_path, server):
+    blobs, _ = usps_files()
+    files = register(monkeypatch, "usps", blobs, (f"{server.root}/good/",))
+    serve(server, "good", files, blobs)
+    (tmp_path / "usps.bz2").write_bytes(blobs[0])
+    data.load("usps", tmp_path)
+    assert server.asked == ["/good/usps.t.bz2"] and [p.name for p in (tmp_path / "usps").iterdir()] == ["usps.t.bz2"]
+
+
+def test_wrong_checksum_on_every_mirror(monkeypatch, tmp_path, server):
+    blobs, _ = usps_files()
+    files = register(monkeypatch, "usps", blobs, (f"{server.root}/a/", f"{server.root}/b/"))
+    for mirror in "ab":
+        serve(server, mirror, files, [blob + b"!" for blob in blobs])
+    message = refused(partial(data.load, "usps", tmp_path), "usps.bz2", tmp_path / "usps", files[0].md5)
+    assert message.count("wrong checksum") == 2
+    assert list((tmp_path / "usps").iterdir()) == []
+
+
+def test_truncated_body_falls_through_to_the_next_mirror(monkeypatch, tmp_path, server):
+    blobs, _ = usps_files()
+    files = register(monkeypatch, "usps", blobs, (f"{server.root}/cut/", f"{server.root}/good/"))
+    serve(server, "cut", files, blobs, cut=20)
+    refused(partial(data.load, "usps", tmp_path), "connection failed", "HTTP 404", "--data-dir", "usps.bz2, usps.t.bz2")
+    assert list((tmp_path / "usps").iterdir()) == []
+    serve(server, "good", files, blobs)
+    assert len(data.load("usps", tmp_path).X) == 6
+
+
+def test_no_network(monkeypatch, tmp_path):
+    register(monkeypatch, "usps", usps_files()[0])  # port 9: nobody listens
+    refused(partial(data.load, "usps", tmp_path), "127.0.0.1:9: connection failed", "AAE_DATA_DIR", tmp_path / "usps")
+
+
+def full_disk(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_full_disk_while_downloading(monkeypatch, tmp_path, server):
+    import pooch
+
+    def get(self, url, output_file, pooch):
+        Path(output_file).write_bytes(b"half")
+        full_disk()
+
+    register(monkeypatch, "usps", usps_files()[0], (f"{server.root}/",))
+    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", get)
+    refused(partial(data.load, "usps", tmp_path), "disk is full", tmp_path / "usps" / "usps.bz2")
+    assert list((tmp_path / "usps").iterdir()) == []
+
+
+def test_progress_is_drawn_on_a_terminal(monkeypatch, tmp_path, server, capsys):
+    blobs, _ = usps_files()
+    files = register(monkeypatch, "usps", blobs, (f"{server.root}/good/",))
+    serve(server, "good", files, blobs)
+    data.load("usps", tmp_path / "quiet")
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    data.load("usps", tmp_path / "loud")
+    assert "usps.t.bz2" in capsys.readouterr().err
+
+
+# Formats
+
+
+@pytest.mark.parametrize("code", formats.IDX_TYPES)
+def test_idx_types(tmp_path, code):
+    array = np.arange(24).reshape(2, 3, 4)
+    (tmp_path / "a").write_bytes(idx(array, code))
+    found = formats.read_idx(tmp_path / "a")
+    np.testing.assert_array_equal(found, array)
+    assert found.dtype.isnative and found.dtype == np.dtype(formats.IDX_TYPES[code]).newbyteorder("=")
+
+
+GOOD = idx(np.arange(6).reshape(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("name", "blob", "word"),
+    [
+        ("a", b"", "found nothing"),
+        ("a", b"\0\0\x08", "expected an IDX file"),
+        ("a", b"\x89PNG" + GOOD, "89 50 4e 47"),
+        ("a", b"\0\0\x07\x01" + GOOD[4:], "00 00 07 01"),
+        ("a", b"\0\0\x08\x00", "expected an IDX file"),
+        ("a", GOOD[:9], "expected an IDX file"),
+        ("a", GOOD[:-1], "expected 6 bytes for shape (2, 3), found 5"),
+        ("a", GOOD + b"x", "found 7"),
+        ("a", b"\0\0\x08\x03" + b"\xff" * 12, "expected 79228162458924105385300197375 bytes"),
+        ("a.gz", GOOD, "damaged"),
+        ("a.gz", gzip.compress(GOOD)[:-9], "truncated"),
+        ("a.gz", gzip.compress(GOOD)[:12] + b"\xff" * 20, "damaged"),
+    ],
+)
+def test_bad_idx(tmp_path, name, blob, word):
+    (tmp_path / name).write_bytes(blob)
+    refused(lambda: formats.read_idx(tmp_path / name), tmp_path / name, word)
+
+
+@pytest.mark.parametrize(
+    ("name", "blob"),
+    [
+        ("mnist", gzip.compress(idx(np.arange(4)))),
+        ("usps", bz2.compress(b"1 1:0.5 257:1\n")),
+        ("usps", bz2.compress(b"1 1:0.5\n" * 9)[:-5]),
+        ("usps", b"plain text"),
+        ("svhn", b"MATLAB 5.0 but not really"),
+        ("svhn", b""),
+        ("svhn", svhn_files()[0][0][:400]),
+    ],
+)
+def test_content_of_another_kind_with_the_right_checksum(monkeypatch, tmp_path, name, blob):
+    blobs = [blob] * len(sets.SETS[name].files)
+    register(monkeypatch, name, blobs)
+    put(tmp_path, name, blobs)
+    refused(partial(data.load, name, tmp_path), tmp_path / sets.SETS[name].files[0].name)
+
+
+def test_svhn_without_its_arrays(tmp_path):
+    savemat(tmp_path / "a.mat", {"X": np.zeros((2, 2), np.uint8)})
+    refused(lambda: formats.read_svhn([tmp_path / "a.mat"]), "expected X (32, 32, 3, n)")
+
+
+# Array files
+
+IMAGES = rng.integers(0, 256, (6, 4, 5), dtype=np.uint8)
+LABELS = np.array([0, 1, 2, 0, 1, 2])
+
+
+def test_npz_round_trip_by_prepare(tmp_path):
+    [path] = data.prepare("digits", out=tmp_path / "new")
+    found, wanted = data.load(path), data.load("digits")
+    assert found.classes == wanted.classes and found.name == "digits" and found.source == str(path)
+    for key in ("X", "y", "X_test", "y_test"):
+        np.testing.assert_array_equal(getattr(found, key), getattr(wanted, key))
+        assert getattr(found, key).dtype == getattr(wanted, key).dtype
+
+
+def test_npz_with_keras_keys(tmp_path):
+    np.savez(tmp_path / "a.npz", x_train=IMAGES, y_train=LABELS.astype(np.uint8), x_test=IMAGES[:2], y_test=LABELS[:2])
+    found = data.load(tmp_path / "a.npz")
+    np.testing.assert_array_equal(found.X, IMAGES[:, None])
+    assert found.X.dtype == np.uint8 and found.y.dtype == np.int64 and found.classes == ("0", "1", "2")
+    assert found.X_test.shape == (2, 1, 4, 5) and found.describe()["labelled"] == 6
+
+
+@pytest.mark.parametrize(
+    ("X", "dtype"),
+    [
+        (np.ones((3, 2), np.int64), np.float32),
+        (np.ones((3, 2), np.uint8), np.float32),
+        (np.ones((3, 1, 2, 2), np.int64), np.uint8),
+        (np.ones((3, 1, 2, 2), np.float64), np.float32),
+        (np.ones((3, 1, 2, 2), np.float16), np.float32),
+        (np.ones((3, 1, 2, 2), bool), np.float32),
+        (np.asfortranarray(np.ones((3, 2), np.float32)), np.float32),
+    ],
+)
+def test_npy_rows_become_what_dataset_promises(tmp_path, X, dtype):
+    np.save(tmp_path / "rows.npy", X)
+    found = data.load(str(tmp_path / "rows.npy"))
+    assert found.X.dtype == dtype and found.X.flags.c_contiguous and not isinstance(found.X, np.memmap)
+    assert found.y is None and found.classes == () and found.describe()["labelled"] == 0 and (found.X == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "word"),
+    [
+        ({"images": IMAGES}, "expected an array X or x_train, found images"),
+        ({"X": np.array([{}], dtype=object)}, "allow_pickle=False"),
+        ({"X": IMAGES, "y": LABELS[:-1]}, "shape (6,), found shape (5,)"),
+        ({"X": IMAGES, "y": LABELS[:, None]}, "found shape (6, 1)"),
+        ({"X": IMAGES, "y": LABELS / 2}, "dtype float64"),
+        ({"X": IMAGES, "y": LABELS.astype(str)}, "dtype <U"),
+        ({"X": IMAGES, "y": LABELS, "classes": ["a", "b"]}, "labels in -1..1, found 2 in row 2"),
+        ({"X": IMAGES, "X_test": IMAGES[:, 1:]}, "expected X_test as X, uint8 of shape (n, 1, 4, 5)"),
+        ({"X": IMAGES, "X_test": IMAGES / 255}, "found float32"),
+        ({"X": IMAGES, "y_test": LABELS}, "expected X_test beside y_test"),
+        ({"X": IMAGES, "X_test": IMAGES, "y_test": LABELS - 3}, "y_test: expected labels from -1"),
+    ],
+)
+def test_bad_npz(tmp_path, arrays, word):
+    np.savez(tmp_path / "a.npz", **arrays)
+    refused(lambda: data.load(tmp_path / "a.npz"), word)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "npy"])
+@pytest.mark.parametrize("kind", ["empty", "text", "truncated", "missing", "swapped"])
+def test_damaged_array_file(tmp_path, suffix, kind):
+    path = tmp_path / f"a.{suffix}"
+    with open(path, "wb") as handle:
+        np.save(handle, IMAGES) if (suffix == "npy") != (kind == "swapped") else np.savez(handle, X=IMAGES)
+    blob = path.read_bytes()
+    path.write_bytes({"empty": b"", "text": b"a,b\n1,2\n", "truncated": blob[:-30]}.get(kind, blob))
+    if kind == "missing":
+        path.unlink()
+    refused(lambda: data.load(path), path)
+
+
+def test_path_of_another_kind(tmp_path):
+    (tmp_path / "a.csv").write_text("1,2")
+    refused(lambda: data.load(tmp_path / "a.csv"), ".npz or .npy", ".csv")
+    refused(lambda: data.load(tmp_path), "a folder")
+
+
+# Checks
+
+
+@pytest.mark.parametrize(
+    ("X", "words"),
+    [
+        (np.zeros(5), ["shape (5,)"]),
+        (np.zeros((2, 3, 4)), ["shape (2, 3, 4)"]),
+        (np.zeros((0, 3)), ["at least one row"]),
+        (np.zeros((3, 0)), ["at least one row"]),
+        (np.array([["a"]]), ["dtype <U1"]),
+        (np.array([[None]]), ["dtype object"]),
+        (np.zeros((2, 2), complex), ["complex128"]),
+        (np.array([[0, np.nan], [np.inf, 1], [np.nan, 0]]), ["3 NaN", "first at (0, 1)"]),
+        (np.array([[0, 1e300]]), ["1 NaN, infinite or too large", "(0, 1)"]),
+        (np.array([[0, np.inf]], np.float16), ["(0, 1)"]),
+        (np.full((2, 1, 2, 2), 1.5), ["[0, 1]", "found 1.5 to 1.5"]),
+        (np.full((2, 1, 2, 2), -0.25, np.float32), ["[0, 1]", "-0.25"]),
+        (np.full((2, 1, 2, 2), 300), ["0..255", "300"]),
+        (np.full((2, 1, 2, 2), -1, np.int8), ["0..255", "-1"]),
+        (np.zeros((2, 28, 28, 3)), ["channels last", "(0, 3, 1, 2)"]),
+    ],
+)
+def test_bad_rows(X, words):
+    refused(lambda: data.check_rows(X, "rows"), "rows: ", *words)
+
+
+@pytest.mark.parametrize(
+    "X", [np.full((2, 3), -7.5), np.zeros((1, 3, 2, 2), np.uint8), np.eye(2), np.ones((2, 1, 1, 1))]
+)
+def test_good_rows(X):
+    data.check_rows(X)
+
+
+def test_rows_are_checked_block_by_block(monkeypatch):
+    monkeypatch.setattr("aaekit.data.checks.BLOCK_BYTES", 64)
+    X = np.zeros((50, 4))
+    X[33, 2] = X[49, 0] = np.nan
+    refused(lambda: data.check_rows(X), "2 NaN", "(33, 2)")
+    images = np.zeros((50, 1, 2, 2))
+    images[40] = 2
+    refused(lambda: data.check_rows(images), "found 0 to 2")
+
+
+@pytest.mark.parametrize(
+    ("y", "word"),
+    [
+        (np.array([0, 3]), "-1..2, found 3 in row 1"),
+        (np.array([-2, 0]), "found -2 in row 0"),
+        (np.zeros(3, int), "(3,)"),
+    ],
+)
+def test_bad_labels(y, word):
+    data.check_labels(np.array([-1, 2]), 2, 3)
+    refused(lambda: data.check_labels(y, 2, 3), word)
+
+
+# The array store
+
+
+def test_store_in_memory_or_on_disk(tmp_path):
+    X = rng.normal(size=(40, 3, 4))
+    small = data.as_store(X, tmp_path / "cache")
+    assert small.dtype == np.float32 and not isinstance(small, np.memmap) and not (tmp_path / "cache").exists()
+    large = data.as_store(X.transpose(0, 2, 1), tmp_path / "cache", memory_limit_bytes=100)
+    assert isinstance(large, np.memmap) and large.dtype == np.float32 and large.flags.c_contiguous
+    np.testing.assert_array_equal(large, X.transpose(0, 2, 1).astype(np.float32))
+    [path] = (tmp_path / "cache").iterdir()
+    written = path.stat().st_mtime_ns
+    again = data.as_store(X.transpose(0, 2, 1), tmp_path / "cache", memory_limit_bytes=100)
+    assert path.stat().st_mtime_ns == written and [*(tmp_path / "cache").iterdir()] == [path]
+    np.testing.assert_array_equal(again, large)
+    data.as_store(X + 1, tmp_path / "cache", memory_limit_bytes=100)
+    assert len([*(tmp_path / "cache").iterdir()]) == 2
+
+
+def test_store_keeps_uint8_and_a_fitting_memory_map(tmp_path):
+    assert data.as_store(IMAGES).dtype == np.uint8
+    np.save(tmp_path / "a.npy", IMAGES)
+    rows = data.open_rows(tmp_path / "a.npy")
+    assert isinstance(rows, np.memmap) and data.as_store(rows, tmp_path, memory_limit_bytes=10) is rows
+    in_memory = data.as_store(rows)
+    assert not isinstance(in_memory, np.memmap) and in_memory.flags.owndata and in_memory.flags.writeable
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_large_npy_stays_on_disk(tmp_path, dtype):
+    np.save(tmp_path / "a.npy", (IMAGES > 9).astype(dtype))
+    found = data.load(tmp_path / "a.npy", memory_limit_bytes=10, cache_dir=tmp_path / "cache")
+    assert isinstance(found.X, np.memmap) and found.X.shape == (6, 1, 4, 5)
+    assert (tmp_path / "cache").exists() == (dtype is np.float64)
+    np.testing.assert_array_equal(found.X[:, 0], IMAGES > 9)
+
+
+class FullDisk(io.FileIO):
+    """A file on a disk that has room for 200 bytes."""
+
+    def write(self, data):
+        if self.tell() + memoryview(data).nbytes > 200:
+            full_disk()
+        return super().write(data)
+
+
+WRITERS = {
+    "prepare": lambda folder: data.prepare("digits", out=folder, labels=50),
+    "split": lambda folder: data.split(LABELS, 3).save(folder / "s.npz"),
+    "store": lambda folder: data.as_store(IMAGES, folder, memory_limit_bytes=10),
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_full_disk_leaves_nothing(monkeypatch, tmp_path, writer):
+    monkeypatch.setattr(store, "open", FullDisk, raising=False)
+    refused(lambda: WRITERS[writer](tmp_path), "disk is full", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_replaced_stays_whole(monkeypatch, tmp_path):
+    [path] = data.prepare("digits", out=tmp_path)
+    before = path.read_bytes()
+    monkeypatch.setattr(store, "open", FullDisk, raising=False)
+    refused(lambda: data.prepare("digits", out=tmp_path, overwrite=True), "disk is full")
+    assert path.read_bytes() == before and [*tmp_path.iterdir()] == [path]
+
+
+def test_folder_that_is_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    refused(lambda: data.prepare("digits", out=tmp_path / "file"), "cannot write")
+
+
+# Splits
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_split_properties(draw):
+    sizes = draw.draw(st.lists(st.integers(1, 40), min_size=2, max_size=6), "rows of each class")
+    n, k = sum(sizes), len(sizes)
+    y = np.repeat(np.arange(k) * 2, sizes)
+    labels = draw.draw(st.none() | st.integers(k, n), "labels")
+    validation = draw.draw(st.integers(0, n - (labels or k)), "validation")
+    seed = draw.draw(st.integers(0, 9), "seed")
+    found = data.split(y, labels, validation, seed)
+    assert len(found.validation) == validation and len(found.labelled) == (labels or n - validation)
+    everything = np.concatenate([found.unlabelled, found.validation])
+    assert sorted(everything) == list(range(n)) and np.isin(found.labelled, found.unlabelled).all()
+    counts = np.array([(y[found.labelled] == 2 * c).sum() for c in range(k)])
+    assert counts.min() >= 1
+    if labels:
+        short = counts < counts.max() - 1
+        assert (counts[short] == np.array(sizes)[short]).all()
+        np.testing.assert_array_equal(data.split(y, labels, 0, seed).labelled, found.labelled)
+        rest = np.array(sizes) - counts
+        held = np.array([(y[found.validation] == 2 * c).sum() for c in range(k)])
+        assert (abs(held - rest * validation / max(1, rest.sum())) < 1).all()
+    for part in (found.labelled, found.unlabelled, found.validation):
+        assert part.dtype == np.int64 and (np.diff(part) > 0).all()
+    again = data.split(y, labels, validation, seed)
+    np.testing.assert_array_equal(again.labelled, found.labelled)
+    np.testing.assert_array_equal(again.validation, found.validation)
+
+
+def test_split_is_balanced_and_differs_by_seed():
+    y = np.repeat(np.arange(10), 100)
+    assert np.bincount(y[data.split(y, 100).labelled]).tolist() == [10] * 10
+    extra = [tuple(np.bincount(y[data.split(y, 53, random_state=seed).labelled])) for seed in range(6)]
+    assert all(sorted(counts) == [5] * 7 + [6] * 3 for counts in extra) and len(set(extra)) > 1
+    assert not np.array_equal(data.split(y, 100).labelled, data.split(y, 100, random_state=1).labelled)
+    assert np.bincount(y[data.split(y, None, 200).validation]).tolist() == [20] * 10
+
+
+def test_split_spreads_what_a_small_class_cannot_give():
+    y = np.repeat([0, 1, 2], [2, 50, 50])
+    assert np.bincount(y[data.split(y, 30).labelled]).tolist() == [2, 14, 14]
+
+
+def test_masked_hides_all_but_the_labelled():
+    y = np.repeat([0, 1], 10)
+    found = data.split(y, 4, 6)
+    hidden = found.masked(y)
+    assert (hidden >= 0).sum() == 4 and (hidden[found.labelled] == y[found.labelled]).all()
+    assert (hidden[found.validation] == -1).all() and hidden.dtype == np.int64
+    refused(lambda: found.masked(y[:-1]), "shape (20,)")
+
+
+def test_split_round_trip(tmp_path):
+    found = data.split(LABELS, 3, 2, random_state=7)
+    found.save(tmp_path / "new" / "s.npz")
+    again = data.Split.read(tmp_path / "new" / "s.npz")
+    assert again.random_state == 7
+    for part in ("labelled", "unlabelled", "validation"):
+        np.testing.assert_array_equal(getattr(again, part), getattr(found, part))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labelled": [5]},
+        {"validation": [0]},
+        {"unlabelled": [0, 2]},
+        {"labelled": [[0]]},
+        {"labelled": [0.5]},
+        {"random_state": "x"},
+    ],
+)
+def test_bad_split_file(tmp_path, change):
+    good = {"labelled": [0], "unlabelled": [0, 1], "validation": [2], "random_state": 0}
+    np.savez(tmp_path / "s.npz", **(good | change))
+    refused(lambda: data.Split.read(tmp_path / "s.npz"), tmp_path / "s.npz")
+
+
+def test_missing_or_damaged_split_file(tmp_path):
+    refused(lambda: data.Split.read(tmp_path / "s.npz"), "no such file")
+    for blob in (b"", b"text"):
+        (tmp_path / "s.npz").write_bytes(blob)
+        refused(lambda: data.Split.read(tmp_path / "s.npz"), "expected a split")
+    np.savez(tmp_path / "s.npz", labelled=[0])
+    refused(lambda: data.Split.read(tmp_path / "s.npz"), "unlabelled")
+
+
+@pytest.mark.parametrize(
+    ("y", "arguments", "word"),
+    [
+        (LABELS, {"labels": 2}, "one per class, 3, found 2"),
+        (LABELS, {"labels": 7}, "at most 6"),
+        (LABELS, {"labels": 0}, "from 1 up, found 0"),
+        (LABELS, {"labels": 3.0}, "found 3.0"),
+        (LABELS, {"labels": True}, "found True"),
+        (LABELS, {"labels": 4, "validation": 3}, "validation: expected at most 2"),
+        (LABELS, {"labels": None, "validation": 4}, "validation: expected at most 3"),
+        (LABELS, {"labels": 3, "validation": -1}, "from 0 up"),
+        (LABELS, {"labels": 3, "random_state": None}, "random_state"),
+        (LABELS * 0, {"labels": 3}, "two classes, found 1"),
+        (LABELS[:0], {"labels": 3}, "two classes, found 0"),
+        (LABELS - 1, {"labels": 3}, "2 unlabelled (-1)"),
+        (LABELS / 1, {"labels": 3}, "dtype float64"),
+        (LABELS[:, None], {"labels": 3}, "found shape (6, 1)"),
+        (np.array(3), {"labels": 3}, "found shape ()"),
+    ],
+)
+def test_bad_split(y, arguments, word):
+    refused(lambda: data.split(y, **arguments), word)
+
+
+# prepare
+
+
+def test_prepare_writes_the_split_beside(tmp_path):
+    paths = data.prepare("digits", out=tmp_path, labels=50, validation=100, random_state=3)
+    assert [path.name for path in paths] == ["digits.npz", "digits-split.npz"]
+    found, chosen = data.load(paths[0]), data.Split.read(paths[1])
+    np.testing.assert_array_equal(chosen.labelled, data.split(found.y, 50, 100, 3).labelled)
+    assert len(chosen.validation) == 100 and np.bincount(found.y[chosen.labelled]).tolist() == [5] * 10
+
+
+def test_prepare_does_not_overwrite_unless_told(tmp_path):
+    data.prepare("digits", out=tmp_path)
+    refused(lambda: data.prepare("digits", out=tmp_path), "exists already", tmp_path / "digits.npz")
+    (tmp_path / "digits.npz").rename(tmp_path / "digits-split.npz")
+    refused(lambda: data.prepare("digits", out=tmp_path, labels=50), tmp_path / "digits-split.npz")
+    assert len(data.prepare("digits", out=tmp_path, labels=50, overwrite=True)) == 2
+
+
+def test_prepare_writes_nothing_when_refused(tmp_path):
+    refused(lambda: data.prepare("digits", out=tmp_path / "out", labels=5), "one per class, 10")
+    np.save(tmp_path / "rows.npy", IMAGES)
+    refused(lambda: data.prepare(tmp_path / "rows.npy", out=tmp_path / "out", labels=5), "expected labels to split by")
+    assert not (tmp_path / "out").exists()
+    [path] = data.prepare(tmp_path / "rows.npy", out=tmp_path / "out")
+    np.testing.assert_array_equal(data.load(path).X[:, 0], IMAGES)

@@ -1,0 +1,426 @@
+"""What holds for every variant: its phases, scikit-learn's contract, saving, bad input."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from conftest import QUICK
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch import nn
+
+import aaekit.estimators.base as base
+from aaekit import AdversarialAutoencoder, InputError, SemiSupervisedAAE, SupervisedBaseline, TrainingError
+from aaekit.phases import frozen
+from aaekit.training import Listener, Rows, Training
+
+SCHEDULES = ["joint", "alternating"]
+DIVERGENCES = ["gan", "least_squares", "wasserstein", "mmd", "sliced_wasserstein"]
+VARIANTS = {
+    "plain": lambda **k: AdversarialAutoencoder(adversarial=False, **k),
+    **{f"basic {d}": (lambda d: lambda **k: AdversarialAutoencoder(divergence=d, **k))(d) for d in DIVERGENCES},
+    **{f"basic {p}": (lambda p: lambda **k: AdversarialAutoencoder(prior=p, **k))(p)
+       for p in ("mixture", "swiss_roll", "uniform")},
+    **{f"basic {q}": (lambda q: lambda **k: AdversarialAutoencoder(posterior=q, **k))(q) for q in ("gaussian", "universal")},
+    "basic conv": lambda **k: AdversarialAutoencoder(backbone="conv", n_style=5, **k),
+    "semi-supervised pseudo-labels": lambda **k: SemiSupervisedAAE(confidence=0.12, **k),
+    "semi-supervised virtual adversarial": lambda **k: SemiSupervisedAAE(augmentation="none", **k),
+    "semi-supervised mlp, no consistency": lambda **k: SemiSupervisedAAE(backbone="mlp", consistency="none", **k),
+    **{f"semi-supervised {d}": (lambda d: lambda **k: SemiSupervisedAAE(divergence=d, confidence=0.12, **k))(d) for d in DIVERGENCES[2:]},
+    "baseline": lambda **k: SupervisedBaseline(**{n: v for n, v in k.items() if n != "schedule"}),
+}  # fmt: skip
+
+
+def training_of(model, X, y) -> Training:
+    """The training of a model, stopped before its first step."""
+
+    class Caught(Exception):
+        pass
+
+    class Catch(Listener):
+        def start(self, training):
+            self.training = training
+            raise Caught
+
+    catch = Catch()
+    with pytest.raises(Caught):
+        model.fit(X, y, listeners=[catch])
+    return catch.training
+
+
+def fixed_by_design(variant, name) -> bool:
+    """The output bias of a Wasserstein critic cancels in its loss."""
+    return " wasserstein" in variant and "discriminator" in name and name.endswith(".4.bias")
+
+
+def moved(before, module) -> list[bool]:
+    return [not torch.equal(b, p) for b, p in zip(before, module.parameters(), strict=True)]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_each_phase_moves_all_that_it_names_and_nothing_else(variant, schedule, few_labels):
+    model = VARIANTS[variant](**{**QUICK, "schedule": schedule, "optimizer": "sgd", "dropout": 0.0})
+    training = training_of(model, *few_labels)
+    names = {m: n for n, m in training.networks.items()}
+    for turn_phases, _, others in training._turns:
+        for phase in turn_phases:
+            training.networks.zero_grad()
+            torch.manual_seed(0)
+            optimizer = torch.optim.SGD(training.networks.parameters(), lr=0.1)
+            before = {m: [p.clone() for p in m.parameters()] for m in names}
+            step = training.make_step({n: r.at(0) for n, r in training.rows.items()}, schedule == "joint")
+            with others:
+                phase.loss(step).backward()
+            for module, name in names.items():
+                touched = [p.grad is not None and bool(p.grad.any()) for p in module.parameters()]
+                if module not in phase.trains:
+                    assert not any(touched), f"{phase.name} leaves gradients in the {name}"
+            optimizer.step()
+            for module, name in names.items():
+                changes = moved(before[module], module)
+                if module in phase.trains:
+                    # heads of codes that the loss does not read stay as they are
+                    reached = [p.grad is not None and not fixed_by_design(variant, f"{name}.{n}")
+                               for n, p in module.named_parameters()]  # fmt: skip
+                    assert any(changes) and all(c for c, r in zip(changes, reached, strict=True) if r), (
+                        phase.name,
+                        name,
+                    )
+                else:
+                    assert not any(changes), f"{phase.name} moves the {name}"
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_step_moves_every_parameter_and_leaves_no_gradient(variant, schedule, few_labels):
+    model = VARIANTS[variant](**{**QUICK, "schedule": schedule, "dropout": 0.0})
+    if variant != "baseline":
+        model.set_params(generator_rate=7e-4)  # first steps of Adam at equal rates can cancel exactly
+    training = training_of(model, *few_labels)
+    before = [p.clone() for p in training.networks.parameters()]
+    torch.manual_seed(0)
+    training._one_step()
+    unmoved = [n for (n, p), b in zip(training.networks.named_parameters(), before, strict=True) if torch.equal(p, b)]
+    assert [n for n in unmoved if not fixed_by_design(variant, n)] == []
+    assert all(p.grad is None and p.requires_grad for p in training.networks.parameters())
+
+
+def test_the_joint_schedule_encodes_once(few_labels):
+    model = SemiSupervisedAAE(**QUICK)
+    training = training_of(model, *few_labels)
+    calls = []
+    training.networks["encoder"].register_forward_hook(lambda *_: calls.append(1))
+    training._one_step()
+    assert len(calls) == 1
+
+
+def test_the_discriminator_trains_without_a_graph_through_the_encoder(few_labels):
+    training = training_of(SemiSupervisedAAE(schedule="alternating", **QUICK), *few_labels)
+    with_graph = []
+    training.networks["encoder"].register_forward_hook(lambda m, i, code: with_graph.append(code.z.requires_grad))
+    for (phase,), _, others in training._turns:
+        if phase.adversary:
+            step = training.make_step({n: r.at(0) for n, r in training.rows.items()}, False)
+            with others:
+                phase.loss(step)
+    assert with_graph and not any(with_graph)
+
+
+def test_all_unlabelled_rows_are_seen_each_epoch(few_labels):
+    """A short labelled set does not cut the unlabelled one to its length."""
+    model = SemiSupervisedAAE(**{**QUICK, "max_steps": None}, max_epochs=2).fit(*few_labels)
+    assert model.n_steps_ == 2 * (300 // 20)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_losses_fall(variant, few_labels):
+    model = VARIANTS[variant](**{**QUICK, "max_steps": 150, "batch_size": 50}).fit(*few_labels)
+    main = "classification" if variant == "baseline" else "reconstruction"
+    assert model.history_[-1][main] < 0.9 * model.history_[0][main]
+
+
+@pytest.mark.parametrize("variant", ["basic gan", "basic conv", "semi-supervised pseudo-labels", "baseline"])
+def test_the_same_seed_gives_the_same_weights(variant, few_labels):
+    a, b = (VARIANTS[variant](**QUICK).fit(*few_labels) for _ in range(2))
+    c = VARIANTS[variant](**{**QUICK, "random_state": 1}).fit(*few_labels)
+    same = [torch.equal(x, y) for x, y in zip(a.networks_.parameters(), b.networks_.parameters(), strict=True)]
+    assert all(same)
+    assert not torch.equal(next(a.networks_.parameters()), next(c.networks_.parameters()))
+
+
+def test_fitting_leaves_the_global_random_state_alone(few_labels):
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    SemiSupervisedAAE(**QUICK).fit(*few_labels).sample(2, random_state=0)
+    assert torch.equal(torch.rand(2), expected)
+
+
+# --- what estimators return ---------------------------------------------------------------------------------------------
+def test_images_come_back_as_images(few_labels):
+    X, y = few_labels
+    model = SemiSupervisedAAE(**QUICK).fit(X, y)
+    assert model.transform(X[:4]).shape == (4, 10)
+    assert model.reconstruct(X[:4]).shape == (4, 1, 8, 8)
+    assert model.sample(3, random_state=0).shape == (3, 1, 8, 8)
+    assert model.generate([4, 7]).shape == (2, 1, 8, 8)
+    flat = model.predict_proba(X[:4].reshape(4, -1))
+    assert np.array_equal(flat, model.predict_proba(X[:4]))
+
+
+def test_generate_uses_the_class_and_the_style(few_labels):
+    model = SemiSupervisedAAE(**{**QUICK, "max_steps": 60}).fit(*few_labels)
+    Z = np.zeros((2, 10))
+    three, four = model.generate([3, 4], Z)
+    assert not np.allclose(three, four)
+    assert np.array_equal(model.generate([3], Z[:1])[0], three) or np.allclose(
+        model.generate([3], Z[:1])[0], three, atol=1e-5
+    )
+    assert not np.allclose(model.generate([3], Z[:1] + 2)[0], three)
+
+
+def test_bytes_are_the_interval_from_0_to_1(few_labels):
+    X, y = few_labels
+    as_bytes = (X * 255).round().astype(np.uint8)
+    a = SemiSupervisedAAE(**QUICK).fit(as_bytes, y)
+    b = SemiSupervisedAAE(**QUICK).fit(as_bytes.astype(np.float32) / 255, y)
+    assert np.allclose(a.predict_proba(as_bytes), b.predict_proba(as_bytes / np.float32(255)), atol=1e-5)
+    assert 0 <= a.reconstruct(as_bytes[:2]).min() <= a.reconstruct(as_bytes[:2]).max() <= 1
+
+
+def test_tables_of_any_scale_are_reconstructed_in_their_own_units():
+    X = load_breast_cancer().data
+    model = AdversarialAutoencoder(**{**QUICK, "max_steps": 400, "batch_size": 100}, n_style=10, dropout=0.0).fit(X)
+    explained = 1 - ((model.reconstruct(X) - X) ** 2).mean(0) / X.var(0)
+    assert np.median(explained) > 0.5
+
+
+@pytest.mark.parametrize("name", ["pandas", "strings with None", "objects with -1", "floats"])
+def test_labels_of_any_kind(name, few_labels):
+    X, y = few_labels
+    words = np.array([f"digit {k}" for k in range(10)], dtype=object)
+    X = X.reshape(len(X), -1)
+    if name == "pandas":
+        pd = pytest.importorskip("pandas")
+        X = pd.DataFrame(X, columns=[f"pixel {i}" for i in range(64)])
+        y = pd.Series(np.where(y >= 0, words[y], None))
+    elif name == "strings with None":
+        y = np.where(y >= 0, words[y], None)
+    elif name == "objects with -1":
+        y = y.astype(object)
+    else:
+        y = y.astype(float)
+    model = SemiSupervisedAAE(**QUICK).fit(X, y)
+    assert len(model.classes_) == 10
+    assert set(model.predict(X)) <= set(model.classes_)
+    if name == "pandas":
+        assert list(model.feature_names_in_[:2]) == ["pixel 0", "pixel 1"]
+        assert model.predict(X)[0].startswith("digit")
+
+
+def test_pipeline_clone_and_grid_search(few_labels):
+    X, y = few_labels
+    X = X.reshape(len(X), -1)
+    steps = make_pipeline(StandardScaler(), SemiSupervisedAAE(**QUICK))
+    search = GridSearchCV(steps, {"semisupervisedaae__n_style": [2, 3]}, cv=2)
+    search.fit(X[:50], y[:50])
+    assert search.best_params_["semisupervisedaae__n_style"] in (2, 3)
+    model = clone(SemiSupervisedAAE(**QUICK, backbone=nn.Sequential(nn.Flatten(), nn.Linear(64, 7))))
+    assert model.fit(X, y).networks_["encoder"].head_y.in_features == 7
+
+
+def test_a_given_backbone_is_copied(few_labels):
+    backbone = nn.Sequential(nn.Flatten(), nn.Linear(64, 12), nn.ReLU())
+    before = copy.deepcopy(backbone.state_dict())
+    SemiSupervisedAAE(**QUICK, backbone=backbone).fit(*few_labels)
+    assert all(torch.equal(v, before[k]) for k, v in backbone.state_dict().items())
+
+
+def test_early_stopping_holds_out_labelled_rows_and_stops(digits):
+    X, y = digits
+    y = np.where(np.arange(len(y)) < 100, y, -1)
+    model = SemiSupervisedAAE(**{**QUICK, "max_steps": 600}, early_stopping=True, patience=2, validation_fraction=0.3)
+    model.fit(X, y)
+    scores = [row["validation/score"] for row in model.history_]
+    assert model.n_steps_ < 600 and len(scores) == np.argmin(scores) + 3
+    assert sum(model.class_counts_) == 100
+
+
+def test_without_early_stopping_every_label_trains_and_none_is_set_aside(few_labels, monkeypatch):
+    seen = []
+    original = Rows.__init__
+    monkeypatch.setattr(
+        Rows, "__init__", lambda self, arrays, *a: (seen.append(len(arrays[0])), original(self, arrays, *a))[1]
+    )
+    SemiSupervisedAAE(**QUICK).fit(*few_labels)
+    assert seen == [300, 50]
+
+
+def test_evaluation_rows_change_nothing_but_the_history(few_labels, digits):
+    a = SemiSupervisedAAE(**QUICK).fit(*few_labels)
+    b = SemiSupervisedAAE(**QUICK).fit(*few_labels, evaluation=digits)
+    assert "evaluation/error" in b.history_[-1] and "evaluation/error" not in a.history_[-1]
+    assert all(torch.equal(p, q) for p, q in zip(a.networks_.parameters(), b.networks_.parameters(), strict=True))
+
+
+# --- saving ---------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "variant", ["basic gan", "basic conv", "basic mixture", "semi-supervised pseudo-labels", "baseline"]
+)
+def test_save_and_load_round_trip_bit_for_bit(variant, few_labels, tmp_path):
+    X, y = few_labels
+    model = VARIANTS[variant](**QUICK).fit(X, y)
+    model.save(tmp_path / "model.safetensors")
+    again = type(model).load(tmp_path / "model.safetensors")
+    for method in ("transform", "predict_proba", "predict", "reconstruct"):
+        if hasattr(model, method):
+            assert np.array_equal(getattr(model, method)(X), getattr(again, method)(X))
+    assert again.get_params() == model.get_params()
+    assert again.history_ == model.history_
+    again.save(tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
+
+
+def test_string_classes_survive_saving(few_labels, tmp_path):
+    X, y = few_labels
+    model = SupervisedBaseline(**QUICK).fit(
+        X, np.where(y >= 0, np.array([f"d{k}" for k in range(10)], object)[y], None)
+    )
+    model.save(tmp_path / "m")
+    assert np.array_equal(SupervisedBaseline.load(tmp_path / "m").predict(X), model.predict(X))
+
+
+def test_objects_are_asked_for_again(few_labels, tmp_path):
+    backbone = nn.Sequential(nn.Flatten(), nn.Linear(64, 12))
+    model = SupervisedBaseline(**QUICK, backbone=backbone).fit(*few_labels)
+    model.save(tmp_path / "m")
+    with pytest.raises(InputError, match="backbone was the object"):
+        SupervisedBaseline.load(tmp_path / "m")
+    again = SupervisedBaseline.load(tmp_path / "m", backbone=backbone)
+    assert np.array_equal(again.predict(few_labels[0]), model.predict(few_labels[0]))
+
+
+def test_damaged_and_foreign_models_are_refused(few_labels, tmp_path):
+    SupervisedBaseline(**QUICK).fit(*few_labels).save(tmp_path / "m")
+    data = (tmp_path / "m").read_bytes()
+    (tmp_path / "cut").write_bytes(data[: len(data) // 2])
+    (tmp_path / "text").write_text("no model")
+    for name, message in {"cut": "damaged", "text": "damaged", "missing": "no such file"}.items():
+        with pytest.raises(InputError, match=message):
+            SupervisedBaseline.load(tmp_path / name)
+    with pytest.raises(InputError, match="expected a saved SemiSupervisedAAE"):
+        SemiSupervisedAAE.load(tmp_path / "m")
+
+
+def test_a_full_disk_leaves_nothing_behind(few_labels, tmp_path, monkeypatch):
+    model = SupervisedBaseline(**QUICK).fit(*few_labels)
+
+    def full(tensors, path, header):
+        with open(path, "wb") as file:
+            file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(base, "save_file", full)
+    with pytest.raises(InputError, match="No space left"):
+        model.save(tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- bad input ------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"backbone": "conf"}, "Did you mean 'conv'"),
+        ({"n_style": 0}, "n_style=0"),
+        ({"prior": "gausian"}, "Did you mean 'gaussian'"),
+        ({"schedule": "both"}, "'joint', 'alternating'"),
+        ({"batch_size": 5000}, "larger than the 300 rows"),
+        ({"labelled_batch_size": 51}, "larger than the 50 labelled rows"),
+        ({"image_shape": (1, 9, 9)}, "holds 81 values"),
+        ({"class_prior": (0.5, 0.5)}, "2 numbers for 10 classes"),
+        ({"augmentation": "none", "consistency": "pseudo_labels"}, "needs an augmentation"),
+        ({"n_style": 3, "prior": "swiss_roll"}, "2"),
+    ],
+)
+def test_bad_parameters_get_one_line(change, message, few_labels):
+    X, y = few_labels
+    if "image_shape" in change:
+        X = X.reshape(len(X), -1)
+    with pytest.raises(InputError, match=message) as error:
+        SemiSupervisedAAE(**{**QUICK, **change}).fit(X, y)
+    assert "\n" not in str(error.value)
+
+
+def test_all_bad_parameters_are_named_at_once(few_labels):
+    with pytest.raises(InputError) as error:
+        SemiSupervisedAAE(**{**QUICK, "n_style": -1, "dropout": 2.0}).fit(*few_labels)
+    assert [line.split("=")[0] for line in str(error.value).splitlines()] == ["dropout", "n_style"]
+
+
+def test_bad_rows_and_labels(few_labels):
+    X, y = few_labels
+    model = SemiSupervisedAAE(**QUICK)
+    for X_bad, y_bad, message in [
+        (X[:, 0], y, "add the channel"),
+        (np.where(X > 0.9, np.nan, X), y, "NaN"),
+        (X, np.full_like(y, -1), "0 class"),
+        (X, np.where(y == 3, 3, -1), "1 class"),
+        (X, y[:-1], "inconsistent numbers"),
+        (X, np.where(y < 0, np.nan, y), "NaN"),
+        (X, y + 0.5, "continuous|label type"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            model.fit(X_bad, y_bad)
+    model.fit(X, y)
+    with pytest.raises(ValueError, match=r"shape \(1, 8, 8\)"):
+        model.predict(np.zeros((2, 1, 9, 9)))
+    with pytest.raises(ValueError, match="not seen in fit"):
+        model.generate([11])
+    with pytest.raises(ValueError, match="shape"):
+        model.inverse_transform(np.zeros((2, 3)))
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(few_labels):
+    model = SemiSupervisedAAE(**{**QUICK, "max_steps": 200, "optimizer": "sgd", "backbone": "mlp", "batch_norm": False},
+                              reconstruction_rate=10.0, generator_rate=10.0, classification_rate=10.0,
+                              rate_schedule="constant", reconstruction_weight=1e4)  # fmt: skip
+    with pytest.raises(TrainingError, match="not finite"):
+        model.fit(*few_labels)
+
+
+# --- scikit-learn's own contract --------------------------------------------------------------------------------------------
+def expected_failures(estimator) -> dict[str, str]:
+    unlabelled = "-1 says 'unlabelled', as in sklearn.semi_supervised; the check uses it as one of two classes"
+    if isinstance(estimator, base.Classifier):
+        return {"check_classifiers_classes": unlabelled}
+    return {}
+
+
+SMALL = {"max_steps": 60, "hidden": (32,), "random_state": 0}
+
+
+@parametrize_with_checks(
+    [
+        AdversarialAutoencoder(**SMALL, dropout=0.0),
+        AdversarialAutoencoder(**SMALL, adversarial=False, dropout=0.0),
+        SemiSupervisedAAE(**{**SMALL, "max_steps": 150}, n_style=2),
+        SupervisedBaseline(**{**SMALL, "max_steps": 150}),
+    ],
+    expected_failed_checks=expected_failures,
+)
+def test_scikit_learn(estimator, check):
+    check(estimator)
+
+
+def test_frozen_restores_what_was_trainable():
+    layer = nn.Linear(2, 2)
+    layer.bias.requires_grad_(False)
+    with frozen(layer):
+        assert not any(p.requires_grad for p in layer.parameters())
+    assert layer.weight.requires_grad and not layer.bias.requires_grad
