@@ -21,17 +21,18 @@ if TYPE_CHECKING:
 USAGE_ERROR: Any = typer.BadParameter.__base__  # click's own, wherever this version of typer keeps it
 SYSTEMS = {
     "generator": "New rows from a prior, and codes of rows: the adversarial autoencoder. Needs no labels.",
-    "classifier": "A classifier from a few labelled and many unlabelled rows: the semi-supervised adversarial autoencoder.",
+    "classifier": "A classifier from few labelled and many unlabelled rows: semi-supervised adversarial autoencoder.",
     "baseline": "The classifier's encoder alone, trained on the labelled rows only, to compare with.",
 }
 PANELS = {  # where --help lists an estimator's parameters; what is not named here is about training
-    "Networks": "image_shape backbone hidden channels batch_norm dropout decoder n_style posterior discriminator_hidden "
-    "discriminator_dropout",
+    "Networks": "image_shape backbone hidden channels batch_norm dropout decoder n_style posterior "
+    "discriminator_hidden discriminator_dropout",
     "Codes and their prior": "prior class_prior adversarial divergence",
     "Losses": "input_noise augmentation consistency confidence radius reconstruction reconstruction_weight "
     "adversarial_weight classification_weight consistency_weight",
 }
 PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names.split()}
+DEFAULTS = {"random_state": "0", "split_random_state": "random_state"}  # of a run, which must be repeatable
 EPILOG = "Every option can also stand in a YAML file: see --print-config and --config."
 
 Out = Annotated[Path, typer.Option(help="File to write.", show_default=False)]
@@ -127,25 +128,29 @@ def _train_command(system: str) -> Any:
 
 def _parameter(name: str, h: "Hyperparameter", panel: str) -> inspect.Parameter:
     """A hyper-parameter as an argument that typer makes an option of; None means that it was not given."""
-    shown = {True: "yes", False: "no", None: "none"}.get(h.default) if not isinstance(h.default, tuple) else None
-    text = ",".join(map(str, h.default)) or "none" if isinstance(h.default, tuple) else shown or f"{h.default}"
-    if name in ("random_state", "split_random_state"):
-        text = {"random_state": "0", "split_random_state": "random_state"}[name]
+    flag = bool in h.types
+    text = f"{h.description} [{', '.join(h.choices)}]" if len(h.choices) > 1 else h.description
+    text = f"{text} [default: {DEFAULTS.get(name) or _text(h.default)}]"
     option = typer.Option(
-        help=h.description.replace("[", r"\["), show_default=text, rich_help_panel=panel,
-        metavar=None if bool in h.types else _metavar(h),
-    )  # fmt: skip
-    kind = bool if bool in h.types else str
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+        help=text.replace("[", r"\["), show_default=False, rich_help_panel=panel, metavar=None if flag else _metavar(h)
     )
+    kind = Annotated[(bool if flag else str) | None, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+
+
+def _text(default: Any) -> str:
+    """A default as one would type it."""
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    if isinstance(default, tuple):
+        return ",".join(map(str, default)) or "none"
+    return "none" if default is None else str(default)
 
 
 def _metavar(h: "Hyperparameter") -> str:
-    words = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
-    names = [words[t] for t in h.types if t in words]
-    lists = ["A,B,..." for t in h.types if get_origin(t) is tuple]
-    return "|".join([*h.choices, *names, *lists])
+    if any(get_origin(t) is tuple for t in h.types):
+        return "A,B,..."
+    return "INTEGER" if int in h.types else "NUMBER" if float in h.types else "TEXT"
 
 
 def _train(
@@ -194,7 +199,7 @@ def _compare(run: Any, estimator: Any, results: dict[str, Any]) -> None:
 
     if "error" in results:
         results["comparison"] = runs.compare(run, estimator)
-    run.report(estimator, results)
+    run.conclude(estimator, results)
 
 
 def _print_results(run: Any) -> None:
@@ -260,7 +265,7 @@ def evaluate(
     if compare is not False:
         _compare(found, estimator, results)
     else:
-        found.report(estimator, results)
+        found.conclude(estimator, results)
     _print_results(found)
 
 
@@ -470,8 +475,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()
         else:
+            message = error.format_message()
+            if possible := getattr(error, "possibilities", None):
+                message = f"no such option {error.option_name}.{nearest(error.option_name, possible)}"
             place = f" (see `{error.ctx.command_path} --help`)" if error.ctx is not None else ""
-            _say(f"error: {error.format_message().rstrip('.')}{place}")
+            _say(f"error: {message.rstrip('.')}{place}")
     except (InputError, TrainingError) as error:
         for line in str(error).splitlines():
             _say(f"error: {line}")

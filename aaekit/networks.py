@@ -67,13 +67,13 @@ def conv_encoder(shape: Shape, channels: Sequence[int], n_features: int, *, drop
 def conv_decoder(n_code: int, shape: Shape, channels: Sequence[int]) -> nn.Module:
     """`(n, n_code) -> (n, c, h, w)`: one transposed convolution a doubling, cropped to the size."""
     halvings, (h, w) = n_halvings(shape), _smallest(shape)
-    widths = [*channels, *[channels[-1]] * halvings][: halvings + 1][::-1]
+    widths = [shape[0], *channels, *[channels[-1]] * halvings][: halvings + 1][::-1]
     first = widths[0] * h * w
     layers: list[nn.Module] = [nn.Linear(n_code, first, bias=False), nn.BatchNorm1d(first), nn.ReLU()]
     layers += [nn.Unflatten(1, (widths[0], h, w))]
-    for n_in, n_out in zip(widths, widths[1:], strict=False):
+    for n_in, n_out in zip(widths[:-1], widths[1:-1], strict=False):
         layers += [nn.ConvTranspose2d(n_in, n_out, 4, 2, 1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
-    layers += [nn.Conv2d(widths[-1], shape[0], 3, padding=1), Crop(shape[1:])]
+    layers += [nn.ConvTranspose2d(widths[-2], widths[-1], 4, 2, 1), Crop(shape[1:])]
     return _channels_last(nn.Sequential(*layers))
 
 
@@ -105,13 +105,12 @@ def backbone_name(spec: object, shape: Shape) -> BackboneName:
         return "conv" if len(shape) == 3 and min(shape[1:]) >= 8 else "mlp"
     if spec == "conv" and (len(shape) != 3 or min(shape[1:]) < 8):
         raise InputError(
-            f"backbone='conv' needs images of shape (channels, height, width), 8x8 or larger, not rows of shape {shape}: "
+            f"backbone='conv' needs images (channels, height, width) of 8x8 or larger, not rows of shape {shape}: "
             "pass X as (n, channels, height, width), set image_shape, or choose backbone='mlp'"
         )
     if spec not in ("mlp", "conv"):
-        raise InputError(
-            f"backbone={spec!r}: expected 'auto', 'mlp', 'conv' or a torch.nn.Module.{nearest(str(spec), ['auto', 'mlp', 'conv'])}"
-        )
+        close = nearest(str(spec), ["auto", "mlp", "conv"])
+        raise InputError(f"backbone={spec!r}: expected 'auto', 'mlp', 'conv' or a torch.nn.Module.{close}")
     return spec  # type: ignore[return-value]
 
 

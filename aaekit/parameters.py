@@ -132,7 +132,8 @@ def _model(estimator: type) -> type[BaseModel]:
 def _expected(h: Hyperparameter, error: Any) -> str:
     if h.choices and isinstance(error["input"], str):
         names = ", ".join(repr(c) for c in h.choices)
-        return f"expected {names}{' or a value of type ' + _plain(h) if _plain(h) else ''}.{nearest(error['input'], h.choices)}"
+        other = f" or a value of type {_plain(h)}" if _plain(h) else ""
+        return f"expected {names}{other}.{nearest(error['input'], h.choices)}"
     return error["msg"][0].lower() + error["msg"][1:] + f" (default {h.default!r})"
 
 

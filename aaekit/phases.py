@@ -160,7 +160,7 @@ def classify(step: Step) -> Tensor:
 
 
 def agree(step: Step, confidence: float) -> Tensor:
-    """Consistency: the class of a row that the model is sure of must survive augmentation (Sohn et al., FixMatch, 2020).
+    """The class of a row that the model is sure of must survive augmentation (Sohn et al., FixMatch, 2020).
 
     The class is read off the plain view, without gradient; rows less sure than `confidence` do not count.
     """
@@ -170,6 +170,15 @@ def agree(step: Step, confidence: float) -> Tensor:
     counted = (sure > confidence).float()
     step.note("confident", counted.mean())
     return (F.cross_entropy(logits.float(), label, reduction="none") * counted).mean()
+
+
+def balance(step: Step, frequencies: Tensor) -> Tensor:
+    """KL divergence in nats of the batch's mean q(y|x) from the class `frequencies`, shape `(n_classes,)`.
+
+    The discriminator of y asks for the same, but too softly to stop two classes from melting into one.
+    """
+    mean = torch.cat([step.code(view).y for view in step.rows if view != "labelled"]).mean(0)
+    return (mean * (mean.clamp_min(1e-8) / frequencies.to(mean.device)).log()).sum()
 
 
 def smooth(step: Step, radius: float) -> Tensor:
@@ -196,7 +205,7 @@ def _unit_length(d: Tensor) -> Tensor:
     return d / d.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, *[1] * (d.dim() - 1))
 
 
-class frozen:  # noqa: N801
+class frozen:
     """While it lasts, nothing is differentiated with respect to the parameters of `modules`."""
 
     def __init__(self, *modules: nn.Module) -> None:

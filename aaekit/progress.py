@@ -37,11 +37,12 @@ class Progress(Listener):
         self._began, self._n_before, self._shown = time.monotonic(), training.n_done, 0.0
         self._tenth = 10 * training.n_done // n_steps
         if self.console.is_terminal:
-            columns = (TextColumn("training"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn(elapsed_when_finished=True),
-                       TextColumn("{task.fields[losses]}"))  # fmt: skip
-            self.bar = Bar(*columns, console=self.console, refresh_per_second=5)
-            self._task = self.bar.add_task("", total=n_steps, completed=training.n_done, losses="")
-            self.bar.start()
+            left = TimeRemainingColumn(elapsed_when_finished=True)
+            columns = (BarColumn(20), MofNCompleteColumn(), left, TextColumn("{task.fields[losses]}"))
+            bar = Bar(*columns, console=self.console, refresh_per_second=5)
+            self._task = bar.add_task("", total=n_steps, completed=training.n_done, losses="")
+            bar.start()
+            self.bar = bar
 
     def step(self, training: Training) -> None:
         n_done, n_steps = training.n_done, training.settings.n_steps

@@ -83,7 +83,7 @@ def options_of(system: str) -> dict[str, Hyperparameter]:
     return ours | {name: h for name, h in its.items() if h.from_text and name != "verbose"}
 
 
-def configuration(system: str, given: Mapping[str, Any] = {}, source: str = "") -> dict[str, Any]:  # noqa: B006
+def configuration(system: str, given: Mapping[str, Any] = {}, source: str = "") -> dict[str, Any]:
     """What is `given`, by name, in the declared types.
 
     Raises
@@ -232,7 +232,8 @@ class Run(Listener):
         self._columns: list[str] = []
         self._stop_wanted = self._torn = False
         self._old_handlers: dict[int, Any] = {}
-        self._next_checkpoint, self._writer = 0.0, None  # type: float, Any
+        self._next_checkpoint = 0.0
+        self._writer: Any = None
         self.n_done = self.n_steps = 0
 
     @classmethod
@@ -366,7 +367,7 @@ class Run(Listener):
         self.estimator.save(self.path / "model.safetensors")
         self.fresh = False
         self.log(f"trained: {self.estimator.n_steps_} steps in {self.estimator.training_seconds_:.1f} s")
-        self.report(self.estimator, evaluate(self.estimator, *held_out(data, split)))
+        self.conclude(self.estimator, evaluate(self.estimator, *held_out(data, split)))
         return self.estimator
 
     def start(self, training: Training) -> None:
@@ -507,7 +508,7 @@ class Run(Listener):
             raise InputError(f"{self.path} is damaged: none of its {len(found)} checkpoints can be read; train anew")
 
     # --- what came of it -----------------------------------------------------------------------------------------
-    def report(self, estimator: Any, results: Mapping[str, Any]) -> None:
+    def conclude(self, estimator: Any, results: Mapping[str, Any]) -> None:
         """Write results.json, the figures and report.html."""
         self._write("results.json", json.dumps(results, indent=2) + "\n")
         shutil.rmtree(self.path / "figures", ignore_errors=True)
@@ -608,7 +609,7 @@ def compare(run: Run, estimator: Any, *, n_spread: int = 10_000, n_svm: int = 5_
         candidates.append(("supervised baseline, same labels", baseline, (X, y, "")))
     candidates.append(("label spreading, 10 neighbours", LabelSpreading(kernel="knn", n_neighbors=10), semi(n_spread)))
     if folds > 1:
-        machine = CalibratedClassifierCV(SVC(), ensemble=False, cv=folds)
+        machine = CalibratedClassifierCV(SVC(), ensemble=False, cv=folds)  # pyright: ignore[reportArgumentType]
         candidates.append(("self-training, support vectors", SelfTrainingClassifier(machine), semi(n_svm)))
     rows = []
     for name, model, (X_known, y_known, few) in candidates:
@@ -702,7 +703,8 @@ def draw(estimator: Any, data: Dataset, split: Split) -> dict[str, tuple[str, Fi
         found["label_distribution"] = "The class code y", figures.label_distribution(p, names)
     if isinstance(estimator, Autoencoder):
         found |= _draw_codes(estimator, X, y, data.classes)
-    history = {k: [row.get(k) for row in estimator.history_] for row in estimator.history_ for k in row}
+    names = dict.fromkeys(k for row in estimator.history_ for k in row)
+    history = {k: np.array([row.get(k, np.nan) for row in estimator.history_]) for k in names}
     found["learning_curves"] = "Learning curves", figures.learning_curves(history)
     weights = next((p for p in estimator.networks_["encoder"].parameters() if p.dim() in (2, 4)), None)
     if weights is not None:
@@ -741,9 +743,9 @@ def code_grid_rows(estimator: Any) -> np.ndarray:
 
 def style_figure(estimator: Any, names: Sequence[str], n_columns: int = 10) -> Figure:
     """Row = class; along the row z_1 runs over the middle 95 % of the prior, the other styles stay at 0."""
-    span = np.quantile(estimator.sample_prior(2000, random_state=0)[:, 0], [0.025, 0.975])
+    low, high = np.quantile(estimator.sample_prior(2000, random_state=0)[:, 0], [0.025, 0.975])
     Z = np.zeros((n_columns, estimator.n_style), dtype=np.float32)
-    Z[:, 0] = np.linspace(*span, n_columns)
+    Z[:, 0] = np.linspace(low, high, n_columns)
     y, n = estimator.classes_, len(estimator.classes_)
     rows = estimator.generate(np.repeat(y, n_columns), np.tile(Z, (n, 1)))
     labels = [textwrap.shorten(name, 14, placeholder="…") for name in names]

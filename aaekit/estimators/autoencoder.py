@@ -57,9 +57,7 @@ class Autoencoder(TransformerMixin, Estimator):
     ] = "auto"
     reconstruction_weight: Annotated[
         Literal["auto"] | Weight,
-        Field(
-            description="weight of the reconstruction error, which is summed over a row; 'auto' is 10 / (values in a row)"
-        ),
+        Field(description="weight of the reconstruction error, summed over a row; 'auto' is 10 / (values in a row)"),
     ] = "auto"
     adversarial_weight: Annotated[Weight, Field(description="weight of fooling the discriminators")] = 0.1
     reconstruction_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 1e-3
@@ -132,7 +130,7 @@ class Autoencoder(TransformerMixin, Estimator):
             fake,
             lambda step: prior.sample(len(step.rows["unlabelled"]), device=step.rows["unlabelled"].device),
             divergences.make(self.divergence),
-            nets[f"{name}_discriminator"] if f"{name}_discriminator" in nets else None,
+            dict(nets.items()).get(f"{name}_discriminator"),
             [nets["encoder"]],
             discriminator_rate=self.discriminator_rate,
             generator_rate=self.generator_rate,
@@ -228,7 +226,7 @@ class Autoencoder(TransformerMixin, Estimator):
         return tags
 
 
-class seeded:  # noqa: N801
+class seeded:
     """While it lasts, torch draws from a given random state; afterwards it goes on as before."""
 
     def __init__(self, random_state: Any) -> None:
@@ -248,7 +246,7 @@ class AdversarialAutoencoder(Autoencoder):
     """Adversarial autoencoder: codes that follow a prior, and new rows from draws of it.
 
     The defaults are those of Sheet, *Deep Learning for Visual Computing* (NPTEL), lecture 54 (two code dimensions);
-    lecture 55 takes ``n_style=100``. With ``adversarial=False`` it is a plain autoencoder, whose latent space has holes.
+    lecture 55 takes ``n_style=100``. With ``adversarial=False`` it is a plain autoencoder: its latent space has holes.
     See Makhzani et al., *Adversarial Autoencoders*, arXiv:1511.05644, section 2.
 
     Attributes

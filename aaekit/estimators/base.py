@@ -5,7 +5,7 @@ import math
 import os
 import tempfile
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -14,16 +14,16 @@ import torch
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from aaekit import augment, networks
+from aaekit import networks
 from aaekit.codes import Encoder
 from aaekit.errors import InputError
-from aaekit.parameters import Positive, Rate, Share, hyperparameters, hyperparameters_of, validated
+from aaekit.parameters import Positive, Share, hyperparameters, validated
 from aaekit.phases import Phase, Step
 from aaekit.training import Listener, Optimizer, Precision, RateSchedule, Rows, Settings, Training
 
@@ -239,7 +239,10 @@ class Estimator(BaseEstimator):
             self.center_ = X.mean(0, dtype=np.float64).astype(np.float32)
             scale = X.std(0, dtype=np.float64).astype(np.float32)
             self.scale_ = np.where(scale > 1e-6 * np.abs(self.center_).clip(1e-30), scale, np.float32(1))
-        return self._scaled(X)
+        rows = self._scaled(X)
+        some = self._floats(torch.from_numpy(rows[:: max(1, len(rows) // 5000)])).flatten(1)
+        self.spread_ = float((some - some.mean(0)).square().sum(1).mean().sqrt()) or 1.0
+        return rows
 
     def _rows(self, X: Any) -> np.ndarray:
         """Validated, scaled rows `(n, *shape)` for the fitted networks."""
@@ -303,8 +306,10 @@ class Estimator(BaseEstimator):
         return x + self.input_noise * torch.randn_like(x) if self.input_noise else x
 
     # --- saving ----------------------------------------------------------------------------------------------------
-    _facts: ClassVar[tuple[str, ...]] = ("shape_", "as_images_", "unit_range_", "n_features_in_", "seed_", "history_", "n_steps_",
-                                         "training_seconds_")  # fmt: skip
+    _facts: ClassVar[tuple[str, ...]] = tuple(
+        ["shape_", "as_images_",
+        "spread_", "unit_range_", "n_features_in_", "seed_", "history_", "n_steps_", "training_seconds_"]
+    )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator into one safetensors file, settings and facts as JSON in its header.
@@ -475,7 +480,8 @@ def _labelled(y: Any) -> tuple[np.ndarray, np.ndarray]:
         return y, labelled.astype(bool)
     if y.dtype.kind in "fc" and not np.isfinite(y).all():
         raise InputError(
-            f"Input y contains NaN or infinity (in {int((~np.isfinite(y)).sum())} of {len(y)} rows): expected labels, -1 for unlabelled"
+            f"Input y contains NaN or infinity (in {int((~np.isfinite(y)).sum())} of {len(y)} rows): "
+            "expected labels, -1 for unlabelled"
         )
     return y, (y != UNLABELLED) if y.dtype.kind in "iuf" else np.ones(len(y), bool)
 

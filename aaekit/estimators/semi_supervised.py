@@ -61,20 +61,24 @@ class SemiSupervisedAAE(Classifier, Autoencoder):
               "or a callable on batches; 'auto' goes by the shape of the rows"),
     ] = "auto"  # fmt: skip
     consistency: Annotated[
-        Literal["auto", "pseudo_labels", "virtual_adversarial", "none"],
-        Field(description="what the unlabelled rows teach about y: confident classes hold under augmentation, or in the "
-              "worst direction nearby; 'auto' takes the first where there is an augmentation"),
+        Literal["auto", "pseudo_labels", "virtual_adversarial", "both", "none"],
+        Field(description="what unlabelled rows teach about y: confident classes hold under augmentation, in the worst "
+              "direction nearby, or both; 'auto' is both, or the second where there is no augmentation"),
     ] = "auto"  # fmt: skip
     confidence: Annotated[float, Field(gt=0, lt=1, description="probability from which a pseudo-label counts")] = 0.95
     radius: Annotated[
-        float, Field(gt=0, description="length of virtual adversarial shifts, in units of the (scaled) rows")
-    ] = 2.0
+        float, Field(gt=0, description="length of virtual adversarial shifts; 1 is the rows' distance from their mean")
+    ] = 0.25
     class_prior: Annotated[
         Literal["labelled", "uniform"] | tuple[float, ...],
         Field(description="frequencies of the classes: as among the labelled rows, all alike, or given"),
     ] = "labelled"
     classification_weight: Annotated[Weight, Field(description="weight of the cross entropy on labelled rows")] = 1.0
-    consistency_weight: Annotated[Weight, Field(description="weight of the consistency")] = 1.0
+    consistency_weight: Annotated[Weight, Field(description="weight of each consistency")] = 1.0
+    balance_weight: Annotated[
+        Weight, Field(description="weight of keeping the mean of y at the class prior, batch by batch")
+    ] = 1.0
+    adversarial_weight: Annotated[Weight, Field(description="weight of fooling the discriminators")] = 0.1
     reconstruction_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 2e-3
     generator_rate: Annotated[Rate, Field(description="learning rate of fooling the discriminators")] = 2e-3
     classification_rate: Annotated[Rate, Field(description="learning rate of classification and consistency")] = 2e-3
@@ -143,13 +147,16 @@ class SemiSupervisedAAE(Classifier, Autoencoder):
         encoder = (nets["encoder"],)
         rate, momentum = self.classification_rate, self.momentum
         listed += [Phase("classification", phases.classify, encoder, rate, momentum, self.classification_weight)]
-        if kind := self._consistency_kind():
-            losses = {
-                "pseudo_labels": lambda step: phases.agree(step, self.confidence),
-                "virtual_adversarial": lambda step: phases.smooth(step, self.radius),
-            }
-            listed += [Phase("consistency", losses[kind], encoder, rate, momentum, self.consistency_weight)]
-        return listed
+        losses: dict[str, tuple[Callable[[Step], Tensor], float]] = {}
+        if self._agrees:
+            losses["agreement"] = lambda step: phases.agree(step, self.confidence), self.consistency_weight
+        if self._smooths:
+            radius = self.radius * self.spread_
+            losses["smoothness"] = lambda step: phases.smooth(step, radius), self.consistency_weight
+        if self.balance_weight:
+            frequencies = self._class_prior().mean
+            losses["balance"] = lambda step: phases.balance(step, frequencies), self.balance_weight
+        return listed + [Phase(name, loss, encoder, rate, momentum, w) for name, (loss, w) in losses.items()]
 
     @staticmethod
     def _fake_y(step: Step, gradient: bool) -> Tensor:
@@ -158,14 +165,20 @@ class SemiSupervisedAAE(Classifier, Autoencoder):
     def _augmentation(self) -> Callable[[Tensor], Tensor]:
         return augment.make(self.augmentation, self.shape_)
 
-    def _consistency_kind(self) -> str | None:
-        if self.consistency == "none" or not self.consistency_weight:
-            return None
-        if self.consistency == "auto":
-            return "virtual_adversarial" if self.augmentation == "none" else "pseudo_labels"
-        if self.consistency == "pseudo_labels" and self.augmentation == "none":
-            raise InputError("consistency='pseudo_labels' needs an augmentation: choose one, or 'virtual_adversarial'")
-        return self.consistency
+    @property
+    def _agrees(self) -> bool:
+        """Whether confident classes must hold under the augmentation."""
+        if self.consistency in ("pseudo_labels", "both") and self.augmentation == "none":
+            raise InputError(
+                f"consistency={self.consistency!r} needs an augmentation: choose one, or 'virtual_adversarial'"
+            )
+        wanted = self.consistency in ("pseudo_labels", "both", "auto") and self.augmentation != "none"
+        return wanted and self.consistency_weight > 0
+
+    @property
+    def _smooths(self) -> bool:
+        """Whether classes must hold in the worst direction nearby."""
+        return self.consistency in ("virtual_adversarial", "both", "auto") and self.consistency_weight > 0
 
     def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
         assert y is not None
@@ -185,7 +198,7 @@ class SemiSupervisedAAE(Classifier, Autoencoder):
         (x,), (x_labelled, y) = batch["unlabelled"], batch["labelled"]
         x, vary = self._floats(x), self._augmentation()
         rows = {"unlabelled": x, "labelled": vary(self._floats(x_labelled))}
-        if self._consistency_kind() == "pseudo_labels":
+        if self._agrees:
             rows["augmented"] = vary(x)
         return Step(rows, nets["encoder"], nets["decoder"], labels=y, corrupt=self._corrupt, together=together)
 

@@ -1,0 +1,374 @@
+"""The run directory: what is in it, and that trainings stop, go on and fail as they should."""
+
+import csv
+import errno
+import json
+import os
+import signal
+import sys
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from sklearn.datasets import load_digits
+
+from aaekit import InputError, TrainingError, runs
+from aaekit.runs import Run, completed, configuration
+from aaekit.training import Listener
+
+TINY = {"hidden": (16,), "backbone": "mlp", "discriminator_hidden": (16,), "max_steps": 12, "batch_size": 40}
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """150 training and 50 test images: with batches of 40, an epoch has 3 steps."""
+    X, y = load_digits(return_X_y=True)
+    X = (255 / 16 * X).astype(np.uint8).reshape(-1, 1, 8, 8)
+    path = tmp_path_factory.mktemp("data") / "some.npz"
+    np.savez(path, X=X[:150], y=y[:150], X_test=X[150:200], y_test=y[150:200])
+    return path
+
+
+def config_for(system, digits, **more):
+    small = TINY if system != "baseline" else {k: v for k, v in TINY.items() if k != "discriminator_hidden"}
+    labels = {} if system == "generator" else {"labels": 40}
+    given = {"data": str(digits), **small, **labels, **more}
+    return completed(system, configuration(system, given))
+
+
+def weights(run):
+    return load_file(run.path / "model.safetensors")
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+class At(Listener):
+    """Does something after a step."""
+
+    def __init__(self, n, action):
+        self.n, self.action = n, action
+
+    def step(self, training):
+        if training.n_done == self.n:
+            self.action(training)
+
+
+def interrupt(training):
+    raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module", params=["generator", "classifier", "baseline"])
+def run(request, digits, tmp_path_factory):
+    run = Run.create(tmp_path_factory.mktemp("runs") / request.param, config_for(request.param, digits))
+    run.train()
+    return run
+
+
+# --- what is in it ---------------------------------------------------------------------------------------------------
+def test_directory(run):
+    names = {p.name for p in run.path.iterdir()}
+    assert names == {
+        "config.yaml", "versions.json", "data.json", "split.npz", "metrics.csv", "tensorboard", "checkpoints", "log.txt",
+        "model.safetensors", "results.json", "figures", "report.html",
+    }  # fmt: skip
+    drawn = {p.stem for p in (run.path / "figures").iterdir()}
+    codes = {"sample_grid", "reconstruction_pairs", "latent_scatter", "code_vs_prior"}
+    classes = {"confusion_matrix", "confident_mistakes", "label_distribution"}
+    always = {"learning_curves", "first_layer_features"}
+    assert drawn == {
+        "generator": always | codes | {"code_grid"},
+        "classifier": always | codes | classes | {"style_grid"},
+        "baseline": always | classes,
+    }[run.config["system"]]  # fmt: skip
+    assert (run.path / "report.html").read_text().count("<img") == len(drawn)
+    assert not [p for p in run.path.rglob(".*")], "temporary files are left"
+
+
+def test_results(run):
+    results = json.loads((run.path / "results.json").read_text())
+    assert results["rows"] == "test" and results["n_rows"] == 50 and results["n_steps"] == 12
+    assert ("error" in results) == (run.config["system"] != "generator")
+    assert ("reconstruction" in results) == (run.config["system"] != "baseline")
+    if "error" in results:
+        data = run.data
+        wrong = run.fitted().predict(data.X_test) != data.y_test
+        assert results["error"] == pytest.approx(100 * wrong.mean())
+
+
+def test_metrics_have_a_row_an_epoch(run):
+    with open(run.path / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    steps = [int(row["step"]) for row in rows]
+    assert steps == ([12] if run.config["system"] == "baseline" else [3, 6, 9, 12]) or steps == list(range(1, 13))
+    assert all(np.isfinite(float(v)) for row in rows for v in row.values())
+
+
+def test_tensorboard_events(run):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run.path / "tensorboard")).Reload()
+    tags = events.Tags()
+    with open(run.path / "metrics.csv") as file:
+        assert set(tags["scalars"]) == set(next(csv.reader(file))) - {"epoch", "step"}
+    if run.config["system"] != "baseline":
+        assert {"z1/codes", "z1/prior"} <= set(tags["histograms"]) and tags["images"] == ["samples"]
+
+
+def test_configuration_comes_back(run):
+    assert Run.open(run.path).config == run.config
+    assert yaml.safe_load((run.path / "config.yaml").read_text())["hidden"] == [16]
+
+
+def test_listening_changes_no_number(run, digits):
+    """Checkpoints, events and samples in between draw none of the training's random numbers."""
+    alone = runs.estimator_of(run.config)
+    y = None if run.config["system"] == "generator" else run.split.masked(run.data.y)
+    alone.fit(run.data.X, y)
+    assert same(dict(alone.networks_.state_dict()), dict(run.fitted().networks_.state_dict()))
+
+
+def test_newest_three_checkpoints(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "CHECKPOINT_SHARE", 1)
+    run = Run.create(tmp_path / "run", config_for("generator", digits, max_steps=14))
+    run.train()
+    kept = sorted(p.name for p in (run.path / "checkpoints").iterdir())
+    stems = ["epoch-0003", "epoch-0004", "epoch-0004-step-14"]
+    assert kept == sorted(f"{stem}.{end}" for stem in stems for end in ("json", "safetensors"))
+
+
+# --- stopping and going on -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("schedule", ["joint", "alternating"])
+@pytest.mark.parametrize(("system", "step"), [("classifier", 7), ("classifier", 9), ("generator", 4)])
+def test_resumed_is_identical(system, schedule, step, digits, tmp_path):
+    config = config_for(system, digits, schedule=schedule, validation=20)
+    whole, parts = Run.create(tmp_path / "whole", config), Run.create(tmp_path / "parts", config)
+    whole.train()
+    with pytest.raises(KeyboardInterrupt, match=f"stopped at step {step} of 12; go on with: aae resume {parts.path}"):
+        parts.train([At(step, interrupt)])
+    assert not parts.complete and not (parts.path / "model.safetensors").exists()
+    torch.manual_seed(step)  # what else happened meanwhile must not matter
+    again = Run.open(parts.path)
+    again.train()
+    assert again.complete and same(weights(whole), weights(again))
+    tables = []
+    for run in (whole, again):
+        with open(run.path / "metrics.csv") as file:
+            tables.append([{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)])
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_waits_for_the_end_of_the_step(number, digits, tmp_path):
+    config = config_for("generator", digits)
+    run = Run.create(tmp_path / "run", config)
+    seen, before = [], signal.getsignal(number)
+
+    class Signals(Listener):
+        def start(self, training):
+            loss = training.phases[0].loss
+            make = training.make_step
+
+            def make_step(batch, together):
+                if training.n_done == 4:
+                    os.kill(os.getpid(), number)
+                seen.append(training.n_done)
+                return make(batch, together)
+
+            training.make_step = make_step
+            assert loss is not None
+
+    with pytest.raises(KeyboardInterrupt, match="step 5 of 12"):
+        run.train([Signals()])
+    assert seen[-1] == 4 and signal.getsignal(number) is before
+    again = Run.open(run.path)
+    again.train()
+    whole = Run.create(tmp_path / "whole", config)
+    whole.train()
+    assert same(weights(again), weights(whole))
+
+
+def test_damaged_checkpoint_falls_back(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "CHECKPOINT_SHARE", 1)
+    config = config_for("generator", digits)
+    run = Run.create(tmp_path / "run", config)
+    with pytest.raises(KeyboardInterrupt):
+        run.train([At(8, interrupt)])
+    newest = run.path / "checkpoints" / "epoch-0002-step-8.safetensors"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    again = Run.open(run.path)
+    again.train()
+    whole = Run.create(tmp_path / "whole", config)
+    whole.train()
+    assert same(weights(again), weights(whole)) and "is damaged" in (run.path / "log.txt").read_text()
+    for path in (run.path / "checkpoints").iterdir():
+        path.write_bytes(b"x")
+    with pytest.raises(InputError, match="none of its 3 checkpoints can be read"):
+        Run.open(run.path).train()
+
+
+def test_not_finite(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "CHECKPOINT_SHARE", 1)
+
+    def poison(training):
+        with torch.no_grad():
+            next(training.networks.parameters()).fill_(torch.nan)
+
+    run = Run.create(tmp_path / "run", config_for("generator", digits))
+    with pytest.raises(TrainingError, match=r"not finite.*epoch-0001\.safetensors"):
+        run.train([At(4, poison)])
+    again = Run.open(run.path)
+    again.train()
+    assert again.complete and all(v.isfinite().all() for v in weights(again).values())
+
+
+def test_full_disk(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "CHECKPOINT_SHARE", 1)
+    run = Run.create(tmp_path / "run", config_for("generator", digits))
+
+    def fill(training):
+        def full(tensors, path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(runs, "save_file", full)
+
+    with pytest.raises(InputError, match="No space left on device"):
+        run.train([At(4, fill)])
+    monkeypatch.undo()
+    Run.open(run.path).train()
+
+
+def test_without_tensorboard(digits, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    run = Run.create(tmp_path / "run", config_for("baseline", digits))
+    run.train()
+    assert not (run.path / "tensorboard").exists()
+    assert "tensorboard is not installed" in (run.path / "log.txt").read_text()
+
+
+# --- refusals --------------------------------------------------------------------------------------------------------
+def test_create_refuses_what_exists(run, tmp_path):
+    with pytest.raises(InputError, match="exists already.*aae resume"):
+        Run.create(run.path, run.config)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="exists already"):
+        Run.create(tmp_path / "file", run.config)
+    Run.create(tmp_path / "empty", run.config)
+
+
+def test_nothing_is_written_for_what_cannot_train(digits, tmp_path):
+    run = Run.create(tmp_path / "run", config_for("generator", digits, batch_size=151))
+    with pytest.raises(InputError, match="larger than the 150 rows"):
+        run.train()
+    assert not run.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("config.yaml", None, "is not a run directory"),
+        ("config.yaml", "system: [", "cannot be read as YAML"),
+        ("config.yaml", "system: typist", "is damaged"),
+        ("config.yaml", "system: generator\nmax_epoch: 3", "Did you mean 'max_epochs'"),
+        ("split.npz", "x", "is damaged"),
+    ],
+)
+def test_damaged_directory(name, text, words, digits, tmp_path):
+    run = Run.create(tmp_path / "run", config_for("generator", digits))
+    with pytest.raises(KeyboardInterrupt):
+        run.train([At(2, interrupt)])
+    (run.path / name).unlink()
+    if text is not None:
+        (run.path / name).write_text(text)
+    with pytest.raises(InputError, match=words):
+        Run.open(run.path).train()
+
+
+def test_changed_configuration(digits, tmp_path):
+    run = Run.create(tmp_path / "run", config_for("generator", digits))
+    with pytest.raises(KeyboardInterrupt):
+        run.train([At(2, interrupt)])
+    config = run.path / "config.yaml"
+    config.write_text(config.read_text().replace("hidden: [16]", "hidden: [17]"))
+    with pytest.raises(InputError, match="was config.yaml changed"):
+        Run.open(run.path).train()
+
+
+def test_all_problems_at_once():
+    with pytest.raises(InputError) as caught:
+        configuration("classifier", {"max_epoch": 3, "labels": 0, "momentum": 2, "system": "classifier"}, "x.yaml")
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3 and all(line.startswith("x.yaml: ") for line in lines)
+    assert "Did you mean 'max_epochs'" in lines[0] and "labels=0" in lines[1] and "momentum=2" in lines[2]
+
+
+@pytest.mark.parametrize("system", ["generator", "classifier", "baseline"])
+def test_configuration_survives_yaml(system):
+    config = completed(system, configuration(system, {"labels": 7, "milestones": "3,4", "data_dir": "none"}))
+    text = runs.config_text(config)
+    assert configuration(system, yaml.safe_load(text)) == config | {"milestones": (3, 4)}
+    assert all("  # " in line for line in text.splitlines())
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+def test_labels_and_validation(digits, tmp_path):
+    """The estimator sees the chosen labels alone, and no validation row."""
+    run = Run.create(tmp_path / "run", config_for("classifier", digits, labels=30, validation=25))
+    seen = {}
+
+    def spy(X, y, listeners, evaluation):
+        seen.update(X=X, y=y, evaluation=evaluation)
+        raise KeyboardInterrupt
+
+    run.estimator.fit = spy
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+    assert len(seen["X"]) == 125 and (seen["y"] >= 0).sum() == 30 and np.bincount(seen["y"][seen["y"] >= 0]).max() == 3
+    assert len(seen["evaluation"][0]) == 25
+    together = np.concatenate([seen["X"], seen["evaluation"][0]]).reshape(150, -1)
+    assert sorted(map(bytes, together)) == sorted(map(bytes, run.data.X.reshape(150, -1)))
+
+
+def test_partly_labelled_file(digits, tmp_path):
+    with np.load(digits) as arrays:
+        X, y = arrays["X"], arrays["y"].copy()
+    y[60:] = -1
+    np.savez(tmp_path / "partly.npz", X=X, y=y)
+    config = config_for("classifier", tmp_path / "partly.npz", labels=30)
+    split = runs.split_of(config, runs.load_data(config))
+    assert len(split.labelled) == 30 and split.labelled.max() < 60 and len(split.unlabelled) == 150
+    everything = runs.split_of(config | {"labels": None}, runs.load_data(config))
+    assert np.array_equal(everything.labelled, np.arange(60))
+
+
+def test_compare(digits, tmp_path):
+    run = Run.create(tmp_path / "run", config_for("classifier", digits))
+    estimator = run.train()
+    found = runs.compare(run, estimator, n_spread=100)
+    names = [row["name"] for row in found]
+    assert names == [
+        "supervised baseline, same labels",
+        "label spreading, 10 neighbours, on 60 of 110 unlabelled rows",
+        "self-training, support vectors",
+    ]
+    assert all(0 <= row["error"] <= 100 and row["seconds"] >= 0 for row in found)
+    assert found[1]["error"] < 60, "label spreading on digits is far better than chance"
+
+
+@pytest.mark.parametrize("scale", [1, 255])
+def test_rows_to_predict_may_be_floats(scale, digits, tmp_path):
+    """Bytes and the same images as floats in [0, 1] are predicted alike, whichever was trained on."""
+    with np.load(digits) as arrays:
+        X, y = arrays["X"], arrays["y"]
+    floats = (X / 255).astype(np.float32)
+    np.savez(tmp_path / "set.npz", X=X if scale == 255 else floats, y=y)
+    run = Run.create(tmp_path / "run", config_for("baseline", tmp_path / "set.npz"))
+    estimator = run.train()
+    answers = [estimator.predict_proba(runs.fitting(estimator, rows)) for rows in (X, floats)]
+    np.testing.assert_allclose(*answers, atol=1e-5)
+    with pytest.raises(InputError, match="expected rows of shape"):
+        runs.fitting(estimator, X[:, :, :7])
