@@ -58,7 +58,7 @@ class InOrder(TyperGroup):
     """Lists the commands in the order in which they are needed."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return ["train", "resume", "evaluate", "predict", "sample", "reconstruct", "data"]
+        return ["train", "resume", "evaluate", "predict", "sample", "reconstruct", "data", "reproduce"]
 
 
 app = _typer(
@@ -187,7 +187,7 @@ def _finish(run: Any, quiet: bool, compare: bool) -> None:
         if compare:
             _compare(run, estimator, runs.evaluate(estimator, *runs.held_out(run.data, run.split)))
     except KeyboardInterrupt as stop:
-        _say(str(stop) or f"stopped; the model is in {run.path}")
+        _say(str(stop) or "stopped")
         raise typer.Exit(130) from None
     if not quiet:
         _print_results(run)
@@ -463,6 +463,37 @@ def prepare(
         typer.echo(str(path))
 
 
+# --- published figures -----------------------------------------------------------------------------------------------
+@app.command()
+def reproduce(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[EXPERIMENT]", help="Which; without one, lists them.", show_default=False)
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many runs: random states 0, 1, ...")] = 5,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the log.", show_default="the package's own, beside the others")
+    ] = None,
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run an experiment over several seeds, log it, and print ours beside the published figure."""
+    from aaekit import experiments
+    from aaekit.progress import Progress
+    from aaekit.report import Table
+
+    columns = ["experiment", "published", "target", "ours", "time"]
+    if name is None:
+        _print_table(Table("Experiments with a log", columns, experiments.table(experiments.read_logs())))
+        typer.echo(f"all experiments: {', '.join(experiments.names())}")
+        return
+    log = experiments.measure(
+        name, range(seeds), None if data_dir is None else str(data_dir), [] if quiet else [Progress()]
+    )
+    path = experiments.write_log(log, out or experiments.LOGS)
+    _print_table(Table(name, columns, experiments.table([log])))
+    typer.echo(f"log: {path}")
+
+
 # --- the entry point -------------------------------------------------------------------------------------------------
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; mistakes are said in one line each, with exit code 2."""
@@ -487,10 +518,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _say("stopped")
         code = 130
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            raise
-        place = f" {error.filename}" if error.filename else ""
-        _say(f"error: cannot write{place}: {error.strerror}. Free some space or choose another place")
+        place = f"{error.filename}: " if error.filename else ""
+        hint = ". Free some space or choose another place" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        _say(f"error: {place}{error.strerror or error}{hint}")
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -57,10 +57,10 @@ def conv_encoder(shape: Shape, channels: Sequence[int], n_features: int, *, drop
     for i, (n_in, n_out, stride) in enumerate(zip([shape[0], *widths], widths, strides, strict=False)):
         kernel = 5 if i == 0 and stem_halves else 3
         layers += [nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(n_out)]
-        layers += [nn.LeakyReLU(0.1)]
+        layers += [nn.ReLU(inplace=True)]
     h, w = _smallest(shape)
     layers += [nn.Flatten()] + [nn.Dropout(dropout)] * (dropout > 0)
-    layers += [nn.Linear(widths[-1] * h * w, n_features, bias=False), nn.BatchNorm1d(n_features), nn.LeakyReLU(0.1)]
+    layers += [nn.Linear(widths[-1] * h * w, n_features, bias=False), nn.BatchNorm1d(n_features), nn.ReLU(inplace=True)]
     return _channels_last(nn.Sequential(*layers))
 
 

@@ -108,16 +108,16 @@ def validated(estimator: type, values: Mapping[str, Any], source: str = "") -> d
         for name in values
         if name not in known
     ]
-    model = _model(estimator)
+    model, parsed = _model(estimator), None
     try:
         parsed = model(**{k: v for k, v in values.items() if k in known})
     except ValidationError as error:
-        seen = set()
+        found: dict[str, list[Any]] = {}
         for e in error.errors():
-            name = str(e["loc"][0])
-            if name not in seen:
-                seen.add(name)
-                problems.append(f"{where}{name}={values[name]!r}: {_expected(known[name], e)}")
+            found.setdefault(str(e["loc"][0]), []).append(e)
+        for name, errors in found.items():  # of the members of a union, the one whose bounds are missed says most
+            told = next((e for e in errors if _out_of_bounds(e)), errors[0])
+            problems.append(f"{where}{name}={values[name]!r}: {_expected(known[name], told)}")
     if problems:
         raise InputError("\n".join(problems))
     return {name: getattr(parsed, name) for name in values}
@@ -129,8 +129,12 @@ def _model(estimator: type) -> type[BaseModel]:
     return create_model(estimator.__name__, __config__=settings, **declared)
 
 
+def _out_of_bounds(error: Any) -> bool:
+    return error["type"].startswith(("greater_than", "less_than"))
+
+
 def _expected(h: Hyperparameter, error: Any) -> str:
-    if h.choices and isinstance(error["input"], str):
+    if h.choices and isinstance(error["input"], str) and not _out_of_bounds(error):
         names = ", ".join(repr(c) for c in h.choices)
         other = f" or a value of type {_plain(h)}" if _plain(h) else ""
         return f"expected {names}{other}.{nearest(error['input'], h.choices)}"

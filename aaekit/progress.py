@@ -11,7 +11,8 @@ from aaekit.training import Listener, Training
 SHORT = {
     "reconstruction": "rec",
     "classification": "class",
-    "consistency": "agree",
+    "agreement": "agree",
+    "smoothness": "smooth",
     "discriminator": "D",
     "generator": "G",
 }
@@ -68,10 +69,7 @@ class Progress(Listener):
 
 def losses_text(training: Training) -> str:
     """The mean losses of the epoch so far, in short: `rec 21.3  z/D 1.39`."""
-    if training._counted:
-        losses = {name: float(total) / training._counted for name, total in training._sums.items()}
-    else:  # an epoch has just ended
-        losses = dict(training.history[-1]) if training.history else {}
+    losses = training.losses
     known = [p.name for p in training.phases]
     shown = {name: losses[name] for name in known if name in losses}
     return "  ".join(f"{_short(name)} {value:.3g}" for name, value in shown.items())

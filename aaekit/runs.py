@@ -355,7 +355,12 @@ class Run(Listener):
             evaluation = data.X[split.validation], None if data.y is None else data.y[split.validation]
         try:
             self.estimator.fit(data.X[kept], y, listeners=[self, *listeners], evaluation=evaluation)
+            self.estimator.save(self.path / "model.safetensors")
+            self.log(f"trained: {self.estimator.n_steps_} steps in {self.estimator.training_seconds_:.1f} s")
+            self.conclude(self.estimator, evaluate(self.estimator, *held_out(data, split)))
         except KeyboardInterrupt:
+            if not (self.path / "config.yaml").exists():
+                raise KeyboardInterrupt("stopped before the first step") from None
             text = f"stopped at step {self.n_done} of {self.n_steps}; go on with: aae resume {self.path}"
             raise KeyboardInterrupt(text) from None
         except TrainingError as error:
@@ -364,20 +369,17 @@ class Run(Listener):
             text = str(error).replace("The last good checkpoint is kept", f"The last good checkpoint is kept{kept_at}")
             self.log(text)
             raise TrainingError(text) from error
-        self.estimator.save(self.path / "model.safetensors")
-        self.fresh = False
-        self.log(f"trained: {self.estimator.n_steps_} steps in {self.estimator.training_seconds_:.1f} s")
-        self.conclude(self.estimator, evaluate(self.estimator, *held_out(data, split)))
         return self.estimator
 
     def start(self, training: Training) -> None:
         """Write what the run is, or go back to its newest checkpoint."""
         self.n_steps = training.settings.n_steps
         if self.fresh:
-            self._write("config.yaml", config_text(self.config))
             self._write("versions.json", json.dumps(versions(), indent=2) + "\n")
             self._write("data.json", json.dumps(self.data.describe(), indent=2) + "\n")
             self.split.save(self.path / "split.npz")
+            self._write("config.yaml", config_text(self.config))  # last: it makes a run directory of it
+            self.fresh = False
         else:
             self._restore(training)
         self.n_done = training.n_done
@@ -590,8 +592,10 @@ def compare(run: Run, estimator: Any, *, n_spread: int = 10_000, n_svm: int = 5_
     )
 
     def flat(rows: np.ndarray) -> np.ndarray:
-        floats = rows.reshape(len(rows), -1).astype(np.float32)
-        return floats / 255 if rows.dtype == np.uint8 else floats
+        if rows.dtype == np.uint8:
+            return rows.reshape(len(rows), -1) / np.float32(255)
+        rows = rows.reshape(len(rows), -1)
+        return rows if estimator.unit_range_ else (rows - estimator.center_) / estimator.scale_
 
     def semi(n: int) -> tuple[np.ndarray, np.ndarray, str]:
         chosen = others[: max(0, n - len(X))]

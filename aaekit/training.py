@@ -225,9 +225,16 @@ class Training:
                     "The last good checkpoint is kept; try a lower rate or precision='float32'"
                 )
 
+    @property
+    def losses(self) -> dict[str, float]:
+        """Means of the epoch so far, by name, or of the last one when none has begun. Reading waits for the device."""
+        if self._counted:
+            return {name: float(total) / self._counted for name, total in self._sums.items()}
+        return dict(self.history[-1]) if self.history else {}
+
     def _close_epoch(self) -> dict[str, float]:
         row = {"epoch": math.ceil(self.n_done / self.steps_per_epoch), "step": self.n_done}
-        row |= {name: float(total) / self._counted for name, total in self._sums.items()}
+        row |= self.losses
         row["rate"] = self.settings.rate_at(self.n_done - 1)
         self._sums, self._counted = {}, 0
         if self.evaluate is not None:

@@ -68,12 +68,18 @@ def run(request, digits, tmp_path_factory):
     return run
 
 
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch):
+    """Figures take most of the time; `run` has drawn its own before this."""
+    monkeypatch.setattr(runs, "draw", lambda *_: {})
+
+
 # --- what is in it ---------------------------------------------------------------------------------------------------
 def test_directory(run):
     names = {p.name for p in run.path.iterdir()}
     assert names == {
-        "config.yaml", "versions.json", "data.json", "split.npz", "metrics.csv", "tensorboard", "checkpoints", "log.txt",
-        "model.safetensors", "results.json", "figures", "report.html",
+        "config.yaml", "versions.json", "data.json", "split.npz", "metrics.csv", "tensorboard", "checkpoints",
+        "log.txt", "model.safetensors", "results.json", "figures", "report.html",
     }  # fmt: skip
     drawn = {p.stem for p in (run.path / "figures").iterdir()}
     codes = {"sample_grid", "reconstruction_pairs", "latent_scatter", "code_vs_prior"}
@@ -103,7 +109,7 @@ def test_metrics_have_a_row_an_epoch(run):
     with open(run.path / "metrics.csv") as file:
         rows = list(csv.DictReader(file))
     steps = [int(row["step"]) for row in rows]
-    assert steps == ([12] if run.config["system"] == "baseline" else [3, 6, 9, 12]) or steps == list(range(1, 13))
+    assert steps == (list(range(1, 13)) if run.config["system"] == "baseline" else [3, 6, 9, 12])
     assert all(np.isfinite(float(v)) for row in rows for v in row.values())
 
 
@@ -170,7 +176,6 @@ def test_signal_waits_for_the_end_of_the_step(number, digits, tmp_path):
 
     class Signals(Listener):
         def start(self, training):
-            loss = training.phases[0].loss
             make = training.make_step
 
             def make_step(batch, together):
@@ -180,7 +185,6 @@ def test_signal_waits_for_the_end_of_the_step(number, digits, tmp_path):
                 return make(batch, together)
 
             training.make_step = make_step
-            assert loss is not None
 
     with pytest.raises(KeyboardInterrupt, match="step 5 of 12"):
         run.train([Signals()])
@@ -357,6 +361,17 @@ def test_compare(digits, tmp_path):
     ]
     assert all(0 <= row["error"] <= 100 and row["seconds"] >= 0 for row in found)
     assert found[1]["error"] < 60, "label spreading on digits is far better than chance"
+
+
+def test_compare_scales_tables(tmp_path):
+    """A column in thousands must not decide everything for the methods that go by distance."""
+    random = np.random.default_rng(0)
+    y = np.arange(120) % 2
+    X = random.normal(size=(120, 3)) + 6 * y[:, None]
+    X[:, 0] = 1e4 * random.normal(size=120)
+    np.savez(tmp_path / "table.npz", X=X[:80], y=y[:80], X_test=X[80:], y_test=y[80:])
+    run = Run.create(tmp_path / "run", config_for("baseline", tmp_path / "table.npz", labels=20, batch_size=20))
+    assert all(row["error"] < 10 for row in runs.compare(run, run.train()))
 
 
 @pytest.mark.parametrize("scale", [1, 255])

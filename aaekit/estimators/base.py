@@ -307,8 +307,17 @@ class Estimator(BaseEstimator):
 
     # --- saving ----------------------------------------------------------------------------------------------------
     _facts: ClassVar[tuple[str, ...]] = tuple(
-        ["shape_", "as_images_",
-        "spread_", "unit_range_", "n_features_in_", "seed_", "history_", "n_steps_", "training_seconds_"]
+        [
+            "shape_",
+            "as_images_",
+            "spread_",
+            "unit_range_",
+            "n_features_in_",
+            "seed_",
+            "history_",
+            "n_steps_",
+            "training_seconds_",
+        ]
     )
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -1,0 +1,342 @@
+"""The command line: what a newcomer types, and what they mistype."""
+
+import csv
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from sklearn.datasets import load_digits
+
+from aaekit import cli, runs
+from aaekit.parameters import hyperparameters_of
+
+TINY = ("--hidden", "16", "--backbone", "mlp", "--max-steps", "6", "--batch-size", "40")
+
+
+@pytest.fixture
+def aae(capsys):
+    """Run a command; its exit code, standard output and the lines of its standard error."""
+
+    def command(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err + captured.out
+        return stop.value.code, captured.out, captured.err.splitlines()
+
+    return command
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A small set of images, `some.npz`, and a classifier's and a generator's run on it."""
+    folder = tmp_path_factory.mktemp("cli")
+    X, y = load_digits(return_X_y=True)
+    X = (255 / 16 * X).astype(np.uint8).reshape(-1, 1, 8, 8)
+    names = [f"digit {k}" for k in range(10)]
+    np.savez(folder / "some.npz", X=X[:150], y=y[:150], X_test=X[150:200], y_test=y[150:200], classes=names)
+    np.save(folder / "rows.npy", X[200:220])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "draw", lambda *_: {})
+        for system in ("classifier", "generator", "baseline"):
+            arguments = ["train", system, "--data", folder / "some.npz", "--out", folder / system, *TINY, "--quiet"]
+            with pytest.raises(SystemExit) as stop:
+                cli.main([str(a) for a in arguments] + (["--labels", "40"] if system != "generator" else []))
+            assert stop.value.code == 0
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch):
+    monkeypatch.setattr(runs, "draw", lambda *_: {})
+
+
+# --- help ------------------------------------------------------------------------------------------------------------
+def test_help_and_typos_do_not_load_torch():
+    code = """
+import contextlib, io, sys
+from aaekit.cli import main
+for line in ("--help", "train --help", "train clasifier", "data list", "data info digits", "evaluate --help", "trian"):
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stderr(io.StringIO()):
+            main(line.split())
+    assert "torch" not in sys.modules, line
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("system", list(cli.SYSTEMS))
+def test_help_lists_every_parameter(system, aae, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, _ = aae("train", system, "--help")
+    assert code == 0
+    for name, h in hyperparameters_of(runs.SYSTEMS[system]).items():
+        offered = f"--{name.replace('_', '-')} " in out
+        assert offered == (h.from_text and name != "verbose"), name
+        assert not offered or h.description.split()[0] in out
+    assert list(cli.SYSTEMS) == list(runs.SYSTEMS)
+
+
+@pytest.mark.parametrize("command", ["train", "resume", "evaluate", "predict", "sample", "reconstruct", "data"])
+def test_help_names_every_command(command, aae):
+    assert command in aae("--help")[1]
+    assert aae(command, "--help")[0] == 0
+
+
+# --- configuration ---------------------------------------------------------------------------------------------------
+def test_print_config_is_accepted_back(aae, tmp_path):
+    code, out, _ = aae(
+        "train", "classifier", "--hidden", "20,10", "--labels", "30", "--no-batch-norm", "--print-config"
+    )
+    assert code == 0 and set(yaml.safe_load(out)) == set(runs.options_of("classifier"))
+    (tmp_path / "c.yaml").write_text(out)
+    again = aae("train", "classifier", "--config", tmp_path / "c.yaml", "--print-config")[1]
+    assert again == out and "hidden: [20, 10]" in out and "batch_norm: false" in out
+
+
+def test_command_line_goes_on_top(aae, tmp_path):
+    (tmp_path / "c.yaml").write_text("labels: 30\nmomentum: 0.3\nclassification_rate: 1e-4\n")
+    config = yaml.safe_load(
+        aae("train", "classifier", "--config", tmp_path / "c.yaml", "--labels", "40", "--print-config")[1]
+    )
+    assert (config["labels"], config["momentum"], config["classification_rate"]) == (40, 0.3, 1e-4)
+
+
+# --- train, evaluate, use --------------------------------------------------------------------------------------------
+def test_train_prints_results(folder, tmp_path, aae):
+    out = tmp_path / "run"
+    code, text, err = aae(
+        "train", "classifier", "--data", folder / "some.npz", "--labels", 40, "--out", out, *TINY, "--compare"
+    )
+    assert code == 0 and (out / "report.html").is_file()
+    for words in (
+        "SemiSupervisedAAE",
+        "supervised baseline",
+        "label spreading",
+        "self-training",
+        "error (%)",
+        str(out),
+    ):
+        assert words in text.replace("\n", "")
+    assert any("step 6 of 6 (100 %)" in line for line in err)
+    assert len(json.loads((out / "results.json").read_text())["comparison"]) == 3
+
+
+def test_evaluate(folder, aae):
+    code, text, _ = aae("evaluate", folder / "generator")
+    assert code == 0 and "mean squared error" in text
+    code, text, _ = aae("evaluate", folder / "classifier", "--data", folder / "some.npz")
+    shown = json.loads((folder / "classifier" / "results.json").read_text())["error"]
+    assert code == 0 and f"{shown:.2f}" in text and "50 test rows" in text
+
+
+@pytest.mark.parametrize("system", ["classifier", "baseline"])
+def test_predict(system, folder, tmp_path, aae):
+    code, text, _ = aae("predict", folder / system, folder / "rows.npy", "--out", tmp_path / "p.csv")
+    assert code == 0 and "20 rows" in text
+    with open(tmp_path / "p.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["row", "class", *(f"p(digit {k})" for k in range(10))]
+    p = np.array([[float(row[f"p(digit {k})"]) for k in range(10)] for row in rows])
+    np.testing.assert_allclose(p.sum(1), 1, atol=1e-5)
+    estimator = runs.Run.open(folder / system).fitted()
+    assert [row["class"] for row in rows] == [f"digit {k}" for k in estimator.predict(np.load(folder / "rows.npy"))]
+
+
+@pytest.mark.parametrize(
+    ("system", "options", "shape"),
+    [("generator", ["--n", "7"], (7, 1, 8, 8)), ("classifier", ["--n", "3", "--label", "digit 4"], (3, 1, 8, 8))],
+)
+def test_sample_rows(system, options, shape, folder, tmp_path, aae):
+    arrays = []
+    for seed in (1, 1, 2):
+        assert aae("sample", folder / system, *options, "--random-state", seed, "--out", tmp_path / "s.npy")[0] == 0
+        arrays.append(np.load(tmp_path / "s.npy", allow_pickle=False))
+    assert arrays[0].shape == shape and 0 <= arrays[0].min() <= arrays[0].max() <= 1
+    assert np.array_equal(arrays[0], arrays[1]) and not np.array_equal(arrays[0], arrays[2])
+
+
+def test_label_decides_the_class(folder, tmp_path, aae):
+    estimator = runs.Run.open(folder / "classifier").fitted()
+    aae("sample", folder / "classifier", "--label", "4", "--n", 5, "--out", tmp_path / "s.npy")
+    assert np.allclose(np.load(tmp_path / "s.npy"), estimator.generate([4] * 5, random_state=0))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sample classifier --grid",
+        "sample generator --grid",
+        "sample generator",
+        "reconstruct generator",
+        "reconstruct classifier",
+    ],
+)
+def test_pictures(line, folder, tmp_path, aae):
+    command, run, *options = line.split()
+    code, _, _ = aae(command, folder / run, *options, "--out", tmp_path / "new" / "x.png")
+    assert code == 0 and (tmp_path / "new" / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_reconstruct_rows(folder, tmp_path, aae):
+    assert aae("reconstruct", folder / "generator", "--n", 4, "--out", tmp_path / "r.npy")[0] == 0
+    assert np.load(tmp_path / "r.npy").shape == (4, 1, 8, 8)
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+def test_data(tmp_path, aae):
+    assert "mnist" in aae("data", "list")[1] and "scikit-learn" in aae("data", "info", "digits")[1]
+    code, text, _ = aae("data", "prepare", "digits", "--out", tmp_path, "--labels", 50)
+    assert code == 0 and text.split() == [str(tmp_path / "digits.npz"), str(tmp_path / "digits-split.npz")]
+    assert "rows:" in aae("data", "info", tmp_path / "digits.npz")[1]
+
+
+# --- mistakes --------------------------------------------------------------------------------------------------------
+X, y = np.random.default_rng(0).random((30, 4)), np.arange(30) % 3
+BAD_FILES = {
+    "nan": dict(X=np.where(X > 0.9, np.nan, X), y=y),
+    "infinite": dict(X=np.where(X > 0.9, np.inf, X), y=y),
+    "flat": dict(X=X[:, 0], y=y),
+    "words": dict(X=X.astype(str), y=y),
+    "short": dict(X=X, y=y[:20]),
+    "fractions": dict(X=X, y=y / 2),
+    "beyond": dict(X=X, y=y, classes=["a", "b"]),
+    "single": dict(X=X, y=0 * y),
+    "unlabelled": dict(X=X, y=0 * y - 1),
+    "no-labels": dict(X=X),
+    "good": dict(X=X, y=y),
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("trian", ["'trian'", "'train'"]),
+        ("train clasifier", ["'clasifier'", "'classifier'"]),
+        ("train classifier --max-epoch 3", ["--max-epoch", "--max-epochs"]),
+        ("train classifier --hiden 3", ["--hiden", "--hidden"]),
+        ("train generator --data good.npz", ["--out"]),
+        ("train classifier --data minst --out new", ["'minst'", "'mnist'"]),
+        ("train classifier --data missing.npz --out new", ["missing.npz", "no such file"]),
+        ("train classifier --data truncated.npz --out new", ["truncated.npz"]),
+        ("train classifier --data mnist --data-dir damaged --out new", ["train-images", "checksum"]),
+        ("train classifier --data nan.npz --out new", ["X", "finite", "NaN"]),
+        ("train classifier --data infinite.npz --out new", ["finite", "infinite"]),
+        ("train classifier --data flat.npz --out new", ["shape (30,)"]),
+        ("train classifier --data words.npz --out new", ["dtype <U"]),
+        ("train classifier --data short.npz --out new", ["one label per row", "(20,)"]),
+        ("train classifier --data fractions.npz --out new", ["integer labels", "float64"]),
+        ("train classifier --data beyond.npz --out new", ["-1..1", "found 2"]),
+        ("train classifier --data single.npz --out new", ["two classes", "found 1"]),
+        ("train classifier --data unlabelled.npz --out new", ["-1 (unlabelled)", "all 30 rows"]),
+        ("train classifier --data no-labels.npz --out new", ["labels", "found none"]),
+        ("train classifier --data good.npz --labels 2 --out new", ["at least one per class, 3, found 2"]),
+        ("train classifier --data good.npz --labels 31 --out new", ["at most 30", "found 31"]),
+        ("train generator --data good.npz --validation 30 --out new", ["fewer than the 30 rows"]),
+        ("train generator --data good.npz --batch-size 31 --out new", ["batch_size=31", "30 rows"]),
+        ("train classifier --data good.npz --labels 9 --labelled-batch-size 10 --out new", ["10", "9 labelled rows"]),
+        ("train generator --batch-size 0 --out new", ["batch_size='0'", "greater than or equal to 1"]),
+        ("train generator --divergence gann --out new", ["divergence='gann'", "'gan'"]),
+        ("train generator --data good.npz --image-shape 1,3,3 --out new", ["9 values", "rows have 4"]),
+        ("train generator --data-options x --out new", ["name=value", "'x'"]),
+        ("train generator --config misspelt.yaml --out new", ["misspelt.yaml", "'max_epoch'", "'max_epochs'"]),
+        ("train generator --config classifier.yaml --out new", ["classifier.yaml", "aae train classifier"]),
+        ("train generator --config broken.yaml --out new", ["broken.yaml", "YAML"]),
+        ("train generator --config list.yaml --out new", ["list.yaml", "name: value"]),
+        ("train generator --config none.yaml --out new", ["none.yaml", "cannot be read"]),
+        ("train generator --data good.npz --out full", ["full", "exists already"]),
+        ("train generator --data good.npz --out good.npz/run --max-steps 2", ["good.npz/run", "cannot write"]),
+        ("resume full", ["full", "not a run directory"]),
+        ("resume none", ["none", "is not there"]),
+        ("resume {runs}/classifier", ["is complete"]),
+        ("evaluate none", ["none", "not a run directory"]),
+        ("evaluate stopped", ["aae resume"]),
+        ("evaluate damaged-run", ["model.safetensors", "damaged"]),
+        ("predict {runs}/generator good.npz", ["generator", "only a classifier"]),
+        ("predict {runs}/classifier good.npz", ["(1, 8, 8)", "(4,)"]),
+        ("sample {runs}/baseline", ["no decoder"]),
+        ("sample {runs}/generator --label 3", ["knows no classes"]),
+        ("sample {runs}/classifier --label 12", ["12", "digit 9"]),
+        ("sample {runs}/classifier --grid --label 3", ["--grid"]),
+        ("sample {runs}/generator --out good.npz/x.png", ["good.npz", "exists"]),
+        ("sample {runs}/classifier --out x.jpg", ["x.jpg", ".png or .npy"]),
+        ("reconstruct {runs}/baseline", ["no decoder"]),
+        ("data info minst", ["'minst'", "'mnist'"]),
+        ("data prepare digits --labels 3", ["at least one per class, 10, found 3"]),
+        ("data lst", ["'lst'", "'list'"]),
+    ],
+)
+def test_one_line_says_what_is_wrong(line, words, folder, tmp_path, monkeypatch, aae):
+    monkeypatch.chdir(tmp_path)
+    for name in ("full", "stopped", "damaged", "damaged-run"):
+        Path(name).mkdir()
+    for name, arrays in BAD_FILES.items():
+        if f"{name}.npz" in line:
+            np.savez(f"{name}.npz", **arrays)
+    Path("full/file").write_text("x")
+    Path("truncated.npz").write_bytes((folder / "some.npz").read_bytes()[:3000])
+    Path("damaged/train-images-idx3-ubyte.gz").write_bytes(b"x")
+    Path("misspelt.yaml").write_text("max_epoch: 3")
+    Path("classifier.yaml").write_text("system: classifier")
+    Path("broken.yaml").write_text("hidden: [3")
+    Path("list.yaml").write_text("- hidden")
+    for name in ("stopped", "damaged-run"):
+        Path(name, "config.yaml").write_text("system: generator")
+    Path("damaged-run/model.safetensors").write_bytes(b"x" * 100)
+    code, out, err = aae(*line.format(runs=folder).split())
+    assert code == 2 and not out and len(err) == 1 and err[0].startswith("error: ")
+    for word in words:
+        assert word in err[0]
+    assert not Path("new").exists(), "a run that cannot start leaves no directory"
+
+
+def test_all_mistakes_at_once(aae, tmp_path):
+    code, _, err = aae("train", "generator", "--momentum", 2, "--hidden", "x", "--out", tmp_path / "new")
+    assert code == 2 and len(err) == 2 and err[0].startswith("error: hidden=") and err[1].startswith("error: momentum=")
+
+
+def test_full_disk(folder, tmp_path, monkeypatch, aae):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    arguments = ["train", "generator", "--data", folder / "some.npz", "--quiet", *TINY]
+    monkeypatch.setattr(runs, "save_file", full)
+    code, _, err = aae(*arguments, "--out", tmp_path / "a")
+    assert code == 2 and len(err) == 1 and "No space left on device" in err[0]
+    monkeypatch.undo()
+    monkeypatch.setattr(runs.Run, "log", full)  # what is written without a temporary name
+    code, _, err = aae(*arguments, "--out", tmp_path / "b")
+    assert code == 2 and len(err) == 1 and "No space left on device" in err[0]
+
+
+def test_ctrl_c_and_resume(folder, tmp_path, aae):
+    out = tmp_path / "run"
+    log = out / "log.txt"
+
+    def press():
+        while not log.exists() or "started" not in log.read_text():
+            time.sleep(0.01)
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    long = ["--max-steps", 100_000, "--hidden", "16", "--backbone", "mlp"]
+    code, _, err = aae("train", "generator", "--data", folder / "some.npz", "--out", out, "--quiet", *long)
+    thread.join()
+    assert code == 130 and len(err) == 1
+    assert err[0].startswith("stopped at step ") and err[0].endswith(f"of 100000; go on with: aae resume {out}")
+    reached = int(err[0].split()[3])
+    config = out / "config.yaml"
+    config.write_text(config.read_text().replace("max_steps: 100000", f"max_steps: {reached + 3}"))
+    assert aae("resume", out, "--quiet")[0] == 0
+    assert json.loads((out / "results.json").read_text())["n_steps"] == reached + 3

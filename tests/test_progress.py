@@ -1,0 +1,65 @@
+"""What is shown of a training while it runs."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from aaekit import AdversarialAutoencoder
+from aaekit.progress import Progress
+from aaekit.training import Listener
+
+X = np.random.default_rng(0).random((40, 6))
+
+
+def shown(terminal, *others, **settings):
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=terminal, width=120)
+    model = AdversarialAutoencoder(hidden=(8,), discriminator_hidden=(8,), batch_size=10, random_state=0, **settings)
+    model.fit(X, listeners=[*others, Progress(console)])
+    return model, file.getvalue()
+
+
+def test_lines_where_there_is_no_terminal():
+    model, text = shown(False, max_steps=20)
+    lines = text.splitlines()
+    assert [int(line.split()[1]) for line in lines] == list(range(2, 21, 2))
+    assert all(re.search(r"\(\d+ %\), \d+ s left  rec \S+  z/D \S+  z/G \S+$", line) for line in lines)
+    last = model.history_[-1]
+    assert f"rec {last['reconstruction']:.3g}  z/D {last['z/discriminator']:.3g}" in lines[-1]
+    assert "\x1b" not in text
+
+
+def test_bar_on_a_terminal():
+    _, text = shown(True, max_steps=20)
+    plain = re.sub(r"\x1b\[[^m]*m", "", text)
+    assert "20/20" in plain and re.search(r"rec \d", plain) and text.endswith(("\n", "\x1b[?25h"))
+
+
+def test_losses_are_not_read_at_each_step(monkeypatch):
+    looks = []
+    monkeypatch.setattr("aaekit.progress.losses_text", lambda training: looks.append(training.n_done) or "")
+    monkeypatch.setattr(Progress, "SECONDS", 3600)
+    shown(True, max_steps=20)
+    assert looks == [1, 20] or looks == [20]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_goes_on_from_where_it_was(terminal):
+    class Skip(Listener):
+        def start(self, training):
+            training.n_done = 10
+
+    _, text = shown(terminal, Skip(), max_steps=20)
+    if terminal:
+        assert "10/20" in re.sub(r"\x1b\[[^m]*m", "", text)
+    else:
+        assert text.splitlines()[0].startswith("step 12 of 20 (60 %)")
+
+
+def test_verbose_shows_it(capsys):
+    AdversarialAutoencoder(hidden=(8,), max_steps=10, verbose=1).fit(X)
+    captured = capsys.readouterr()
+    assert "step 10 of 10 (100 %)" in captured.err and not captured.out
