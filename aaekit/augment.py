@@ -160,11 +160,8 @@ def make(spec: str | Transform | None, shape: Sequence[int], strength: float = 1
             raise InputError(f"Expected an augmentation's name or a callable batch -> batch, got {spec!r}.")
         return spec
     spec = spec or "none"
-    if spec == "auto" and len(shape) == 3:
-        # as a fraction of the image, what is a small shift at 28 pixels would cut strokes off at 8
-        return AffineImages(translation=0.1 * min(1.0, min(shape[1:]) / 16), strength=strength)
     if spec == "auto":
-        spec = "noise"
+        spec = "affine" if len(shape) == 3 else "noise"
     if spec not in AUGMENTATIONS:
         names = ["auto", *AUGMENTATIONS]
         raise InputError(f"Expected an augmentation of {', '.join(names)}; got {spec!r}.{nearest(spec, names)}")

@@ -29,7 +29,7 @@ PANELS = {  # where --help lists an estimator's parameters; what is not named he
     "discriminator_hidden discriminator_dropout",
     "Codes and their prior": "prior class_prior adversarial divergence",
     "Losses": "input_noise augmentation consistency confidence radius reconstruction reconstruction_weight "
-    "adversarial_weight classification_weight consistency_weight",
+    "adversarial_weight classification_weight consistency_weight balance_weight",
 }
 PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names.split()}
 DEFAULTS = {"random_state": "0", "split_random_state": "random_state"}  # of a run, which must be repeatable

@@ -153,7 +153,7 @@ def _output_shape(module: nn.Module, shape: Shape, name: str) -> Shape:
     try:
         with torch.no_grad():
             return tuple(module.eval()(torch.zeros(2, *shape)).shape[1:])
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise InputError(f"{name}: the given module does not take rows of shape {shape}: {error}") from error
     finally:
         module.train(was_training)

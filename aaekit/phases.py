@@ -172,13 +172,30 @@ def agree(step: Step, confidence: float) -> Tensor:
     return (F.cross_entropy(logits.float(), label, reduction="none") * counted).mean()
 
 
-def balance(step: Step, frequencies: Tensor) -> Tensor:
-    """KL divergence in nats of the batch's mean q(y|x) from the class `frequencies`, shape `(n_classes,)`.
+class ClassFrequencies(nn.Module):
+    """A running mean of q(y|x) over minibatches, beside the frequencies `(n_classes,)` that it should have."""
 
-    The discriminator of y asks for the same, but too softly to stop two classes from melting into one.
+    running: Tensor
+    expected: Tensor
+
+    def __init__(self, expected: Tensor, decay: float = 0.9) -> None:
+        super().__init__()
+        self.decay = decay
+        self.register_buffer("expected", expected.clone())
+        self.register_buffer("running", expected.clone())
+
+
+def balance(step: Step, frequencies: ClassFrequencies) -> Tensor:
+    """Keep the running mean of q(y|x) at the class prior: its KL divergence from there, in nats, falls.
+
+    The discriminator of y asks for the same, but too softly to stop two classes from melting into one. The mean runs
+    over minibatches, for a single one is off by its draw; the gradient is that of the divergence at the running mean.
     """
     mean = torch.cat([step.code(view).y for view in step.rows if view != "labelled"]).mean(0)
-    return (mean * (mean.clamp_min(1e-8) / frequencies.to(mean.device)).log()).sum()
+    with torch.no_grad():
+        frequencies.running.lerp_(mean, 1 - frequencies.decay)
+        excess = (frequencies.running.clamp_min(1e-8) / frequencies.expected).log()
+    return (mean * excess).sum()
 
 
 def smooth(step: Step, radius: float) -> Tensor:

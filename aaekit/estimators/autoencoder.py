@@ -274,8 +274,6 @@ class AdversarialAutoencoder(Autoencoder):
     dropout: Annotated[Share, Field(description="share of hidden units dropped in encoder and decoder")] = 0.25
     discriminator_dropout: Annotated[Share, Field(description="share of hidden units dropped in discriminators")] = 0.2
 
-    auto_steps = 5000
-
     def fit(
         self,
         X: Any,
@@ -305,6 +303,9 @@ class AdversarialAutoencoder(Autoencoder):
         """
         rows = self._learn_rows(X)
         return self._fit(rows, None, listeners, evaluation)
+
+    def _auto_steps(self, n_rows: int) -> int:
+        return 5000  # as in lecture 54
 
     def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
         return {"unlabelled": [X]}

@@ -71,7 +71,7 @@ class Estimator(BaseEstimator):
         tuple[Positive, ...], Field(description="epochs at which rate_schedule='step' divides the rates by 10")
     ] = ()
     max_epochs: Annotated[
-        Literal["auto"] | Positive, Field(description="passes over the rows; 'auto' makes auto_steps steps")
+        Literal["auto"] | Positive, Field(description="passes over the rows; 'auto' goes by the system and the rows")
     ] = "auto"
     max_steps: Annotated[Positive | None, Field(description="steps to make, whatever the number of epochs")] = None
     batch_size: Annotated[
@@ -96,8 +96,6 @@ class Estimator(BaseEstimator):
     ] = None
     verbose: Annotated[int, Field(ge=0, description="1 shows a progress bar with the losses and the time left")] = 0
 
-    auto_steps: ClassVar[int] = 3000
-
     # --- what a subclass says --------------------------------------------------------------------------------------
     @abstractmethod
     def _networks(self) -> dict[str, nn.Module]:
@@ -106,6 +104,10 @@ class Estimator(BaseEstimator):
     @abstractmethod
     def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
         """The phases over these networks, the main one first."""
+
+    @abstractmethod
+    def _auto_steps(self, n_rows: int) -> int:
+        """How many steps are enough by default."""
 
     @abstractmethod
     def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
@@ -159,7 +161,7 @@ class Estimator(BaseEstimator):
                 self._phases(nets),
                 sources,
                 lambda batch, together: self._make_step(nets, batch, together),
-                self._settings(next(iter(sources.values())).steps_per_epoch),
+                self._settings(next(iter(sources.values())).steps_per_epoch, len(X_train)),
                 evaluate if sets else None,
             )
             if self.verbose:
@@ -173,11 +175,11 @@ class Estimator(BaseEstimator):
         self.training_seconds_ = training.seconds
         return self
 
-    def _settings(self, steps_per_epoch: int) -> Settings:
+    def _settings(self, steps_per_epoch: int, n_rows: int) -> Settings:
         if self.max_steps is not None:
             n_steps = self.max_steps
         elif self.max_epochs == "auto":
-            n_steps = self.auto_steps
+            n_steps = self._auto_steps(n_rows)
         else:
             n_steps = self.max_epochs * steps_per_epoch
         return Settings(

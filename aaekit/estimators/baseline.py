@@ -55,8 +55,6 @@ class SupervisedBaseline(Classifier):
         Share, Field(description="decay per step of the moving average of the weights that is used in the end; 0: none")
     ] = 0.99
 
-    auto_steps = 500
-
     def fit(
         self,
         X: Any,
@@ -69,6 +67,9 @@ class SupervisedBaseline(Classifier):
         rows, codes = self._learn_rows_and_labels(X, y)
         labelled = codes != UNLABELLED
         return self._fit(rows[labelled], codes[labelled], listeners, evaluation)
+
+    def _auto_steps(self, n_rows: int) -> int:
+        return 500
 
     def _networks(self) -> dict[str, nn.Module]:
         return {"encoder": self._encoder(0, len(self.classes_))}

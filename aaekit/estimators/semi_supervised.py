@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from aaekit import augment, phases, priors
+from aaekit import augment, networks, phases, priors
 from aaekit.errors import InputError
 from aaekit.estimators.autoencoder import Autoencoder, seeded
 from aaekit.estimators.base import UNLABELLED, Classifier
@@ -76,8 +76,8 @@ class SemiSupervisedAAE(Classifier, Autoencoder):
     classification_weight: Annotated[Weight, Field(description="weight of the cross entropy on labelled rows")] = 1.0
     consistency_weight: Annotated[Weight, Field(description="weight of each consistency")] = 1.0
     balance_weight: Annotated[
-        Weight, Field(description="weight of keeping the mean of y at the class prior, batch by batch")
-    ] = 1.0
+        Weight, Field(description="weight of keeping the mean of y at the class prior")
+    ] = 10.0
     adversarial_weight: Annotated[Weight, Field(description="weight of fooling the discriminators")] = 0.1
     reconstruction_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 2e-3
     generator_rate: Annotated[Rate, Field(description="learning rate of fooling the discriminators")] = 2e-3
@@ -128,8 +128,19 @@ class SemiSupervisedAAE(Classifier, Autoencoder):
     def _n_classes(self) -> int:
         return len(self.classes_)
 
+    def _auto_steps(self, n_rows: int) -> int:
+        """More rows have more to teach; fully connected steps are cheaper and teach less."""
+        named = isinstance(self.backbone, str) and networks.backbone_name(self.backbone, self.shape_)
+        return min(800 + n_rows // (15 if named == "mlp" else 50), 6000)
+
     def _codes_matched(self) -> dict[str, int]:
         return {"y": self._n_classes, "z": self.n_style}
+
+    def _networks(self) -> dict[str, nn.Module]:
+        nets = super()._networks()
+        if self.balance_weight:
+            nets["class_frequencies"] = phases.ClassFrequencies(self._class_prior().mean)
+        return nets
 
     def _class_prior(self) -> priors.Categorical:
         if self.class_prior == "uniform":
@@ -154,7 +165,8 @@ class SemiSupervisedAAE(Classifier, Autoencoder):
             radius = self.radius * self.spread_
             losses["smoothness"] = lambda step: phases.smooth(step, radius), self.consistency_weight
         if self.balance_weight:
-            frequencies = self._class_prior().mean
+            frequencies = nets["class_frequencies"]
+            assert isinstance(frequencies, phases.ClassFrequencies)
             losses["balance"] = lambda step: phases.balance(step, frequencies), self.balance_weight
         return listed + [Phase(name, loss, encoder, rate, momentum, w) for name, (loss, w) in losses.items()]
 

@@ -1,0 +1,74 @@
+"""What the documentation says can be done: its programs run, its commands exist, its links lead somewhere."""
+
+import re
+import runpy
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import typer
+
+from aaekit import cli, experiments
+from aaekit.data.sets import SETS
+from aaekit.estimators.base import Estimator
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"^aae .*$|(?<=`)aae [^`]*(?=`)", re.MULTILINE)
+
+PROGRAMS = [(f"{name}:{text[: found.start()].count(chr(10)) + 2}", found[1])
+            for name, text in TEXTS.items() for found in BLOCK.finditer(text)]  # fmt: skip
+COMMANDS = sorted({found for text in TEXTS.values() for found in COMMAND.findall(text)})
+
+
+@pytest.mark.parametrize("program", [p for _, p in PROGRAMS], ids=[name for name, _ in PROGRAMS])
+def test_programs_run(program, tmp_path, monkeypatch):
+    settings = Estimator._settings
+    few = {"n_steps": 2, "precision": "float32", "warmup_steps": 0}
+    monkeypatch.setattr(Estimator, "_settings", lambda self, n: replace(settings(self, n), **few))
+    monkeypatch.chdir(tmp_path)
+    path, sets = tmp_path / "program.py", dict(SETS)
+    path.write_text(program, encoding="utf-8")
+    try:
+        runpy.run_path(str(path))
+    finally:
+        SETS.clear()
+        SETS.update(sets)
+
+
+def test_there_are_programs_and_commands():
+    assert len(PROGRAMS) >= 7 and len(COMMANDS) >= 15
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_are_accepted(line, capsys):
+    _, *words = shlex.split(line)
+    command, rest = typer.main.get_command(cli.app), words
+    while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
+        context = command.make_context("aae", list(rest), resilient_parsing=True)
+        name, command, rest = command.resolve_command(context, list(rest))
+        assert command is not None, name
+    if not hasattr(command, "commands") and len(rest):
+        command.make_context(line, list(rest), resilient_parsing="--help" in rest)
+    if words[0] == "train" and len(words) > 2 and "--help" not in words:
+        with pytest.raises(SystemExit) as stop:
+            cli.main([*words, "--print-config"])
+        assert stop.value.code == 0, capsys.readouterr().err
+    if words[0] == "reproduce" and len(words) > 1:
+        assert words[1] in experiments.names()
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_links_lead_somewhere(name):
+    for target in re.findall(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)", re.sub(r"(?s)^```.*?^```", "", TEXTS[name])):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        page = (ROOT / name).parent / path if path else ROOT / name
+        assert page.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}, target

@@ -1,0 +1,75 @@
+"""Experiments are runnable as written, log what they measured, and the README tells what the logs say."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from aaekit import experiments, runs
+from aaekit.errors import InputError
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """A folder with one experiment that takes a second."""
+    monkeypatch.setattr(experiments, "FOLDER", tmp_path)
+    (tmp_path / "tiny.yaml").write_text(
+        "title: tiny\npublished: none\ntarget: 50\nsystem: classifier\ndata: digits\nlabels: 50\n"
+        "max_steps: 30\nhidden: [16]\nbackbone: mlp\naugmentation: none\n"
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", experiments.names())
+def test_every_experiment_names_known_settings_only(name):
+    settings = experiments.read(name)
+    assert settings["title"] and settings["system"] in runs.SYSTEMS
+
+
+def test_a_log_holds_what_it_takes_to_believe_it(tiny):
+    log = experiments.measure("tiny", [0, 1])
+    assert [r["seed"] for r in log["seeds"]] == [0, 1]
+    errors = [r["error"] for r in log["seeds"]]
+    assert log["error"]["mean"] == pytest.approx(sum(errors) / 2)
+    assert log["error"]["sd"] == pytest.approx(abs(errors[0] - errors[1]) / 2**0.5)
+    curve = log["seeds"][0]["history"]
+    assert [row["epoch"] for row in curve] == list(range(1, len(curve) + 1))
+    assert curve[-1]["evaluation/error"] == pytest.approx(errors[0], rel=1e-3)
+    assert log["settings"]["labels"] == 50 and log["machine"]["cores"] >= 1 and log["versions"]["torch"]
+
+
+def test_logs_are_written_and_tabled(tiny):
+    log = experiments.measure("tiny", [0, 1])
+    path = experiments.write_log(log, tiny / "logs")
+    assert experiments.read_logs(tiny / "logs") == [json.loads(path.read_text())]
+    ((title, published, target, ours, time),) = experiments.table([log])
+    assert (title, published, target) == ("tiny", "none", "≤ 50")
+    assert ours == f"{log['error']['mean']:.2f} ± {log['error']['sd']:.2f} (2 seeds)" and time.endswith(" s")
+
+
+def test_each_seed_draws_other_labels_and_other_held_out_rows(tiny, monkeypatch):
+    seen = []
+    split_of = runs.split_of
+    monkeypatch.setattr(runs, "split_of", lambda c, d: seen.append((split_of(c, d), d)) or seen[-1][0])
+    experiments.measure("tiny", [0, 1])
+    (a, data_a), (b, data_b) = seen
+    assert len(a.labelled) == len(b.labelled) == 50 and len(a.validation) == 0
+    assert (data_a.X_test != data_b.X_test).any()
+
+
+def test_unknown_experiments_and_settings_are_refused(tiny):
+    with pytest.raises(InputError, match="Did you mean 'tiny'"):
+        experiments.read("tinyy")
+    (tiny / "wrong.yaml").write_text("title: x\nsystem: classifier\nlabls: 3\n")
+    with pytest.raises(InputError, match="Did you mean 'labels'"):
+        experiments.read("wrong")
+
+
+def test_the_readme_tells_what_the_logs_say():
+    text = README.read_text(encoding="utf-8")
+    for log in experiments.read_logs():
+        for _, _, _, ours, _ in experiments.table([log]):
+            if log["error"]:
+                assert ours in text, f"README.md lacks {ours!r} of {log['experiment']}"

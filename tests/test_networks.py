@@ -1,0 +1,222 @@
+"""What holds for every backbone: shapes, gradients, where dropout and batch norm may be."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from aaekit import InputError
+from aaekit.codes import Decoder, Encoder
+from aaekit.networks import (
+    Crop,
+    backbone_name,
+    conv_decoder,
+    conv_encoder,
+    decoder_backbone,
+    discriminator,
+    encoder_backbone,
+    n_halvings,
+)
+
+SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 9, 13), (3, 64, 64), (30,)]
+BUILDS = [(name, s) for s in SHAPES for name in ("mlp", "conv") if len(s) == 3 or name == "mlp"]
+N_STYLE, N_CLASSES = 3, 4
+
+
+def ids(value):
+    return value if isinstance(value, str) else "x".join(map(str, value))
+
+
+def encoder_of(name, shape, dropout=0.0, **options) -> tuple[Encoder, int]:
+    settings = {"hidden": (16, 12), "channels": (4, 8), "dropout": dropout, "batch_norm": False, **options}
+    backbone, n_features = encoder_backbone(name, shape, **settings)
+    return Encoder(backbone, n_features, N_STYLE, N_CLASSES), n_features
+
+
+def decoder_of(name, shape, dropout=0.0) -> nn.Module:
+    return decoder_backbone(name, N_STYLE + N_CLASSES, shape, hidden=(16, 12), channels=(4, 8), dropout=dropout)
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+# --- the contract of every backbone
+@pytest.mark.parametrize(("name", "shape"), BUILDS, ids=ids)
+def test_shapes_and_gradients(name, shape):
+    encoder, n_features = encoder_of(name, shape)
+    decoder = decoder_of(name, shape)
+    x = torch.rand(6, *shape)
+    assert encoder.backbone(x).flatten(1).shape == (6, n_features)
+    code = encoder(x)
+    assert code.z.shape == (6, N_STYLE) and code.logits.shape == (6, N_CLASSES)
+    out = decoder(code.joined)
+    assert out.shape == x.shape and out.isfinite().all()
+    ((out - x).square().sum() + code.z.square().sum() + code.logits.square().sum()).backward()
+    for module in (encoder, decoder):
+        assert [n for n, p in module.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+@pytest.mark.parametrize(("name", "shape"), BUILDS, ids=ids)
+def test_every_value_of_a_row_counts(name, shape):
+    """No pixel is cut off on the way in, none is constant on the way out."""
+    encoder, _ = encoder_of(name, shape)
+    x = torch.rand(4, *shape, requires_grad=True)
+    encoder.eval()(x).joined.square().sum().backward()
+    assert (x.grad.abs().sum(0) > 0).float().mean() > 0.9  # ReLUs may shut a few
+    decoder = decoder_of(name, shape)
+    assert (decoder(torch.randn(8, N_STYLE + N_CLASSES)).std(0) > 0).all()
+
+
+@pytest.mark.parametrize("side", [8, 9, 15, 16, 28, 31, 32, 64, 96])
+def test_convolutions_shrink_to_at_most_8_pixels(side):
+    seen = []
+    net = conv_encoder((1, side, side), (2,), 4)
+    for layer in net:
+        layer.register_forward_hook(lambda m, i, out: seen.append(out.shape))
+    net(torch.zeros(2, 1, side, side))
+    smallest = [s for s in seen if len(s) == 4][-1][2:]
+    assert smallest == (math.ceil(side / 2 ** n_halvings((1, side, side))),) * 2 and max(smallest) <= 8
+    assert conv_decoder(2, (1, side, side), (2,))(torch.zeros(2, 2)).shape == (2, 1, side, side)
+
+
+def test_widths_follow_the_arguments_and_the_decoder_mirrors_them():
+    def widths(module, kind):
+        return [m.weight.shape[0] for m in module.modules() if isinstance(m, kind)]
+
+    encoder, _ = encoder_of("mlp", (30,), hidden=(16, 12, 7))
+    assert widths(encoder.backbone, nn.Linear) == [16, 12, 7]
+    decoder = decoder_backbone("mlp", 2, (30,), hidden=(16, 12, 7), channels=(4,), dropout=0.0)
+    assert widths(decoder, nn.Linear) == [7, 12, 16, 30]
+    assert widths(conv_encoder((3, 32, 32), (4, 5, 6), 9), nn.Conv2d) == [4, 5, 6]
+    assert widths(conv_encoder((3, 32, 32), (4,), 9), nn.Conv2d) == [4, 4, 4]
+    transposed = [m for m in conv_decoder(2, (3, 32, 32), (4, 5)).modules() if isinstance(m, nn.ConvTranspose2d)]
+    assert [m.out_channels for m in transposed] == [4, 3] and transposed[0].in_channels == 5
+
+
+def test_no_hidden_layer_is_a_linear_model():
+    encoder, n_features = encoder_of("mlp", (30,), hidden=())
+    assert n_features == 30 and not list(encoder.backbone.parameters())
+    assert decoder_backbone("mlp", 2, (30,), hidden=(), channels=(4,), dropout=0.0)(torch.zeros(5, 2)).shape == (5, 30)
+
+
+def test_crop_keeps_the_centre():
+    x = torch.arange(36.0).view(1, 1, 6, 6)
+    assert torch.equal(Crop((2, 4))(x), x[:, :, 2:4, 1:5])
+
+
+# --- the choice of a backbone
+@pytest.mark.parametrize(
+    ("shape", "name"), [((1, 8, 8), "conv"), ((3, 7, 64), "mlp"), ((30,), "mlp"), ((3, 64, 64), "conv")]
+)
+def test_auto_goes_by_the_shape(shape, name):
+    assert backbone_name("auto", shape) == name
+    assert any(isinstance(m, nn.Conv2d) for m in encoder_of("auto", shape)[0].modules()) == (name == "conv")
+
+
+@pytest.mark.parametrize("shape", [(30,), (1, 7, 7), (1, 28, 7)], ids=ids)
+def test_convolutions_refuse_tables_and_small_images(shape):
+    for build in (encoder_of, decoder_of):
+        with pytest.raises(InputError, match="8x8 or larger.*backbone='mlp'"):
+            build("conv", shape)
+
+
+@pytest.mark.parametrize(("spec", "message"), [("conf", "Did you mean 'conv'"), (3, "expected 'auto', 'mlp', 'conv'")])
+def test_unknown_backbones_are_named(spec, message):
+    with pytest.raises(InputError, match=message):
+        backbone_name(spec, (30,))
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "n_features"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 7)), (1, 8, 8), 7),
+        (nn.Conv2d(3, 5, 3), (3, 10, 10), 5 * 64),
+        (nn.Sequential(nn.Linear(30, 6), nn.BatchNorm1d(6)), (30,), 6),
+        (nn.LazyLinear(9), (30,), 9),
+    ],
+)
+def test_any_module_is_a_backbone_and_is_copied(module, shape, n_features):
+    lazy = isinstance(module, nn.LazyLinear)
+    before = None if lazy else copy.deepcopy(module.state_dict())
+    encoder, found = encoder_of(module, shape)
+    assert found == n_features and encoder.backbone is not module and encoder.backbone.training
+    code = encoder(torch.rand(4, *shape))
+    code.joined.sum().backward()
+    torch.optim.SGD(encoder.parameters(), lr=1.0).step()
+    assert code.z.shape == (4, N_STYLE)
+    assert all(p.grad is None for p in module.parameters())
+    if before is not None:  # trying it moved no batch-norm statistics either
+        assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
+
+
+def test_a_given_decoder_is_copied_and_must_make_rows():
+    module = nn.Sequential(nn.Linear(N_STYLE + N_CLASSES, 64), nn.Unflatten(1, (1, 8, 8)))
+    made = decoder_of(module, (1, 8, 8))
+    assert made is not module and torch.equal(made[0].weight, module[0].weight)
+    with pytest.raises(InputError, match=r"expected rows of shape \(1, 8, 8\) from codes of 7 .* it gives \(64,\)"):
+        decoder_of(module[0], (1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    "module", [nn.Linear(5, 3), nn.BatchNorm1d(5), nn.BatchNorm2d(5)], ids=["Linear", "BatchNorm1d", "BatchNorm2d"]
+)
+def test_a_module_for_other_rows_is_refused(module):
+    with pytest.raises(InputError, match=r"backbone: the given module does not take rows of shape \(30,\)"):
+        encoder_of(module, (30,))
+    with pytest.raises(InputError, match=r"decoder: the given module does not take rows of shape \(7,\)"):
+        decoder_of(module, (30,))
+
+
+# --- dropout and batch norm
+@pytest.mark.parametrize(("name", "shape"), BUILDS, ids=ids)
+def test_dropout_spares_code_and_output(name, shape):
+    """A dropped value would be exactly zero."""
+    encoder, decoder = encoder_of(name, shape, dropout=0.9)[0], decoder_of(name, shape, dropout=0.9)
+    assert any(isinstance(m, nn.Dropout) for m in encoder.modules())
+    x = torch.rand(20, *shape)
+    code = encoder(x)
+    assert code.z.any(1).all() and (code.joined != 0).float().mean() > 0.99
+    assert not torch.equal(code.z, encoder(x).z), "dropout is on while training"
+    seen = []
+    next(m for m in decoder.modules() if isinstance(m, nn.Linear)).register_forward_hook(
+        lambda m, inputs, out: seen.append(inputs[0])
+    )
+    out = decoder(torch.randn(20, N_STYLE + N_CLASSES))
+    assert (seen[0] != 0).all() and (out != 0).all()
+    encoder.eval()
+    assert torch.equal(encoder(x).z, encoder(x).z)
+
+
+def test_dropout_and_batch_norm_are_as_asked():
+    def kinds(module):
+        return {type(m).__name__ for m in module.modules()}
+
+    plain, _ = encoder_of("mlp", (30,))
+    assert not kinds(plain) & {"Dropout", "BatchNorm1d"}
+    assert "BatchNorm1d" in kinds(encoder_of("mlp", (30,), batch_norm=True)[0])
+    assert "Dropout" not in kinds(encoder_of("conv", (1, 8, 8))[0])
+    rates = [m.p for m in encoder_of("mlp", (30,), dropout=0.25)[0].modules() if isinstance(m, nn.Dropout)]
+    assert rates == [0.25, 0.25]
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_the_discriminator_judges_each_row_by_itself(dropout):
+    critic = discriminator(5, (8, 6), dropout=dropout)
+    assert not any("Norm" in type(m).__name__ for m in critic.modules())
+    assert [m.out_features for m in critic.modules() if isinstance(m, nn.Linear)] == [8, 6, 1]
+    assert sum(isinstance(m, nn.Dropout) for m in critic.modules()) == 2 * (dropout > 0)
+    assert isinstance(critic[-1], nn.Linear), "logits, without sigmoid or dropout"
+    if not dropout:
+        z = torch.randn(6, 5)
+        alone = torch.cat([critic(row[None]) for row in z])
+        assert critic(z).shape == (6, 1) and torch.allclose(critic(z), alone, atol=1e-6)
+
+
+def test_decoder_wraps_a_backbone():
+    decoder = Decoder(decoder_of("mlp", (30,)), unit_range=True)
+    code = torch.randn(3, N_STYLE + N_CLASSES)
+    assert torch.equal(decoder(code), decoder.backbone(code))

@@ -1,0 +1,461 @@
+"""Each loss against a value worked out by hand, and a step that computes everything once."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from aaekit import divergences
+from aaekit.codes import Code, Decoder, Encoder
+from aaekit.phases import (
+    ClassFrequencies,
+    Phase,
+    Step,
+    agree,
+    balance,
+    classify,
+    frozen,
+    matching,
+    reconstruct,
+    reconstruction_error,
+    smooth,
+)
+
+N, D, N_STYLE, N_CLASSES = 6, 5, 2, 3
+
+
+class Given(nn.Module):
+    """An encoder whose rows are their own logits, with a scale to learn."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return Code(x.new_zeros(len(x), 0), self.scale * x)
+
+
+class Constant(nn.Module):
+    """A classifier that does not look at the row."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias = nn.Parameter(torch.tensor([1.0, 0.0, -1.0]))
+
+    def forward(self, x):
+        return Code(x.new_zeros(len(x), 0), 0 * x.sum(1, keepdim=True) + self.bias)
+
+
+@pytest.fixture
+def encoder():
+    torch.manual_seed(0)
+    return Encoder(nn.Sequential(nn.Linear(D, 8), nn.Tanh()), 8, N_STYLE, N_CLASSES)
+
+
+@pytest.fixture
+def decoder():
+    torch.manual_seed(1)
+    return Decoder(nn.Linear(N_CLASSES + N_STYLE, D), unit_range=True)
+
+
+@pytest.fixture
+def rows():
+    torch.manual_seed(2)
+    return {view: torch.rand(n, D) for view, n in [("unlabelled", N), ("labelled", 4), ("augmented", N)]}
+
+
+def counted(module, calls):
+    module.register_forward_hook(lambda m, inputs, out: calls.append(len(inputs[0])))
+    return module
+
+
+# --- Step
+def test_each_view_is_encoded_once(encoder, decoder, rows):
+    calls, decoded = [], []
+    step = Step(rows, counted(encoder, calls), counted(decoder, decoded))
+    for _ in range(2):
+        step.code("unlabelled"), step.code("labelled"), step.detached_code("labelled"), step.reconstruction()
+    assert calls == [N, 4] and decoded == [N]
+
+
+def test_together_encodes_all_views_in_one_pass_with_the_same_values(encoder, decoder, rows):
+    calls = []
+    together = Step(rows, counted(encoder, calls), decoder, together=True)
+    alone = Step(rows, encoder, decoder)
+    codes = {view: together.code(view) for view in rows}
+    assert calls == [N + 4 + N]
+    together.detached_code("augmented"), together.reconstruction()
+    assert calls == [N + 4 + N]
+    for view, code in codes.items():
+        assert torch.allclose(code.joined, alone.code(view).joined, atol=1e-6)
+    assert torch.allclose(together.reconstruction(), alone.reconstruction(), atol=1e-6)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_step_forgets_what_depends_on_parameters(together, encoder, decoder, rows):
+    noise = []
+    step = Step(rows, encoder, decoder, corrupt=lambda x: noise.append(1) or x + 1.0, together=together)
+    before, out = step.code(), step.reconstruction()
+    with torch.no_grad():
+        for p in [*encoder.parameters(), *decoder.parameters()]:
+            p.add_(0.1)
+    assert step.code() is before and step.reconstruction() is out
+    n_corrupted = len(noise)
+    step.forget()
+    assert not torch.allclose(step.code().z, before.z)
+    assert not torch.allclose(step.reconstruction(), out)
+    assert len(noise) == n_corrupted, "the noise of a minibatch stays the same"
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_detached_codes_cost_no_graph(together, encoder, rows):
+    step = Step(rows, encoder, together=together)
+    first = step.detached_code()
+    assert not first.z.requires_grad and not first.logits.requires_grad
+    assert step.code().z.requires_grad and torch.equal(first.z, step.code().z)
+    assert not step.detached_code().z.requires_grad
+
+
+def test_the_encoder_sees_corrupted_rows(encoder, rows):
+    step = Step(rows, encoder, corrupt=lambda x: x + 1)
+    assert torch.equal(step.input("labelled"), rows["labelled"] + 1)
+    assert torch.equal(step.code("labelled").z, encoder(rows["labelled"] + 1).z)
+    assert torch.equal(step.detached_code("augmented").z, encoder(rows["augmented"] + 1).z)
+
+
+def test_notes_hold_no_graph(encoder, rows):
+    step = Step(rows, encoder)
+    step.note("length", step.code().z.norm())
+    assert set(step.noted) == {"length"} and not step.noted["length"].requires_grad
+
+
+# --- reconstruction
+def test_bernoulli_is_the_summed_negative_log_probability():
+    out, x = torch.randn(N, D), torch.rand(N, D).round()
+    p = out.sigmoid()
+    by_hand = -torch.where(x == 1, p, 1 - p).log().sum(1).mean()
+    assert torch.allclose(reconstruction_error(out, x, "bernoulli", True), by_hand)
+    half = torch.full((N, D), 0.5)
+    assert reconstruction_error(torch.zeros(N, D), half, "bernoulli", True).item() == pytest.approx(D * math.log(2))
+
+
+@pytest.mark.parametrize("unit_range", [True, False])
+def test_gaussian_is_half_the_summed_squared_error(unit_range):
+    out, x = torch.randn(N, D), torch.rand(N, D)
+    mean = out.sigmoid() if unit_range else out
+    by_hand = sum(0.5 * float((m - r) @ (m - r)) for m, r in zip(mean, x, strict=True)) / N
+    assert reconstruction_error(out, x, "gaussian", unit_range).item() == pytest.approx(by_hand, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "gaussian"])
+def test_the_error_is_a_sum_over_a_row_and_a_mean_over_rows_of_any_shape(kind):
+    out, x = torch.randn(N, 1, 4, 3), torch.rand(N, 1, 4, 3)
+    error = reconstruction_error(out, x, kind, True)
+    assert torch.allclose(error, reconstruction_error(out.flatten(1), x.flatten(1), kind, True))
+    assert torch.allclose(error, reconstruction_error(out.repeat(2, 1, 1, 1), x.repeat(2, 1, 1, 1), kind, True))
+    twice = reconstruction_error(out.repeat(1, 1, 2, 1), x.repeat(1, 1, 2, 1), kind, True)
+    assert torch.allclose(twice, 2 * error)
+    assert reconstruction_error(out.bfloat16(), x, kind, True).dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "gaussian"])
+@pytest.mark.parametrize("together", [True, False])
+def test_the_target_is_the_clean_row(kind, together, encoder, decoder, rows):
+    clean = {k: v.clone() for k, v in rows.items()}
+    step = Step(rows, encoder, decoder, corrupt=lambda x: x + torch.randn_like(x), together=together)
+    loss = reconstruct(step, kind)
+    out = decoder(encoder(step.input("unlabelled")).joined)
+    assert torch.allclose(loss, reconstruction_error(out, clean["unlabelled"], kind, True), atol=1e-5)
+    assert torch.equal(rows["unlabelled"], clean["unlabelled"])
+
+
+def test_reconstruction_knows_the_range_of_the_rows(encoder, rows):
+    net = nn.Linear(N_CLASSES + N_STYLE, D)
+    losses = [reconstruct(Step(rows, encoder, Decoder(net, unit)), "gaussian") for unit in (True, False)]
+    out = net(encoder(rows["unlabelled"]).joined)
+    for loss, mean in zip(losses, (out.sigmoid(), out), strict=True):
+        assert torch.allclose(loss, 0.5 * (mean - rows["unlabelled"]).square().sum(1).mean(), atol=1e-6)
+
+
+# --- classes
+def test_classification_is_the_cross_entropy_of_the_labelled_rows(encoder, rows):
+    y = torch.tensor([0, 2, 1, 1])
+    loss = classify(Step(rows, encoder, labels=y))
+    by_hand = -encoder(rows["labelled"]).y[torch.arange(4), y].log().mean()
+    assert torch.allclose(loss, by_hand)
+    assert torch.allclose(loss, F.cross_entropy(encoder(rows["labelled"]).logits, y))
+
+
+def agreement_step(together=False):
+    """Two sure rows, two unsure ones, and what became of them."""
+    plain = torch.tensor([[9.0, 0, 0], [0, 9, 0], [0.3, 0, 0], [0, 0, 0]])
+    augmented = torch.tensor([[2.0, 1, 0], [1, 0, 0], [0, 5, 0], [5, 0, 0]])
+    return Step({"unlabelled": plain, "augmented": augmented}, Given(), together=together), augmented
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_only_sure_rows_must_agree(together):
+    step, augmented = agreement_step(together)
+    log_y = augmented.log_softmax(1)
+    loss = agree(step, 0.95)
+    assert torch.allclose(loss, -(log_y[0, 0] + log_y[1, 1]) / 4)
+    assert step.noted["confident"].item() == 0.5
+    assert agree(step, 0.9999).item() == 0.0
+    everyone = -log_y[torch.arange(4), torch.tensor([0, 1, 0, 0])].mean()
+    assert torch.allclose(agree(step, 0.0), everyone)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_agreement_gives_no_gradient_through_the_plain_view(together):
+    step, _ = agreement_step(together)
+    for x in step.rows.values():
+        x.requires_grad_()
+    agree(step, 0.95).backward()
+    assert step.rows["unlabelled"].grad is None or not step.rows["unlabelled"].grad.any()
+    touched = step.rows["augmented"].grad.any(1)
+    assert touched.tolist() == [True, True, False, False]
+
+
+# --- balance
+def in_proportion(p):
+    return Step({"unlabelled": torch.tensor(p).log().repeat(N, 1)}, Given())
+
+
+def expecting(*frequencies, decay=0.0) -> ClassFrequencies:
+    return ClassFrequencies(torch.tensor(frequencies), decay)
+
+
+def test_without_memory_balance_is_the_divergence_of_the_mean_from_the_frequencies():
+    q = torch.tensor([0.5, 0.3, 0.2])
+    assert balance(in_proportion([0.5, 0.3, 0.2]), expecting(*q)).item() == pytest.approx(0.0, abs=1e-6)
+    p = torch.tensor([0.2, 0.2, 0.6])
+    by_hand = sum(float(a * (a / b).log()) for a, b in zip(p, q, strict=True))
+    assert balance(in_proportion([0.2, 0.2, 0.6]), expecting(*q)).item() == pytest.approx(by_hand, abs=1e-6)
+    assert by_hand > 0
+
+
+def test_sure_rows_of_all_classes_are_in_balance():
+    thirds = [1 / 3] * 3
+    step = Step({"unlabelled": 100 * torch.eye(3).repeat(2, 1)}, Given())
+    assert balance(step, expecting(*thirds)).item() == pytest.approx(0.0, abs=1e-6)
+    alone = Step({"unlabelled": 100 * torch.eye(3)[:1].repeat(6, 1)}, Given())
+    assert balance(alone, expecting(*thirds)).item() == pytest.approx(math.log(3), abs=1e-5)
+
+
+def test_the_mean_of_the_classes_runs_over_minibatches():
+    frequencies, by_hand = expecting(0.5, 0.25, 0.25, decay=0.8), torch.tensor([0.5, 0.25, 0.25])
+    for p in ([0.2, 0.2, 0.6], [0.1, 0.8, 0.1]):
+        balance(in_proportion(p), frequencies)
+        by_hand = 0.8 * by_hand + 0.2 * torch.tensor(p)
+        assert torch.allclose(frequencies.running, by_hand)
+    assert torch.equal(frequencies.expected, torch.tensor([0.5, 0.25, 0.25]))
+    assert set(frequencies.state_dict()) == {"running", "expected"}, "a checkpoint holds them"
+    assert not list(frequencies.parameters())
+
+
+def test_the_gradient_is_that_of_the_divergence_at_the_running_mean():
+    frequencies, logits = expecting(0.5, 0.25, 0.25, decay=0.8), torch.randn(N, 3, requires_grad=True)
+    (found,) = torch.autograd.grad(balance(Step({"unlabelled": logits}, Given()), frequencies), logits)
+    running = 0.8 * frequencies.expected + 0.2 * logits.softmax(1).mean(0)
+    (by_hand,) = torch.autograd.grad((running * (running / frequencies.expected).log()).sum() / 0.2, logits)
+    assert torch.allclose(found, by_hand, atol=1e-6) and found.any()
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_balance_pushes_the_mean_towards_the_frequencies(decay):
+    logits, frequencies = torch.zeros(8, 3, requires_grad=True), expecting(0.6, 0.3, 0.1, decay=decay)
+    for _ in range(200):
+        (gradient,) = torch.autograd.grad(balance(Step({"unlabelled": logits}, Given()), frequencies), logits)
+        logits = (logits - 5 * gradient).detach().requires_grad_()
+    assert torch.allclose(logits.softmax(1).mean(0), frequencies.expected, atol=0.01)
+
+
+def test_labelled_rows_do_not_count_for_the_balance(encoder, rows):
+    expected = torch.tensor([0.5, 0.25, 0.25])
+    found = balance(Step(rows, encoder, together=True), expecting(*expected))
+    mean = torch.cat([encoder(rows[v]).y for v in ("unlabelled", "augmented")]).mean(0)
+    assert torch.allclose(found, (mean * (mean / expected).log()).sum(), atol=1e-6)
+
+
+# --- smoothness
+@pytest.fixture
+def curved():
+    """A classifier that some directions change much more than others."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(D, 16), nn.Tanh())
+    encoder = Encoder(net, 16, 0, N_CLASSES)
+    with torch.no_grad():
+        net[0].weight[:, 0] *= 30
+        encoder.head_y.weight *= 3
+    return encoder
+
+
+def test_smoothing_a_constant_classifier_does_nothing(rows):
+    encoder = Constant()
+    loss = smooth(Step(rows, encoder), radius=2.0)
+    loss.backward()
+    assert loss.item() == pytest.approx(0.0, abs=1e-6)
+    assert encoder.bias.grad.abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("shape", [(D,), (1, 5, 1)])
+@pytest.mark.parametrize("radius", [0.01, 2.0])
+def test_the_perturbation_has_the_length_of_the_radius(shape, radius, curved):
+    seen = []
+    curved.backbone = nn.Sequential(nn.Flatten(), curved.backbone)
+    x = torch.rand(N, *shape)
+    curved.register_forward_hook(lambda m, inputs, out: seen.append(inputs[0].detach()))
+    smooth(Step({"unlabelled": x}, curved), radius)
+    assert torch.allclose((seen[-1] - x).flatten(1).norm(dim=1), torch.full((N,), radius), rtol=1e-3)
+    assert seen[-1].shape == x.shape
+
+
+def test_the_worst_direction_is_worse_than_a_random_one(curved):
+    x, radius = torch.rand(200, D), 0.05
+    found = smooth(Step({"unlabelled": x}, curved), radius)
+    target = curved(x).y
+    random = [
+        F.kl_div(curved(x + radius * F.normalize(torch.randn(200, D))).logits.log_softmax(1), target,
+                 reduction="batchmean") for _ in range(20)
+    ]  # fmt: skip
+    assert found > 2 * sum(random) / 20 and found > max(random)
+
+
+def test_smoothness_is_zero_at_best_and_grows_with_the_radius(curved):
+    losses = []
+    for radius in (0.001, 0.01, 0.1):
+        torch.manual_seed(3)
+        losses.append(smooth(Step({"unlabelled": torch.rand(50, D)}, curved), radius).item())
+    assert -1e-6 < losses[0] < losses[1] < losses[2]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_looking_for_the_direction_leaves_nothing_behind(together, curved, rows):
+    curved.head_y.bias.requires_grad_(False)
+    x = rows["unlabelled"].clone()
+    step = Step(rows, curved, together=together)
+    loss = smooth(step, 0.1)
+    assert all(p.grad is None for p in curved.parameters())
+    assert [p.requires_grad for p in curved.parameters()] == [n != "head_y.bias" for n, _ in curved.named_parameters()]
+    assert torch.equal(rows["unlabelled"], x) and not rows["unlabelled"].requires_grad
+    loss.backward()
+    assert all(p.grad.any() for p in curved.parameters() if p.requires_grad)
+
+
+def test_the_unperturbed_side_gives_no_gradient(curved):
+    """The target is fixed: d/dw KL(target || q(x + r)) alone, worked out with the direction that was found."""
+    seen, x = [], torch.rand(N, D)
+    hook = curved.register_forward_hook(lambda m, inputs, out: seen.append(inputs[0].detach()))
+    smooth(Step({"unlabelled": x}, curved), 0.5).backward()
+    hook.remove()
+    found = [p.grad.clone() for p in curved.parameters()]
+    curved.zero_grad()
+    target = curved(x).y.detach()
+    F.kl_div(curved(seen[-1]).logits.log_softmax(1), target, reduction="batchmean").backward()
+    assert all(torch.allclose(a, p.grad, atol=1e-6) for a, p in zip(found, curved.parameters(), strict=True))
+
+
+# --- matching
+def phases_of(divergence, critic, encoder):
+    return matching(
+        "z",
+        lambda step, gradient: (step.code() if gradient else step.detached_code()).z,
+        lambda step: torch.ones(len(step.rows["unlabelled"]), N_STYLE),
+        divergences.make(divergence),
+        critic,
+        [encoder],
+        discriminator_rate=0.1,
+        generator_rate=0.2,
+        weight=0.3,
+        momentum=0.4,
+    )
+
+
+@pytest.mark.parametrize("divergence", ["gan", "least_squares", "wasserstein"])
+def test_with_a_critic_matching_takes_two_phases(divergence, encoder):
+    critic = nn.Linear(N_STYLE, 1)
+    discriminate, generate = phases_of(divergence, critic, encoder)
+    assert (discriminate.name, generate.name) == ("z/discriminator", "z/generator")
+    assert (discriminate.trains, generate.trains) == ((critic,), (encoder,))
+    assert (discriminate.rate, generate.rate) == (0.1, 0.2) and discriminate.momentum == generate.momentum == 0.4
+    assert discriminate.adversary and not generate.adversary
+    assert (discriminate.weight, generate.weight) == (1.0, 0.3), "the weight is that of fooling"
+
+
+@pytest.mark.parametrize("divergence", ["mmd", "sliced_wasserstein"])
+def test_without_a_critic_matching_takes_one_phase(divergence, encoder, rows):
+    (generate,) = phases_of(divergence, None, encoder)
+    assert generate.name == "z/generator" and generate.trains == (encoder,) and not generate.adversary
+    step = Step(rows, encoder)
+    generate.loss(step).backward()
+    assert encoder.head_z.weight.grad.any() and step.noted == {}
+
+
+def test_a_divergence_with_a_critic_asks_for_one(encoder):
+    with pytest.raises(AssertionError, match="GAN.*needs a discriminator"):
+        phases_of("gan", None, encoder)
+
+
+@pytest.mark.parametrize("divergence", ["gan", "least_squares", "wasserstein"])
+def test_matching_notes_what_the_critic_thinks_of_each_side(divergence, encoder, rows):
+    critic = nn.Linear(N_STYLE, 1)
+    discriminate, _ = phases_of(divergence, critic, encoder)
+    step = Step(rows, encoder)
+    loss = discriminate.loss(step)
+    real, fake = torch.ones(N, N_STYLE), encoder(rows["unlabelled"]).z
+    assert step.noted["z/D(real)"].item() == pytest.approx(critic(real).sigmoid().mean().item(), abs=1e-6)
+    assert step.noted["z/D(fake)"].item() == pytest.approx(critic(fake).sigmoid().mean().item(), abs=1e-6)
+    assert not critic._forward_hooks
+    loss.backward()
+    assert critic.weight.grad.any() and all(p.grad is None for p in encoder.parameters())
+
+
+def test_the_gan_phases_are_the_papers_losses(encoder, rows):
+    critic = nn.Linear(N_STYLE, 1)
+    discriminate, generate = phases_of("gan", critic, encoder)
+    real, fake = critic(torch.ones(N, N_STYLE)).sigmoid(), critic(encoder(rows["unlabelled"]).z).sigmoid()
+    assert torch.allclose(discriminate.loss(Step(rows, encoder)), -real.log().mean() - (1 - fake).log().mean())
+    assert torch.allclose(generate.loss(Step(rows, encoder)), -fake.log().mean())
+
+
+@pytest.mark.parametrize("divergence", ["mmd", "sliced_wasserstein"])
+def test_matching_pulls_the_codes_towards_the_prior(divergence, encoder):
+    x, optimizer = torch.rand(64, D), torch.optim.Adam(encoder.parameters(), 0.05)
+    (generate,) = phases_of(divergence, None, encoder)
+    before = (encoder(x).z - 1).norm()
+    for _ in range(40):
+        optimizer.zero_grad()
+        generate.loss(Step({"unlabelled": x}, encoder)).backward()
+        optimizer.step()
+    assert (encoder(x).z - 1).norm() < 0.3 * before
+
+
+def test_the_generator_climbs_the_critic_and_the_critic_learns_the_prior(encoder):
+    critic, x = nn.Linear(N_STYLE, 1), torch.rand(64, D)
+    discriminate, generate = phases_of("gan", critic, encoder)
+    for phase in (discriminate, generate):
+        losses = []
+        optimizer = torch.optim.SGD([p for m in phase.trains for p in m.parameters()], 0.1)
+        for _ in range(20):
+            optimizer.zero_grad()
+            losses.append(phase.loss(Step({"unlabelled": x}, encoder)))
+            losses[-1].backward()
+            optimizer.step()
+        assert losses[-1] < 0.95 * losses[0]
+
+
+# --- the rest
+def test_phases_do_not_change(encoder):
+    phase = Phase("a", lambda step: torch.zeros(()), (encoder,), 0.1)
+    assert (phase.momentum, phase.weight, phase.adversary) == (0.5, 1.0, False)
+    with pytest.raises(AttributeError):
+        phase.rate = 1.0
+
+
+def test_frozen_gives_back_what_was_trainable_even_after_an_error(encoder):
+    with pytest.raises(RuntimeError, match="oops"), frozen(encoder):
+        assert not encoder(torch.rand(2, D)).z.requires_grad
+        raise RuntimeError("oops")
+    assert all(p.requires_grad for p in encoder.parameters())
