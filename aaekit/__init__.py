@@ -1,4 +1,4 @@
-"""aaekit: adversarial autoencoders for generation, classification from few labels, and clustering."""
+"""aaekit: adversarial autoencoders for generation and for classification from few labels."""
 
 import importlib
 from typing import Any

@@ -64,7 +64,7 @@ class InOrder(TyperGroup):
 app = _typer(
     cls=InOrder,
     help="Adversarial autoencoders: new samples, classification from few labels.\n\n"
-    "A first try, half a minute: [bold]aae train classifier --data digits --labels 50 --out runs/first[/bold]",
+    "A first try, about a minute: [bold]aae train classifier --data digits --labels 50 --out runs/first[/bold]",
 )
 
 

@@ -115,8 +115,10 @@ def matching(
         judged: list[Tensor] = []
         hook = critic.register_forward_hook(lambda _, inputs, out: judged.append(out.detach()))
         p = real(step)
-        loss = divergence.critic_loss(critic, p, fake(step, False))
-        hook.remove()
+        try:
+            loss = divergence.critic_loss(critic, p, fake(step, False))
+        finally:
+            hook.remove()
         for side, chance in zip(("real", "fake"), mean_probability(*judged[0].tensor_split([len(p)])), strict=True):
             step.note(f"{name}/D({side})", chance)
         return loss
@@ -194,7 +196,7 @@ def balance(step: Step, frequencies: ClassFrequencies) -> Tensor:
     mean = torch.cat([step.code(view).y for view in step.rows if view != "labelled"]).mean(0)
     with torch.no_grad():
         frequencies.running.lerp_(mean, 1 - frequencies.decay)
-        excess = (frequencies.running.clamp_min(1e-8) / frequencies.expected).log()
+        excess = (frequencies.running.clamp_min(1e-8) / frequencies.expected.clamp_min(1e-8)).log()
     return (mean * excess).sum()
 
 

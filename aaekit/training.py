@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -119,8 +119,11 @@ class Training:
         others = [p for p in self.phases if not p.adversary]
         critics = frozen(*{m for p in adversaries for m in p.trains})
         turns = [(adversaries, self._optimizer(adversaries), frozen())] if adversaries else []
-        reference = others[0].rate
-        weighted = [Phase(p.name, p.loss, p.trains, p.rate, p.momentum, p.weight * p.rate / reference) for p in others]
+        first: dict[nn.Module, float] = {}
+        for p in others:
+            for module in p.trains:
+                first.setdefault(module, p.rate)
+        weighted = [replace(p, weight=p.weight * p.rate / first[p.trains[0]]) for p in others]
         return [*turns, (weighted, self._optimizer(others), critics)]
 
     def _alternating_turns(self) -> list[tuple[list[Phase], torch.optim.Optimizer, frozen]]:
@@ -218,7 +221,8 @@ class Training:
             a.copy_(b)
 
     def _check_finite(self) -> None:
-        for name, value in self._sums.items():
+        losses = [p.name for p in self.phases]
+        for name, value in sorted(self._sums.items(), key=lambda pair: pair[0] not in losses):
             if not torch.isfinite(value).all():
                 raise TrainingError(
                     f"training stopped at step {self.n_done}: the loss '{name}' is not finite any more. "
@@ -277,7 +281,7 @@ class Training:
             "n_done": self.n_done,
             "n_steps": self.settings.n_steps,
             "seconds": self.seconds,
-            "history": self.history,
+            "history": [dict(row) for row in self.history],
             "waited": self._waited,
             "counted": self._counted,
             "best_score": None if self.best is None else self.best[0],
@@ -303,7 +307,7 @@ class Training:
             slots: dict[int, dict[str, Tensor]] = {}
             for key, value in below(f"optimizer/{i}/").items():
                 j, name = key.split("/")
-                slots.setdefault(int(j), {})[name] = value
+                slots.setdefault(int(j), {})[name] = value.clone()
             optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
         self._sums = {k: v.to(self.device) for k, v in below("sums/").items()}
         torch.set_rng_state(tensors["random/cpu"])

@@ -239,7 +239,6 @@ def test_the_constructor_stores_and_fit_validates(cls, few_labels):
         model.fit(*few_labels)
 
 
-@pytest.mark.xfail(strict=True, reason="fit validates the conversion of a value, then uses the value unconverted")
 @pytest.mark.parametrize("change", [{"n_style": "3"}, {"n_style": 2.0}, {"adversarial": "no"}], ids=str)
 def test_what_fit_accepts_it_takes_as_validated(change, few_labels):
     """Either the value is refused in one line, or it means what it was converted to."""

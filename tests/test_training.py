@@ -228,14 +228,7 @@ def test_joint_weights_are_the_ratio_of_the_rates():
     assert [g["lr"] for g in optimizer.param_groups] == [0.1]
 
 
-@pytest.mark.parametrize(
-    "schedule",
-    [
-        "alternating",
-        pytest.param("joint", marks=pytest.mark.xfail(
-            strict=True, reason="the joint weight is relative to the first phase's rate, not to its own networks'")),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("schedule", ["joint", "alternating"])
 def test_a_network_of_one_phase_moves_at_that_phases_rate(schedule):
     training = two_losses(schedule, shared=False)
     before = training.networks["b"].weight.item()
@@ -372,7 +365,6 @@ def test_a_state_is_a_copy():
     assert all(torch.equal(v, before[k]) for k, v in tensors.items())
 
 
-@pytest.mark.xfail(strict=True, reason="the state's history is the training's own list")
 def test_a_states_facts_are_a_copy():
     training = aae(replace(DEFAULTS, n_steps=8))
     for _ in range(4):
@@ -383,7 +375,6 @@ def test_a_states_facts_are_a_copy():
     assert len(facts["history"]) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="the optimiser goes on in the very tensors that were given to restore")
 def test_a_state_can_be_restored_twice():
     training = aae(resumable("joint", "adam"))
     training._one_step()

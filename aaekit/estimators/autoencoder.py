@@ -273,6 +273,14 @@ class AdversarialAutoencoder(Autoencoder):
     ] = "mlp"
     dropout: Annotated[Share, Field(description="share of hidden units dropped in encoder and decoder")] = 0.25
     discriminator_dropout: Annotated[Share, Field(description="share of hidden units dropped in discriminators")] = 0.2
+    reconstruction_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 1e-4
+    generator_rate: Annotated[Rate, Field(description="learning rate of fooling the discriminators")] = 5e-5
+    discriminator_rate: Annotated[Rate, Field(description="learning rate of the discriminators")] = 5e-5
+    momentum: Annotated[Share, Field(description="momentum of SGD, or beta_1 of Adam")] = 0.9
+    schedule: Annotated[
+        Schedule,
+        Field(description="'alternating' runs phase after phase as in the papers; 'joint' sums them into one update"),
+    ] = "alternating"
 
     def fit(
         self,

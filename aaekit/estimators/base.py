@@ -39,7 +39,7 @@ class Estimator(BaseEstimator):
     """
 
     image_shape: Annotated[
-        tuple[int, ...] | None,
+        tuple[Positive, ...] | None,
         Field(description="(channels, height, width) of the images that flat rows hold; None takes the shape of X"),
     ] = None
     backbone: Annotated[
@@ -60,7 +60,12 @@ class Estimator(BaseEstimator):
     ] = False
     dropout: Annotated[Share, Field(description="share of hidden units dropped in encoder and decoder")] = 0.0
     input_noise: Annotated[
-        float, Field(ge=0, description="standard deviation of the noise added to what the encoder sees while training")
+        float,
+        Field(
+            ge=0,
+            allow_inf_nan=False,
+            description="standard deviation of the noise added to what the encoder sees while training",
+        ),
     ] = 0.0
     optimizer: Annotated[Optimizer, Field(description="update rule")] = "adam"
     momentum: Annotated[Share, Field(description="momentum of SGD, or beta_1 of Adam")] = 0.5
@@ -218,7 +223,12 @@ class Estimator(BaseEstimator):
 
     def _check(self) -> None:
         """Every parameter against its declaration, all errors at once."""
-        values = validated(type(self), self.get_params(deep=False))
+        given = self.get_params(deep=False)
+        values = validated(type(self), given)
+        for name, value in given.items():
+            taken = values[name]
+            if (isinstance(value, str) and taken != value) or (isinstance(value, float) and isinstance(taken, int)):
+                raise InputError(f"{name}={value!r}: expected a {type(taken).__name__}, for instance {taken!r}")
         if values["image_shape"] is not None and len(values["image_shape"]) != 3:
             raise InputError(f"image_shape={self.image_shape!r}: expected three numbers (channels, height, width)")
 

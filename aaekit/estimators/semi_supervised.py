@@ -50,7 +50,12 @@ class SemiSupervisedAAE(Classifier, Autoencoder):
         bool, Field(description="batch normalisation in a fully connected encoder (convolutional ones always have it)")
     ] = True
     input_noise: Annotated[
-        float, Field(ge=0, description="standard deviation of the noise added to what the encoder sees while training")
+        float,
+        Field(
+            ge=0,
+            allow_inf_nan=False,
+            description="standard deviation of the noise added to what the encoder sees while training",
+        ),
     ] = 0.1
     discriminator_hidden: Annotated[
         tuple[Positive, ...], Field(description="widths of the hidden layers of each discriminator")
@@ -75,9 +80,7 @@ class SemiSupervisedAAE(Classifier, Autoencoder):
     ] = "labelled"
     classification_weight: Annotated[Weight, Field(description="weight of the cross entropy on labelled rows")] = 1.0
     consistency_weight: Annotated[Weight, Field(description="weight of each consistency")] = 1.0
-    balance_weight: Annotated[
-        Weight, Field(description="weight of keeping the mean of y at the class prior")
-    ] = 10.0
+    balance_weight: Annotated[Weight, Field(description="weight of keeping the mean of y at the class prior")] = 10.0
     adversarial_weight: Annotated[Weight, Field(description="weight of fooling the discriminators")] = 0.1
     reconstruction_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 2e-3
     generator_rate: Annotated[Rate, Field(description="learning rate of fooling the discriminators")] = 2e-3
@@ -131,7 +134,7 @@ class SemiSupervisedAAE(Classifier, Autoencoder):
     def _auto_steps(self, n_rows: int) -> int:
         """More rows have more to teach; fully connected steps are cheaper and teach less."""
         named = isinstance(self.backbone, str) and networks.backbone_name(self.backbone, self.shape_)
-        return min(800 + n_rows // (15 if named == "mlp" else 50), 6000)
+        return min(800 + n_rows // (20 if named == "mlp" else 100), 5000)
 
     def _codes_matched(self) -> dict[str, int]:
         return {"y": self._n_classes, "z": self.n_style}
