@@ -486,12 +486,10 @@ def reproduce(
         _print_table(Table("Experiments with a log", columns, experiments.table(experiments.read_logs())))
         typer.echo(f"all experiments: {', '.join(experiments.names())}")
         return
-    log = experiments.measure(
-        name, range(seeds), None if data_dir is None else str(data_dir), [] if quiet else [Progress()]
-    )
-    path = experiments.write_log(log, out or experiments.LOGS)
+    folder, place = out or experiments.LOGS, None if data_dir is None else str(data_dir)
+    log = experiments.measure(name, range(seeds), place, [] if quiet else [Progress()], folder)
     _print_table(Table(name, columns, experiments.table([log])))
-    typer.echo(f"log: {path}")
+    typer.echo(f"log: {experiments.log_path(name, folder)}")
 
 
 # --- the entry point -------------------------------------------------------------------------------------------------

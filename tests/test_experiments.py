@@ -37,16 +37,28 @@ def test_a_log_holds_what_it_takes_to_believe_it(tiny):
     curve = log["seeds"][0]["history"]
     assert [row["epoch"] for row in curve] == list(range(1, len(curve) + 1))
     assert curve[-1]["evaluation/error"] == pytest.approx(errors[0], rel=1e-3)
-    assert log["settings"]["labels"] == 50 and log["machine"]["cores"] >= 1 and log["versions"]["torch"]
+    assert log["configuration"]["labels"] == 50 and log["machine"]["cores"] >= 1 and log["versions"]["torch"]
 
 
 def test_logs_are_written_and_tabled(tiny):
-    log = experiments.measure("tiny", [0, 1])
-    path = experiments.write_log(log, tiny / "logs")
-    assert experiments.read_logs(tiny / "logs") == [json.loads(path.read_text())]
+    log = experiments.measure("tiny", [0, 1], folder=tiny / "logs")
+    path = experiments.log_path("tiny", tiny / "logs")
+    assert experiments.read_logs(tiny / "logs") == [json.loads(path.read_text())] == [json.loads(json.dumps(log))]
     ((title, published, target, ours, time),) = experiments.table([log])
     assert (title, published, target) == ("tiny", "none", "≤ 50")
     assert ours == f"{log['error']['mean']:.2f} ± {log['error']['sd']:.2f} (2 seeds)" and time.endswith(" s")
+
+
+def test_seeds_that_are_logged_are_not_run_again_unless_the_configuration_changed(tiny, monkeypatch):
+    logs, ran = tiny / "logs", []
+    once = experiments._once
+    monkeypatch.setattr(experiments, "_once", lambda c, ls: ran.append(c["random_state"]) or once(c, ls))
+    first = experiments.measure("tiny", [0], folder=logs)
+    both = experiments.measure("tiny", [0, 1], folder=logs)
+    assert ran == [0, 1] and both["seeds"][0] == json.loads(json.dumps(first["seeds"][0]))
+    (tiny / "tiny.yaml").write_text((tiny / "tiny.yaml").read_text().replace("labels: 50", "labels: 60"))
+    experiments.measure("tiny", [0], folder=logs)
+    assert ran == [0, 1, 0]
 
 
 def test_each_seed_draws_other_labels_and_other_held_out_rows(tiny, monkeypatch):

@@ -46,35 +46,49 @@ def read(name: str) -> dict[str, Any]:
 
 
 def measure(
-    name: str, seeds: Sequence[int], data_dir: str | None = None, listeners: Sequence[Listener] = ()
+    name: str,
+    seeds: Sequence[int],
+    data_dir: str | None = None,
+    listeners: Sequence[Listener] = (),
+    folder: Path | None = None,
 ) -> dict[str, Any]:
     """Run an experiment once for each seed, which draws the labels, the held-out rows of the digits, and the rest.
 
-    Test rows are scored each epoch for the curve; nothing is trained, chosen or stopped by them.
+    Test rows are scored each epoch for the curve; nothing is trained, chosen or stopped by them. With a `folder`, the
+    log is written there after each seed, and seeds that it already has, by the same configuration, are not run again.
     """
     settings = read(name)
-    given = {k: v for k, v in settings.items() if k not in OWN_KEYS} | {"data_dir": data_dir}
-    results = []
-    for seed in seeds:
-        varied = {"random_state": seed, "split_random_state": seed}
-        if given["data"] == "digits":
-            varied["data_options"] = (f"test_random_state={seed}",)
-        config = runs.completed(given["system"], runs.configuration(given["system"], given | varied))
-        results.append({"seed": seed, **_once(config, listeners)})
-    errors = [r["error"] for r in results if "error" in r]
-    summary = {"mean": float(np.mean(errors)), "sd": float(np.std(errors, ddof=1))} if len(errors) > 1 else {}
-    return {
+    given = {k: v for k, v in settings.items() if k not in OWN_KEYS}
+    complete = runs.completed(given["system"], runs.configuration(given["system"], given))
+    log: dict[str, Any] = {
         "experiment": name,
         **{k: settings.get(k) for k in OWN_KEYS},
         "command": f"aae reproduce {name} --seeds {len(seeds)}",
-        "settings": {k: json_value(v) for k, v in given.items() if k != "data_dir"},
-        "error": summary,
-        "seconds": float(np.mean([r["seconds"] for r in results])),
-        "seeds": results,
+        "configuration": {k: json_value(v) for k, v in complete.items() if k != "data_dir"},
         "versions": runs.versions(),
         "machine": _machine(),
-        "date": datetime.now().isoformat(timespec="seconds"),
+        "seeds": [],
     }
+    path = log_path(name, folder) if folder else None
+    before = json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
+    known = {r["seed"]: r for r in before.get("seeds", ()) if before.get("configuration") == log["configuration"]}
+    for seed in seeds:
+        varied = {"random_state": seed, "split_random_state": seed, "data_dir": data_dir}
+        if given["data"] == "digits":
+            varied["data_options"] = (f"test_random_state={seed}",)
+        config = complete | varied
+        log["seeds"].append(known.get(seed) or {"seed": seed, **_once(config, listeners)})
+        log |= _summary(log["seeds"]) | {"date": datetime.now().isoformat(timespec="seconds")}
+        if folder:
+            write_log(log, folder)
+    return log
+
+
+def _summary(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Mean and standard deviation of the error over seeds, and the mean time."""
+    errors = [r["error"] for r in results if "error" in r]
+    spread = {"mean": float(np.mean(errors)), "sd": float(np.std(errors, ddof=1))} if len(errors) > 1 else {}
+    return {"error": spread, "seconds": float(np.mean([r["seconds"] for r in results]))}
 
 
 def _once(config: Mapping[str, Any], listeners: Sequence[Listener]) -> dict[str, Any]:
@@ -105,9 +119,14 @@ def _machine() -> dict[str, Any]:
     }
 
 
+def log_path(name: str, folder: Path = LOGS) -> Path:
+    """Where the log of an experiment is."""
+    return folder / f"{name}.json"
+
+
 def write_log(log: Mapping[str, Any], folder: Path = LOGS) -> Path:
-    """Write the log of an experiment, a line a seed's epoch."""
-    path = folder / f"{log['experiment']}.json"
+    """Write the log of an experiment."""
+    path = log_path(log["experiment"], folder)
     text = json.dumps(log, indent=1)
     write_atomically(path, lambda p: Path(p).write_text(text + "\n", encoding="utf-8"))
     return path
