@@ -68,7 +68,8 @@ class SemiSupervisedAAE(Classifier, Autoencoder):
     consistency: Annotated[
         Literal["auto", "pseudo_labels", "virtual_adversarial", "both", "none"],
         Field(description="what unlabelled rows teach about y: confident classes hold under augmentation, in the worst "
-              "direction nearby, or both; 'auto' is both, or the second where there is no augmentation"),
+              "direction nearby, or both; 'auto' is both, but the first for images of less than 16 pixels a "
+              "side, and the second where there is no augmentation"),
     ] = "auto"  # fmt: skip
     confidence: Annotated[float, Field(gt=0, lt=1, description="probability from which a pseudo-label counts")] = 0.95
     radius: Annotated[
@@ -134,7 +135,7 @@ class SemiSupervisedAAE(Classifier, Autoencoder):
     def _auto_steps(self, n_rows: int) -> int:
         """More rows have more to teach; fully connected steps are cheaper and teach less."""
         named = isinstance(self.backbone, str) and networks.backbone_name(self.backbone, self.shape_)
-        return min(800 + n_rows // (20 if named == "mlp" else 100), 5000)
+        return min(800 + n_rows // (27 if named == "mlp" else 100), 5000)
 
     def _codes_matched(self) -> dict[str, int]:
         return {"y": self._n_classes, "z": self.n_style}
@@ -193,7 +194,11 @@ class SemiSupervisedAAE(Classifier, Autoencoder):
     @property
     def _smooths(self) -> bool:
         """Whether classes must hold in the worst direction nearby."""
-        return self.consistency in ("virtual_adversarial", "both", "auto") and self.consistency_weight > 0
+        wanted = self.consistency in ("virtual_adversarial", "both")
+        if self.consistency == "auto":
+            # a ball that leaves the class of 28x28 digits alone holds other classes at 8x8
+            wanted = self.augmentation == "none" or len(self.shape_) == 1 or min(self.shape_[1:]) >= 16
+        return wanted and self.consistency_weight > 0
 
     def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
         assert y is not None
