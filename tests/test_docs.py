@@ -28,7 +28,7 @@ COMMANDS = sorted({found for text in TEXTS.values() for found in COMMAND.findall
 def test_programs_run(program, tmp_path, monkeypatch):
     settings = Estimator._settings
     few = {"n_steps": 2, "precision": "float32", "warmup_steps": 0}
-    monkeypatch.setattr(Estimator, "_settings", lambda self, n: replace(settings(self, n), **few))
+    monkeypatch.setattr(Estimator, "_settings", lambda self, *n: replace(settings(self, *n), **few))
     monkeypatch.chdir(tmp_path)
     path, sets = tmp_path / "program.py", dict(SETS)
     path.write_text(program, encoding="utf-8")
