@@ -221,13 +221,13 @@ class Training:
             a.copy_(b)
 
     def _check_finite(self) -> None:
-        losses = [p.name for p in self.phases]
-        for name, value in sorted(self._sums.items(), key=lambda pair: pair[0] not in losses):
-            if not torch.isfinite(value).all():
-                raise TrainingError(
-                    f"training stopped at step {self.n_done}: the loss '{name}' is not finite any more. "
-                    "The last good checkpoint is kept; try a lower rate or precision='float32'"
-                )
+        bad = [name for name, value in self._sums.items() if not torch.isfinite(value).all()]
+        if bad:
+            name = next((p.name for p in self.phases if p.name in bad), bad[0])
+            raise TrainingError(
+                f"training stopped at step {self.n_done}: the loss '{name}' is not finite any more. "
+                "The last good checkpoint is kept; try a lower rate or precision='float32'"
+            )
 
     @property
     def losses(self) -> dict[str, float]:

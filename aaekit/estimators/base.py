@@ -318,18 +318,16 @@ class Estimator(BaseEstimator):
         return x + self.input_noise * torch.randn_like(x) if self.input_noise else x
 
     # --- saving ----------------------------------------------------------------------------------------------------
-    _facts: ClassVar[tuple[str, ...]] = tuple(
-        [
-            "shape_",
-            "as_images_",
-            "spread_",
-            "unit_range_",
-            "n_features_in_",
-            "seed_",
-            "history_",
-            "n_steps_",
-            "training_seconds_",
-        ]
+    _facts: ClassVar[tuple[str, ...]] = (
+        "shape_",
+        "as_images_",
+        "spread_",
+        "unit_range_",
+        "n_features_in_",
+        "seed_",
+        "history_",
+        "n_steps_",
+        "training_seconds_",
     )
 
     def save(self, path: str | os.PathLike[str]) -> None:

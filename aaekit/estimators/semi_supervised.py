@@ -82,7 +82,6 @@ class SemiSupervisedAAE(Classifier, Autoencoder):
     classification_weight: Annotated[Weight, Field(description="weight of the cross entropy on labelled rows")] = 1.0
     consistency_weight: Annotated[Weight, Field(description="weight of each consistency")] = 1.0
     balance_weight: Annotated[Weight, Field(description="weight of keeping the mean of y at the class prior")] = 10.0
-    adversarial_weight: Annotated[Weight, Field(description="weight of fooling the discriminators")] = 0.1
     reconstruction_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 2e-3
     generator_rate: Annotated[Rate, Field(description="learning rate of fooling the discriminators")] = 2e-3
     classification_rate: Annotated[Rate, Field(description="learning rate of classification and consistency")] = 2e-3
