@@ -7,6 +7,10 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "AdversarialAutoencoder": "aaekit.estimators",
+    "ClusteringAAE": "aaekit.estimators",
+    "EmbeddingAAE": "aaekit.estimators",
+    "PretrainedClassifier": "aaekit.estimators",
+    "SupervisedAAE": "aaekit.estimators",
     "SemiSupervisedAAE": "aaekit.estimators",
     "SupervisedBaseline": "aaekit.estimators",
     "InputError": "aaekit.errors",

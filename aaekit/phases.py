@@ -14,23 +14,31 @@ from aaekit.divergences import Divergence, mean_probability
 class Step:
     """One minibatch: its rows by view, and each forward value, computed at most once between parameter updates.
 
-    A view is a named group of rows, for instance ``"unlabelled"``, ``"labelled"`` or ``"augmented"``. `corrupt` is
-    applied to what the encoder sees; targets stay clean. With `together`, one pass of the encoder serves all views.
+    A view is a named group of rows, for instance ``"unlabelled"``, ``"labelled"`` or ``"augmented"``; `labels` are those
+    of a view. `corrupt` is applied to what the encoder sees; targets stay clean. `join` makes what the decoder sees of a
+    code and the view's labels. With `together`, one pass of the encoder serves all views.
     """
 
     def __init__(
         self,
         rows: Mapping[str, Tensor],
-        encoder: nn.Module,
+        encoder: Callable[[Tensor], Code],
         decoder: nn.Module | None = None,
         *,
-        labels: Tensor | None = None,
+        labels: Mapping[str, Tensor] | None = None,
         corrupt: Callable[[Tensor], Tensor] = lambda x: x,
+        join: Callable[[Code, Tensor | None], Tensor] = lambda code, labels: code.joined,
         together: bool = False,
     ) -> None:
-        self.rows, self.labels, self.encoder, self.decoder, self.together = rows, labels, encoder, decoder, together
+        self.rows, self.labels, self.encoder, self.decoder, self.together = (
+            rows,
+            labels or {},
+            encoder,
+            decoder,
+            together,
+        )
         self.noted: dict[str, Tensor] = {}
-        self._corrupt = corrupt
+        self._corrupt, self._join = corrupt, join
         self._inputs: dict[str, Tensor] = {}
         self._codes: dict[str, Code] = {}
         self._reconstructions: dict[str, Tensor] = {}
@@ -61,7 +69,7 @@ class Step:
         """The decoder's output for a view, before any sigmoid."""
         if view not in self._reconstructions:
             assert self.decoder is not None
-            self._reconstructions[view] = self.decoder(self.code(view).joined)
+            self._reconstructions[view] = self.decoder(self._join(self.code(view), self.labels.get(view)))
         return self._reconstructions[view]
 
     def note(self, name: str, value: Tensor) -> None:
@@ -155,10 +163,9 @@ def reconstruct(step: Step, kind: str) -> Tensor:
 
 def classify(step: Step) -> Tensor:
     """Cross entropy of q(y|x) on the labelled rows (paper, section 4)."""
-    assert step.labels is not None
     logits = step.code("labelled").logits
     assert logits is not None
-    return F.cross_entropy(logits.float(), step.labels)
+    return F.cross_entropy(logits.float(), step.labels["labelled"])
 
 
 def agree(step: Step, confidence: float) -> Tensor:
@@ -206,6 +213,7 @@ def smooth(step: Step, radius: float) -> Tensor:
     `radius` is the length of the perturbation in the units of the rows. One power iteration finds the direction.
     """
     x, encoder = step.rows["unlabelled"], step.encoder
+    assert isinstance(encoder, nn.Module)
 
     def divergence_at(shift: Tensor) -> Tensor:
         logits = encoder(x + shift).logits
@@ -218,6 +226,61 @@ def smooth(step: Step, radius: float) -> Tensor:
     with frozen(encoder):
         (direction,) = torch.autograd.grad(divergence_at(shift), shift)
     return divergence_at(radius * _unit_length(direction))
+
+
+def hold(step: Step) -> Tensor:
+    """The distribution q(y|x) of a row, without gradient, must survive augmentation: a Kullback-Leibler divergence."""
+    logits = step.code("augmented").logits
+    assert logits is not None
+    target = step.detached_code("unlabelled").y
+    return F.kl_div(logits.float().log_softmax(1), target, reduction="batchmean")
+
+
+def decide(step: Step) -> Tensor:
+    """Mean entropy of q(y|x), in nats: each row should be of one class (Hu et al., IMSAT, 2017)."""
+    logits = step.code("unlabelled").logits
+    assert logits is not None
+    log_y = logits.float().log_softmax(1)
+    return -(log_y.exp() * log_y).sum(1).mean()
+
+
+def cycle(step: Step, style_weight: float = 0.1) -> Tensor:
+    """Encode, decode, encode again: y and z must come back (Azulay, 2019, "cyclic mode loss").
+
+    Cross entropy on y and `style_weight` times the mean squared error of z, both against the first code.
+    """
+    assert isinstance(step.decoder, Decoder)
+    out, first = step.reconstruction(), step.detached_code()
+    assert isinstance(step.encoder, nn.Module)
+    with same_statistics(step.encoder):
+        again = step.encoder(out.float().sigmoid() if step.decoder.unit_range else out)
+    assert again.logits is not None
+    cross_entropy = F.cross_entropy(again.logits.float(), first.y)
+    return cross_entropy + style_weight * F.mse_loss(again.z.float(), first.z.float())
+
+
+def shrink_style(step: Step) -> Tensor:
+    """Mean squared length of z: what can be said by y should not be said by z (Azulay, 2019)."""
+    return step.code().z.float().square().sum(1).mean()
+
+
+def reconstruct_mode(step: Step, mode_decoder: Decoder, kind: str) -> Tensor:
+    """Reconstruction from y alone, by a decoder of its own: y has to mean something (Azulay, 2019)."""
+    out = mode_decoder(step.code().y)
+    return reconstruction_error(out, step.rows["unlabelled"], kind, mode_decoder.unit_range)
+
+
+def separate(points: Tensor, margin: float) -> Tensor:
+    """Mean squared shortfall of the distances between rows `(K, d)` from `margin`, over all pairs.
+
+    Bounded: pairs farther apart than the margin are left alone.
+    """
+    K = len(points)
+    if K < 2:
+        return points.sum() * 0
+    i, j = torch.triu_indices(K, K, offset=1, device=points.device)
+    distance = ((points[i] - points[j]).square().sum(1) + 1e-12).sqrt()  # the root has no slope at 0
+    return (margin - distance).clamp_min(0).square().mean()
 
 
 def _unit_length(d: Tensor) -> Tensor:
@@ -237,3 +300,33 @@ class frozen:
     def __exit__(self, *_: object) -> None:
         for p in self.parameters:
             p.requires_grad_(True)
+
+
+class evaluating:
+    """While it lasts, a module is in evaluation mode: no dropout, and batch normalisation by what it has seen so far."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module, self.training = module, [m for m in module.modules() if m.training]
+
+    def __enter__(self) -> None:
+        self.module.eval()
+
+    def __exit__(self, *_: object) -> None:
+        for m in self.training:
+            m.training = True
+
+
+class same_statistics:
+    """While it lasts, batch normalisation uses a minibatch without keeping its mean and variance for later."""
+
+    def __init__(self, module: nn.Module) -> None:
+        kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+        self.layers = [(m, m.momentum) for m in module.modules() if isinstance(m, kinds)]
+
+    def __enter__(self) -> None:
+        for m, _ in self.layers:
+            m.momentum = 0.0
+
+    def __exit__(self, *_: object) -> None:
+        for m, momentum in self.layers:
+            m.momentum = momentum

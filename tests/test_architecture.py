@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": BOTTOM | {"codes", "phases"},
     "progress": {"training"},
     "report": {"figures"},
-    "estimators": UP_TO_TRAINING | {"progress"},
+    "estimators": UP_TO_TRAINING | {"progress", "metrics"},
     "runs": UP_TO_RUNS - {"runs"},
     "experiments": UP_TO_RUNS,
     "studio": UP_TO_RUNS,

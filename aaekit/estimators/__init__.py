@@ -2,6 +2,18 @@
 
 from aaekit.estimators.autoencoder import AdversarialAutoencoder
 from aaekit.estimators.baseline import SupervisedBaseline
+from aaekit.estimators.clustering import ClusteringAAE
+from aaekit.estimators.embedding import EmbeddingAAE
+from aaekit.estimators.pretrained import PretrainedClassifier
 from aaekit.estimators.semi_supervised import SemiSupervisedAAE
+from aaekit.estimators.supervised import SupervisedAAE
 
-__all__ = ["AdversarialAutoencoder", "SemiSupervisedAAE", "SupervisedBaseline"]
+__all__ = [
+    "AdversarialAutoencoder",
+    "ClusteringAAE",
+    "EmbeddingAAE",
+    "PretrainedClassifier",
+    "SemiSupervisedAAE",
+    "SupervisedAAE",
+    "SupervisedBaseline",
+]

@@ -1,4 +1,4 @@
-"""Plain and basic adversarial autoencoders: systems S1, S2 and S3."""
+"""Plain, basic and label-regularised adversarial autoencoders: systems S1, S2, S3 and S5."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, Self
@@ -7,15 +7,15 @@ import numpy as np
 import torch
 from pydantic import Field
 from sklearn.base import TransformerMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from aaekit import divergences, networks, phases, priors
-from aaekit.codes import Decoder, Posterior
+from aaekit.codes import Code, Decoder, Posterior, one_hot
 from aaekit.errors import InputError
-from aaekit.estimators.base import Estimator
+from aaekit.estimators.base import UNLABELLED, Estimator, Labelled
 from aaekit.parameters import Positive, Rate, Share, Weight, hyperparameters
 from aaekit.phases import Phase, Step, matching
 from aaekit.training import Listener, Schedule
@@ -74,10 +74,19 @@ class Autoencoder(TransformerMixin, Estimator):
         """How many values the categorical code beside z has; 0 where there is none."""
         return 0
 
+    @property
+    def _n_code(self) -> int:
+        """Dimensions of what the decoder sees."""
+        return self.n_style + self._n_classes
+
+    def _join(self, nets: nn.ModuleDict, code: Code, labels: Tensor | None) -> Tensor:
+        """What the decoder sees of a code, and of the labels where they are known; shape `(n, _n_code)`."""
+        return code.joined
+
     def _networks(self) -> dict[str, nn.Module]:
         backbone = networks.decoder_backbone(
             self.backbone if self.decoder == "auto" and isinstance(self.backbone, str) else self._decoder_spec(),
-            self.n_style + self._n_classes,
+            self._n_code,
             self.shape_,
             hidden=self.hidden,
             channels=self.channels,
@@ -114,7 +123,7 @@ class Autoencoder(TransformerMixin, Estimator):
             Phase(
                 "reconstruction",
                 lambda step: phases.reconstruct(step, kind),
-                (nets["encoder"], nets["decoder"]),
+                self._reconstructors(nets),
                 self.reconstruction_rate,
                 self.momentum,
                 self._reconstruction_weight(),
@@ -122,13 +131,23 @@ class Autoencoder(TransformerMixin, Estimator):
         ]
         return listed + (self._matching(nets, "z", self._fake_z, self._prior()) if self._matches else [])
 
+    def _reconstructors(self, nets: nn.ModuleDict) -> tuple[nn.Module, ...]:
+        """What the reconstruction moves."""
+        return nets["encoder"], nets["decoder"]
+
     def _matching(
-        self, nets: nn.ModuleDict, name: str, fake: Callable[[Step, bool], Tensor], prior: priors.Prior
+        self,
+        nets: nn.ModuleDict,
+        name: str,
+        fake: Callable[[Step, bool], Tensor],
+        prior: priors.Prior,
+        real: Callable[[Step], Tensor] | None = None,
     ) -> list[Phase]:
+        """The phases that pull a code towards a prior, or towards `real` samples of it that go by the step."""
         return matching(
             name,
             fake,
-            lambda step: prior.sample(len(step.rows["unlabelled"]), device=step.rows["unlabelled"].device),
+            real or (lambda step: prior.sample(len(step.rows["unlabelled"]), device=step.rows["unlabelled"].device)),
             divergences.make(self.divergence),
             dict(nets.items()).get(f"{name}_discriminator"),
             [nets["encoder"]],
@@ -154,21 +173,28 @@ class Autoencoder(TransformerMixin, Estimator):
         return 10 / n if self.reconstruction_weight == "auto" else self.reconstruction_weight
 
     def _make_step(self, nets: nn.ModuleDict, batch: dict[str, list[Tensor]], together: bool) -> Step:
-        (x,) = batch["unlabelled"]
+        """Each source is a view: its rows, and its labels if it has any."""
         return Step(
-            {"unlabelled": self._floats(x)}, nets["encoder"], nets["decoder"], corrupt=self._corrupt, together=together
+            {view: self._floats(arrays[0]) for view, arrays in batch.items()},
+            nets["encoder"],
+            nets["decoder"],
+            labels={view: arrays[1] for view, arrays in batch.items() if len(arrays) > 1},
+            corrupt=self._corrupt,
+            join=lambda code, labels: self._join(nets, code, labels),
+            together=together,
         )
 
-    def _reconstruction_score(self, nets: nn.ModuleDict, X: Tensor) -> float:
+    def _reconstruction_score(self, nets: nn.ModuleDict, X: Tensor, labels: Tensor | None = None) -> float:
         """Mean reconstruction error of rows, from clean codes."""
         kind, device = self._reconstruction_kind(), next(nets.parameters()).device
+        known = iter(() if labels is None else labels.split(1000))
 
         def errors(x: Tensor) -> Tensor:
-            x = x.to(device)
-            out = nets["decoder"](nets["encoder"](x).joined)
+            x, y = x.to(device), next(known, None)
+            out = nets["decoder"](self._join(nets, nets["encoder"](x), None if y is None else y.to(device)))
             return phases.reconstruction_error(out, x, kind, self.unit_range_)[None] * len(x)
 
-        return float(self._in_batches(errors, X).sum() / len(X))
+        return float(self._in_batches(errors, X, size=1000).sum() / len(X))
 
     # --- what it can do --------------------------------------------------------------------------------------------
     def transform(self, X: Any) -> np.ndarray:
@@ -181,33 +207,50 @@ class Autoencoder(TransformerMixin, Estimator):
         The code is z, preceded by the categorical code y where there is one. Bytes come back as floats in [0, 1].
         """
         check_is_fitted(self)
-        Z, n_code = np.asarray(Z, dtype=np.float32), self.n_style + self._n_classes
+        Z, n_code = np.asarray(Z, dtype=np.float32), self._n_code
         if Z.ndim != 2 or Z.shape[1] != n_code:
             raise InputError(f"expected codes of shape (n, {n_code}), got {Z.shape}")
         return self._decode(Z)
 
-    def _decode(self, codes: np.ndarray | Tensor) -> np.ndarray:
-        decoder = self.networks_["decoder"]
+    def _decode(self, codes: np.ndarray | Tensor, decoder: nn.Module | None = None) -> np.ndarray:
+        """Rows made of what a decoder sees, by default the decoder."""
+        decoder = self.networks_["decoder"] if decoder is None else decoder
         assert isinstance(decoder, Decoder)
         rows = self._unscaled(self._in_batches(decoder.mean, codes))
         return rows if len(self.shape_) == 3 and self.as_images_ else rows.reshape(len(rows), -1)
 
     def reconstruct(self, X: Any) -> np.ndarray:
         """Rows as the autoencoder gives them back; of the shape and in the units of what was fitted."""
-        joined = self._in_batches(lambda x: self.networks_["encoder"](x).joined, self._rows(X))
-        return self._decode(joined)
+        nets = self.networks_
+        return self._decode(self._in_batches(lambda x: self._join(nets, nets["encoder"](x), None), self._rows(X)))
 
-    def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
-        """New rows decoded from draws of the prior, shape `(n_samples, ...)`."""
+    def sample(self, n_samples: int = 1, random_state: Any = None, *, label: Any = None) -> np.ndarray:
+        """New rows decoded from draws of the prior, shape `(n_samples, ...)`; of one class, if a `label` is given.
+
+        Raises
+        ------
+        InputError
+            For a label that the model has not learned.
+        """
         check_is_fitted(self)
-        return self._decode(self._draw_codes(n_samples, random_state))
+        return self._decode(self._draw_codes(n_samples, self._component(label), random_state))
 
     def sample_prior(self, n_samples: int, random_state: Any = None) -> np.ndarray:
         """Draws of p(z), shape `(n_samples, n_style)`."""
         with seeded(random_state):
             return self._prior().sample(n_samples).float().numpy()
 
-    def _draw_codes(self, n: int, random_state: Any) -> np.ndarray:
+    def _component(self, label: Any) -> int | None:
+        """The number of a class that new rows shall be of; None for any."""
+        if label is None:
+            return None
+        if not isinstance(self, Labelled) or not hasattr(self, "classes_"):
+            raise InputError(f"label={label!r}: this model was trained without labels and knows none; leave label out")
+        number = int(self._codes_of([label])[0])
+        return None if number == UNLABELLED else number
+
+    def _draw_codes(self, n: int, component: int | None, random_state: Any) -> np.ndarray:
+        """What the decoder makes new rows of, `(n, _n_code)`; of one class, if its number is given."""
         return self.sample_prior(n, random_state)
 
     @property
@@ -242,15 +285,20 @@ class seeded:
 
 
 @hyperparameters
-class AdversarialAutoencoder(Autoencoder):
+class AdversarialAutoencoder(Labelled, Autoencoder):
     """Adversarial autoencoder: codes that follow a prior, and new rows from draws of it.
 
     The defaults are those of Sheet, *Deep Learning for Visual Computing* (NPTEL), lecture 54 (two code dimensions);
     lecture 55 takes ``n_style=100``. With ``adversarial=False`` it is a plain autoencoder: its latent space has holes.
     See Makhzani et al., *Adversarial Autoencoders*, arXiv:1511.05644, section 2.
 
+    With a class-conditional prior ("mixture", "swiss_roll") and labels it is label-regularised (section 2.3; lecture
+    53): the discriminator is shown the label, or that there is none, so that each class gets its own part of the prior.
+
     Attributes
     ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted; only where labels play a part.
     networks_ : torch.nn.ModuleDict
         "encoder", "decoder" and, for divergences that need one, "z_discriminator".
     history_ : list of dict
@@ -290,13 +338,14 @@ class AdversarialAutoencoder(Autoencoder):
         listeners: Sequence[Listener] = (),
         evaluation: tuple[Any, Any] | None = None,
     ) -> Self:
-        """Train on rows `(n, n_features)` or images `(n, channels, height, width)`; y is ignored.
+        """Train on rows `(n, n_features)` or images `(n, channels, height, width)`.
 
         Parameters
         ----------
         X : array-like
             Numbers of any range (they are standardised), in [0, 1], or bytes.
-        y : ignored
+        y : array-like (n,), optional
+            Labels, -1 (or None) where there is none. They count with a class-conditional prior only.
         listeners : sequence of Listener
             Told of each step and epoch, for instance a run directory.
         evaluation : (X, y), optional
@@ -305,22 +354,96 @@ class AdversarialAutoencoder(Autoencoder):
         Raises
         ------
         InputError (a ValueError)
-            For parameters or rows that are not as declared.
+            For parameters or rows that are not as declared, or a prior with other classes than the labels.
         TrainingError
             When a loss stops being finite.
         """
         rows = self._learn_rows(X)
-        return self._fit(rows, None, listeners, evaluation)
+        self.__dict__.pop("classes_", None)
+        codes = None
+        if y is not None and self.adversarial and priors.make(self.prior, self.n_style).n_components is not None:
+            codes = self._learn_labels(y)
+            check_consistent_length(rows, codes)
+            self._prior()
+        return self._fit(rows, codes, listeners, evaluation)
+
+    @property
+    def _n_labels(self) -> int:
+        """How many classes the discriminator is told of; 0 where labels play no part."""
+        return len(self.classes_) if hasattr(self, "classes_") else 0
+
+    def _prior(self) -> priors.Prior:
+        K = self._n_labels
+        prior = priors.make(self.prior, self.n_style, K or None)
+        if K and prior.n_components != K:
+            raise InputError(
+                f"the prior {prior!r} has {prior.n_components} components, but the labels are of {K} classes: "
+                "make them equal, or name the prior, which then takes the number of classes"
+            )
+        return prior
+
+    def _codes_matched(self) -> dict[str, int]:
+        return {"z": self.n_style + (self._n_labels + 1 if self._n_labels else 0)}
+
+    def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
+        K, listed = self._n_labels, super()._phases(nets)
+        if not K or not self._matches:
+            return listed
+
+        def told(z: Tensor, labels: Tensor) -> Tensor:
+            """[z, one-hot label], the last class being "unlabelled"."""
+            return torch.cat([z.float(), one_hot(labels.where(labels >= 0, K), K + 1)], 1)
+
+        def fake(step: Step, gradient: bool) -> Tensor:
+            see = step.code if gradient else step.detached_code
+            return told(torch.cat([see(view).z for view in step.rows]), torch.cat(list(step.labels.values())))
+
+        def real(step: Step) -> Tensor:
+            labels = torch.cat(list(step.labels.values()))
+            return told(prior.sample(len(labels), labels, labels.device), labels)
+
+        prior = self._prior()
+        return listed[:1] + self._matching(nets, "z", fake, prior, real)
+
+    def _draw_codes(self, n: int, component: int | None, random_state: Any) -> np.ndarray:
+        with seeded(random_state):
+            labels = None if component is None else torch.full((n,), component)
+            return self._prior().sample(n, labels).float().numpy()
+
+    def walk(self, n_samples: int = 100) -> np.ndarray:
+        """Rows decoded at even steps along a Swiss roll, from its centre outwards, shape `(n_samples, ...)`.
+
+        Raises
+        ------
+        InputError
+            If the prior is another.
+        """
+        check_is_fitted(self)
+        prior = self._prior()
+        if not isinstance(prior, priors.SwissRoll):
+            raise InputError(f"only a Swiss roll can be walked along, this model's prior is {prior!r}")
+        return self._decode(prior.at((torch.arange(n_samples) + 0.5) / n_samples).float())
 
     def _auto_steps(self, n_rows: int) -> int:
         return 5000  # as in lecture 54
 
     def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
-        return {"unlabelled": [X]}
+        """All rows; and where labels are rare, the labelled ones once more, or the discriminator would hardly see any."""
+        if y is None:
+            return {"unlabelled": [X]}
+        labelled = np.flatnonzero(y != UNLABELLED)
+        every = {"unlabelled": [X, torch.from_numpy(y)]}
+        if len(labelled) > 0.2 * len(y):
+            return every
+        return every | {"labelled": [X[labelled], torch.from_numpy(y[labelled])]}
+
+    def _batch_size(self, name: str, n: int) -> int:
+        wanted = 100 if self.batch_size == "auto" else self.batch_size
+        return min(wanted, n) if name == "labelled" else super()._batch_size(name, n)
 
     def _score(self, nets: nn.ModuleDict, X: Tensor, y: np.ndarray | None) -> dict[str, float]:
         error = self._reconstruction_score(nets, X)
         return {"reconstruction": error, "score": error}
 
-    def _codes_of(self, y: Any) -> None:
-        """Labels play no part."""
+    def _codes_of(self, y: Any) -> np.ndarray | None:
+        return super()._codes_of(y) if self._n_labels else None

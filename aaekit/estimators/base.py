@@ -139,6 +139,8 @@ class Estimator(BaseEstimator):
         evaluation: tuple[Any, Any] | None,
     ) -> Self:
         """Train on validated rows `(n, *shape)`, or flat ones that `shape_` describes, and labels -1, 0, 1, ..."""
+        if len(rows) < 2:
+            raise InputError(f"expected at least 2 rows to train on, got n_samples = {len(rows)}")
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
         X = torch.from_numpy(rows)
         kept, held_out = self._held_out(y, len(X)) if self.early_stopping else (None, None)
@@ -345,11 +347,7 @@ class Estimator(BaseEstimator):
         facts = {k: getattr(self, k) for k in self._facts}
         facts["feature_names_in_"] = list(map(str, getattr(self, "feature_names_in_", []))) or None
         facts |= self._more_facts()
-        parameters = {}
-        for name, value in self.get_params(deep=False).items():
-            plain = json_value(value)
-            parameters[name] = {"object": repr(value)[:80]} if plain is NotImplemented else plain
-        header = {"format": FORMAT, "estimator": type(self).__name__, "parameters": parameters, "facts": facts}
+        header = {"format": FORMAT, **self._described(), "facts": facts}
         write_atomically(Path(path), lambda p: save_file(tensors, p, {"aaekit": json.dumps(header)}))
 
     @classmethod
@@ -362,18 +360,7 @@ class Estimator(BaseEstimator):
             When the file is not there, is damaged, or is of another estimator.
         """
         header, tensors = read_model(path)
-        kinds = {c.__name__: c for c in _subclasses(cls)}
-        if header["estimator"] not in kinds:
-            raise InputError(f"{path}: expected a saved {cls.__name__}, got a {header['estimator']}")
-        parameters = {**header["parameters"], **given}
-        for name, value in parameters.items():
-            if isinstance(value, dict) and "object" in value:
-                raise InputError(
-                    f"{path}: {name} was the object {value['object']}: give it again, load(..., {name}=...)"
-                )
-            if isinstance(value, list):
-                parameters[name] = tuple(value)
-        self = kinds[header["estimator"]](**parameters)
+        self = cls._from_description({**header, "parameters": {**header["parameters"], **given}}, str(path))
         facts = dict(header["facts"])
         names = facts.pop("feature_names_in_")
         if names:
@@ -394,6 +381,32 @@ class Estimator(BaseEstimator):
         self.networks_ = nets.eval()
         return self
 
+    def _described(self) -> dict[str, Any]:
+        """The class and the parameters as JSON holds them."""
+        parameters: dict[str, Any] = {}
+        for name, value in self.get_params(deep=False).items():
+            plain = value._described() if isinstance(value, Estimator) else json_value(value)
+            parameters[name] = {"object": repr(value)[:80]} if plain is NotImplemented else plain
+        return {"estimator": type(self).__name__, "parameters": parameters}
+
+    @classmethod
+    def _from_description(cls, description: dict[str, Any], path: str) -> Self:
+        """An estimator, not fitted, as `_described` gave it."""
+        kinds = {c.__name__: c for c in _subclasses(cls)}
+        if description["estimator"] not in kinds:
+            raise InputError(f"{path}: expected a saved {cls.__name__}, got a {description['estimator']}")
+        parameters = dict(description["parameters"])
+        for name, value in parameters.items():
+            if isinstance(value, dict) and "object" in value:
+                raise InputError(
+                    f"{path}: {name} was the object {value['object']}: give it again, load(..., {name}=...)"
+                )
+            if isinstance(value, dict) and "estimator" in value:
+                parameters[name] = Estimator._from_description(value, path)
+            if isinstance(value, list):
+                parameters[name] = tuple(value)
+        return kinds[description["estimator"]](**parameters)
+
     def _more_facts(self) -> dict[str, Any]:
         """What else to save, as JSON."""
         return {}
@@ -405,8 +418,8 @@ class Estimator(BaseEstimator):
         return hasattr(self, "shape_")
 
 
-class Classifier(ClassifierMixin, Estimator):
-    """What classifiers share: labels of any kind, of which -1, None and NaN say "unlabelled"."""
+class Labelled(Estimator):
+    """What estimators share that learn of labels: those of any kind, of which -1, None and NaN say "unlabelled"."""
 
     def _learn_labels(self, y: Any) -> np.ndarray:
         """Labels as 0, 1, ... and -1; learns `classes_`."""
@@ -422,16 +435,6 @@ class Classifier(ClassifierMixin, Estimator):
         result[labelled] = codes
         return result
 
-    def _learn_rows_and_labels(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Validated rows and labels of the same length; learns the classes and how often each is labelled."""
-        if y is None:
-            raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        rows = self._learn_rows(X)
-        codes = self._learn_labels(y)
-        check_consistent_length(rows, codes)
-        self.class_counts_ = np.bincount(codes[codes != UNLABELLED], minlength=len(self.classes_)).tolist()
-        return rows, codes
-
     def _codes_of(self, y: Any) -> np.ndarray:
         """Labels in the order of the fitted classes."""
         y, labelled = _labelled(y)
@@ -441,6 +444,28 @@ class Classifier(ClassifierMixin, Estimator):
         codes = np.full(len(y), UNLABELLED, dtype=np.int64)
         codes[labelled] = np.searchsorted(self.classes_, y[labelled])
         return codes
+
+    def _more_facts(self) -> dict[str, Any]:
+        known = getattr(self, "classes_", None)  # without any label there are no classes
+        return {} if known is None else {"classes_": known.tolist(), "classes_dtype": str(known.dtype)}
+
+    def _restore_facts(self) -> None:
+        if hasattr(self, "classes_"):
+            self.classes_ = np.array(self.classes_, dtype=self.__dict__.pop("classes_dtype"))
+
+
+class Classifier(ClassifierMixin, Labelled):
+    """What classifiers share: each row has one class, of which some rows' are known."""
+
+    def _learn_rows_and_labels(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Validated rows and labels of the same length; learns the classes and how often each is labelled."""
+        if y is None:
+            raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        rows = self._learn_rows(X)
+        codes = self._learn_labels(y)
+        check_consistent_length(rows, codes)
+        self.class_counts_ = np.bincount(codes[codes != UNLABELLED], minlength=len(self.classes_)).tolist()
+        return rows, codes
 
     def _score(self, nets: nn.ModuleDict, X: Tensor, y: np.ndarray | None) -> dict[str, float]:
         assert y is not None
@@ -461,12 +486,6 @@ class Classifier(ClassifierMixin, Estimator):
         """The most probable class of each row, shape `(n,)`."""
         rows = self._rows(X)
         return self.classes_[self._probabilities(self.networks_, rows).argmax(1)]
-
-    def _more_facts(self) -> dict[str, Any]:
-        return {"classes_": self.classes_.tolist(), "classes_dtype": str(self.classes_.dtype)}
-
-    def _restore_facts(self) -> None:
-        self.classes_ = np.array(self.classes_, dtype=self.__dict__.pop("classes_dtype"))
 
 
 def _shape(X: Any) -> tuple[int, ...]:

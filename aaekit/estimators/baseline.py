@@ -86,4 +86,4 @@ class SupervisedBaseline(Classifier):
         x, y = batch["labelled"]
         vary = augment.make(self.augmentation, self.shape_)
         rows = {"labelled": vary(self._floats(x))}
-        return Step(rows, nets["encoder"], labels=y, corrupt=self._corrupt, together=together)
+        return Step(rows, nets["encoder"], labels={"labelled": y}, corrupt=self._corrupt, together=together)

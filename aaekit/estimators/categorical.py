@@ -1,0 +1,267 @@
+"""What the systems share that give each row a class code y beside the style z: S8, S10 and S11."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from aaekit import augment, networks, phases, priors
+from aaekit.codes import one_hot
+from aaekit.errors import InputError
+from aaekit.estimators.autoencoder import Autoencoder, seeded
+from aaekit.estimators.base import UNLABELLED, Labelled
+from aaekit.parameters import Positive, Rate, Share, Weight, hyperparameters
+from aaekit.phases import Phase, Step
+from aaekit.training import RateSchedule
+
+
+@hyperparameters
+class CategoricalAutoencoder(Labelled, Autoencoder):
+    """Base of the estimators whose encoder gives a class code y besides z.
+
+    The phases are reconstruction, matching of y and z, and what unlabelled rows can teach about y: it holds still under
+    the augmentation or in the worst direction nearby (`consistency`), and every class has its share (`balance_weight`).
+    """
+
+    n_style: Annotated[Positive, Field(description="dimensions of the style code z")] = 10
+    batch_norm: Annotated[
+        bool, Field(description="batch normalisation in a fully connected encoder (convolutional ones always have it)")
+    ] = True
+    input_noise: Annotated[
+        float,
+        Field(
+            ge=0,
+            allow_inf_nan=False,
+            description="standard deviation of the noise added to what the encoder sees while training",
+        ),
+    ] = 0.1
+    discriminator_hidden: Annotated[
+        tuple[Positive, ...], Field(description="widths of the hidden layers of each discriminator")
+    ] = (200, 200)
+    augmentation: Annotated[
+        Literal["auto", "affine", "noise", "none"] | Callable[[Tensor], Tensor],
+        Field(description="what leaves the class as it is: small affine warps (images), feature noise (tables), none, "
+              "or a callable on batches; 'auto' goes by the shape of the rows"),
+    ] = "auto"  # fmt: skip
+    radius: Annotated[
+        float, Field(gt=0, description="length of virtual adversarial shifts; 1 is the rows' distance from their mean")
+    ] = 0.25
+    consistency_weight: Annotated[Weight, Field(description="weight of each consistency")] = 1.0
+    balance_weight: Annotated[Weight, Field(description="weight of keeping the mean of y at the class prior")] = 10.0
+    reconstruction_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 2e-3
+    generator_rate: Annotated[Rate, Field(description="learning rate of fooling the discriminators")] = 2e-3
+    classification_rate: Annotated[Rate, Field(description="learning rate of classification and consistency")] = 2e-3
+    rate_schedule: Annotated[
+        RateSchedule, Field(description="learning rates: constant, falling as a cosine, or divided by 10 at milestones")
+    ] = "cosine"
+    averaging: Annotated[
+        Share, Field(description="decay per step of the moving average of the weights that is used in the end; 0: none")
+    ] = 0.995
+
+    # --- networks and phases ---------------------------------------------------------------------------------------
+    def _codes_matched(self) -> dict[str, int]:
+        return {"y": self._n_classes, "z": self.n_style}
+
+    def _networks(self) -> dict[str, nn.Module]:
+        nets = super()._networks()
+        if self.balance_weight:
+            nets["class_frequencies"] = phases.ClassFrequencies(self._class_prior().mean)
+        return nets
+
+    def _class_prior(self) -> priors.Categorical:
+        """How often each value of y is wanted: all alike."""
+        return priors.Categorical(self._n_classes)
+
+    def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
+        listed = super()._phases(nets)
+        if self._matches:
+            listed += self._matching(nets, "y", self._fake_y, self._class_prior(), self._real_y(nets))
+        losses = self._class_losses(nets)
+        if self._smooths:
+            radius = self.radius * self.spread_
+            losses["smoothness"] = lambda step: phases.smooth(step, radius), self.consistency_weight
+        if self.balance_weight:
+            frequencies = nets["class_frequencies"]
+            assert isinstance(frequencies, phases.ClassFrequencies)
+            losses["balance"] = lambda step: phases.balance(step, frequencies), self.balance_weight
+        rate, momentum = self.classification_rate, self.momentum
+        return listed + [Phase(k, loss, (nets["encoder"],), rate, momentum, w) for k, (loss, w) in losses.items()]
+
+    def _class_losses(self, nets: nn.ModuleDict) -> dict[str, tuple[Callable[[Step], Tensor], float]]:
+        """What else moves the encoder towards classes: losses with their weights, by name."""
+        return {}
+
+    def _without_labels(self, decision_weight: float) -> dict[str, tuple[Callable[[Step], Tensor], float]]:
+        """What makes clusters where no label says what the classes are: y decides, and holds under augmentation."""
+        losses: dict[str, tuple[Callable[[Step], Tensor], float]] = {}
+        if decision_weight:
+            losses["decision"] = phases.decide, decision_weight
+        if self._agrees:
+            losses["agreement"] = phases.hold, self.consistency_weight
+        return losses
+
+    def _check_clusters(self, n_clusters: int, n: int) -> None:
+        """No more clusters than rows."""
+        if n_clusters > n:
+            raise InputError(f"n_clusters={n_clusters} is larger than the {n} rows given: choose at most {n}")
+
+    def _real_y(self, nets: nn.ModuleDict) -> Callable[[Step], Tensor] | None:
+        """Samples that y is matched to; None stands for draws of the class prior."""
+        return None
+
+    @staticmethod
+    def _fake_y(step: Step, gradient: bool) -> Tensor:
+        return (step.code() if gradient else step.detached_code()).y
+
+    def _augmentation(self) -> Callable[[Tensor], Tensor]:
+        return augment.make(self.augmentation, self.shape_)
+
+    @property
+    def _consistency(self) -> str:
+        """What must not change y: "augmentation", "virtual_adversarial", "both" or "none"; or "auto"."""
+        raise NotImplementedError
+
+    @property
+    def _agrees(self) -> bool:
+        """Whether y must hold under the augmentation."""
+        chosen = self._consistency
+        if chosen in ("augmentation", "both") and self.augmentation == "none":
+            given = getattr(self, "consistency", chosen)
+            raise InputError(f"consistency={given!r} needs an augmentation: choose one, or 'virtual_adversarial'")
+        wanted = chosen in ("augmentation", "both", "auto") and self.augmentation != "none"
+        return wanted and self.consistency_weight > 0
+
+    @property
+    def _smooths(self) -> bool:
+        """Whether y must hold in the worst direction nearby."""
+        wanted = self._consistency in ("virtual_adversarial", "both")
+        if self._consistency == "auto":
+            # a ball that leaves the class of 28x28 digits alone holds other classes at 8x8
+            wanted = self.augmentation == "none" or len(self.shape_) == 1 or min(self.shape_[1:]) >= 16
+        return wanted and self.consistency_weight > 0
+
+    def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
+        return {"unlabelled": [X]}
+
+    def _make_step(self, nets: nn.ModuleDict, batch: dict[str, list[Tensor]], together: bool) -> Step:
+        (x,), vary = batch["unlabelled"], self._augmentation()
+        x = self._floats(x)
+        rows, labels = {"unlabelled": x}, {}
+        if "labelled" in batch:
+            x_labelled, labels["labelled"] = batch["labelled"]
+            rows["labelled"] = vary(self._floats(x_labelled))
+        if self._agrees:
+            rows["augmented"] = vary(x)
+        return Step(
+            rows,
+            nets["encoder"],
+            nets["decoder"],
+            labels=labels,
+            corrupt=self._corrupt,
+            join=lambda code, known: self._join(nets, code, known),
+            together=together,
+        )
+
+    def _auto_steps(self, n_rows: int) -> int:
+        """More rows have more to teach; fully connected steps are cheaper and teach less."""
+        named = isinstance(self.backbone, str) and networks.backbone_name(self.backbone, self.shape_)
+        return min(800 + n_rows // (27 if named == "mlp" else 100), 5000)
+
+    # --- what it can do --------------------------------------------------------------------------------------------
+    def _probabilities(self, nets: nn.ModuleDict, rows: np.ndarray | Tensor) -> np.ndarray:
+        device = next(nets.parameters()).device
+        return self._in_batches(lambda x: nets["encoder"](x.to(device)).y, rows)
+
+    def _draw_codes(self, n: int, component: int | None, random_state: Any) -> np.ndarray:
+        with seeded(random_state):
+            chosen = None if component is None else torch.full((n,), component)
+            return self._with_style(self._class_prior().sample(n, chosen), self._prior().sample(n)).numpy()
+
+    def _generate(self, codes: np.ndarray, Z: Any, random_state: Any) -> np.ndarray:
+        """Rows of the values of y `(n,)` with the given styles, or draws of the prior."""
+        if Z is None:
+            with seeded(random_state):
+                Z = self._prior().sample(len(codes))
+        Z = torch.as_tensor(np.asarray(Z, dtype=np.float32))
+        if Z.shape != (len(codes), self.n_style):
+            raise InputError(f"expected styles of shape ({len(codes)}, {self.n_style}), got {tuple(Z.shape)}")
+        return self._decode(self._with_style(one_hot(torch.as_tensor(codes), self._n_classes), Z))
+
+    def _with_style(self, y: Tensor, z: Tensor) -> Tensor:
+        """What the decoder sees of y `(n, n_classes)` and z `(n, n_style)`."""
+        return torch.cat([y, z.float()], 1)
+
+
+@hyperparameters
+class PartlyLabelled(CategoricalAutoencoder):
+    """Base of the estimators that learn y from the labels of some rows, and from all rows besides."""
+
+    consistency: Annotated[
+        Literal["auto", "pseudo_labels", "virtual_adversarial", "both", "none"],
+        Field(description="what unlabelled rows teach about y: confident classes hold under augmentation, in the worst "
+              "direction nearby, or both; 'auto' is both, but the first for images of less than 16 pixels a "
+              "side, and the second where there is no augmentation"),
+    ] = "auto"  # fmt: skip
+    confidence: Annotated[float, Field(gt=0, lt=1, description="probability from which a pseudo-label counts")] = 0.95
+    class_prior: Annotated[
+        Literal["labelled", "uniform"] | tuple[float, ...],
+        Field(description="frequencies of the classes: as among the labelled rows, all alike, or given"),
+    ] = "labelled"
+    classification_weight: Annotated[Weight, Field(description="weight of the cross entropy on labelled rows")] = 1.0
+    labelled_batch_size: Annotated[
+        Literal["auto"] | Positive, Field(description="labelled rows in a step; 'auto' is 50, or all if fewer")
+    ] = "auto"
+
+    @property
+    def _consistency(self) -> str:
+        return "augmentation" if self.consistency == "pseudo_labels" else self.consistency
+
+    def _class_prior(self) -> priors.Categorical:
+        if self.class_prior == "uniform":
+            return priors.Categorical(self._n_classes)
+        if self.class_prior == "labelled":
+            return priors.Categorical(self._n_classes, self.class_counts_)
+        if len(self.class_prior) != self._n_classes:
+            raise InputError(f"class_prior has {len(self.class_prior)} numbers for {self._n_classes} classes")
+        return priors.Categorical(self._n_classes, self.class_prior)
+
+    def _class_losses(self, nets: nn.ModuleDict) -> dict[str, tuple[Callable[[Step], Tensor], float]]:
+        losses: dict[str, tuple[Callable[[Step], Tensor], float]] = {}
+        losses["classification"] = phases.classify, self.classification_weight
+        if self._agrees:
+            losses["agreement"] = lambda step: phases.agree(step, self.confidence), self.consistency_weight
+        return losses
+
+    def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
+        assert y is not None
+        labelled = np.flatnonzero(y != UNLABELLED)
+        return {"unlabelled": [X], "labelled": [X[labelled], torch.from_numpy(y[labelled])]}
+
+    def _batch_size(self, name: str, n: int) -> int:
+        if name != "labelled":
+            return super()._batch_size(name, n)
+        if self.labelled_batch_size == "auto":
+            return min(50, n)
+        if self.labelled_batch_size > n:
+            raise InputError(f"labelled_batch_size={self.labelled_batch_size} is larger than the {n} labelled rows")
+        return self.labelled_batch_size
+
+    def generate(self, y: Any, Z: Any = None, random_state: Any = None) -> np.ndarray:
+        """Rows of the given classes `(n,)`, with styles `Z` `(n, n_style)` or, without, draws of the prior.
+
+        Raises
+        ------
+        InputError
+            For classes that were not seen in fit, rows without a class, or styles of another shape.
+        """
+        codes = self._codes_of(y)
+        if (codes == UNLABELLED).any():
+            raise InputError(f"expected a class for each row, of {self.classes_.tolist()}")
+        return self._generate(codes, Z, random_state)
+
+    def _more_facts(self) -> dict[str, Any]:
+        counts = getattr(self, "class_counts_", None)
+        return super()._more_facts() | ({} if counts is None else {"class_counts_": counts})

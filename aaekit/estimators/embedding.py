@@ -1,0 +1,211 @@
+"""Maps of the data in a few dimensions: system S11."""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Self
+
+import numpy as np
+import torch
+from pydantic import Field
+from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from aaekit import phases, priors
+from aaekit.codes import Code
+from aaekit.estimators.base import UNLABELLED, _labelled
+from aaekit.estimators.categorical import PartlyLabelled
+from aaekit.metrics import clustering_accuracy, error_rate
+from aaekit.parameters import Positive, Rate, Weight, hyperparameters
+from aaekit.phases import Phase, Step
+from aaekit.training import Listener
+
+
+class Heads(nn.Module):
+    """W: a point `(K, d)` of the map for each value of y."""
+
+    def __init__(self, n_heads: int, n_dims: int, margin: float) -> None:
+        super().__init__()
+        k = torch.arange(n_heads)
+        if n_dims == 2:  # the seeds of a sunflower: even, and about `margin` apart
+            angle, r = k * 2.39996, margin / 1.7 * (k + 0.5).sqrt()
+            at = r[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
+        elif n_dims == 1:
+            at = margin * (k[:, None] - (n_heads - 1) / 2)
+        else:
+            at = torch.nn.functional.normalize(torch.randn(n_heads, n_dims), dim=1) * margin
+        self.weight = nn.Parameter(at.float())
+
+    def forward(self, y: Tensor) -> Tensor:
+        return y @ self.weight
+
+
+@hyperparameters
+class EmbeddingAAE(PartlyLabelled):
+    """Dimensionality reduction: each row is at the head of its cluster plus a style, y W + z, in `n_style` dimensions.
+
+    The heads W are learned and kept apart by a margin; the decoder sees the sum (Makhzani et al., arXiv:1511.05644,
+    section 6). With labels, even a few, there is a head for each class; without, one for each of `n_clusters` clusters.
+    `transform` gives the map, `inverse_transform` leads back from any of its points.
+
+    Attributes
+    ----------
+    heads_ : ndarray of shape (n_heads, n_style)
+        Where on the map the classes or clusters have their centres.
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted; only if there were any.
+    networks_ : torch.nn.ModuleDict
+        "encoder", "decoder", "heads", "y_discriminator" and "z_discriminator".
+    history_ : list of dict
+        Losses, rates and times, epoch by epoch.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> X, y = load_digits(return_X_y=True)
+    >>> y[100:] = -1
+    >>> model = EmbeddingAAE(max_steps=50, hidden=(64,), random_state=0).fit(X / 16, y)
+    >>> model.transform(X[:3] / 16).shape, model.inverse_transform([[0, 0]]).shape
+    ((3, 2), (1, 64))
+    """
+
+    n_style: Annotated[Positive, Field(description="dimensions of the map")] = 2
+    n_clusters: Annotated[Positive, Field(description="heads, where there are no labels")] = 20
+    decision_weight: Annotated[
+        Weight, Field(description="weight of the entropy of y given a row, where there are no labels")
+    ] = 0.1
+    head_margin: Annotated[
+        float, Field(gt=0, description="distance at which heads are kept apart, in units of the prior of z")
+    ] = 6.0
+    head_weight: Annotated[Weight, Field(description="weight of keeping the heads apart")] = 1.0
+    head_rate: Annotated[Rate, Field(description="learning rate of keeping the heads apart")] = 2e-3
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        listeners: Sequence[Listener] = (),
+        evaluation: tuple[Any, Any] | None = None,
+    ) -> Self:
+        """Learn a map of rows `(n, n_features)` or images `(n, channels, height, width)`.
+
+        Parameters
+        ----------
+        X : array-like
+            Numbers of any range (they are standardised), in [0, 1], or bytes.
+        y : array-like (n,), optional
+            Labels of any kind, -1 (or None, among objects) where there is none. Without any, clusters are found.
+        listeners : sequence of Listener
+            Told of each step and epoch, for instance a run directory.
+        evaluation : (X, y), optional
+            Rows whose error is put into `history_` each epoch. They never train, choose or stop anything.
+
+        Raises
+        ------
+        InputError (a ValueError)
+            For parameters, rows or labels that are not as declared, or more clusters than rows.
+        TrainingError
+            When a loss stops being finite.
+        """
+        for name in ("classes_", "class_counts_"):
+            self.__dict__.pop(name, None)
+        rows, codes = self._learn_rows(X), None
+        if y is not None and _labelled(y)[1].any():
+            codes = self._learn_labels(y)
+            check_consistent_length(rows, codes)
+            self.class_counts_ = np.bincount(codes[codes != UNLABELLED], minlength=len(self.classes_)).tolist()
+        else:
+            self._check_clusters(self.n_clusters, len(rows))
+        return self._fit(rows, codes, listeners, evaluation)
+
+    # --- networks and phases ---------------------------------------------------------------------------------------
+    @property
+    def _has_labels(self) -> bool:
+        return hasattr(self, "classes_")
+
+    @property
+    def _n_classes(self) -> int:
+        return len(self.classes_) if self._has_labels else self.n_clusters
+
+    @property
+    def _n_code(self) -> int:
+        return self.n_style
+
+    def _class_prior(self) -> priors.Categorical:
+        return super()._class_prior() if self._has_labels else priors.Categorical(self.n_clusters)
+
+    def _networks(self) -> dict[str, nn.Module]:
+        return super()._networks() | {"heads": Heads(self._n_classes, self.n_style, self.head_margin)}
+
+    def _join(self, nets: nn.ModuleDict, code: Code, labels: Tensor | None) -> Tensor:
+        return nets["heads"](code.y) + code.z.float()
+
+    def _reconstructors(self, nets: nn.ModuleDict) -> tuple[nn.Module, ...]:
+        return nets["encoder"], nets["decoder"], nets["heads"]
+
+    def _class_losses(self, nets: nn.ModuleDict) -> dict[str, tuple[Callable[[Step], Tensor], float]]:
+        return super()._class_losses(nets) if self._has_labels else self._without_labels(self.decision_weight)
+
+    def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
+        heads, listed = nets["heads"], super()._phases(nets)
+        if self.head_weight:
+            assert isinstance(heads, Heads)
+            apart: Callable[[Step], Tensor] = lambda step: phases.separate(heads.weight, self.head_margin)
+            listed += [Phase("heads", apart, (heads,), self.head_rate, self.momentum, self.head_weight)]
+        return listed
+
+    def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
+        return {"unlabelled": [X]} if y is None else super()._sources(X, y)
+
+    def _score(self, nets: nn.ModuleDict, X: Tensor, y: np.ndarray | None) -> dict[str, float]:
+        found = {"score": self._reconstruction_score(nets, X)}
+        found["reconstruction"] = found["score"]
+        if y is not None and (y != UNLABELLED).any():
+            nearest = self._nearest(self._map(nets, X), self._points(nets))
+            if self._has_labels:
+                found["error"] = found["score"] = error_rate(y, nearest)
+            else:
+                found["error"] = 100 * (1 - clustering_accuracy(y, nearest, "majority"))
+        return found
+
+    def _codes_of(self, y: Any) -> np.ndarray | None:
+        return super()._codes_of(y) if self._has_labels else np.unique(np.asarray(y), return_inverse=True)[1]
+
+    # --- what it can do --------------------------------------------------------------------------------------------
+    def _map(self, nets: nn.ModuleDict, rows: np.ndarray | Tensor) -> np.ndarray:
+        device = next(nets.parameters()).device
+        return self._in_batches(lambda x: self._join(nets, nets["encoder"](x.to(device)), None), rows)
+
+    @staticmethod
+    def _points(nets: nn.ModuleDict) -> np.ndarray:
+        heads = nets["heads"]
+        assert isinstance(heads, Heads)
+        return heads.weight.detach().cpu().numpy()
+
+    @staticmethod
+    def _nearest(at: np.ndarray, heads: np.ndarray) -> np.ndarray:
+        """The nearest head of each point."""
+        return ((at[:, None] - heads) ** 2).sum(2).argmin(1)
+
+    @property
+    def heads_(self) -> np.ndarray:
+        """Where the classes or clusters have their centres, shape `(n_heads, n_style)`."""
+        check_is_fitted(self)
+        return self._points(self.networks_)
+
+    def transform(self, X: Any) -> np.ndarray:
+        """The place of each row on the map, y W + z; shape `(n, n_style)`."""
+        rows = self._rows(X)
+        return self._map(self.networks_, rows)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The class, or without labels the cluster, whose head is nearest on the map; shape `(n,)`."""
+        nearest = self._nearest(self.transform(X), self.heads_)
+        return self.classes_[nearest] if self._has_labels else nearest
+
+    def sample_prior(self, n_samples: int, random_state: Any = None) -> np.ndarray:
+        """Draws of what the map should look like: a head by the class prior, and z by its own; `(n_samples, n_style)`."""
+        return self._draw_codes(n_samples, None, random_state)
+
+    def _with_style(self, y: Tensor, z: Tensor) -> Tensor:
+        return (self.networks_["heads"](y) + z.float()).detach()

@@ -1,0 +1,161 @@
+"""A classifier on top of a fitted autoencoder: system S4."""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import numpy as np
+import torch
+from pydantic import Field
+from sklearn.base import clone
+from torch import Tensor, nn
+
+from aaekit import phases
+from aaekit.codes import Code
+from aaekit.errors import InputError
+from aaekit.estimators.autoencoder import AdversarialAutoencoder, Autoencoder
+from aaekit.estimators.base import UNLABELLED, Classifier, json_value
+from aaekit.parameters import Rate, Share, hyperparameters
+from aaekit.phases import Phase, Step
+from aaekit.training import Listener
+
+
+@hyperparameters
+class PretrainedClassifier(Classifier):
+    """The encoder of an autoencoder, a linear layer on its code z, and cross entropy on the labelled rows.
+
+    Two stages: first an autoencoder learns from all rows, then its encoder learns to classify, end to end or, `frozen`,
+    only the new layer (Sheet, *Deep Learning for Visual Computing* (NPTEL), lecture 55). The networks are those of the
+    autoencoder; the parameters here are about the second stage.
+
+    Attributes
+    ----------
+    autoencoder_ : Autoencoder
+        The fitted autoencoder that it started from (not saved with the classifier).
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    networks_ : torch.nn.ModuleDict
+        "encoder" and "head".
+    history_ : list of dict
+        Losses, rates and times of the second stage, epoch by epoch.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> X, y = load_digits(return_X_y=True)
+    >>> codes = AdversarialAutoencoder(n_style=16, max_steps=30, hidden=(64,), random_state=0).fit(X / 16)
+    >>> PretrainedClassifier(autoencoder=codes, max_steps=30, random_state=0).fit(X / 16, y).predict(X[:3] / 16).shape
+    (3,)
+    """
+
+    autoencoder: Annotated[
+        str | Autoencoder | None,
+        Field(description="an autoencoder (trained on all rows first, unless it is fitted), a run directory or a saved "
+              "model; none trains an AdversarialAutoencoder by the parameters of the networks here"),
+    ] = None  # fmt: skip
+    frozen: Annotated[bool, Field(description="leave the encoder as it is and train the linear layer alone")] = False
+    adversarial: Annotated[
+        bool, Field(description="without a given autoencoder: match its codes to the prior; else a plain one")
+    ] = True
+    n_style: Annotated[int, Field(ge=1, description="without a given autoencoder: dimensions of its code")] = 100
+    pretraining_epochs: Annotated[int, Field(ge=1, description="without a given autoencoder: its epochs")] = 50
+    dropout: Annotated[Share, Field(description="without a given autoencoder: share of hidden units dropped")] = 0.25
+    classification_rate: Annotated[Rate, Field(description="learning rate of the second stage")] = 1e-3
+    momentum: Annotated[Share, Field(description="momentum of SGD, or beta_1 of Adam")] = 0.9
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        listeners: Sequence[Listener] = (),
+        evaluation: tuple[Any, Any] | None = None,
+    ) -> Self:
+        """Train the autoencoder on all rows, unless a fitted one was given, then the classifier on the labelled ones.
+
+        Parameters and errors are those of `SemiSupervisedAAE.fit`; besides, InputError when the given autoencoder was
+        fitted on rows of another shape. `listeners` are told of the second stage.
+        """
+        _, codes = self._learn_rows_and_labels(X, y)
+        self.autoencoder_ = self._pretrained(X)
+        if self.autoencoder_.n_features_in_ != self.n_features_in_:
+            raise InputError(
+                f"the autoencoder was fitted on rows of shape {self.autoencoder_.shape_}, these are {self.shape_}: "
+                "give it rows like its own, or another autoencoder"
+            )
+        for name in ("shape_", "unit_range_", "center_", "scale_", "spread_"):  # its rows, as it was taught to see them
+            setattr(self, name, getattr(self.autoencoder_, name))
+        rows = self._rows(X)
+        self._describe()
+        labelled = codes != UNLABELLED
+        return self._fit(rows[labelled], codes[labelled], listeners, evaluation)
+
+    def _pretrained(self, X: Any) -> Autoencoder:
+        """The fitted autoencoder to start from."""
+        given = self.autoencoder
+        if isinstance(given, str):
+            path = Path(given)
+            return Autoencoder.load(path / "model.safetensors" if path.is_dir() else path)
+        if given is None:
+            shared = {k: v for k, v in self.get_params(deep=False).items() if k in _SHARED}
+            given = AdversarialAutoencoder(**shared, max_epochs=self.pretraining_epochs)
+        if hasattr(given, "networks_"):
+            return given
+        fresh = clone(given)
+        assert isinstance(fresh, AdversarialAutoencoder)
+        return fresh.fit(X)
+
+    def _describe(self) -> None:
+        """Keep what it takes to build the encoder again."""
+        its = self.autoencoder_.get_params(deep=False)
+        plain = {k: json_value(its[k]) for k in _OF_ENCODER}
+        self.stem_ = {k: v for k, v in plain.items() if v is not NotImplemented}
+        self.stem_ |= {"n_style": self.autoencoder_.n_style, "posterior": self.autoencoder_.posterior}
+        head = self.autoencoder_.networks_["encoder"].head_y
+        self.stem_["n_classes"] = 0 if head is None else head.out_features
+
+    def _auto_steps(self, n_rows: int) -> int:
+        return max(500, 10 * n_rows // 100)  # 10 epochs, as in lecture 55
+
+    def _networks(self) -> dict[str, nn.Module]:
+        if hasattr(self, "autoencoder_"):
+            encoder = copy.deepcopy(self.autoencoder_.networks_["encoder"])
+        else:
+            alike = AdversarialAutoencoder(**{k: self.stem_.get(k, getattr(self, k)) for k in _OF_ENCODER})
+            alike.shape_ = self.shape_
+            encoder = alike._encoder(self.stem_["n_style"], self.stem_["n_classes"], self.stem_["posterior"])
+        return {"encoder": encoder, "head": nn.Linear(self.stem_["n_style"], len(self.classes_))}
+
+    def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
+        moves = (nets["head"],) if self.frozen else (nets["encoder"], nets["head"])
+        return [Phase("classification", phases.classify, moves, self.classification_rate, self.momentum)]
+
+    def _classify(self, nets: nn.ModuleDict, x: Tensor) -> Code:
+        """The code of rows, and the logits that the linear layer makes of it."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            z = nets["encoder"](x).z
+        return Code(z, nets["head"](z))
+
+    def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
+        assert y is not None
+        return {"labelled": [X, torch.from_numpy(y)]}
+
+    def _make_step(self, nets: nn.ModuleDict, batch: dict[str, list[Tensor]], together: bool) -> Step:
+        x, y = batch["labelled"]
+        if self.frozen:
+            nets["encoder"].eval()
+        rows, labels = {"labelled": self._floats(x)}, {"labelled": y}
+        see = lambda rows: self._classify(nets, rows)
+        return Step(rows, see, labels=labels, corrupt=self._corrupt, together=together)
+
+    def _probabilities(self, nets: nn.ModuleDict, rows: np.ndarray | Tensor) -> np.ndarray:
+        device = next(nets.parameters()).device
+        return self._in_batches(lambda x: self._classify(nets, x.to(device)).y, rows)
+
+    def _more_facts(self) -> dict[str, Any]:
+        return {**super()._more_facts(), "class_counts_": self.class_counts_, "stem_": self.stem_}
+
+
+_OF_ENCODER = ("backbone", "hidden", "channels", "dropout", "batch_norm")
+_SHARED = (*_OF_ENCODER, "image_shape", "adversarial", "n_style", "precision", "device", "random_state", "verbose")
