@@ -14,9 +14,9 @@ from aaekit.divergences import Divergence, mean_probability
 class Step:
     """One minibatch: its rows by view, and each forward value, computed at most once between parameter updates.
 
-    A view is a named group of rows, for instance ``"unlabelled"``, ``"labelled"`` or ``"augmented"``; `labels` are those
-    of a view. `corrupt` is applied to what the encoder sees; targets stay clean. `join` makes what the decoder sees of a
-    code and the view's labels. With `together`, one pass of the encoder serves all views.
+    A view is a named group of rows, for instance ``"unlabelled"``, ``"labelled"`` or ``"augmented"``; `labels` are
+    those of a view. `corrupt` is applied to what the encoder sees; targets stay clean. `join` makes what the decoder
+    sees of a code and the view's labels. With `together`, one pass of the encoder serves all views.
     """
 
     def __init__(
@@ -303,7 +303,7 @@ class frozen:
 
 
 class evaluating:
-    """While it lasts, a module is in evaluation mode: no dropout, and batch normalisation by what it has seen so far."""
+    """While it lasts, a module is in evaluation mode: no dropout, batch normalisation by what it has seen so far."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module, self.training = module, [m for m in module.modules() if m.training]

@@ -428,7 +428,7 @@ class AdversarialAutoencoder(Labelled, Autoencoder):
         return 5000  # as in lecture 54
 
     def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
-        """All rows; and where labels are rare, the labelled ones once more, or the discriminator would hardly see any."""
+        """All rows; and where labels are rare the labelled ones again, or the discriminator would hardly see any."""
         if y is None:
             return {"unlabelled": [X]}
         labelled = np.flatnonzero(y != UNLABELLED)

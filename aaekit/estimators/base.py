@@ -364,7 +364,7 @@ class Estimator(BaseEstimator):
         facts = dict(header["facts"])
         names = facts.pop("feature_names_in_")
         if names:
-            self.feature_names_in_ = np.array(names, dtype=object)
+            setattr(self, "feature_names_in_", np.array(names, dtype=object))  # noqa: B010 (scikit-learn declares it)
         facts["shape_"] = tuple(facts["shape_"])
         for name, value in facts.items():
             setattr(self, name, value)
@@ -422,7 +422,7 @@ class Labelled(Estimator):
     """What estimators share that learn of labels: those of any kind, of which -1, None and NaN say "unlabelled"."""
 
     def _learn_labels(self, y: Any) -> np.ndarray:
-        """Labels as 0, 1, ... and -1; learns `classes_`."""
+        """Labels as 0, 1, ... and -1; learns the classes and how often each is labelled."""
         y, labelled = _labelled(y)
         check_classification_targets(y[labelled])
         self.classes_, codes = np.unique(y[labelled], return_inverse=True)
@@ -433,21 +433,19 @@ class Labelled(Estimator):
             )
         result = np.full(len(y), UNLABELLED, dtype=np.int64)
         result[labelled] = codes
+        self.class_counts_: list[int] = np.bincount(codes).tolist()
         return result
 
     def _codes_of(self, y: Any) -> np.ndarray:
-        """Labels in the order of the fitted classes."""
-        y, labelled = _labelled(y)
-        unknown = np.setdiff1d(y[labelled], self.classes_)
-        if len(unknown):
-            raise InputError(f"labels {unknown[:5].tolist()} were not seen in fit: expected {self.classes_.tolist()}")
-        codes = np.full(len(y), UNLABELLED, dtype=np.int64)
-        codes[labelled] = np.searchsorted(self.classes_, y[labelled])
-        return codes
+        """Labels as numbers, in the order of the fitted classes."""
+        return numbers(y, self.classes_)
 
     def _more_facts(self) -> dict[str, Any]:
         known = getattr(self, "classes_", None)  # without any label there are no classes
-        return {} if known is None else {"classes_": known.tolist(), "classes_dtype": str(known.dtype)}
+        if known is None:
+            return {}
+        facts = {"classes_": known.tolist(), "classes_dtype": str(known.dtype)}
+        return facts | ({"class_counts_": self.class_counts_} if hasattr(self, "class_counts_") else {})
 
     def _restore_facts(self) -> None:
         if hasattr(self, "classes_"):
@@ -458,13 +456,12 @@ class Classifier(ClassifierMixin, Labelled):
     """What classifiers share: each row has one class, of which some rows' are known."""
 
     def _learn_rows_and_labels(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Validated rows and labels of the same length; learns the classes and how often each is labelled."""
+        """Validated rows and labels of the same length; learns the classes."""
         if y is None:
             raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         rows = self._learn_rows(X)
         codes = self._learn_labels(y)
         check_consistent_length(rows, codes)
-        self.class_counts_ = np.bincount(codes[codes != UNLABELLED], minlength=len(self.classes_)).tolist()
         return rows, codes
 
     def _score(self, nets: nn.ModuleDict, X: Tensor, y: np.ndarray | None) -> dict[str, float]:
@@ -486,6 +483,17 @@ class Classifier(ClassifierMixin, Labelled):
         """The most probable class of each row, shape `(n,)`."""
         rows = self._rows(X)
         return self.classes_[self._probabilities(self.networks_, rows).argmax(1)]
+
+
+def numbers(y: Any, classes: np.ndarray) -> np.ndarray:
+    """Labels as their places among the sorted `classes`, -1 where there is none."""
+    y, labelled = _labelled(y)
+    unknown = np.setdiff1d(y[labelled], classes)
+    if len(unknown):
+        raise InputError(f"labels {unknown[:5].tolist()} were not seen in fit: expected {classes.tolist()}")
+    codes = np.full(len(y), UNLABELLED, dtype=np.int64)
+    codes[labelled] = np.searchsorted(classes, y[labelled])
+    return codes
 
 
 def _shape(X: Any) -> tuple[int, ...]:

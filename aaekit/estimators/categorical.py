@@ -261,7 +261,3 @@ class PartlyLabelled(CategoricalAutoencoder):
         if (codes == UNLABELLED).any():
             raise InputError(f"expected a class for each row, of {self.classes_.tolist()}")
         return self._generate(codes, Z, random_state)
-
-    def _more_facts(self) -> dict[str, Any]:
-        counts = getattr(self, "class_counts_", None)
-        return super()._more_facts() | ({} if counts is None else {"class_counts_": counts})

@@ -36,8 +36,8 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
     Five additions of Azulay's *adversarial-autoencoder-classifier* (2019) can be switched on or off, one by one, by
     `cyclic_weight`, `style_weight`, `mode_weight`, `separation_weight` and `adversarial_prior`. What makes the clusters
     classes is mostly something else: y must hold still under small changes of a row (`consistency`), decide
-    (`decision_weight`), and use every cluster (`balance_weight`), as in Hu et al., *Learning Discrete Representations via
-    Information Maximizing Self-Augmented Training*, arXiv:1702.08720.
+    (`decision_weight`), and use every cluster (`balance_weight`), as in Hu et al., *Learning Discrete Representations
+    via Information Maximizing Self-Augmented Training*, arXiv:1702.08720.
 
     Attributes
     ----------
@@ -246,7 +246,7 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
         found["reconstruction"] = found["score"]
         if y is not None and (y != UNLABELLED).any():
             clusters = self._probabilities(nets, X).argmax(1)
-            found["error"] = 100 * (1 - clustering_accuracy(y, clusters, "majority"))
+            found["error"] = 100 - clustering_accuracy(y, clusters, "majority")
         return found
 
     def _codes_of(self, y: Any) -> np.ndarray | None:
@@ -356,4 +356,5 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
     def _restore_facts(self) -> None:
         super()._restore_facts()
         if hasattr(self, "cluster_names_"):
-            self.cluster_names_ = {k: self.classes_.dtype.type(name) for k, name in self.cluster_names_}
+            pairs: Any = self.cluster_names_
+            self.cluster_names_ = {k: self.classes_.dtype.type(name) for k, name in pairs}

@@ -113,7 +113,6 @@ class EmbeddingAAE(PartlyLabelled):
         if y is not None and _labelled(y)[1].any():
             codes = self._learn_labels(y)
             check_consistent_length(rows, codes)
-            self.class_counts_ = np.bincount(codes[codes != UNLABELLED], minlength=len(self.classes_)).tolist()
         else:
             self._check_clusters(self.n_clusters, len(rows))
         return self._fit(rows, codes, listeners, evaluation)
@@ -165,7 +164,7 @@ class EmbeddingAAE(PartlyLabelled):
             if self._has_labels:
                 found["error"] = found["score"] = error_rate(y, nearest)
             else:
-                found["error"] = 100 * (1 - clustering_accuracy(y, nearest, "majority"))
+                found["error"] = 100 - clustering_accuracy(y, nearest, "majority")
         return found
 
     def _codes_of(self, y: Any) -> np.ndarray | None:
@@ -204,7 +203,7 @@ class EmbeddingAAE(PartlyLabelled):
         return self.classes_[nearest] if self._has_labels else nearest
 
     def sample_prior(self, n_samples: int, random_state: Any = None) -> np.ndarray:
-        """Draws of what the map should look like: a head by the class prior, and z by its own; `(n_samples, n_style)`."""
+        """Draws of what the map should be like, `(n_samples, n_style)`: a head by the class prior plus z by its own."""
         return self._draw_codes(n_samples, None, random_state)
 
     def _with_style(self, y: Tensor, z: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """A classifier on top of a fitted autoencoder: system S4."""
 
 import copy
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -79,7 +80,7 @@ class PretrainedClassifier(Classifier):
         """
         _, codes = self._learn_rows_and_labels(X, y)
         self.autoencoder_ = self._pretrained(X)
-        if self.autoencoder_.n_features_in_ != self.n_features_in_:
+        if math.prod(self.autoencoder_.shape_) != math.prod(self.shape_):
             raise InputError(
                 f"the autoencoder was fitted on rows of shape {self.autoencoder_.shape_}, these are {self.shape_}: "
                 "give it rows like its own, or another autoencoder"
@@ -112,8 +113,8 @@ class PretrainedClassifier(Classifier):
         plain = {k: json_value(its[k]) for k in _OF_ENCODER}
         self.stem_ = {k: v for k, v in plain.items() if v is not NotImplemented}
         self.stem_ |= {"n_style": self.autoencoder_.n_style, "posterior": self.autoencoder_.posterior}
-        head = self.autoencoder_.networks_["encoder"].head_y
-        self.stem_["n_classes"] = 0 if head is None else head.out_features
+        encoder = self.autoencoder_.networks_["encoder"]
+        self.stem_["n_classes"] = encoder.head_y.out_features if isinstance(encoder.head_y, nn.Linear) else 0
 
     def _auto_steps(self, n_rows: int) -> int:
         return max(500, 10 * n_rows // 100)  # 10 epochs, as in lecture 55
@@ -154,7 +155,7 @@ class PretrainedClassifier(Classifier):
         return self._in_batches(lambda x: self._classify(nets, x.to(device)).y, rows)
 
     def _more_facts(self) -> dict[str, Any]:
-        return {**super()._more_facts(), "class_counts_": self.class_counts_, "stem_": self.stem_}
+        return {**super()._more_facts(), "stem_": self.stem_}
 
 
 _OF_ENCODER = ("backbone", "hidden", "channels", "dropout", "batch_norm")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from aaekit.codes import Code, Decoder, one_hot
 from aaekit.errors import InputError
 from aaekit.estimators.autoencoder import Autoencoder, seeded
-from aaekit.estimators.base import UNLABELLED, Labelled
+from aaekit.estimators.base import UNLABELLED, Labelled, numbers
 from aaekit.parameters import Positive, Rate, Share, Weight, hyperparameters
 from aaekit.phases import Phase, Step
 from aaekit.training import Listener, RateSchedule
@@ -26,9 +26,9 @@ class SupervisedAAE(Labelled, Autoencoder):
 
     What a row's label says need not be in its code, and the prior leaves no room to say it twice (Makhzani et al.,
     arXiv:1511.05644, section 2.4; Sheet, lecture 53). Matching the codes of all rows together (``"aggregate"``) only
-    discourages it: each class may still sit in its own part of the prior. Matching them class by class (``"class"``, the
-    discriminator being shown the label) makes z independent of the label. The label can be any condition: a digit, the
-    domain a row is from, or several at once, a column of y each.
+    discourages it: each class may still sit in its own part of the prior. Matching them class by class (``"class"``,
+    the discriminator being shown the label) makes z independent of the label. The label can be any condition: a digit,
+    the domain a row is from, or several at once, a column of y each.
 
     Attributes
     ----------
@@ -111,6 +111,7 @@ class SupervisedAAE(Labelled, Autoencoder):
             codes.append(self._learn_labels(column))
             found.append(self.classes_)
         self.classes_ = found[0] if len(found) == 1 else found
+        del self.class_counts_  # counted for each condition instead
         return np.stack(codes, 1)
 
     @property
@@ -119,16 +120,10 @@ class SupervisedAAE(Labelled, Autoencoder):
         return self.classes_ if isinstance(self.classes_, list) else [self.classes_]
 
     def _codes_of(self, y: Any) -> np.ndarray:
-        columns, codes = _columns(y), []
+        columns = _columns(y)
         if len(columns) != len(self._conditions):
             raise InputError(f"expected {len(self._conditions)} label(s) a row as in fit, got {len(columns)}")
-        every = self.classes_
-        try:
-            for self.classes_, column in zip(self._conditions, columns, strict=True):
-                codes.append(super()._codes_of(column))
-        finally:
-            self.classes_ = every
-        return np.stack(codes, 1)
+        return np.stack([numbers(column, c) for column, c in zip(columns, self._conditions, strict=True)], 1)
 
     def _spread(self, label: Any, n: int) -> np.ndarray:
         """One label for all rows, or one each, as numbers `(n, n_conditions)`."""
