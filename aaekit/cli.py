@@ -22,14 +22,20 @@ USAGE_ERROR: Any = typer.BadParameter.__base__  # click's own, wherever this ver
 SYSTEMS = {
     "generator": "New rows from a prior, and codes of rows: the adversarial autoencoder. Needs no labels.",
     "classifier": "A classifier from few labelled and many unlabelled rows: semi-supervised adversarial autoencoder.",
+    "clusters": "Clusters without any label, which can be named afterwards: see `aae name`.",
+    "embedding": "A map of the rows in two (or more) dimensions, from no, few or all labels.",
+    "style": "Style apart from content: the label goes into the decoder. Also translates between domains.",
+    "pretrained": "A classifier on top of an autoencoder: its encoder and a linear layer, fine-tuned or frozen.",
     "baseline": "The classifier's encoder alone, trained on the labelled rows only, to compare with.",
 }
 PANELS = {  # where --help lists an estimator's parameters; what is not named here is about training
-    "Networks": "image_shape backbone hidden channels batch_norm dropout decoder n_style posterior "
+    "Networks": "image_shape backbone hidden channels batch_norm dropout decoder n_style n_clusters posterior "
     "discriminator_hidden discriminator_dropout",
-    "Codes and their prior": "prior class_prior adversarial divergence",
-    "Losses": "input_noise augmentation consistency confidence radius reconstruction reconstruction_weight "
-    "adversarial_weight classification_weight consistency_weight balance_weight",
+    "Codes and their prior": "prior class_prior adversarial divergence independence head_margin adversarial_prior",
+    "Losses": "input_noise augmentation consistency confidence radius reconstruction separation_margin "
+    "reconstruction_weight adversarial_weight classification_weight consistency_weight balance_weight decision_weight "
+    "cyclic_weight style_weight mode_weight separation_weight head_weight",
+    "Pretraining": "autoencoder frozen pretraining_epochs",
 }
 PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names.split()}
 DEFAULTS = {"random_state": "0", "split_random_state": "random_state"}  # of a run, which must be repeatable
@@ -58,7 +64,8 @@ class InOrder(TyperGroup):
     """Lists the commands in the order in which they are needed."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return ["train", "resume", "evaluate", "predict", "sample", "reconstruct", "data", "reproduce"]
+        known = "train resume evaluate doctor plot predict name sample reconstruct translate data reproduce"
+        return known.split()
 
 
 app = _typer(
@@ -109,7 +116,7 @@ def _train_command(system: str) -> Any:
         "compare": (bool, typer.Option("--compare", help="Afterwards, train other methods with the same labels.")),
         "quiet": (bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")),
     }
-    if system == "generator":
+    if system not in ("classifier", "pretrained", "baseline"):
         del own["compare"]
     parameters = [_parameter(name, h, "Data") for name, h in options.items() if name in ours and name != "system"]
     parameters += [
@@ -179,13 +186,13 @@ def _train(
 
 def _finish(run: Any, quiet: bool, compare: bool) -> None:
     """Train a run to its end and print what came of it."""
-    from aaekit import runs
+    from aaekit import evaluation
     from aaekit.progress import Progress
 
     try:
         estimator = run.train([] if quiet else [Progress()])
         if compare:
-            _compare(run, estimator, runs.evaluate(estimator, *runs.held_out(run.data, run.split)))
+            _compare(run, estimator, evaluation.evaluate(estimator, run.held_out))
     except KeyboardInterrupt as stop:
         _say(str(stop) or "stopped")
         raise typer.Exit(130) from None
@@ -195,19 +202,20 @@ def _finish(run: Any, quiet: bool, compare: bool) -> None:
 
 def _compare(run: Any, estimator: Any, results: dict[str, Any]) -> None:
     """Add other methods to the results of a run, if it is a classifier's."""
-    from aaekit import runs
+    from aaekit.evaluation import compare
 
     if "error" in results:
-        results["comparison"] = runs.compare(run, estimator)
+        results["comparison"] = compare(run.config, run.data, run.split, estimator, run.held_out)
     run.conclude(estimator, results)
 
 
 def _print_results(run: Any) -> None:
     import json
 
-    from aaekit import runs
+    from aaekit.evaluation import tables
 
-    _print_table(runs.table(json.loads((run.path / "results.json").read_text(encoding="utf-8"))))
+    for found in tables(json.loads((run.path / "results.json").read_text(encoding="utf-8"))):
+        _print_table(found)
     typer.echo(f"report: {run.path / 'report.html'}")
 
 
@@ -251,22 +259,52 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure a trained model on test rows, beside other methods with the same labels; renews the report."""
-    from aaekit import runs
+    from aaekit import evaluation, runs
 
     found = runs.Run.open(run)
     estimator = found.fitted()
     if data is not None:
         if compare:
             raise InputError("--compare is for the run's own data: leave --data out, or --compare")
-        results = runs.evaluate(estimator, *runs.held_out(runs.datasets.load(data, data_dir)))
-        _print_table(runs.table(results))
+        rows = runs.held_out(found.config, runs.datasets.load(data, data_dir))
+        for table in evaluation.tables(evaluation.evaluate(estimator, rows)):
+            _print_table(table)
         return
-    results = runs.evaluate(estimator, *runs.held_out(found.data, found.split))
+    results = evaluation.evaluate(estimator, found.held_out)
     if compare is not False:
         _compare(found, estimator, results)
     else:
         found.conclude(estimator, results)
     _print_results(found)
+
+
+@app.command()
+def doctor(run: RunPath) -> None:
+    """Say what looks wrong with a run, by its own curves and codes: the evidence, what it means, what to try first."""
+    from aaekit.evaluation import diagnosis
+    from aaekit.runs import Run
+
+    found = Run.open(run)
+    findings = diagnosis(found.fitted(), found.held_out)
+    for finding in findings:
+        typer.echo(f"{finding.severity}: {finding.name}\n  evidence: {finding.evidence}\n  it means: {finding.meaning}")
+        typer.echo(f"  try first: {finding.option}")
+    if not findings:
+        typer.echo("nothing looks wrong")
+
+
+@app.command()
+def plot(
+    run: RunPath,
+    out: Annotated[Path | None, typer.Option(help="Folder to write into.", show_default="RUN/figures")] = None,
+) -> None:
+    """Draw every picture of a trained model, also those that take a while: codes by t-SNE, modes beside real rows."""
+    from aaekit import figures, gallery
+    from aaekit.runs import Run
+
+    found = Run.open(run)
+    for name, (_, figure) in gallery.draw(found.fitted(), found.held_out, found.labels, slow=True).items():
+        typer.echo(str(figures.save(figure, (out or found.path / "figures") / f"{name}.png")))
 
 
 @app.command()
@@ -278,28 +316,51 @@ def predict(
     out: Out = Path("predictions.csv"),
     data_dir: DataDir = None,
 ) -> None:
-    """Write the class and the probabilities of each row into a CSV file."""
+    """Write what a model says of each row into a CSV file: class, cluster or place, with probabilities; or outlier."""
     import csv
 
     from aaekit import runs
-    from aaekit.estimators.base import Classifier, write_atomically
+    from aaekit.estimators.base import write_atomically
+    from aaekit.evaluation import predictions
+    from aaekit.gallery import fitting
 
     found = runs.Run.open(run)
     estimator = found.fitted()
-    if not isinstance(estimator, Classifier):
-        raise InputError(f"{run} is a {found.config['system']}: only a classifier or a baseline predicts classes")
-    X = runs.held_out(runs.datasets.load(rows, data_dir))[1]
-    probabilities, names = estimator.predict_proba(runs.fitting(estimator, X)), found.class_names(estimator)
+    X = fitting(estimator, runs.held_out(found.config, runs.datasets.load(rows, data_dir)).X)
+    header, lines = predictions(estimator, X, found.class_names(estimator))
 
     def write(path: str) -> None:
         with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["row", "class", *(f"p({name})" for name in names)])
-            for k, p in enumerate(probabilities):
-                writer.writerow([k, names[p.argmax()], *(f"{value:.6f}" for value in p)])
+            csv.writer(file).writerows([header, *lines])
 
     write_atomically(out, write)
-    typer.echo(f"{len(probabilities)} rows: {out}")
+    typer.echo(f"{len(lines)} rows: {out}")
+
+
+@app.command()
+def name(
+    run: RunPath,
+    names: Annotated[
+        list[str], typer.Argument(metavar="CLUSTER=NAME...", help="For instance 3=seven 5=two.", show_default=False)
+    ],
+) -> None:
+    """Name clusters after looking at them (`aae plot RUN`): from then on the model predicts names."""
+    from aaekit.estimators import ClusteringAAE
+    from aaekit.runs import Run
+
+    found = Run.open(run)
+    estimator = found.fitted()
+    if not isinstance(estimator, ClusteringAAE):
+        raise InputError(f"{run} is a {found.config['system']}: only clusters can be named")
+    given: dict[int, str] = {}
+    for text in names:
+        cluster, equals, meaning = text.partition("=")
+        if not equals or not cluster.strip().isdigit() or not meaning.strip():
+            raise InputError(f"{text!r}: expected CLUSTER=NAME, for instance 3=seven")
+        given[int(cluster)] = meaning.strip()
+    estimator.name_clusters(given).save(found.path / "model.safetensors")
+    known = estimator.cluster_names_
+    typer.echo(f"{len(known)} of {estimator.n_clusters} clusters have names: {', '.join(map(str, estimator.classes_))}")
 
 
 @app.command()
@@ -310,43 +371,50 @@ def sample(
     ),
     n: Annotated[int, typer.Option("--n", min=1, help="How many.")] = 100,
     label: Annotated[
-        str | None, typer.Option(help="Only of this class (of a classifier's run).", show_default="all classes")
+        str | None,
+        typer.Option(help="Only of this class (or cluster), if the model knows any.", show_default="all classes"),
     ] = None,
     grid: Annotated[
         bool,
         typer.Option("--grid", help="Instead of draws: 10x10 codes over \\[-1,1]^2; of a classifier, styles by class."),
     ] = False,
+    walk: Annotated[
+        bool, typer.Option("--walk", help="Instead of draws: even steps along the Swiss roll, from the centre on.")
+    ] = False,
     random_state: RandomState = 0,
 ) -> None:
     """Make new rows: a picture or an array."""
-    from aaekit import runs
-    from aaekit.estimators import SemiSupervisedAAE
+    from aaekit import figures, gallery
+    from aaekit.runs import Run
 
-    found = runs.Run.open(run)
+    found = Run.open(run)
     estimator = _autoencoder(found)
-    if grid and (label is not None or out.suffix != ".png"):
-        raise InputError("--grid makes a picture of all classes: leave --label out, and let --out end in .png")
+    if grid and (label is not None or walk or out.suffix != ".png"):
+        raise InputError("--grid makes a picture of all classes: leave --label and --walk out, and end --out in .png")
+    if walk and (label is not None or not hasattr(estimator, "walk")):
+        raise InputError("--walk is for a generator with --prior swiss_roll, and takes no --label")
     if grid:
-        classifier = isinstance(estimator, SemiSupervisedAAE)
-        figure = (
-            runs.style_figure(estimator, found.class_names(estimator))
-            if classifier
-            else runs.figures.code_grid(runs.code_grid_rows(estimator))
-        )
-        runs.figures.save(figure, out)
-    elif label is None:
-        _save(runs.pictures(estimator, estimator.sample(n, random_state)), out, lambda x: runs.figures.sample_grid(x))
-    elif not isinstance(estimator, SemiSupervisedAAE):
-        raise InputError(f"{run} is a generator and knows no classes: leave --label out")
+        figures.save(gallery.grid(estimator, found.held_out, found.labels), out)
+    elif walk:
+        _save(gallery.pictures(estimator, estimator.walk(n)), out, lambda x: gallery.walk(estimator, x, found.labels))
     else:
-        names = found.class_names(estimator)
-        numbers = [str(k) for k in estimator.classes_]
-        if label not in names and label not in numbers:
-            raise InputError(f"--label {label}: expected one of {', '.join(names)}.{nearest(label, names)}")
-        y = estimator.classes_[names.index(label) if label in names else numbers.index(label)]
-        rows = runs.pictures(estimator, estimator.generate([y] * n, random_state=random_state))
-        _save(rows, out, lambda x: runs.figures.sample_grid(x, title=f"Samples of class {label}"))
+        y = None if label is None else _class_of(label, found, estimator)
+        title = "Samples" if label is None else f"Samples of class {label}"
+        rows = gallery.pictures(estimator, estimator.sample(n, random_state, label=y))
+        _save(rows, out, lambda x: figures.sample_grid(x, title=title))
     typer.echo(str(out))
+
+
+def _class_of(label: str, run: Any, estimator: Any) -> Any:
+    """The class (or cluster) that a text on the command line means."""
+    names = run.class_names(estimator)
+    if not names:
+        raise InputError(f"{run.path} is a {run.config['system']} that knows no classes: leave --label out")
+    values = estimator.classes_.tolist() if hasattr(estimator, "classes_") else list(range(len(names)))
+    numbers = list(map(str, values))
+    if label not in names and label not in numbers:
+        raise InputError(f"--label {label}: expected one of {', '.join(names)}.{nearest(label, names)}")
+    return values[names.index(label) if label in names else numbers.index(label)]
 
 
 @app.command()
@@ -361,15 +429,58 @@ def reconstruct(
     n: Annotated[int, typer.Option("--n", min=1, help="How many of the first rows.")] = 10,
 ) -> None:
     """Put rows beside what the autoencoder gives back."""
+    from aaekit import figures, gallery
+
+    found = _run(run)
+    estimator = _autoencoder(found)
+    X = _first_rows(found, data, data_dir, n)
+    again = gallery.pictures(estimator, estimator.reconstruct(gallery.fitting(estimator, X)))
+    _save(again, out, lambda x: figures.reconstruction_pairs(gallery.pictures(estimator, X), x, len(x)))
+    typer.echo(str(out))
+
+
+@app.command()
+def translate(
+    run: RunPath,
+    to: Annotated[str, typer.Option("--to", help="The class or domain to turn rows into.", show_default=False)],
+    data: Annotated[
+        str | None,
+        typer.Option(help="A named set, .npz or .npy; its test rows if it has some.", show_default="the run's own"),
+    ] = None,
+    data_dir: DataDir = None,
+    out: Annotated[Path, typer.Option(help="File to write: .png for pairs, .npy for the rows.")] = Path("pairs.png"),
+    n: Annotated[int, typer.Option("--n", min=1, help="How many of the first rows.")] = 10,
+) -> None:
+    """Rows in their own style as another class, or from another domain, by a style model."""
+    from aaekit import figures, gallery
+    from aaekit.estimators import SupervisedAAE
+
+    found = _run(run)
+    estimator = found.fitted()
+    if not isinstance(estimator, SupervisedAAE):
+        raise InputError(f"{run} is a {found.config['system']}: only a style model translates (aae train style)")
+    if found.config["condition"] == "domain,class":
+        raise InputError(f"{run} is told domain and class: translate in Python, SupervisedAAE.translate(X, labels)")
+    X = _first_rows(found, data, data_dir, n)
+    rows = estimator.translate(gallery.fitting(estimator, X), _class_of(to, found, estimator))
+    seen = gallery.pictures(estimator, X)
+    _save(gallery.pictures(estimator, rows), out, lambda x: figures.domain_translation(seen, x, "as they are", to))
+    typer.echo(str(out))
+
+
+def _run(path: Path) -> Any:
+    from aaekit.runs import Run
+
+    return Run.open(path)
+
+
+def _first_rows(run: Any, data: str | None, data_dir: Path | None, n: int) -> Any:
+    """The first rows to look at, of a run's own data or of another set."""
     from aaekit import runs
 
-    found = runs.Run.open(run)
-    estimator = _autoencoder(found)
-    source = found.data if data is None else runs.datasets.load(data, data_dir)
-    X = runs.held_out(source, found.split if data is None else None)[1][:n]
-    again = runs.pictures(estimator, estimator.reconstruct(runs.fitting(estimator, X)))
-    _save(again, out, lambda x: runs.figures.reconstruction_pairs(runs.pictures(estimator, X), x, len(x)))
-    typer.echo(str(out))
+    if data is None:
+        return run.held_out.X[:n]
+    return runs.held_out(run.config, runs.datasets.load(data, data_dir)).X[:n]
 
 
 def _autoencoder(run: Any) -> Any:
@@ -473,6 +584,9 @@ def reproduce(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the log.", show_default="the package's own, beside the others")
     ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for the pictures of the first seed.", show_default="none are drawn")
+    ] = None,
     data_dir: DataDir = None,
     quiet: Quiet = False,
 ) -> None:
@@ -487,7 +601,7 @@ def reproduce(
         typer.echo(f"all experiments: {', '.join(experiments.names())}")
         return
     folder, place = out or experiments.LOGS, None if data_dir is None else str(data_dir)
-    log = experiments.measure(name, range(seeds), place, [] if quiet else [Progress()], folder)
+    log = experiments.measure(name, range(seeds), place, [] if quiet else [Progress()], folder, pictures)
     _print_table(Table(name, columns, experiments.table([log])))
     typer.echo(f"log: {experiments.log_path(name, folder)}")
 

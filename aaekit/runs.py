@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -26,30 +25,43 @@ from typing import Annotated, Any, Literal, get_origin
 import numpy as np
 import torch
 import yaml
-from matplotlib.figure import Figure
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 import aaekit
 from aaekit import data as datasets
-from aaekit import figures, metrics, report
+from aaekit import evaluation, figures, gallery, report
 from aaekit.data import Dataset, Split
 from aaekit.errors import InputError, TrainingError, nearest
-from aaekit.estimators import AdversarialAutoencoder, SemiSupervisedAAE, SupervisedBaseline
+from aaekit.estimators import (
+    AdversarialAutoencoder,
+    ClusteringAAE,
+    EmbeddingAAE,
+    PretrainedClassifier,
+    SemiSupervisedAAE,
+    SupervisedAAE,
+    SupervisedBaseline,
+)
 from aaekit.estimators.autoencoder import Autoencoder
 from aaekit.estimators.base import UNLABELLED, Classifier, Estimator, json_value, write_atomically
+from aaekit.evaluation import Rows
 from aaekit.parameters import Hyperparameter, Positive, hyperparameters, hyperparameters_of, validated
 from aaekit.training import Listener, Training
 
 SYSTEMS: dict[str, type[Estimator]] = {
     "generator": AdversarialAutoencoder,
     "classifier": SemiSupervisedAAE,
+    "clusters": ClusteringAAE,
+    "embedding": EmbeddingAAE,
+    "style": SupervisedAAE,
+    "pretrained": PretrainedClassifier,
     "baseline": SupervisedBaseline,
 }
+NEED_LABELS = {"classifier", "style", "pretrained", "baseline"}
+System = Literal["generator", "classifier", "clusters", "embedding", "style", "pretrained", "baseline"]
 KEPT = 3  # checkpoints
 CHECKPOINT_SHARE = 0.05  # of the time, at most, goes into writing checkpoints
-N_SHOWN = 5000  # rows in the figures of codes
 
 
 # --- configuration ---------------------------------------------------------------------------------------------------
@@ -57,7 +69,7 @@ N_SHOWN = 5000  # rows in the figures of codes
 class DataOptions:
     """What a run needs to know beside the parameters of its estimator."""
 
-    system: Annotated[Literal["generator", "classifier", "baseline"], Field(description="what to train")] = "classifier"
+    system: Annotated[System, Field(description="what to train")] = "classifier"
     data: Annotated[str, Field(description="a named data set (`aae data list`), or a .npz or .npy file")] = "digits"
     data_dir: Annotated[
         str | None, Field(description="where named sets live; else AAE_DATA_DIR, else the user's cache directory")
@@ -67,8 +79,12 @@ class DataOptions:
     ] = ()
     labels: Annotated[
         Positive | None,
-        Field(description="labelled rows, class-balanced; none takes every label there is. Generators need no labels"),
+        Field(description="labelled rows, class-balanced; none takes every label there is (not all systems need any)"),
     ] = None
+    condition: Annotated[
+        Literal["class", "domain", "domain,class"],
+        Field(description="what the decoder of a style model is told: the class, for joined sets the domain, or both"),
+    ] = "class"
     validation: Annotated[
         int, Field(ge=0, description="rows set aside and scored each epoch; they never train, choose or stop anything")
     ] = 0
@@ -80,6 +96,8 @@ class DataOptions:
 def options_of(system: str) -> dict[str, Hyperparameter]:
     """All options of a run by name: those of the data, then the estimator's that text can give."""
     ours, its = hyperparameters_of(DataOptions), hyperparameters_of(SYSTEMS[system])
+    if system != "style":
+        ours.pop("condition")  # the other decoders are told no label
     return ours | {name: h for name, h in its.items() if h.from_text and name != "verbose"}
 
 
@@ -186,32 +204,55 @@ def load_data(config: Mapping[str, Any]) -> Dataset:
 
 
 def split_of(config: Mapping[str, Any], data: Dataset) -> Split:
-    """Which rows are labelled, unlabelled and validation."""
+    """Which rows are labelled, unlabelled and validation: as prepared with the data, or drawn by the configuration.
+
+    Raises
+    ------
+    InputError
+        When the system needs labels and there are none, or too few rows or labels for what was asked.
+    """
     n, seed, n_validation = len(data.X), config["split_random_state"], config["validation"]
-    if config["system"] == "generator":
-        if n_validation >= n:
-            raise InputError(f"validation: expected fewer than the {n} rows, found {n_validation}")
-        order = np.random.default_rng(seed).permutation(n)
-        known = np.arange(n)[:0] if data.y is None else np.flatnonzero(data.y >= 0)
-        apart, rest = np.sort(order[:n_validation]), np.sort(order[n_validation:])
-        return Split(np.intersect1d(known, rest), rest, apart, seed)
-    if data.y is None:
-        raise InputError(f"{data.name}: expected labels y to learn classes from, found none; a generator needs none")
-    known = np.flatnonzero(data.y != UNLABELLED)
-    if not len(known):
-        raise InputError(f"{data.name}: expected labels in y, found -1 (unlabelled) in all {n} rows")
-    drawn = datasets.split(data.y[known], config["labels"], n_validation, seed)
-    apart = known[drawn.validation]
-    return Split(known[drawn.labelled], np.setdiff1d(np.arange(n), apart), apart, seed)
+    if data.split is not None and config["labels"] is None and not n_validation:
+        return data.split
+    known = np.arange(0) if data.y is None else np.flatnonzero(data.y != UNLABELLED)
+    if config["system"] in NEED_LABELS and not len(known):
+        found = "none" if data.y is None else f"-1 (unlabelled) in all {n} rows"
+        raise InputError(f"{data.name}: expected labels y to learn from, found {found}; clusters need none")
+    if data.y is not None and len(np.unique(data.y[known])) > 1:
+        drawn = datasets.split(data.y[known], config["labels"], n_validation, seed)
+        apart = known[drawn.validation]
+        return Split(known[drawn.labelled], np.setdiff1d(np.arange(n), apart), apart, seed)
+    if n_validation >= n:
+        raise InputError(f"validation: expected fewer than the {n} rows, found {n_validation}")
+    order = np.random.default_rng(seed).permutation(n)
+    apart, rest = np.sort(order[:n_validation]), np.sort(order[n_validation:])
+    return Split(np.intersect1d(known, rest), rest, apart, seed)
 
 
-def held_out(data: Dataset, split: Split | None = None) -> tuple[str, np.ndarray, np.ndarray | None]:
+def targets(config: Mapping[str, Any], y: np.ndarray | None, domain: np.ndarray | None) -> np.ndarray | None:
+    """What the estimator is told of rows: their classes, or what `condition` says, a column for each condition.
+
+    Raises
+    ------
+    InputError
+        When the data set has no domains.
+    """
+    condition = config.get("condition", "class")
+    if condition == "class":
+        return y
+    if domain is None:
+        raise InputError(f"condition={condition!r}: expected a set of several domains, for instance data: mnist+fonts")
+    return domain if condition == "domain" else None if y is None else np.stack([domain, y], 1)
+
+
+def held_out(config: Mapping[str, Any], data: Dataset, split: Split | None = None) -> Rows:
     """The rows to judge by: test rows, else validation rows, else all; with what to call them."""
     if data.X_test is not None:
-        return "test", data.X_test, data.y_test
+        return Rows("test", data.X_test, targets(config, data.y_test, data.domain_test))
+    y = targets(config, data.y, data.domain)
     if split is not None and len(split.validation):
-        return "validation", data.X[split.validation], None if data.y is None else data.y[split.validation]
-    return "training" if split is not None else "given", data.X, data.y
+        return Rows("validation", data.X[split.validation], None if y is None else y[split.validation])
+    return Rows("training" if split is not None else "given", data.X, y)
 
 
 # --- the directory ---------------------------------------------------------------------------------------------------
@@ -298,6 +339,11 @@ class Run(Listener):
             raise InputError(f"{path} is of {n} rows, but {self.config['data']} has {len(self.data.X)} now")
         return split
 
+    @property
+    def held_out(self) -> Rows:
+        """The rows to judge by."""
+        return held_out(self.config, self.data, self.split)
+
     def fitted(self) -> Any:
         """The trained estimator.
 
@@ -313,13 +359,19 @@ class Run(Listener):
             )
         return SYSTEMS[self.config["system"]].load(path)
 
-    def class_names(self, estimator: Any) -> list[str]:
-        """The names of a fitted classifier's classes, in the order of its probabilities."""
+    @property
+    def labels(self) -> list[str]:
+        """The names of the labels that its estimator was told of, by their number."""
         try:
-            names = json.loads((self.path / "data.json").read_text(encoding="utf-8"))["classes"]
+            facts = json.loads((self.path / "data.json").read_text(encoding="utf-8"))
+            of_domains = self.config.get("condition", "class") != "class"
+            return list(facts["domains"] if of_domains else facts["classes"])
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{self.path} is damaged: data.json cannot be read ({error})") from error
-        return [names[k] for k in estimator.classes_] if names else [str(k) for k in estimator.classes_]
+
+    def class_names(self, estimator: Any) -> list[str]:
+        """The names of what a fitted estimator tells apart, in its order; empty if it knows no classes."""
+        return gallery.names_of(estimator, self.labels)
 
     def log(self, text: str) -> None:
         """Add a line to log.txt."""
@@ -349,15 +401,17 @@ class Run(Listener):
         """
         data, split = self.data, self.split
         kept = slice(None) if not len(split.validation) else split.unlabelled
-        y = None if data.y is None else split.masked(data.y)[kept]
-        evaluation = None
+        y = targets(self.config, None if data.y is None else split.masked(data.y), data.domain)
+        y = None if y is None else y[kept]
+        scored = None
         if len(split.validation):
-            evaluation = data.X[split.validation], None if data.y is None else data.y[split.validation]
+            known = targets(self.config, data.y, data.domain)
+            scored = data.X[split.validation], None if known is None else known[split.validation]
         try:
-            self.estimator.fit(data.X[kept], y, listeners=[self, *listeners], evaluation=evaluation)
+            self.estimator.fit(data.X[kept], y, listeners=[self, *listeners], evaluation=scored)
             self.estimator.save(self.path / "model.safetensors")
             self.log(f"trained: {self.estimator.n_steps_} steps in {self.estimator.training_seconds_:.1f} s")
-            self.conclude(self.estimator, evaluate(self.estimator, *held_out(data, split)))
+            self.conclude(self.estimator, evaluation.evaluate(self.estimator, self.held_out))
         except KeyboardInterrupt:
             if not (self.path / "config.yaml").exists():
                 raise KeyboardInterrupt("stopped before the first step") from None
@@ -469,7 +523,7 @@ class Run(Listener):
             self._writer.add_histogram(f"z{i + 1}/codes", codes[:, i], training.n_done)
             self._writer.add_histogram(f"z{i + 1}/prior", drawn[:, i], training.n_done)
         if len(now.shape_) == 3:
-            mosaic = figures.tile(pictures(now, now.sample(100, random_state=0)))
+            mosaic = figures.tile(gallery.pictures(now, now.sample(100, random_state=0)))
             self._writer.add_image("samples", mosaic, training.n_done, dataformats="HWC"[: mosaic.ndim])
 
     # --- checkpoints ---------------------------------------------------------------------------------------------
@@ -515,7 +569,7 @@ class Run(Listener):
         self._write("results.json", json.dumps(results, indent=2) + "\n")
         shutil.rmtree(self.path / "figures", ignore_errors=True)
         entries = []
-        for name, (title, figure) in draw(estimator, self.data, self.split).items():
+        for name, (title, figure) in gallery.draw(estimator, self.held_out, self.labels).items():
             path = figures.save(figure, self.path / "figures" / f"{name}.png")
             entries.append(report.FigureEntry(title, report.CAPTIONS[name], path))
         facts, n_labelled = self.data.describe(), len(self.split.labelled)
@@ -527,230 +581,10 @@ class Run(Listener):
         report.write_report(
             self.path / "report.html",
             f"{type(estimator).__name__} on {self.data.name}",
-            summary(results),
-            [table(results)],
+            evaluation.cards(results),
+            evaluation.tables(results),
             entries,
             settings=self.config,
             versions=versions(),
             subtitle=subtitle,
         )
-
-
-# --- results ---------------------------------------------------------------------------------------------------------
-def evaluate(estimator: Any, rows: str, X: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:
-    """How good a fitted estimator is on rows: what can be said of them, by name.
-
-    `error` is in percent; `reconstruction` the mean squared error of a value, in units of the (scaled) rows; `mmd`,
-    `sliced_wasserstein` and `two_sample_auc` compare codes and prior, see `metrics.prior_fit`.
-    """
-    results: dict[str, Any] = {
-        "estimator": type(estimator).__name__,
-        "rows": rows,
-        "n_rows": len(X),
-        "n_steps": estimator.n_steps_,
-        "seconds": round(estimator.training_seconds_, 2),
-    }
-    X = fitting(estimator, X)
-    if isinstance(estimator, Classifier) and rows != "training" and y is not None and (y >= 0).any():
-        results["n_labelled"] = sum(estimator.class_counts_) if hasattr(estimator, "class_counts_") else None
-        results["error"] = metrics.error_rate(y, estimator.predict(X))
-    if isinstance(estimator, Autoencoder):
-        some = X[np.random.default_rng(0).permutation(len(X))[:N_SHOWN]]
-        difference = pictures(estimator, some) - pictures(estimator, estimator.reconstruct(some))
-        results["reconstruction"] = float(np.mean(np.square(difference / np.asarray(unit(estimator)))))
-        if len(some) >= 10:
-            drawn = estimator.sample_prior(2000, random_state=0)
-            results |= metrics.prior_fit(estimator.transform(some), drawn)
-    return results
-
-
-def unit(estimator: Any) -> np.ndarray | float:
-    """What one unit of the scaled rows is in the units of the rows as they are drawn."""
-    return 1.0 if estimator.unit_range_ else estimator.scale_.reshape(estimator.shape_)
-
-
-def compare(run: Run, estimator: Any, *, n_spread: int = 10_000, n_svm: int = 5_000) -> list[dict[str, Any]]:
-    """Other methods with the same labels, on the same rows: name, error in percent, seconds.
-
-    The supervised baseline has the same backbone and random state. Label spreading looks at `n_spread` rows at most,
-    self-training at `n_svm` (both always at the labelled ones): they need memory or time that grows with the square.
-    """
-    import warnings
-
-    from sklearn.calibration import CalibratedClassifierCV
-    from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
-    from sklearn.svm import SVC
-
-    data, split = run.data, run.split
-    _, X_test, y_test = held_out(data, split)
-    if y_test is None:
-        raise InputError(f"{data.name}: expected labels of the test rows to compare methods by, found none")
-    assert data.y is not None
-    X, y = data.X[split.labelled], data.y[split.labelled]
-    others = np.random.default_rng(run.config["random_state"]).permutation(
-        np.setdiff1d(split.unlabelled, split.labelled)
-    )
-
-    def flat(rows: np.ndarray) -> np.ndarray:
-        if rows.dtype == np.uint8:
-            return rows.reshape(len(rows), -1) / np.float32(255)
-        rows = rows.reshape(len(rows), -1)
-        return rows if estimator.unit_range_ else (rows - estimator.center_) / estimator.scale_
-
-    def semi(n: int) -> tuple[np.ndarray, np.ndarray, str]:
-        chosen = others[: max(0, n - len(X))]
-        few = f", on {len(chosen)} of {len(others)} unlabelled rows" if len(chosen) < len(others) else ""
-        hidden = np.full(len(chosen), UNLABELLED)
-        return np.concatenate([flat(X), flat(data.X[chosen])]), np.concatenate([y, hidden]), few
-
-    shared = set(hyperparameters_of(SupervisedBaseline)) & {
-        "image_shape", "backbone", "hidden", "channels", "batch_norm", "device", "precision", "random_state",
-    }  # fmt: skip
-    baseline = SupervisedBaseline(**{k: v for k, v in run.config.items() if k in shared})
-    folds = min(5, int(np.bincount(y)[np.unique(y)].min()))
-    candidates: list[tuple[str, Any, Any]] = []
-    if not isinstance(estimator, SupervisedBaseline):
-        candidates.append(("supervised baseline, same labels", baseline, (X, y, "")))
-    candidates.append(("label spreading, 10 neighbours", LabelSpreading(kernel="knn", n_neighbors=10), semi(n_spread)))
-    if folds > 1:
-        machine = CalibratedClassifierCV(SVC(), ensemble=False, cv=folds)  # pyright: ignore[reportArgumentType]
-        candidates.append(("self-training, support vectors", SelfTrainingClassifier(machine), semi(n_svm)))
-    rows = []
-    for name, model, (X_known, y_known, few) in candidates:
-        ours = isinstance(model, SupervisedBaseline)
-        began = time.perf_counter()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # scikit-learn's, on iterations that end early
-            model.fit(X_known, y_known)
-            error = metrics.error_rate(y_test, model.predict(X_test if ours else flat(X_test)))
-        rows.append({"name": name + few, "error": error, "seconds": round(time.perf_counter() - began, 2)})
-    return rows
-
-
-def table(results: Mapping[str, Any]) -> report.Table:
-    """The results as they are printed and reported."""
-    rows = f"{results['n_rows']} {results['rows']} rows"
-    if "error" in results:
-        lines = [(f"{results['estimator']} (this run)", results["error"], results["seconds"])]
-        lines += [(c["name"], c["error"], c["seconds"]) for c in results.get("comparison", [])]
-        shown = [(name, f"{error:.2f}", f"{seconds:.1f}") for name, error, seconds in lines]
-        return report.Table(f"Error on {rows}", ["method", "error (%)", "time (s)"], shown)
-    return report.Table(f"Measured on {rows}", ["quantity", "value"], measures(results))
-
-
-MEASURES = {
-    "reconstruction": "reconstruction, mean squared error of a value",
-    "mmd": "codes against prior: squared maximum mean discrepancy (0: alike)",
-    "sliced_wasserstein": "codes against prior: sliced Wasserstein distance (0: alike)",
-    "two_sample_auc": "codes against prior: area under the curve of a forest (0.5: alike)",
-}
-
-
-def measures(results: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What was measured of an autoencoder, in words."""
-    found = [(text, f"{results[name]:.4g}") for name, text in MEASURES.items() if name in results]
-    return found + [("training time (s)", f"{results['seconds']:.1f}"), ("steps", str(results["n_steps"]))]
-
-
-def summary(results: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The cards of the report."""
-    cards = []
-    if "error" in results:
-        cards.append((f"error on {results['n_rows']} {results['rows']} rows", f"{results['error']:.2f} %"))
-    if results.get("n_labelled"):
-        cards.append(("labels", str(results["n_labelled"])))
-    if "reconstruction" in results:
-        cards.append(("reconstruction error", f"{results['reconstruction']:.3g}"))
-    if "two_sample_auc" in results:
-        cards.append(("codes against prior, 0.5 is alike", f"{results['two_sample_auc']:.2f}"))
-    return [*cards, ("steps", str(results["n_steps"])), ("training time", f"{results['seconds']:.0f} s")]
-
-
-# --- figures ---------------------------------------------------------------------------------------------------------
-def pictures(estimator: Any, rows: np.ndarray) -> np.ndarray:
-    """Rows as the figures take them: images `(n, channels, height, width)` in [0, 1], or table rows."""
-    rows = rows.astype(np.float32) / 255 if rows.dtype == np.uint8 else np.asarray(rows, dtype=np.float32)
-    return rows.reshape(len(rows), *estimator.shape_)
-
-
-def fitting(estimator: Any, rows: np.ndarray) -> np.ndarray:
-    """Rows in the units that a fitted estimator was trained on.
-
-    Raises
-    ------
-    InputError
-        When they are of another shape.
-    """
-    if math.prod(rows.shape[1:]) != math.prod(estimator.shape_) or (
-        rows.ndim == 4 and rows.shape[1:] != estimator.shape_
-    ):
-        raise InputError(f"expected rows of shape {tuple(estimator.shape_)} as in training, got {rows.shape[1:]}")
-    bytes_before = estimator.unit_range_ and estimator.scale_ == 255
-    return rows * np.float32(255) if bytes_before and rows.ndim == 4 and rows.dtype != np.uint8 else rows
-
-
-def draw(estimator: Any, data: Dataset, split: Split) -> dict[str, tuple[str, Figure]]:
-    """Every figure that fits the estimator, with its title, by the name of its function in `figures`."""
-    rows, X, y = held_out(data, split)
-    chosen = np.sort(np.random.default_rng(0).permutation(len(X))[:N_SHOWN])
-    X, y = X[chosen], None if y is None else y[chosen]
-    found: dict[str, tuple[str, Figure]] = {}
-    if isinstance(estimator, Classifier):
-        p = estimator.predict_proba(X)
-        guess, sure = estimator.classes_[p.argmax(1)], p.max(1)
-        if rows != "training" and y is not None and (y >= 0).any():
-            seen = pictures(estimator, X)
-            found["confusion_matrix"] = "Confusion matrix", figures.confusion_matrix(y, guess, data.classes or None)
-            mistakes = figures.confident_mistakes(seen, y, guess, sure, data.classes or None)
-            found["confident_mistakes"] = "Most confident mistakes", mistakes
-        names = [data.classes[k] for k in estimator.classes_]
-        found["label_distribution"] = "The class code y", figures.label_distribution(p, names)
-    if isinstance(estimator, Autoencoder):
-        found |= _draw_codes(estimator, X, y, data.classes)
-    names = dict.fromkeys(k for row in estimator.history_ for k in row)
-    history = {k: np.array([row.get(k, np.nan) for row in estimator.history_]) for k in names}
-    found["learning_curves"] = "Learning curves", figures.learning_curves(history)
-    weights = next((p for p in estimator.networks_["encoder"].parameters() if p.dim() in (2, 4)), None)
-    if weights is not None:
-        shape = estimator.shape_ if len(estimator.shape_) == 3 and weights.dim() == 2 else None
-        features = figures.first_layer_features(weights.detach().numpy(), shape)
-        found["first_layer_features"] = "First layer", features
-    return found
-
-
-def _draw_codes(
-    estimator: Any, X: np.ndarray, y: np.ndarray | None, classes: tuple[str, ...]
-) -> dict[str, tuple[str, Figure]]:
-    """The figures of an autoencoder."""
-    z, drawn = estimator.transform(X), estimator.sample_prior(2000, random_state=0)
-    again = pictures(estimator, estimator.reconstruct(X[:10]))
-    found = {
-        "sample_grid": ("Samples", figures.sample_grid(pictures(estimator, estimator.sample(100, random_state=0)))),
-        "reconstruction_pairs": ("Reconstructions", figures.reconstruction_pairs(pictures(estimator, X[:10]), again)),
-        "latent_scatter": ("Codes by class", figures.latent_scatter(z, y, classes or None, drawn)),
-        "code_vs_prior": ("Codes against the prior", figures.code_vs_prior(z, drawn)),
-    }
-    if isinstance(estimator, SemiSupervisedAAE):
-        names = [classes[k] for k in estimator.classes_]
-        found["style_grid"] = "Class and style", style_figure(estimator, names)
-    elif z.shape[1] == 2:
-        found["code_grid"] = "The latent plane", figures.code_grid(code_grid_rows(estimator))
-    return found
-
-
-def code_grid_rows(estimator: Any) -> np.ndarray:
-    """Decoded 10 x 10 grid over [-1, 1]^2 (Sheet, lecture 54)."""
-    if estimator.n_style != 2:
-        raise InputError(f"a grid needs a code of 2 dimensions, this model has n_style={estimator.n_style}")
-    return pictures(estimator, estimator.inverse_transform(figures.code_grid_points()))
-
-
-def style_figure(estimator: Any, names: Sequence[str], n_columns: int = 10) -> Figure:
-    """Row = class; along the row z_1 runs over the middle 95 % of the prior, the other styles stay at 0."""
-    low, high = np.quantile(estimator.sample_prior(2000, random_state=0)[:, 0], [0.025, 0.975])
-    Z = np.zeros((n_columns, estimator.n_style), dtype=np.float32)
-    Z[:, 0] = np.linspace(low, high, n_columns)
-    y, n = estimator.classes_, len(estimator.classes_)
-    rows = estimator.generate(np.repeat(y, n_columns), np.tile(Z, (n, 1)))
-    labels = [textwrap.shorten(name, 14, placeholder="…") for name in names]
-    return figures.style_grid(pictures(estimator, rows), n, n_columns, labels, Z[:, 0])

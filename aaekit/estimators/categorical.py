@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from pydantic import Field
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from aaekit import augment, networks, phases, priors
@@ -174,6 +175,17 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
     def _probabilities(self, nets: nn.ModuleDict, rows: np.ndarray | Tensor) -> np.ndarray:
         device = next(nets.parameters()).device
         return self._in_batches(lambda x: nets["encoder"](x.to(device)).y, rows)
+
+    def y_proba(self, X: Any) -> np.ndarray:
+        """q(y|x) of each row, shape `(n, n_classes)`: of classes or, without labels, clusters."""
+        rows = self._rows(X)
+        return self._probabilities(self.networks_, rows)
+
+    def modes(self) -> np.ndarray:
+        """What the decoder makes of each value of y without style (z = 0), shape `(n_classes, ...)`."""
+        check_is_fitted(self)
+        K = self._n_classes
+        return self._decode(self._with_style(torch.eye(K), torch.zeros(K, self.n_style)))
 
     def _draw_codes(self, n: int, component: int | None, random_state: Any) -> np.ndarray:
         with seeded(random_state):

@@ -256,14 +256,9 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
         return np.unique(np.asarray(y), return_inverse=True)[1]
 
     # --- what it can do --------------------------------------------------------------------------------------------
-    def cluster_proba(self, X: Any) -> np.ndarray:
-        """q(y|x) of each row, shape `(n, n_clusters)`."""
-        rows = self._rows(X)
-        return self._probabilities(self.networks_, rows)
-
     def predict(self, X: Any) -> np.ndarray:
         """The cluster of each row, shape `(n,)`; once clusters have names, the most probable name."""
-        p = self.cluster_proba(X)
+        p = self.y_proba(X)
         return p.argmax(1) if not hasattr(self, "cluster_names_") else self.classes_[self._by_name(p).argmax(1)]
 
     @available_if(lambda self: hasattr(self, "cluster_names_"))
@@ -272,7 +267,7 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
 
         Clusters without a name are left out, and the rest is scaled to sum to 1.
         """
-        return self._by_name(self.cluster_proba(X))
+        return self._by_name(self.y_proba(X))
 
     def _by_name(self, p: np.ndarray) -> np.ndarray:
         found = np.zeros((len(p), len(self.classes_)), dtype=p.dtype)
@@ -303,11 +298,6 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
         self.classes_ = np.unique(np.array(list(known.values())))
         self.cluster_names_ = {k: self.classes_.dtype.type(known[k]) for k in sorted(known)}
         return self
-
-    def modes(self) -> np.ndarray:
-        """What the decoder makes of each cluster without style (z = 0), shape `(n_clusters, ...)`."""
-        check_is_fitted(self)
-        return self._decode(self._mode_codes())
 
     def learned_modes(self) -> np.ndarray:
         """What the mode decoder makes of each cluster, shape `(n_clusters, ...)`.

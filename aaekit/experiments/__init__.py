@@ -1,7 +1,8 @@
 """Published figures and ours beside them: one YAML file per experiment, and the runner that logs what it measured.
 
-A YAML file holds only what differs from the defaults of its system, and three keys of its own: `title`, `published`
-(the figure to compare with, in words) and `target` (ours to reach, in percent of error).
+A YAML file holds only what differs from the defaults of its system, and keys of its own: `title`, `published` (the
+figure to compare with, in words), `protocol` (how it is measured, see `protocols`), `measure` (the number that counts;
+error in percent by default), `unit`, and `target` (ours to reach, with its sign: "<= 1.5").
 """
 
 import json
@@ -14,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from aaekit import metrics, runs
+from aaekit import figures, runs
 from aaekit.errors import InputError, nearest
 from aaekit.estimators.base import json_value, write_atomically
 from aaekit.training import Listener
 
 FOLDER = Path(__file__).parent
 LOGS = FOLDER / "logs"
-OWN_KEYS = ("title", "published", "target")
+OWN_KEYS = ("title", "published", "target", "protocol", "measure", "unit")
 
 
 def names() -> list[str]:
@@ -51,14 +52,16 @@ def measure(
     data_dir: str | None = None,
     listeners: Sequence[Listener] = (),
     folder: Path | None = None,
+    pictures: Path | None = None,
 ) -> dict[str, Any]:
     """Run an experiment once for each seed, which draws the labels, the held-out rows of the digits, and the rest.
 
     Test rows are scored each epoch for the curve; nothing is trained, chosen or stopped by them. With a `folder`, the
     log is written there after each seed, and seeds that it already has, by the same configuration, are not run again.
+    Into `pictures` go those that the protocol draws, of the first seed that is run.
     """
-    settings = read(name)
-    given = {k: v for k, v in settings.items() if k not in OWN_KEYS}
+    settings = read(name) | {"name": name}
+    given = {k: v for k, v in settings.items() if k not in (*OWN_KEYS, "name")}
     complete = runs.completed(given["system"], runs.configuration(given["system"], given))
     log: dict[str, Any] = {
         "experiment": name,
@@ -77,7 +80,7 @@ def measure(
         if given["data"] == "digits":
             varied["data_options"] = (f"test_random_state={seed}",)
         config = complete | varied
-        log["seeds"].append(known.get(seed) or {"seed": seed, **_once(config, listeners)})
+        log["seeds"].append(known.get(seed) or {"seed": seed, **_once(config, listeners, settings, pictures)})
         log |= _summary(log["seeds"]) | {"date": datetime.now().isoformat(timespec="seconds")}
         if folder:
             write_log(log, folder)
@@ -85,24 +88,31 @@ def measure(
 
 
 def _summary(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean and standard deviation of the error over seeds, and the mean time."""
-    errors = [r["error"] for r in results if "error" in r]
-    spread = {"mean": float(np.mean(errors)), "sd": float(np.std(errors, ddof=1))} if len(errors) > 1 else {}
-    return {"error": spread, "seconds": float(np.mean([r["seconds"] for r in results]))}
+    """Mean and standard deviation of every number over seeds, and the mean time."""
+    common = [k for k, v in results[0].items() if isinstance(v, float) and all(k in r for r in results)]
+    summary = {k: spread([r[k] for r in results]) for k in common if k != "seconds"}
+    seconds = float(np.mean([r["seconds"] for r in results]))
+    return {"error": summary.get("error", {}), "summary": summary, "seconds": seconds}
 
 
-def _once(config: Mapping[str, Any], listeners: Sequence[Listener]) -> dict[str, Any]:
-    data = runs.load_data(config)
-    split = runs.split_of(config, data)
-    estimator = runs.estimator_of(config)
-    _, X_test, y_test = runs.held_out(data, split)
-    y = None if data.y is None else split.masked(data.y)[split.unlabelled]
-    estimator.fit(data.X[split.unlabelled], y, evaluation=(X_test, y_test), listeners=listeners)
-    found: dict[str, Any] = {"seconds": round(estimator.training_seconds_, 1), "n_steps": estimator.n_steps_}
-    if hasattr(estimator, "predict") and y_test is not None:
-        found["error"] = round(metrics.error_rate(y_test, estimator.predict(X_test)), 4)
-    found["history"] = [{k: float(f"{v:.4g}") for k, v in row.items()} for row in estimator.history_]
-    return found
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Mean and, of several values, standard deviation."""
+    found = {"mean": float(np.mean(values))}
+    return found | {"sd": float(np.std(values, ddof=1))} if len(values) > 1 else found
+
+
+def _once(
+    config: dict[str, Any], listeners: Sequence[Listener], settings: Mapping[str, Any], pictures: Path | None
+) -> dict[str, Any]:
+    """One seed, by the protocol of the experiment."""
+    from aaekit.experiments import protocols
+
+    trial = protocols.Trial(config, listeners)
+    protocols.find(settings.get("protocol", "held_out"))(trial)
+    if pictures is not None and config["random_state"] == 0:
+        for name, figure in trial.pictures.items():
+            figures.save(figure, pictures / f"{settings['name']}-{name}.png")
+    return trial.numbers
 
 
 def _machine() -> dict[str, Any]:
@@ -137,12 +147,21 @@ def read_logs(folder: Path = LOGS) -> list[dict[str, Any]]:
     return [json.loads(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.json"))]
 
 
+def measured(log: Mapping[str, Any], name: str | None = None, digits: int = 2) -> str:
+    """A number of a log as a text: mean, standard deviation, seeds. Without a name, the one that counts."""
+    values = [r[name or log.get("measure") or "error"] for r in log["seeds"]]
+    found, n = spread(values), len(values)
+    plus_minus = f" ± {found['sd']:.{digits}f}" if n > 1 else ""
+    return f"{found['mean']:.{digits}f}{plus_minus} ({n} seed{'s' if n > 1 else ''})"
+
+
 def table(logs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, str, str]]:
     """Experiment, published, target, ours (mean +- standard deviation over seeds), mean training time; as texts."""
     lines = []
     for log in logs:
-        error = log["error"]
-        ours = f"{error['mean']:.2f} ± {error['sd']:.2f} ({len(log['seeds'])} seeds)" if error else "see the log"
-        target = "" if log["target"] is None else f"≤ {log['target']}"
+        known = (log.get("measure") or "error") in log["seeds"][0]
+        target = log["target"] if isinstance(log["target"], str) else f"<= {log['target'] or ''}"
+        target = target.replace("<=", "≤").replace(">=", "≥") if log["target"] is not None else ""
+        ours = measured(log) if known else "see the log"
         lines.append((log["title"], str(log["published"] or ""), target, ours, f"{log['seconds']:.0f} s"))
     return lines

@@ -1,0 +1,258 @@
+"""How an experiment is measured: by name, what is trained, and which numbers and pictures come of it."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn.exceptions import ConvergenceWarning
+
+from aaekit import evaluation, figures, gallery, metrics, runs
+from aaekit.data import Dataset, Split
+from aaekit.errors import InputError
+from aaekit.estimators import AdversarialAutoencoder, PretrainedClassifier, SupervisedBaseline
+from aaekit.gallery import Rows
+from aaekit.training import Listener
+
+N_SAMPLES = 1000  # of each class
+
+
+@dataclass
+class Trial:
+    """One seed of an experiment: its data, and what was found."""
+
+    config: Mapping[str, Any]
+    listeners: Sequence[Listener]
+    numbers: dict[str, Any] = field(default_factory=dict)
+    pictures: dict[str, Figure] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.data: Dataset = runs.load_data(self.config)
+        self.split: Split = runs.split_of(self.config, self.data)
+        self.rows: Rows = runs.held_out(self.config, self.data, self.split)
+        y = None if self.data.y is None else self.split.masked(self.data.y)
+        y = runs.targets(self.config, y, self.data.domain)
+        self.X, self.y = self.data.X[self.split.unlabelled], None if y is None else y[self.split.unlabelled]
+
+    @property
+    def seed(self) -> int:
+        """Of everything random."""
+        return self.config["random_state"]
+
+    def fit(self, estimator: Any) -> Any:
+        """Train, scoring the held-out rows each epoch for the curve: nothing is trained, chosen or stopped by them."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the numbers tell of unused clusters
+            return estimator.fit(self.X, self.y, evaluation=(self.rows.X, self.rows.y), listeners=self.listeners)
+
+    def trained(self) -> Any:
+        """The estimator of the configuration, trained, its times and curve noted."""
+        estimator = self.fit(runs.estimator_of(self.config))
+        self.numbers |= {"seconds": round(estimator.training_seconds_, 1), "n_steps": estimator.n_steps_}
+        self.numbers["history"] = curve(estimator)
+        return estimator
+
+    def note(self, **numbers: float) -> None:
+        """Keep numbers, to five digits."""
+        self.numbers |= {k: float(f"{v:.5g}") for k, v in numbers.items()}
+
+
+def curve(estimator: Any) -> list[dict[str, float]]:
+    """A training's history, to four digits."""
+    return [{k: float(f"{v:.4g}") for k, v in row.items()} for row in estimator.history_]
+
+
+@cache
+def judge(data: str, data_dir: str | None, labels: str = "class") -> SupervisedBaseline:
+    """An independent classifier, trained on all training labels of a set, that says what a made row shows.
+
+    `labels` may be "domain": then it says which of the joined sets a row is from.
+    """
+    config = runs.completed("baseline", {"data": data, "data_dir": data_dir})
+    found = runs.load_data(config)
+    y = found.y if labels == "class" else found.domain
+    return SupervisedBaseline(augmentation="affine", max_steps=2000, random_state=1000).fit(found.X, y)
+
+
+def called(judge: SupervisedBaseline, rows: np.ndarray, labels: Any) -> float:
+    """Percent of rows, images with values in [0, 1], that the judge calls by their label."""
+    return 100 - metrics.error_rate(np.broadcast_to(labels, len(rows)), judge.predict(gallery.fitting(judge, rows)))
+
+
+# --- one function for each protocol -----------------------------------------------------------------------------------
+def held_out(trial: Trial) -> None:
+    """What can be said of the estimator by the held-out rows."""
+    estimator = trial.trained()
+    found = evaluation.evaluate(estimator, trial.rows)
+    plain = {k: v for k, v in found.items() if isinstance(v, float) and k != "seconds"}
+    trial.note(**plain)
+    for name in ("code_grid", "latent_scatter", "modes_and_samples", "style_grid", "cluster_matrix"):
+        drawn = gallery.draw(estimator, trial.rows, trial.data.classes)
+        if name in drawn:
+            trial.pictures[name] = drawn[name][1]
+
+
+def components(trial: Trial) -> None:
+    """Do samples of component k show class k? (S5; Makhzani et al., section 2.3)"""
+    estimator = trial.trained()
+    wise = judge(trial.config["data"], trial.config["data_dir"])
+    classes = estimator.classes_
+    made = [estimator.sample(N_SAMPLES, random_state=trial.seed, label=k) for k in classes]
+    shares = [called(wise, gallery.pictures(estimator, rows), k) for rows, k in zip(made, classes, strict=True)]
+    trial.note(called=float(np.mean(shares)), called_worst=min(shares), judge_error=_judge_error(wise, trial.rows))
+    trial.note(**metrics.prior_fit(estimator.transform(trial.rows.some().X), estimator.sample_prior(2000, 0)))
+    drawn = gallery.draw(estimator, trial.rows, trial.data.classes)
+    trial.pictures["latent_scatter"] = drawn["latent_scatter"][1]
+    K = len(estimator.classes_)
+    if estimator.prior == "swiss_roll":
+        path = gallery.pictures(estimator, estimator.walk(K * N_SAMPLES))
+        trial.note(walk_called=called(wise, path, np.repeat(estimator.classes_, N_SAMPLES)))
+        steps = gallery.pictures(estimator, estimator.walk(100))
+        trial.pictures["roll_walk"] = gallery.walk(estimator, steps, trial.data.classes)
+    else:
+        few = gallery.pictures(estimator, np.concatenate([rows[:10] for rows in made]))
+        names = gallery.names_of(estimator, trial.data.classes)
+        trial.pictures["samples_by_class"] = figures.style_grid(
+            few, K, 10, names, title="Samples of each petal of the prior", xlabel="draws"
+        )
+
+
+def _judge_error(wise: SupervisedBaseline, rows: Rows) -> float:
+    return metrics.error_rate(rows.y, wise.predict(gallery.fitting(wise, rows.X)))
+
+
+def independence(trial: Trial) -> None:
+    """Does z tell the label, and does the decoder obey it? (S6; Makhzani et al., section 2.4)"""
+    estimator = trial.trained()
+    some, wise = trial.rows.some(), judge(trial.config["data"], trial.config["data_dir"])
+    assert some.y is not None
+    random = np.random.default_rng(trial.seed)
+    drawn = estimator.sample_prior(N_SAMPLES * 10, random_state=trial.seed)
+    wanted = random.choice(estimator.classes_, len(drawn))
+    made = gallery.pictures(estimator, estimator.generate(drawn, wanted))
+    other = random.choice(estimator.classes_, len(some.X))
+    turned = gallery.pictures(estimator, estimator.translate(some.X, other))
+    trial.note(
+        style_leak=metrics.label_leakage(estimator.transform(some.X), some.y),
+        called=called(wise, made, wanted),
+        translated_called=called(wise, turned, other),
+        judge_error=_judge_error(wise, trial.rows),
+    )
+    shared = {k: trial.config[k] for k in ("n_style", "backbone", "hidden", "channels", "random_state")}
+    plain = AdversarialAutoencoder(
+        **shared, adversarial=False, dropout=0.0, schedule="joint", reconstruction_rate=2e-3,
+        max_steps=min(1000, estimator.n_steps_),
+    ).fit(trial.X)  # fmt: skip
+    trial.note(plain_leak=metrics.label_leakage(plain.transform(some.X), some.y))
+    trial.pictures["style_label_grid"] = gallery.styles(estimator, trial.rows, trial.data.classes)
+
+
+def domains(trial: Trial) -> None:
+    """Does a digit stay what it is when it is translated into the other domain? (S6; Sheet, lecture 53)"""
+    estimator = trial.trained()
+    name, place = trial.config["data"], trial.config["data_dir"]
+    content, origin = judge(name, place), judge(name, place, "domain")
+    data, kept, taken = trial.data, [], []
+    assert data.X_test is not None and data.y_test is not None and data.domain_test is not None
+    both = trial.config["condition"] == "domain,class"
+    for source, target in ((0, 1), (1, 0)):
+        of_source = np.flatnonzero(data.domain_test == source)
+        chosen = np.random.default_rng(trial.seed).permutation(of_source)[:2000]
+        X, y = data.X_test[chosen], data.y_test[chosen]
+        label: Any = np.stack([np.full(len(y), target), y], 1) if both else target
+        rows = gallery.pictures(estimator, estimator.translate(X, label))
+        right = content.predict(gallery.fitting(content, rows)) == y
+        arrow = f"{data.domains[source]} to {data.domains[target]}"
+        kept.append(100 * float(right.mean()))
+        taken.append(called(origin, rows, target))
+        trial.note(**{f"identity, {arrow}": kept[-1], f"called {data.domains[target]}, {arrow}": taken[-1]})
+        trial.pictures[arrow.replace(" ", "_")] = figures.domain_translation(
+            gallery.pictures(estimator, X[:12]), rows[:12], data.domains[source], data.domains[target]
+        )
+    trial.note(identity=float(np.mean(kept)), taken_for_target=float(np.mean(taken)))
+    seen = data.X_test[:5000]
+    trial.note(judge_error=metrics.error_rate(data.y_test[:5000], content.predict(gallery.fitting(content, seen))))
+
+
+def finetune(trial: Trial) -> None:
+    """The encoder of an adversarial and of a plain autoencoder, fine-tuned with all labels (S4; Sheet, lecture 55)."""
+    curves = {}
+    for name, adversarial in (("adversarial", True), ("plain", False)):
+        estimator = PretrainedClassifier(
+            **{k: v for k, v in trial.config.items() if k in runs.options_of("pretrained") and k in _parameters()},
+        ).set_params(adversarial=adversarial)
+        trial.fit(estimator)
+        errors = [row["evaluation/error"] for row in estimator.history_]
+        curves[f"{name} autoencoder"] = errors
+        trial.note(**{f"{name}_first": errors[0], f"{name}_last": errors[-1]})
+        trial.numbers[f"{name}_history"] = curve(estimator)
+        trial.numbers["seconds"] = trial.numbers.get("seconds", 0) + round(
+            estimator.training_seconds_ + estimator.autoencoder_.training_seconds_, 1
+        )
+    trial.numbers["n_steps"] = estimator.n_steps_
+    trial.numbers["error"] = trial.numbers["adversarial_last"]
+    trial.pictures["finetune_curves"] = figures.finetune_curves(curves)
+
+
+def _parameters() -> set[str]:
+    from aaekit.parameters import hyperparameters_of
+
+    return set(hyperparameters_of(PretrainedClassifier))
+
+
+def maps(trial: Trial) -> None:
+    """The map beside those of UMAP (if it is installed) and t-SNE, all of the same held-out rows (S11)."""
+    from sklearn.manifold import TSNE
+
+    estimator = trial.trained()
+    rows = trial.rows.some()
+    flat = gallery.pictures(estimator, rows.X).reshape(len(rows.X), -1)
+    found = {"EmbeddingAAE": estimator.transform(rows.X), "t-SNE": TSNE(random_state=trial.seed).fit_transform(flat)}
+    try:
+        from umap import UMAP
+    except ImportError:
+        pass
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found["UMAP"] = np.asarray(UMAP(random_state=trial.seed).fit_transform(flat))
+    texts = {}
+    for name, Z in found.items():
+        quality = evaluation.embedding_quality(flat, Z, rows.y)
+        prefix = "" if name == "EmbeddingAAE" else f"{name} "
+        trial.note(**{f"{prefix}{k}": v for k, v in quality.items()})
+        texts[name] = f"trustworthiness {quality['trustworthiness']:.3f}, kNN error {quality['knn_error']:.1f} %"
+    trial.note(head_error=evaluation.evaluate(estimator, trial.rows)["head_error"])
+    trial.pictures["embedding_comparison"] = figures.embedding_comparison(found, rows.y, texts)
+
+
+def likelihood(trial: Trial) -> None:
+    """Parzen-window log-likelihood of the test rows (S12; Makhzani et al., section 3)."""
+    estimator = trial.trained()
+    X, held = trial.X, trial.rows
+    chosen = np.random.default_rng(trial.seed).permutation(len(X))[:1000]
+    estimator.fit_density(X[chosen], n_samples=10_000, random_state=trial.seed)
+    scores = estimator.score_samples(held.X)
+    trial.note(log_likelihood=float(scores.mean()), standard_error=float(scores.std() / np.sqrt(len(scores))))
+    trial.note(sigma=float(estimator.sigma_))
+
+
+PROTOCOLS: dict[str, Callable[[Trial], None]] = {
+    "held_out": held_out,
+    "components": components,
+    "independence": independence,
+    "domains": domains,
+    "finetune": finetune,
+    "maps": maps,
+    "likelihood": likelihood,
+}
+
+
+def find(name: str) -> Callable[[Trial], None]:
+    """The protocol called `name`."""
+    if name not in PROTOCOLS:
+        raise InputError(f"protocol: expected one of {', '.join(PROTOCOLS)}, found {name!r}")
+    return PROTOCOLS[name]
