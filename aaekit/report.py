@@ -39,6 +39,39 @@ CAPTIONS = {  # what to look for, by the name of the function in `figures`
     "classes that are taken for each other, a dark column is a class that swallows the others.",
     "confident_mistakes": "The wrong answers that the model was surest of. Would you have read them otherwise? If yes "
     "to most, the model has a gap; if no, the labels may be wrong or the samples ambiguous.",
+    "modes_and_samples": "First column: what the decoder makes of the label alone (z = 0). Beside it: real rows that "
+    "were given this label. They should be of one kind, and the mode should be that kind; a mixed row is a label that "
+    "means several things, a mode without rows is a label that is not used.",
+    "learned_modes": "Each is drawn from y alone. A sharp, typical member of a class: y carries the class. The same "
+    "blurred average everywhere: y says nothing, and all is in z. Two alike: two labels share a class.",
+    "style_label_grid": "Every row takes the style of its first column and goes through all labels. Slant and stroke "
+    "should stay along the row, the class should follow the column; if the source's class shines through, it is still "
+    "in z.",
+    "roll_walk": "One row an arc of the roll, from its centre outwards. Each row should be one class, and the class "
+    "should change where the row does; a class that runs over into the next row lies beyond its arc.",
+    "domain_translation": "Above the source, below the same row in the other domain. What it shows should stay, how it "
+    "is drawn should change. A cross marks a translation in which a classifier that was trained apart no longer finds "
+    "the source's class.",
+    "latent_tsne": "Near neighbours among the codes are near here. Groups of one colour are classes that the code "
+    "tells apart; a mixed group is one that it does not. Sizes of groups and distances between them mean nothing.",
+    "embedding_comparison": "The same rows by several methods. Look for classes in one piece, and apart; compare the "
+    "numbers below the names rather than the shapes: a method that draws neat islands may have torn neighbours apart.",
+    "code_histogram": "The filled histogram should follow the outline. Narrower: the adversary pulls the codes "
+    "together; peaked at one value: the dimension is unused.",
+    "confidence_histogram": "A trained y is close to one-hot, so most of the mass should be near 1; mass in the middle "
+    "is rows between classes, mass at 1/K a y that was never learned.",
+    "predicted_label_distribution": "Bars should reach the dashed line of the prior. An empty bar is a label that is "
+    "not used, a bar far above the line one that swallows others.",
+    "real_vs_obtained": "What was wanted is red, what the encoder makes of data is blue. They should agree: z as the "
+    "prior, the labels as frequent as it has them, and the largest probability at 1, as a draw of the prior is one-hot.",
+    "cluster_matrix": "Rows are clusters, in the order of their most frequent class. One dark cell a row is a pure "
+    "cluster; two are classes that share it. A column without a dark cell is a class that no cluster stands for.",
+    "roc_curves": "The steeper a curve rises at the left, the more outliers are found before the first false alarms. "
+    "On the dashed diagonal the score says nothing; below it, it says the opposite.",
+    "auc_by_class": "One line for each class that was left out and had to be found. Look at a method's worst line, "
+    "not at its mean alone: a class whose strokes others have, too, is reconstructed well, and so goes unnoticed.",
+    "finetune_curves": "Where the curves begin tells what the encoder knew before it saw a label, where they end what "
+    "the labels could still teach it. Stars and the hatched band are published figures.",
     "first_layer_features": "Each tile is what one unit responds to: red adds, blue subtracts. Strokes and spots are "
     "learned features; noise is a unit that training has hardly moved.",
 }

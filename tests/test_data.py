@@ -19,9 +19,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
+from scipy.ndimage import zoom
+from sklearn.neighbors import KNeighborsClassifier
 
 from aaekit import data
-from aaekit.data import formats, sets, store
+from aaekit.data import domains, fonts, formats, sets, store
 from aaekit.errors import InputError
 
 rng = np.random.default_rng(0)
@@ -188,6 +190,73 @@ def test_svhn(monkeypatch, tmp_path):
     assert found.X.shape == (7, 3, 32, 32) and found.X.dtype == np.uint8 and found.X.flags.c_contiguous
     np.testing.assert_array_equal(found.X[4, 2], images[:, :, 2, 4])
     np.testing.assert_array_equal(found.y, labels % 10)
+
+
+@pytest.fixture(scope="module")
+def printed():
+    return fonts.read_fonts([], n_rows=400)
+
+
+def test_fonts_have_the_format_of_mnist(printed):
+    X, y, X_test, y_test = printed
+    assert X.shape == (400, 1, 28, 28) and X.dtype == np.uint8 and X_test.shape == (80, 1, 28, 28)
+    assert np.bincount(y).tolist() == [40] * 10 and np.bincount(y_test).tolist() == [8] * 10
+    for images in (X, X_test):
+        boxes, middles = box_and_middle(images)
+        assert boxes.max(1).min() >= 16 and boxes.max() <= 22 and (images.max((1, 2, 3)) > 150).all()
+        assert abs(middles - 14).max() < 1.3 and abs(middles.mean(0) - 14).max() < 0.3
+    assert 30 < X.mean() < 50  # MNIST: 33
+
+
+def box_and_middle(X):
+    """Height and width of the ink, and its centre of mass, of each image."""
+    boxes, middles = [], []
+    for x in X[:, 0].astype(float):
+        down, right = np.nonzero(x > 60)
+        boxes.append((np.ptp(down) + 1, np.ptp(right) + 1))
+        middles.append([(x.sum(axis) * np.arange(x.shape[1 - axis])).sum() / x.sum() for axis in (1, 0)])
+    return np.array(boxes), np.array(middles)
+
+
+def test_fonts_are_legible_and_varied(printed):
+    X, y, X_test, y_test = printed
+    known = KNeighborsClassifier(1).fit(X.reshape(400, -1), y)
+    assert known.score(X_test.reshape(80, -1), y_test) > 0.85
+    assert len(np.unique(np.concatenate([X, X_test]), axis=0)) == 480
+    ink = X.mean((1, 2, 3))
+    assert ink.max() > 3 * ink.min()  # light and bold
+
+
+def test_fonts_go_by_their_seed(printed):
+    again, other = (data.load("fonts", n_rows=30, random_state=seed) for seed in (0, 1))
+    np.testing.assert_array_equal(again.X, data.load("fonts", n_rows=30).X)
+    assert not np.array_equal(again.X, other.X) and again.classes == tuple("0123456789")
+    assert data.info("fonts")["present"] and len(other.X_test) == 10
+
+
+def test_every_typeface_has_every_digit():
+    glyphs = {np.asarray(fonts._glyph(face, digit, 0)).tobytes() for face in fonts.FACES for digit in "0123456789"}
+    assert len(glyphs) == 210
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"n_rows": 9}, ["n_rows: expected a whole number from 10 up, found 9"]),
+        ({"n_rows": "many"}, ["n_rows", "'many'"]),
+        ({"random_state": -1}, ["random_state", "-1"]),
+        ({"n_row": 20}, ["Did you mean 'n_rows'?"]),
+    ],
+)
+def test_bad_options_of_fonts(options, words):
+    refused(lambda: data.load("fonts", **options), *words)
+
+
+def test_missing_typeface(monkeypatch, tmp_path):
+    import matplotlib
+
+    monkeypatch.setattr(matplotlib, "get_data_path", lambda: str(tmp_path))
+    refused(lambda: data.load("fonts", n_rows=10), tmp_path, "reinstall it")
 
 
 def mnist_folder():
@@ -507,6 +576,206 @@ def test_path_of_another_kind(tmp_path):
     refused(lambda: data.load(tmp_path), "a folder")
 
 
+# Joined sets
+
+
+def part(folder, name, shape=(1, 28, 28), n=20, seed=0, **arrays):
+    """A .npz of random images with ten classes and half as many test rows; arrays given as None are left out."""
+    random = np.random.default_rng(seed)
+    made = {
+        "X": random.integers(0, 256, (n, *shape), dtype=np.uint8),
+        "y": np.arange(n) % 10,
+        "X_test": random.integers(0, 256, (n // 2, *shape), dtype=np.uint8),
+        "y_test": np.arange(n // 2) % 10,
+        "classes": np.array(list("0123456789")),
+    }
+    np.savez(folder / f"{name}.npz", **{k: v for k, v in (made | arrays).items() if v is not None})
+    return str(folder / f"{name}.npz")
+
+
+def test_joined_sets_are_one_set_with_domains(tmp_path):
+    paths = part(tmp_path, "a"), part(tmp_path, "b", n=30, seed=1)
+    a, b = map(data.load, paths)
+    found = data.load("+".join(paths))
+    np.testing.assert_array_equal(found.X, np.concatenate([a.X, b.X]))
+    np.testing.assert_array_equal(found.X_test, np.concatenate([a.X_test, b.X_test]))
+    np.testing.assert_array_equal(found.y, np.concatenate([a.y, b.y]))
+    np.testing.assert_array_equal(found.y_test, np.concatenate([a.y_test, b.y_test]))
+    assert found.domain.tolist() == [0] * 20 + [1] * 30 and found.domain_test.tolist() == [0] * 10 + [1] * 15
+    assert found.domain.dtype == found.y.dtype == np.int64 and found.X.dtype == np.uint8
+    assert found.name == "a+b" and found.domains == ("a", "b") and found.classes == tuple("0123456789")
+    assert found.describe()["domains"] == ("a", "b") and "domains" not in a.describe()
+    assert a.domain is None and a.domains == ()
+
+
+@pytest.mark.parametrize(
+    ("shape", "other", "joined"),
+    [
+        ((1, 28, 28), (1, 28, 28), (1, 28, 28)),
+        ((1, 8, 8), (1, 28, 28), (1, 28, 28)),
+        ((1, 16, 16), (3, 32, 32), (3, 32, 32)),
+        ((3, 32, 32), (1, 28, 28), (3, 32, 32)),
+        ((3, 8, 8), (1, 28, 28), (3, 28, 28)),
+        ((1, 8, 8), (1, 16, 16), (1, 16, 16)),
+        ((1, 30, 20), (1, 24, 40), (1, 30, 40)),
+        ((1, 1, 1), (2, 33, 1), (2, 33, 1)),
+    ],
+)
+def test_joined_sets_have_the_larger_shape(tmp_path, shape, other, joined):
+    paths = part(tmp_path, "a", shape), part(tmp_path, "b", other, seed=1)
+    found = data.load("+".join(paths))
+    assert found.X.shape == (40, *joined) and found.X_test.shape == (20, *joined) and found.X.dtype == np.uint8
+    for k, path in enumerate(paths):
+        rows, before = found.X[found.domain == k], data.load(path).X
+        assert rows.any((1, 2, 3)).all()
+        if before.shape[1] == 1:
+            assert (rows == rows[:, :1]).all()
+        if before.shape[1:] == joined:
+            np.testing.assert_array_equal(rows, before)
+        elif before.shape[2:] == joined[1:]:
+            np.testing.assert_array_equal(rows[:, :1], before)
+
+
+def test_enlarged_images_keep_what_they_show():
+    smooth = np.linspace(0, 255, 24 * 24).reshape(1, 1, 24, 24).astype(np.uint8)
+    found = domains.same_shape(smooth, (3, 32, 32), "a")
+    assert abs(found[0, 1].astype(float) - zoom(smooth[0, 0].astype(float), 32 / 24, order=1)).max() < 8
+    wide = domains.same_shape(np.full((1, 1, 20, 40), 255, np.uint8), (1, 40, 40), "a")[0, 0]
+    assert (wide[:10] == 0).all() and (wide[10:30] == 255).all() and (wide[30:] == 0).all()
+
+
+def test_digits_of_8x8_become_scans_like_those_of_mnist():
+    digits = data.load("digits")
+    found = domains.same_shape(digits.X, (1, 28, 28), "digits")
+    boxes, middles = box_and_middle(found)
+    assert (boxes[:, 0] >= 19).all() and boxes.max() <= 22  # MNIST: 20
+    assert abs(middles - 14).max() < 0.6 and abs(middles.mean(0) - 14).max() < 0.05
+    assert found[:, 0, [0, -1]].any((1, 2)).mean() < 0.02 and 30 < found.mean() < 45
+    assert (found.max((1, 2, 3)) > 230).mean() > 0.99  # white strokes
+    test = domains.same_shape(digits.X_test, (1, 28, 28), "digits")
+    known = KNeighborsClassifier(1).fit(found.reshape(len(found), -1), digits.y)
+    assert known.score(test.reshape(len(test), -1), digits.y_test) > 0.95
+
+
+def test_black_images_stay_black():
+    assert not domains.same_shape(np.zeros((3, 1, 8, 8), np.float32), (1, 28, 28), "a").any()
+
+
+def test_small_digits_fill_a_small_frame():
+    digits = data.load("digits").X
+    assert domains.same_shape(digits, (1, 16, 16), "digits")[:, 0, 0].any()
+
+
+@pytest.mark.parametrize("blocks_of", [64, 2**26])
+def test_large_sets_are_enlarged_block_by_block(monkeypatch, blocks_of):
+    X = rng.random((9, 1, 8, 8)).astype(np.float32)
+    whole = domains.same_shape(X, (1, 28, 28), "a")
+    monkeypatch.setattr("aaekit.data.checks.BLOCK_BYTES", blocks_of)
+    np.testing.assert_array_equal(domains.same_shape(X, (1, 28, 28), "a"), whole)
+
+
+def test_named_sets_join(monkeypatch, tmp_path):
+    for name in ("mnist", "svhn"):
+        blobs, _ = FAKES[name]()
+        register(monkeypatch, name, blobs)
+        put(tmp_path / name, name, blobs)
+    found = data.load("svhn+mnist", tmp_path, download=False)
+    assert found.X.shape == (19, 3, 32, 32) and found.domains == ("svhn", "mnist") and found.name == "svhn+mnist"
+    assert np.bincount(found.domain).tolist() == [7, 12] and np.bincount(found.domain_test).tolist() == [7, 5]
+    np.testing.assert_array_equal(found.X[:7], data.load("svhn", tmp_path, download=False).X)
+    report = data.info("svhn+mnist", tmp_path)
+    assert report["name"] == "svhn+mnist" and len(report["files"]) == 6 and report["megabytes"] == 258
+    assert report["present"] and not data.info("svhn+usps", tmp_path)["present"]
+    refused(lambda: data.info("svhn+mnst", tmp_path), "Did you mean 'mnist'?")
+
+
+def test_joined_sets_take_the_options_that_all_have(tmp_path):
+    for name, seed in (("a", 0), ("b", 1)):
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(seed).random((4, 1, 5, 5)))
+    both = f"{tmp_path}/a.npy+{tmp_path}/b.npy"
+    assert data.load(both, memory_limit_bytes=10, cache_dir=tmp_path / "cache").X.shape == (8, 1, 5, 5)
+    refused(lambda: data.load(both, n_rows=3), "unknown option 'n_rows'", "memory_limit_bytes or cache_dir")
+    refused(lambda: data.load("digits+fonts", n_rows=30), "unknown option 'n_rows'", "Expected none")
+
+
+def test_joined_sets_without_labels_or_test_rows(tmp_path):
+    whole = part(tmp_path, "whole")
+    bare = part(tmp_path, "bare", y=None, X_test=None, y_test=None, classes=None)
+    bare2 = part(tmp_path, "bare2", y=None, X_test=None, y_test=None, classes=None, seed=2)
+    hidden = part(tmp_path, "hidden", y_test=None, seed=3)
+    found = data.load(f"{bare}+{whole}")
+    assert (found.y[:20] == -1).all() and (found.y[20:] >= 0).all() and found.classes == tuple("0123456789")
+    assert found.domain_test.tolist() == [1] * 10 and found.describe()["labelled"] == 20
+    assert data.load(f"{hidden}+{whole}").y_test[:10].tolist() == [-1] * 10
+    neither = data.load(f"{bare}+{bare2}")
+    assert neither.y is None and neither.X_test is None and neither.domain_test is None and neither.classes == ()
+
+
+def test_a_plus_in_the_path_of_a_file(tmp_path):
+    folder = tmp_path / "c++"
+    folder.mkdir()
+    one, other = part(folder, "x+y"), part(folder, "z", seed=1)
+    assert data.load(one).name == "x+y" and data.load(Path(one)).domains == ()
+    assert data.load(f"{one}+{other}").domains == ("x+y", "z")
+    assert data.load(f"{other}+{one}").domains == ("z", "x+y")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mnst+fonts", ["unknown data set 'mnst'. Did you mean 'mnist'?", "joined by '+'"]),
+        ("digits+zebra", ["unknown data set 'zebra'", "digits"]),
+        ("digits+", ["unknown data set ''"]),
+        ("digits+digits", ["digits+digits: expected different sets to join, found digits twice"]),
+        ("mnist+fashion-mnist", ["mnist+fashion-mnist: expected sets of the same classes", "Trouser"]),
+        ("digits+a.npz", ["a.npz: no such file"]),
+    ],
+)
+def test_sets_that_cannot_join(name, words):
+    refused(lambda: data.load(name, download=False), *words)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ({}, {"classes": np.array(list("abcdefghij"))}, ["one+two: expected sets of the same classes", "a, b, c"]),
+        ({"X": np.ones((20, 5)), "X_test": None, "y_test": None}, {}, ["one: expected images to join", "(20, 5)"]),
+        ({"shape": (3, 28, 28)}, {"shape": (4, 28, 28)}, ["one: expected 1 or 4 channels", "found 3"]),
+        (
+            {},
+            {"domain": np.zeros(20, int), "domain_test": np.zeros(10, int), "domains": ["d", "e"]},
+            ["two: expected a set of one domain", "d and e"],
+        ),
+    ],
+)
+def test_parts_that_cannot_join(tmp_path, first, second, words):
+    paths = part(tmp_path, "one", **first), part(tmp_path, "two", **second)
+    refused(lambda: data.load("+".join(paths)), *words)
+
+
+def test_parts_of_the_same_name(tmp_path):
+    (tmp_path / "sub").mkdir()
+    paths = part(tmp_path, "a"), part(tmp_path / "sub", "a", seed=1)
+    refused(lambda: data.load("+".join(paths)), "a+a: expected sets of different names", "a twice")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"domain": [0] * 6}, ["or none of them, found domain"]),
+        ({"domains": ["a"]}, ["or none of them, found domains"]),
+        ({"domain_test": [0, 0]}, ["or none of them, found domain_test"]),
+        ({"domain": [0] * 6, "domains": ["a"]}, ["domain_test", "found domain, domains"]),
+        ({"domain": [0] * 5, "domain_test": [0, 0], "domains": ["a"]}, ["domain: ", "shape (6,), found shape (5,)"]),
+        ({"domain": [1] * 6, "domain_test": [0, 0], "domains": ["a"]}, ["domain: ", "labels in -1..0, found 1"]),
+        ({"domain": [0] * 6, "domain_test": [0, -1], "domains": ["a"]}, ["domain_test: ", "found -1"]),
+    ],
+)
+def test_bad_domains_in_npz(tmp_path, arrays, words):
+    np.savez(tmp_path / "a.npz", X=IMAGES, X_test=IMAGES[:2], **arrays)
+    refused(lambda: data.load(tmp_path / "a.npz"), *words)
+
+
 # Checks
 
 
@@ -777,3 +1046,53 @@ def test_prepare_writes_nothing_when_refused(tmp_path):
     assert not (tmp_path / "out").exists()
     [path] = data.prepare(tmp_path / "rows.npy", out=tmp_path / "out")
     np.testing.assert_array_equal(data.load(path).X[:, 0], IMAGES)
+
+
+def test_prepare_writes_domains_down(tmp_path):
+    joined = f"{part(tmp_path, 'a')}+{part(tmp_path, 'b', (1, 8, 8), 30, 1)}"
+    paths = data.prepare(joined, out=tmp_path / "out", labels=20, validation=10)
+    assert [path.name for path in paths] == ["a+b.npz", "a+b-split.npz"]
+    before, after = data.load(joined), data.load(paths[0])
+    assert after.domains == ("a", "b") and after.name == "a+b" and after.classes == before.classes
+    for key in ("X", "y", "X_test", "y_test", "domain", "domain_test"):
+        np.testing.assert_array_equal(getattr(after, key), getattr(before, key))
+        assert getattr(after, key).dtype == getattr(before, key).dtype
+    assert before.split is None and len(after.split.labelled) == 20 and len(after.split.validation) == 10
+
+
+def test_load_finds_the_split_beside(tmp_path):
+    path, beside = data.prepare("digits", out=tmp_path, labels=50, validation=100, random_state=3)
+    found = data.load(path)
+    for name in ("labelled", "unlabelled", "validation"):
+        np.testing.assert_array_equal(getattr(found.split, name), getattr(data.Split.read(beside), name))
+    assert found.split.random_state == 3 and found.describe()["split"] == "50 labelled, 100 validation"
+    beside.unlink()
+    assert data.load(path).split is None and "split" not in data.load(path).describe()
+
+
+def test_a_split_of_other_rows_is_refused(tmp_path):
+    path, beside = data.prepare("digits", out=tmp_path, labels=50)
+    data.split(np.arange(100) % 10, 20).save(beside)
+    refused(lambda: data.load(path), beside, "expected a split of the 1297 rows beside it, found 100")
+    beside.write_bytes(b"text")
+    refused(lambda: data.load(path), beside, "expected a split")
+
+
+def test_prepare_leaves_no_split_of_earlier_rows(monkeypatch, tmp_path):
+    path, beside = data.prepare("digits", out=tmp_path, labels=50)
+    path.unlink()
+    refused(lambda: data.prepare("digits", out=tmp_path), beside, "exists already")
+    assert data.prepare("digits", out=tmp_path, overwrite=True) == [path] and not beside.exists()
+    data.prepare("digits", out=tmp_path, labels=50, overwrite=True)
+    monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: full_disk())
+    refused(lambda: data.prepare("digits", out=tmp_path, overwrite=True), beside, "cannot be replaced")
+
+
+@pytest.mark.skipif(MNIST is None, reason="needs MNIST in AAE_DATA_DIR or beside the repository")
+def test_azulays_parts_of_mnist(tmp_path):
+    path, _ = data.prepare("mnist", MNIST, tmp_path, labels=3000, validation=10_000, download=False)
+    found = data.load(path)
+    chosen = found.split
+    assert len(chosen.labelled) == 3000 and len(chosen.validation) == 10_000
+    assert len(np.setdiff1d(chosen.unlabelled, chosen.labelled)) == 47_000
+    assert np.bincount(found.y[chosen.labelled]).tolist() == [300] * 10

@@ -2,8 +2,10 @@
 # pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
 # (matplotlib types what a figure holds more widely than what these figures hold)
 import base64
+import inspect
 import io
 import sys
+from inspect import signature
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from aaekit import figures
+from aaekit.errors import InputError
+from aaekit.report import CAPTIONS
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -44,6 +48,21 @@ EVERY_FIGURE = {
     "latent_scatter": lambda x: figures.latent_scatter(Z2, np.arange(60) % 3, prior_samples=Z2),
     "code_vs_prior": lambda x: figures.code_vs_prior(Z5, Z5),
     "label_distribution": lambda x: figures.label_distribution(P),
+    "modes_and_samples": lambda x: figures.modes_and_samples(x[:4], x, Y),
+    "style_label_grid": lambda x: figures.style_label_grid(x[:2], x[:6], ["a", "b", "$c"], [7, 8]),
+    "learned_modes": lambda x: figures.learned_modes(x, n_columns=5),
+    "roll_walk": lambda x: figures.roll_walk(x, 3, None, Z2[:12], Z2),
+    "domain_translation": lambda x: figures.domain_translation(x, x, "here", "there", Y, Y > 0),
+    "latent_tsne": lambda x: figures.latent_tsne(Z2, np.arange(60) % 3),
+    "embedding_comparison": lambda x: figures.embedding_comparison({"a": Z2, "b": -Z2}, np.arange(60) % 3, {"b": "!"}),
+    "code_histogram": lambda x: figures.code_histogram(Z5, Z5, 4),
+    "confidence_histogram": lambda x: figures.confidence_histogram(P),
+    "predicted_label_distribution": lambda x: figures.predicted_label_distribution([3, 0, 1], [1, 1, 2]),
+    "real_vs_obtained": lambda x: figures.real_vs_obtained(Z5, Z5, P),
+    "cluster_matrix": lambda x: figures.cluster_matrix(Y, np.arange(12) % 4),
+    "roc_curves": lambda x: figures.roc_curves({"a": (np.arange(12), Y == 0)}),
+    "auc_by_class": lambda x: figures.auc_by_class({"a": [0.4, np.nan, 0.9], "b": [0.5, np.nan, 0.8]}),
+    "finetune_curves": lambda x: figures.finetune_curves({"a": [3, 2, 1]}, {"a": [(1, 7.4)]}, {"b": (6, 7)}),
     "learning_curves": lambda x: figures.learning_curves(HISTORY),
     "confusion_matrix": lambda x: figures.confusion_matrix(Y, Y[::-1]),
 }
@@ -62,8 +81,11 @@ def legend(axes):
 
 
 SAMPLES = {"grey": IMAGES, "colour": COLOUR, "table": TABLE}
-OF_NUMBERS = ["latent_scatter", "code_vs_prior", "label_distribution", "learning_curves", "confusion_matrix"]
-CASES = [(name, kind) for name in EVERY_FIGURE for kind in SAMPLES if kind == "grey" or name not in OF_NUMBERS]
+OF_SAMPLES = [
+    "sample_grid", "code_grid", "reconstruction_pairs", "style_grid", "confident_mistakes", "first_layer_features",
+    "modes_and_samples", "style_label_grid", "learned_modes", "roll_walk", "domain_translation",
+]  # fmt: skip
+CASES = [(name, kind) for name in EVERY_FIGURE for kind in SAMPLES if kind == "grey" or name in OF_SAMPLES]
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
@@ -77,6 +99,12 @@ def test_every_figure_draws_without_pyplot(name, kind, tmp_path):
         assert np.asarray(image.convert("L")).std() > 1  # something is drawn
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or not pyplot.get_fignums()
+
+
+def test_every_figure_is_drawn_here_and_has_a_caption():
+    public = [getattr(figures, name) for name in figures.__all__]
+    drawing = {f.__name__ for f in public if inspect.isfunction(f) and signature(f).return_annotation is Figure}
+    assert drawing == set(EVERY_FIGURE) == set(CAPTIONS)
 
 
 @pytest.mark.parametrize(("images", "scale"), [(IMAGES, 1), (IMAGES, 3), (COLOUR, 2)])
@@ -249,7 +277,7 @@ def test_learning_curves_has_the_panels_whose_data_exist():
         "Reconstruction",
         "Learning rate",
     ]
-    assert titles(figures.learning_curves({"epoch": [1], "cyclic": [2.0], "seconds": [9.0]})) == ["Other losses"]
+    assert titles(figures.learning_curves({"epoch": [1], "new": [2.0], "seconds": [9.0]})) == ["Other losses"]
     assert not figures.learning_curves({"epoch": [], "reconstruction": []}).axes
 
 
@@ -393,3 +421,294 @@ def test_code_errors_say_what_is_wrong(z):
     for draw in (figures.latent_scatter, lambda z: figures.code_vs_prior(z, Z2)):
         with pytest.raises(ValueError, match="Expected (finite )?z"):
             draw(z)
+
+
+# --- modes, styles, domains
+def pixels(axes, k=0):
+    """The k-th image of an axes, one pixel for each of the 8 x 6 samples' own; they are drawn 6 times as large."""
+    return np.asarray(axes.images[k].get_array())[::6, ::6]
+
+
+def test_modes_stand_apart_from_the_rows_that_were_given_their_label():
+    y = np.array([2, 0, 0, -1, 0, 2, 0, 0, 0, 0, 0, 0])
+    (axes,) = figures.modes_and_samples(IMAGES[:3], IMAGES, y, n=4).axes
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["0 (9)", "1 (0)", "2 (2)"]
+    lead, rest = axes.images
+    assert lead.get_extent()[1] < rest.get_extent()[0] - 0.1
+    height, width = 8 * 6 + 2, 6 * 6 + 2  # of a cell and its gap
+    modes, rows = np.asarray(lead.get_array()), np.asarray(rest.get_array())
+    for k in range(3):
+        np.testing.assert_array_equal(modes[k * height : k * height + 48 : 6, :36:6], IMAGES[k, 0])
+    for row, column, k in [(0, 0, 1), (0, 1, 2), (0, 2, 4), (0, 3, 6), (2, 0, 0), (2, 1, 5)]:
+        cell = rows[row * height :, column * width :][:48:6, :36:6]
+        np.testing.assert_array_equal(cell, IMAGES[k, 0])
+    assert (rows[height : 2 * height] == 1).all()  # nobody was given the label 1
+    assert (rows[2 * height :, 2 * width :] == 1).all()
+
+
+def test_modes_and_samples_of_a_table_leave_blanks_out():
+    (axes,) = figures.modes_and_samples(TABLE[:3], TABLE, [0] * 10 + [2] * 2, n=5).axes
+    curves = [c for c in axes.collections if isinstance(c, LineCollection)][1::2]
+    assert [len(c.get_segments()) for c in curves] == [3, 5 + 0 + 2]
+    top = TABLE[[0, 1, 2, 3, 4, 10, 11]].max()
+    highest = max((c.get_segments() for c in curves), key=len)
+    assert min(s[:, 1].min() for s in highest[:5]) == pytest.approx(0.0 if top == TABLE[:5].max() else 0.0, abs=0.85)
+
+
+def test_thirty_clusters_fit_a_page():
+    figure = figures.modes_and_samples(
+        np.tile(IMAGES, (3, 1, 1, 1))[:30], IMAGES, np.arange(12), [f"c{k}" for k in range(30)]
+    )
+    assert len(figure.axes[0].get_yticks()) == 30
+    assert figure.get_size_inches()[1] <= 14.2
+    assert len(figures.learned_modes(np.tile(IMAGES, (3, 1, 1, 1))[:30]).axes[0].texts) == 30
+
+
+def test_style_label_grid_has_a_row_a_source_and_a_column_a_label():
+    (axes,) = figures.style_label_grid(IMAGES[:2], IMAGES[2:8], ["cat", "dog", "owl"], ["s", "t"]).axes
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["source", "cat", "dog", "owl"]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["s", "t"]
+    lead, rest = (np.asarray(image.get_array()) for image in axes.images)
+    np.testing.assert_array_equal(lead[50:98:6, :36:6], IMAGES[1, 0])
+    np.testing.assert_array_equal(rest[50:98:6, 38:74:6], IMAGES[2 + 3 + 1, 0])  # source 1, label 1
+    ticks, (left, right, *_) = axes.get_xticks(), axes.images[1].get_extent()
+    assert ticks[0] < 1 < left < ticks[1] < left + 1 < ticks[2] < ticks[3] < right
+
+
+def test_learned_modes_names_each():
+    (axes,) = figures.learned_modes(IMAGES[:7], list("abcdefg"), n_columns=3).axes
+    for k, (text, image) in enumerate(zip(axes.texts, axes.images, strict=True)):
+        assert text.get_text() == "abcdefg"[k]
+        left, right, bottom, top = image.get_extent()
+        assert left < text.get_position()[0] < right
+        assert text.get_position()[1] < top < bottom  # above its sample; rows count downwards
+        np.testing.assert_array_equal(pixels(axes, k), IMAGES[k, 0])
+
+
+def test_roll_walk_colours_the_path_as_the_rows():
+    path = np.column_stack([np.arange(12), np.zeros(12)])
+    rows, plane = figures.roll_walk(IMAGES, 3, ["a", "b", "c"], path, Z2).axes
+    np.testing.assert_array_equal(np.asarray(rows.images[0].get_array())[50:98:6, :36:6], IMAGES[4, 0])
+    behind, *arcs = plane.collections
+    assert len(behind.get_offsets()) == 60
+    assert texts(plane) == [t.get_text() for t in rows.get_yticklabels()] == ["a", "b", "c"]
+    for k, (arc, patch) in enumerate(zip(arcs, rows.patches, strict=True)):
+        assert arc.get_offsets()[:, 0].tolist() == list(range(4 * k, 4 * k + 4))
+        assert tuple(arc.get_facecolor()[0]) == patch.get_facecolor()
+    assert len(figures.roll_walk(IMAGES, 3).axes) == 1
+
+
+def test_domain_translation_marks_what_is_lost():
+    kept = np.ones(12, dtype=bool)
+    kept[[3, 11]] = False
+    figure = figures.domain_translation(IMAGES, 1 - IMAGES, "drawn", "printed", list("abcdefghijkl"), kept)
+    (axes,) = figure.axes
+    assert titles(figure) == ["drawn \u2192 printed: 10 of 12 keep their class (\u2717: lost)"]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["drawn", "printed"] * 2
+    assert texts(axes) == [*"abc", "d \u2717", *"efghijk", "l \u2717"]
+    frames = [p for p in axes.patches if p.get_linewidth() > 1]
+    (upper, lower), (_, second) = ([i.get_extent() for i in axes.images][k : k + 2] for k in (0, 2))
+    assert [f.get_xy() for f in frames] == [(3, lower[3]), (1, second[3])]  # top left of the translations
+    assert upper[2] == lower[3]  # right below the source
+    np.testing.assert_allclose(pixels(axes, 1)[:8, :6], 1 - IMAGES[0, 0])
+    assert not [
+        p for p in figures.domain_translation(IMAGES, IMAGES, "a", "b").axes[0].patches if p.get_linewidth() > 1
+    ]
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: figures.modes_and_samples(IMAGES[:3], COLOUR, Y), "one shape"),
+        (lambda: figures.modes_and_samples(IMAGES[:3], IMAGES, Y[:5]), "a label a row"),
+        (lambda: figures.modes_and_samples(IMAGES[:3], IMAGES, Y + 1), "among the classes|labels -1"),
+        (lambda: figures.modes_and_samples(IMAGES[:3], IMAGES, Y, ["a"]), "3 class names, got 1"),
+        (lambda: figures.style_label_grid(IMAGES[:5], IMAGES), "each of 5 sources"),
+        (lambda: figures.style_label_grid(IMAGES[:3], IMAGES, ["a"]), "each of 3 sources"),
+        (lambda: figures.roll_walk(IMAGES, 5), "multiple of 5 images"),
+        (lambda: figures.roll_walk(IMAGES, 3, path=Z2), r"path of shape \(12, 2\)"),
+        (lambda: figures.roll_walk(IMAGES, 3, codes=Z5), "codes of shape"),
+        (lambda: figures.domain_translation(IMAGES, COLOUR, "a", "b"), "shape of the sources"),
+        (lambda: figures.domain_translation(IMAGES, IMAGES, "a", "b", correct=[True]), "label and mark each"),
+        (lambda: figures.latent_tsne(Z5), r"shape \(n, 2\)"),
+        (lambda: figures.latent_tsne(Z2, [0]), "one label a code"),
+        (lambda: figures.embedding_comparison({}), "at least one embedding"),
+        (lambda: figures.embedding_comparison({"a": Z2, "b": Z2[:3]}), "3 of 'b'"),
+        (lambda: figures.embedding_comparison({"PCA": Z2}, notes={"PCB": ""}), "Did you mean 'PCA'"),
+        (lambda: figures.code_histogram(Z5, Z5, 5), "from 0 to 4, got 5"),
+        (lambda: figures.code_histogram(Z5, Z2), "codes' 5 dimensions, got 2"),
+        (lambda: figures.confidence_histogram([0.5, 0.5]), r"shape \(n, K\)"),
+        (lambda: figures.confidence_histogram([[np.nan, 0.5]]), "diverged"),
+        (lambda: figures.predicted_label_distribution([0, 0]), "not all 0"),
+        (lambda: figures.predicted_label_distribution([1, 2], [1, 2, 3]), "each of 2 labels, got 3"),
+        (lambda: figures.cluster_matrix([0, 1], [0]), "cluster for each true label"),
+        (lambda: figures.cluster_matrix([0, 1], [0, -1]), "a cluster of 0 or more"),
+        (lambda: figures.cluster_matrix([0, 1], [0, 3], cluster_names=["a", "b"]), "3"),
+        (lambda: figures.roc_curves({}), "at least one method"),
+        (lambda: figures.roc_curves({"a": ([1, 2], [0, 0])}), "both outliers and inliers"),
+        (lambda: figures.roc_curves({"a": ([1, 2, 3], [0, 1])}), r"\(3,\) and \(2,\)"),
+        (lambda: figures.auc_by_class({"a": [0.5], "b": [0.5, 0.6]}), "one shape"),
+        (lambda: figures.auc_by_class({}), "got none"),
+        (lambda: figures.finetune_curves({}), "got none"),
+        (lambda: figures.finetune_curves({"a": []}), "for 'a'"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_said_in_one_line(draw, message):
+    with pytest.raises(InputError, match=message) as error:
+        draw()
+    assert "\n" not in str(error.value)
+
+
+# --- embeddings and distributions
+def test_latent_tsne_has_no_numbers_on_its_axes():
+    y = np.arange(60) % 3 - 1
+    (axes,) = figures.latent_tsne(Z2, y, ["ant", "bee"], method="UMAP").axes
+    drawn = {c.get_label(): np.asarray(c.get_offsets()) for c in axes.collections}
+    assert {name: len(points) for name, points in drawn.items()} == {"unlabelled": 20, "ant": 20, "bee": 20}
+    assert {tuple(p) for p in drawn["bee"]} == {tuple(p) for p in Z2[y == 1]}
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("UMAP 1", "UMAP 2")
+    assert not len(axes.get_xticks()) and not len(axes.get_yticks())
+
+
+def test_embedding_comparison_draws_the_same_rows_everywhere_in_the_same_colours():
+    y = np.arange(60) % 3
+    figure = figures.embedding_comparison({"a": Z2, "b": 10 * Z2}, y, {"b": "kNN error 3 %"}, max_points=30)
+    one, other = figure.axes
+    assert [one.get_title(loc="left"), other.get_title(loc="left")] == ["a", "b"]
+    assert "kNN error 3 %" in texts(other) and "kNN error 3 %" not in texts(one)
+    for left, right in zip(one.collections, other.collections, strict=True):
+        np.testing.assert_allclose(10 * np.asarray(left.get_offsets()), np.asarray(right.get_offsets()))
+        assert tuple(left.get_facecolor()[0]) == tuple(right.get_facecolor()[0])
+    assert sum(len(c.get_offsets()) for c in one.collections) == 30
+    (legend,) = figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == ["0", "1", "2"]
+    assert "30 of them" in figure.get_suptitle()
+
+
+def test_code_histogram_is_one_panel_of_code_vs_prior():
+    (axes,) = figures.code_histogram(Z5, Z5 + 1, 3).axes
+    every = figures.code_vs_prior(Z5, Z5 + 1).axes[3]
+    assert axes.get_xlabel() == every.get_xlabel() == "$z_{4}$"
+    assert every.get_title(loc="left") in axes.get_title(loc="left")
+    assert [p.get_height() for p in axes.patches[:40]] == [p.get_height() for p in every.patches[:40]]
+
+
+def test_single_panels_are_those_of_label_distribution():
+    left, right = figures.label_distribution(P, expected=[2, 1, 1]).axes
+    (confidence,) = figures.confidence_histogram(P).axes
+    counts = np.bincount(P.argmax(1), minlength=3)
+    (shares,) = figures.predicted_label_distribution(counts, [2, 1, 1]).axes
+    for one, other in ((left, confidence), (right, shares)):
+        assert [p.get_height() for p in one.patches] == [p.get_height() for p in other.patches]
+    (wanted,) = shares.lines
+    assert wanted.get_ydata()[:3].tolist() == [50, 25, 25]
+    assert [p.get_height() for p in shares.patches] == pytest.approx((100 * counts / 12).tolist())
+
+
+@pytest.mark.parametrize(("d", "with_y", "panels"), [(1, True, 3), (2, True, 4), (5, True, 4), (5, False, 2)])
+def test_real_vs_obtained_shows_z_and_y(d, with_y, panels):
+    figure = figures.real_vs_obtained(Z5[:, :d], Z5[:, :d], P if with_y else None, [2, 1, 1])
+    assert len(figure.axes) == panels
+    if with_y:
+        shares = figure.axes[-2]
+        assert shares.lines[0].get_ydata()[:3].tolist() == [50, 25, 25]
+        assert sum(p.get_height() for p in shares.patches) == pytest.approx(100)
+    assert ("the first 2 of 5" in figure.get_suptitle()) == (d == 5)
+
+
+# --- training and results
+@pytest.mark.parametrize(
+    ("key", "title"),
+    [
+        ("y/generator", "Adversarial losses"),
+        ("evaluation/reconstruction", "Reconstruction"),
+        ("agreement", "Learning without labels"),
+        ("smoothness", "Learning without labels"),
+        ("decision", "Learning without labels"),
+        ("cyclic", "Mutual information of $y$ and $x$"),
+        ("mode", "Mutual information of $y$ and $x$"),
+        ("style", "Layout of the codes"),
+        ("separation", "Layout of the codes"),
+        ("heads", "Layout of the codes"),
+        ("confident", "Rows sure enough to teach"),
+    ],
+)
+def test_each_phase_has_its_panel(key, title):
+    assert titles(figures.learning_curves({"epoch": [1, 2], key: [2.0, 1.0]})) == [title]
+
+
+def test_losses_of_very_different_size_share_a_logarithmic_axis():
+    history = {"epoch": [1, 2], "mode": [200.0, 150.0], "cyclic": [2.0, 0.3]}
+    assert figures.learning_curves(history).axes[0].get_yscale() == "log"
+    assert figures.learning_curves(history | {"cyclic": [2.0, 0.0]}).axes[0].get_yscale() == "linear"
+    assert figures.learning_curves(history | {"cyclic": [100.0, 90.0]}).axes[0].get_yscale() == "linear"
+
+
+def test_a_score_that_repeats_another_series_is_left_out():
+    history = {"epoch": [1, 2], "validation/reconstruction": [2.0, 1.0], "validation/score": [2.0, 1.0]}
+    assert titles(figures.learning_curves(history)) == ["Reconstruction"]
+    assert titles(figures.learning_curves(history | {"validation/score": [3.0, 1.0]})) == [
+        "Reconstruction", "Other losses",
+    ]  # fmt: skip
+
+
+def test_finetune_curves_shows_runs_means_and_published_figures():
+    runs = np.array([[8.0, 4.0, 2.0], [6.0, 4.0, 3.0]])
+    figure = figures.finetune_curves(
+        {"ours": runs, "other": [9, 8, 7]}, {"ours": [(1, 7.4), (10, 2)]}, {"other": (6, 7)}
+    )
+    (axes,) = figure.axes
+    lines = {line.get_label(): line for line in axes.lines}
+    assert lines["ours: 2.50 % at the end"].get_ydata().tolist() == [7, 4, 2.5]
+    published = lines["ours, published"]
+    assert list(zip(published.get_xdata(), published.get_ydata(), strict=True)) == [(1, 7.4), (10, 2)]
+    assert published.get_markeredgecolor() == lines["ours: 2.50 % at the end"].get_color()
+    assert "other, published: 6 to 7 %" in legend(axes)
+    assert axes.get_ylim()[0] == 0
+    (band,) = axes.collections
+    assert band.get_datalim(axes.transData).bounds == (1, 2, 2, 6)  # the best and the worst of both runs
+
+
+def test_cluster_matrix_sorts_clusters_by_their_majority():
+    true = np.array([0, 0, 0, 1, 1, 2, 2, -1])
+    cluster = np.array([3, 3, 1, 1, 1, 0, 0, 0])
+    figure = figures.cluster_matrix(true, cluster, ["cat", "dog", "owl"], ["p", "q", "r", "s"])
+    axes = figure.axes[0]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["s (2)", "q (3)", "p (2)", "r (0)"]
+    np.testing.assert_allclose(
+        axes.images[0].get_array(), [[100, 0, 0], [100 / 3, 200 / 3, 0], [0, 0, 100], [0, 0, 0]]
+    )  # fmt: skip
+    assert {t.get_position(): t.get_text() for t in axes.texts} == {(0, 0): "2", (0, 1): "1", (1, 1): "2", (2, 2): "2"}
+    assert f"error {100 / 7:.2f} % of 7" in titles(figure)[0]
+
+
+def test_cluster_matrix_gives_the_majority_error_of_real_clusters(digits):
+    from sklearn.cluster import KMeans
+
+    from aaekit.metrics import clustering_accuracy
+
+    X, y = digits
+    found = KMeans(30, n_init=1, random_state=0).fit_predict(X.reshape(len(X), -1))
+    title = titles(figures.cluster_matrix(y, found))[0]
+    assert f"error {100 * (1 - clustering_accuracy(y, found, 'majority')):.2f} %" in title
+
+
+def test_roc_curves_give_the_area_best_first():
+    outlier = np.array([0, 0, 0, 1, 1])
+    scores = {"bad": (-np.arange(5), outlier), "good": (np.arange(5), outlier), "half": ([0, 2, 4, 1, 3], outlier)}
+    (axes,) = figures.roc_curves(scores).axes
+    assert legend(axes) == ["good: AUC 1.000", "half: AUC 0.500", "bad: AUC 0.000", "guessing: AUC 0.5"]
+    good = next(line for line in axes.lines if line.get_label().startswith("good"))
+    assert (0, 100) in zip(good.get_xdata(), good.get_ydata(), strict=True)
+
+
+def test_auc_by_class_draws_each_class_and_the_mean():
+    figure = figures.auc_by_class({"a": [0.9, np.nan, 0.7], "b": [0.6, 0.8, 0.7]}, ["x", "y", "z"])
+    (axes,) = figure.axes
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["x", "y", "z", "mean"]
+    lines = {line.get_label(): line for line in axes.lines}
+    np.testing.assert_allclose(lines["a (mean 0.800)"].get_xdata(), [0.9, np.nan, 0.7, 0.8])
+    np.testing.assert_allclose(lines["b (mean 0.700)"].get_xdata(), [0.6, 0.8, 0.7, 0.7])
+    places = dict(zip([t.get_text() for t in axes.get_yticklabels()], axes.get_yticks(), strict=True))
+    assert lines["a (mean 0.800)"].get_ydata().tolist() == list(places.values())

@@ -2,11 +2,17 @@ import doctest
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
+from scipy.special import logsumexp
+from scipy.stats import norm
+from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, confusion_matrix
+from sklearn.neighbors import KernelDensity
 
 import aaekit.metrics
 from aaekit.errors import InputError
 from aaekit.metrics import (
+    choose_parzen_sigma,
     class_balance,
     clustering_accuracy,
     code_moments,
@@ -15,6 +21,7 @@ from aaekit.metrics import (
     labels_per_class,
     match_clusters,
     mmd,
+    parzen_log_likelihood,
     prior_fit,
     sliced_wasserstein,
     two_sample_auc,
@@ -210,3 +217,131 @@ def test_code_errors_say_what_is_wrong(function):
 def test_too_few_codes(function):
     with pytest.raises(ValueError, match="at least 10 rows"):
         function(np.zeros((9, 2)), np.zeros((100, 2)))
+
+
+# --- Parzen windows
+@pytest.fixture(scope="module")
+def two_halves():
+    """Digits in [0, 1]: rows that stand for samples, and others to judge."""
+    X = load_digits().data / 16
+    return X[:600], X[600:900]
+
+
+def reference(X, samples, sigma):
+    """The definition, in double precision and all at once."""
+    squared = cdist(np.asarray(X, float), np.asarray(samples, float), "sqeuclidean")
+    m, d = np.shape(samples)
+    return logsumexp(-squared / (2 * sigma**2), axis=1) - np.log(m) - d / 2 * np.log(2 * np.pi * sigma**2)
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.2, 3.0])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_parzen_agrees_with_its_definition(two_halves, sigma, dtype):
+    samples, X = (part.astype(dtype) for part in two_halves)
+    found = parzen_log_likelihood(X, samples, sigma)
+    assert found.dtype == np.float64 and found.shape == (300,)
+    np.testing.assert_allclose(found, reference(X, samples, sigma), atol=0.01)
+
+
+def test_parzen_agrees_with_scikit_learn(random):
+    samples, X = random.normal(size=(200, 3)), random.normal(size=(50, 3))
+    window = KernelDensity(bandwidth=0.4).fit(samples)
+    np.testing.assert_allclose(parzen_log_likelihood(X, samples, 0.4), window.score_samples(X), rtol=1e-4)
+
+
+def test_parzen_is_a_density():
+    samples, x = np.array([[-1.0], [0.5], [2.0]]), np.linspace(-9, 9, 4001)
+    assert np.trapezoid(np.exp(parzen_log_likelihood(x[:, None], samples, 0.7)), x) == pytest.approx(1)
+
+
+def test_parzen_of_many_samples_is_that_of_a_wider_gaussian(random):
+    # windows of width s about draws of N(0, 1): the density of N(0, 1 + s^2)
+    x = np.array([[-2.0], [0.0], [1.0]])
+    expected = norm(scale=np.sqrt(1.25)).logpdf(x[:, 0])
+    np.testing.assert_allclose(parzen_log_likelihood(x, random.normal(size=(200_000, 1)), 0.5), expected, atol=0.02)
+
+
+@pytest.mark.parametrize("form", ["list", "iterator", "one by one", "lists of numbers", "images"])
+def test_parzen_takes_samples_in_parts(two_halves, form):
+    samples, X = two_halves
+    parts = {
+        "list": [samples[:1], samples[1:500], samples[500:]],
+        "iterator": iter([samples[:200], samples[200:]]),
+        "one by one": (row[None] for row in samples),
+        "lists of numbers": samples.tolist(),
+        "images": [samples[:100].reshape(-1, 1, 8, 8), samples[100:].reshape(-1, 1, 8, 8)],
+    }
+    np.testing.assert_allclose(
+        parzen_log_likelihood(X, parts[form], 0.2), parzen_log_likelihood(X, samples, 0.2), atol=1e-4
+    )
+
+
+def test_parzen_takes_the_order_of_samples_in_any_scale():
+    # the nearest sample comes last, after others that are out of all proportion
+    far = np.array([[1e3], [1e2], [10.0], [0.0]])
+    assert parzen_log_likelihood([[0.0]], far, 0.1)[0] == pytest.approx(norm(scale=0.1).logpdf(0) - np.log(4))
+    assert np.isfinite(parzen_log_likelihood([[0.0]], far[:1], 1e-3)).all()
+
+
+def test_parzen_is_exact_where_single_precision_would_not_be(random):
+    X, samples = (1e4 + random.normal(scale=s, size=(20, 5)).astype(np.float32) for s in (1.0, 100.0))
+    np.testing.assert_allclose(parzen_log_likelihood(X, samples, 1e-3), reference(X, samples, 1e-3), rtol=1e-9)
+
+
+def test_parzen_of_bytes_is_that_of_the_unit_interval(random):
+    X = random.integers(0, 256, size=(30, 1, 4, 4)).astype(np.uint8)
+    samples = random.random((40, 16))
+    flat = X.reshape(30, 16) / 255
+    np.testing.assert_allclose(
+        parzen_log_likelihood(X, samples, 0.3), parzen_log_likelihood(flat, samples, 0.3), atol=1e-4
+    )
+
+
+def test_sigma_is_the_best_of_all(two_halves):
+    samples, X = two_halves
+    sigma = choose_parzen_sigma(X, samples)
+    at_best = parzen_log_likelihood(X, samples, sigma).mean()
+    others = [parzen_log_likelihood(X, samples, s).mean() for s in np.geomspace(0.05, 1, 60)]
+    assert at_best > max(others) - 0.01
+
+
+@pytest.mark.parametrize("sigmas", [[0.2], [0.01, 0.02], np.logspace(1, 2, 5), [3.0, 0.1, 0.5], [1e-3]])
+def test_a_grid_whose_best_is_at_its_edge_is_extended(two_halves, sigmas):
+    samples, X = two_halves
+    assert choose_parzen_sigma(X, samples, sigmas) == pytest.approx(choose_parzen_sigma(X, samples), rel=0.05)
+
+
+def test_sigma_is_about_the_spread_that_was_left_out(random):
+    # samples at three points, rows about them with sd 0.25
+    centres = random.normal(size=(3, 20)) * 5
+    X = centres[random.integers(0, 3, 500)] + random.normal(scale=0.25, size=(500, 20))
+    assert choose_parzen_sigma(X, centres) == pytest.approx(0.25, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("X", "samples", "sigma", "message"),
+    [
+        (np.zeros((2, 3)), np.zeros((2, 4)), 1.0, "3 values as in X, got 4"),
+        (np.zeros((2, 3)), np.zeros((2, 3)), 0.0, "above 0"),
+        (np.zeros((2, 3)), np.zeros((2, 3)), np.nan, "above 0"),
+        (np.zeros(3), np.zeros((2, 3)), 1.0, r"shape \(n, d\)"),
+        (np.zeros((2, 3)), np.full((2, 3), np.inf), 1.0, "finite samples"),
+        (np.full((2, 3), np.nan), np.zeros((2, 3)), 1.0, "finite X"),
+        (np.zeros((2, 3)), [], 1.0, "at least one sample"),
+    ],
+    ids=["values", "zero", "not a number", "one row", "infinite samples", "nan rows", "no samples"],
+)
+def test_parzen_errors_say_what_is_wrong(X, samples, sigma, message):
+    with pytest.raises(InputError, match=message) as error:
+        parzen_log_likelihood(X, samples, sigma)
+    assert "\n" not in str(error.value)
+
+
+def test_sigma_needs_samples_that_stay_and_are_not_the_validation_rows(two_halves):
+    samples, X = two_halves
+    with pytest.raises(InputError, match="iterator"):
+        choose_parzen_sigma(X, iter([samples]))
+    with pytest.raises(InputError, match="among the samples"):
+        choose_parzen_sigma(samples[:50], samples)
+    with pytest.raises(InputError, match="at least one sigma"):
+        choose_parzen_sigma(X, samples, [])

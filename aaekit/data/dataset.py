@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,13 @@ import numpy as np
 
 from ..errors import InputError, nearest
 from .checks import check_labels, check_rows
+from .domains import check_same_classes, join
 from .sets import SETS, find, paths_of
-from .splits import split
-from .store import MEMORY_LIMIT, as_store, open_rows, write_npz
+from .splits import Split, split
+from .store import MEMORY_LIMIT, as_store, open_rows, remove, write_npz
 
-NPZ_KEYS = {"X": "x_train", "y": "y_train", "X_test": "x_test", "y_test": "y_test", "classes": "classes"}
+NPZ_KEYS = {"X": "x_train", "y": "y_train", "X_test": "x_test", "y_test": "y_test"}  # ours, and Keras'
+NPZ_KEYS |= {key: key for key in ("classes", "domain", "domain_test", "domains")}
 FILE_OPTIONS = {".npz": (), ".npy": ("memory_limit_bytes", "cache_dir")}
 
 
@@ -36,6 +38,12 @@ class Dataset:
         The names of the labels 0, 1, ...; empty without labels.
     source : str
         Whom or which file it is from.
+    domain, domain_test : ndarray of shape (n,) or None
+        Of joined sets: which of `domains` a row is of, int64.
+    domains : tuple of str
+        The names of the domains 0, 1, ...; empty if the set is not a joined one.
+    split : Split or None
+        Which training rows are labelled, unlabelled and validation, where that was written down by `prepare`.
     """
 
     name: str
@@ -45,10 +53,17 @@ class Dataset:
     y_test: np.ndarray | None = None
     classes: tuple[str, ...] = ()
     source: str = ""
+    domain: np.ndarray | None = None
+    domain_test: np.ndarray | None = None
+    domains: tuple[str, ...] = ()
+    split: Split | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Return name, rows, test rows, shape of a row, dtype, classes, how many rows are labelled, and source."""
-        return {
+        """Return name, rows, test rows, shape of a row, dtype, classes, how many rows are labelled, and source.
+
+        Of joined sets also the domains; if a split was found, how many rows it labels and keeps for validation.
+        """
+        facts = {
             "name": self.name,
             "rows": len(self.X),
             "test_rows": 0 if self.X_test is None else len(self.X_test),
@@ -58,6 +73,11 @@ class Dataset:
             "labelled": 0 if self.y is None else int((self.y >= 0).sum()),
             "source": self.source,
         }
+        if self.domains:
+            facts["domains"] = self.domains
+        if self.split is not None:
+            facts["split"] = f"{len(self.split.labelled)} labelled, {len(self.split.validation)} validation"
+        return facts
 
 
 def load(
@@ -69,16 +89,25 @@ def load(
     ----------
     name_or_path : str or Path
         One of `names()`; or a .npz with ``X`` and optionally ``y``, ``X_test``, ``y_test``, ``classes`` (``x_train``,
-        ``y_train``, ``x_test`` as in Keras' mnist.npz are understood); or a .npy with the rows alone. Images without a
-        channel axis, (n, height, width), get one.
+        ``y_train``, ``x_test`` as in Keras' mnist.npz are understood), ``domain``, ``domain_test``, ``domains``; or a
+        .npy with the rows alone. Images without a channel axis, (n, height, width), get one. If ``NAME-split.npz``,
+        written by `prepare`, is beside NAME.npz, it is read into `Dataset.split`.
+
+        Several of them joined by "+", such as ``"mnist+fonts"``, are one set of images with a domain each: uint8, of
+        the largest height and width and the most channels. Smaller images are enlarged smoothly; 8x8 and 16x16 digits
+        that come to 28x28 are also sharpened and centred as MNIST's are; grey is repeated in every channel. Labels stay
+        as they are, so that the sets must have the same classes. Rows are neither dropped nor repeated: a larger set
+        has more of them.
     data_dir : str or Path, optional
         Where named sets live. Default: the variable AAE_DATA_DIR, else the user's cache directory. Files are looked for
         in ``data_dir/name`` and in ``data_dir``, and downloaded, once, into the former.
     download : bool, default=True
         Whether missing files may be fetched.
     **options
-        ``test_random_state`` (default 0) for "digits": the seed of its held-out rows. ``memory_limit_bytes`` (4 GiB)
-        and ``cache_dir`` for .npy: beyond the limit rows stay on the disk, see `as_store`.
+        ``test_random_state`` (default 0) for "digits": the seed of its held-out rows. ``n_rows`` (20,000) and
+        ``random_state`` (0) for "fonts": its training rows, and the seed it is drawn by. ``memory_limit_bytes`` (4 GiB)
+        and ``cache_dir`` for .npy: beyond the limit rows stay on the disk, see `as_store`. Joined sets take the options
+        that all of them have.
 
     Returns
     -------
@@ -87,26 +116,71 @@ def load(
     Raises
     ------
     InputError
-        If the set is unknown, its files are missing and cannot be fetched, a file is damaged or not as described, or
-        its rows or labels fail `check_rows` or `check_labels`.
+        If the set is unknown, its files are missing and cannot be fetched, a file is damaged or not as described, its
+        rows or labels fail `check_rows` or `check_labels`, its split is of other rows, or joined sets are no images,
+        have other classes, or are the same.
     """
     name, path = str(name_or_path), Path(name_or_path).expanduser()
+    if len(parts := _parts(name)) > 1:
+        return _joined(name, parts, data_dir, download, **options)
     is_file = name not in SETS and (path.suffix in FILE_OPTIONS or path.exists())
     if is_file and path.suffix not in FILE_OPTIONS:
         found = "a folder" if path.is_dir() else path.suffix or "no suffix"
         raise InputError(f"{path}: expected a .npz or .npy file, found {found}")
-    allowed = FILE_OPTIONS[path.suffix] if is_file else find(name).options
-    for option in options:
-        if option not in allowed:
-            guess, known = nearest(option, allowed), " or ".join(allowed) or "none"
-            raise InputError(f"{name}: unknown option {option!r}.{guess} Expected {known}")
+    _check_options(name, options, _options_of(name))
     if not is_file:
         entry = SETS[name]
         arrays = entry.read(paths_of(name, data_dir, download), **options)
         return _dataset(name, *arrays, classes=entry.classes, source=entry.source)
     if path.suffix == ".npy":
         return _dataset(path.stem, open_rows(path), source=str(path), **options)
-    return _dataset(path.stem, **_read_npz(path), source=str(path))
+    found = _dataset(path.stem, **_read_npz(path), source=str(path))
+    beside = split_path(path)
+    if not beside.is_file():
+        return found
+    chosen = Split.read(beside)
+    if (n := len(chosen.unlabelled) + len(chosen.validation)) != len(found.X):
+        raise InputError(f"{beside}: expected a split of the {len(found.X)} rows beside it, found {n}; write it anew")
+    return replace(found, split=chosen)
+
+
+def split_path(path: Path) -> Path:
+    """Return where the split of a .npz is."""
+    return path.with_name(f"{path.stem}-split.npz")
+
+
+def _options_of(name: str) -> tuple[str, ...]:
+    """Return the options that a named set or a file takes."""
+    suffix = Path(name).suffix
+    return FILE_OPTIONS[suffix] if name not in SETS and suffix in FILE_OPTIONS else find(name).options
+
+
+def _check_options(name: str, given: dict[str, Any], allowed: tuple[str, ...]) -> None:
+    """Refuse an option that is not allowed."""
+    for option in given:
+        if option not in allowed:
+            guess, known = nearest(option, allowed), " or ".join(allowed) or "none"
+            raise InputError(f"{name}: unknown option {option!r}.{guess} Expected {known}")
+
+
+def _parts(name: str) -> list[str]:
+    """Take "a+b" apart; a "+" in the path of a file that exists is none."""
+    pieces, parts = name.split("+"), []
+    while pieces:
+        n = next((n for n in range(len(pieces), 1, -1) if Path("+".join(pieces[:n])).expanduser().is_file()), 1)
+        parts.append("+".join(pieces[:n]))
+        del pieces[:n]
+    return parts
+
+
+def _joined(name: str, parts: list[str], data_dir: str | Path | None, download: bool, **options: Any) -> Dataset:
+    """Load sets and make one of them, each a domain."""
+    allowed = [_options_of(part) for part in parts]  # says so, before anything is read, if there is no such set
+    _check_options(name, options, tuple(o for o in allowed[0] if all(o in others for others in allowed)))
+    if len(set(parts)) < len(parts):
+        raise InputError(f"{name}: expected different sets to join, found {max(parts, key=parts.count)} twice")
+    check_same_classes({part: SETS[part].classes for part in parts if part in SETS})  # before a download
+    return Dataset(**join([load(part, data_dir, download, **options) for part in parts]))
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
@@ -122,8 +196,8 @@ def _read_npz(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: expected a .npz archive of plain arrays, found ({error})") from error
     if "X" not in arrays:
         raise InputError(f"{path}: expected an array X or x_train, found {found or 'none'}")
-    classes = arrays.pop("classes", None)
-    return arrays | {"classes": None if classes is None else tuple(str(c) for c in np.atleast_1d(classes))}
+    names = {key: tuple(map(str, np.atleast_1d(arrays[key]))) for key in ("classes", "domains") if key in arrays}
+    return arrays | names
 
 
 def _dataset(
@@ -135,12 +209,21 @@ def _dataset(
     *,
     classes: tuple[str, ...] | None = None,
     source: str = "",
+    domain: np.ndarray | None = None,
+    domain_test: np.ndarray | None = None,
+    domains: tuple[str, ...] = (),
     memory_limit_bytes: int = MEMORY_LIMIT,
     cache_dir: str | Path | None = None,
 ) -> Dataset:
     """Check arrays and bring them to the dtypes that `Dataset` promises."""
     if y_test is not None and X_test is None:
         raise InputError(f"{name}: expected X_test beside y_test, found none")
+    if (domain is None) != (not domains) or (domain_test is None) != (domain is None or X_test is None):
+        found = ", ".join(k for k, there in (("domain", domain), ("domain_test", domain_test)) if there is not None)
+        raise InputError(
+            f"{name}: expected domains, domain and, if there is X_test, domain_test, or none of them, found "
+            f"{', '.join(filter(None, [found, 'domains' if domains else '']))}"
+        )
 
     def rows(array: np.ndarray, key: str) -> np.ndarray:
         array = array[:, None] if array.ndim == 3 else array
@@ -150,6 +233,12 @@ def _dataset(
 
     def labels(array: np.ndarray, n: int, key: str) -> np.ndarray:
         check_labels(array, n, len(classes) if classes else None, f"{name}: {key}")
+        return array.astype(np.int64)
+
+    def numbers(array: np.ndarray, n: int, key: str) -> np.ndarray:
+        check_labels(array, n, len(domains), f"{name}: {key}")
+        if (array < 0).any():
+            raise InputError(f"{name}: {key}: expected a domain in every row, found -1")
         return array.astype(np.int64)
 
     X = rows(X, "X")
@@ -162,10 +251,12 @@ def _dataset(
                 f"found {X_test.dtype} {X_test.shape}"
             )
         y_test = None if y_test is None else labels(y_test, len(X_test), "y_test")
+        domain_test = None if domain_test is None else numbers(domain_test, len(X_test), "domain_test")
     if classes is None:
         top = max((int(array.max()) for array in (y, y_test) if array is not None), default=-1)
         classes = tuple(str(k) for k in range(top + 1))
-    return Dataset(name, X, y, X_test, y_test, classes, source)
+    domain = None if domain is None else numbers(domain, len(X), "domain")
+    return Dataset(name, X, y, X_test, y_test, classes, source, domain, domain_test, domains)
 
 
 def prepare(
@@ -186,11 +277,14 @@ def prepare(
     name, data_dir, download, **options
         As in `load`.
     out : str or Path, default="."
-        The folder to write ``<name>.npz`` into (arrays X, y, X_test, y_test, classes; uncompressed).
+        The folder to write ``<name>.npz`` into (arrays X, y, X_test, y_test, classes, and of joined sets domain,
+        domain_test, domains; uncompressed).
     labels, validation, random_state
-        As in `split`; with `labels` or `validation` the split is written to ``<name>-split.npz``.
+        As in `split`; with `labels` or `validation` the split is written to ``<name>-split.npz``, where `load` finds
+        it. Azulay's parts of MNIST (2019) are ``labels=3000, validation=10_000``: 3,000 rows are labelled, 50,000 train
+        (the 3,000 and 47,000 more), and 10,000 are for validation.
     overwrite : bool, default=False
-        Whether existing files may be replaced.
+        Whether existing files may be replaced; an earlier split is removed if no new one is asked for.
 
     Returns
     -------
@@ -202,9 +296,10 @@ def prepare(
     InputError
         If a file exists already, or as `load` and `split` do; nothing is written then.
     """
-    stem = str(name) if str(name) in SETS else Path(name).stem
+    stem = "+".join(part if part in SETS else Path(part).stem for part in _parts(str(name)))
     wants_split = labels is not None or validation != 0
-    paths = [Path(out).expanduser() / f"{stem}{end}.npz" for end in ("", "-split")[: 1 + wants_split]]
+    path = Path(out).expanduser() / f"{stem}.npz"
+    paths = [path, split_path(path)]
     for path in paths:
         if path.exists() and not overwrite:
             raise InputError(f"{path}: exists already; choose another folder, or allow overwriting")
@@ -212,9 +307,11 @@ def prepare(
     if wants_split and data.y is None:
         raise InputError(f"{name}: expected labels to split by, found none; leave labels and validation out")
     chosen = split(data.y, labels, validation, random_state) if wants_split and data.y is not None else None
-    arrays = {"X": data.X, "y": data.y, "X_test": data.X_test, "y_test": data.y_test}
-    present = {key: array for key, array in arrays.items() if array is not None}
-    write_npz(paths[0], **present, **({"classes": np.array(data.classes)} if data.classes else {}))
-    if chosen is not None:
-        chosen.save(paths[1])
+    arrays = {key: getattr(data, key) for key in NPZ_KEYS}
+    names = {key: np.array(arrays.pop(key)) for key in ("classes", "domains") if arrays[key]}
+    write_npz(paths[0], **{key: array for key, array in arrays.items() if array is not None}, **names)
+    remove(paths[1])  # an earlier split, which is of the old rows
+    if chosen is None:
+        return paths[:1]
+    chosen.save(paths[1])
     return paths

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import InputError, nearest
+from .fonts import read_fonts
 from .formats import Arrays, content, read_digits, read_idx_set, read_svhn, read_usps
 from .store import cannot_write
 
@@ -74,6 +75,12 @@ SETS: dict[str, NamedSet] = {
         source="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998 (scikit-learn's copy)",
         classes=DIGITS,
         read=read_digits,
+    ),
+    "fonts": NamedSet(
+        summary="24,000 printed digits in 21 typefaces, 28x28, drawn when loaded; 4,000 of them test",
+        source="drawn from the typefaces DejaVu, STIX and Computer Modern that come with matplotlib",
+        classes=DIGITS,
+        read=read_fonts,
     ),
     "mnist": NamedSet(
         summary="70,000 handwritten digits, 28x28; 10,000 of them test",
@@ -161,7 +168,7 @@ def find(name: str) -> NamedSet:
     if name not in SETS:
         raise InputError(
             f"unknown data set {name!r}.{nearest(name, SETS)} Expected one of {', '.join(SETS)}, "
-            "or the path of a .npz or .npy file"
+            "or the path of a .npz or .npy file, or several of them joined by '+'"
         )
     return SETS[name]
 
@@ -182,7 +189,7 @@ def info(name: str, data_dir: str | Path | None = None) -> dict[str, Any]:
     Parameters
     ----------
     name : str
-        One of `names()`.
+        One of `names()`, or several joined by "+".
     data_dir : str or Path, optional
         As in `load`.
 
@@ -198,6 +205,8 @@ def info(name: str, data_dir: str | Path | None = None) -> dict[str, Any]:
     InputError
         If there is no such set.
     """
+    if "+" in name:
+        return _joined_info(name, [info(part, data_dir) for part in name.split("+")])
     entry, folder = find(name), data_folder(data_dir)
     files = []
     for file in entry.files:
@@ -217,6 +226,18 @@ def info(name: str, data_dir: str | Path | None = None) -> dict[str, Any]:
         "folder": folder,
         "present": all(file["state"] == "present" for file in files),
         "files": files,
+    }
+
+
+def _joined_info(name: str, parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Put what `info` says of several sets together."""
+    return parts[0] | {
+        "name": name,
+        "summary": "joined, a domain each: " + "; ".join(part["summary"] for part in parts),
+        "source": "; ".join(part["source"] for part in parts),
+        "megabytes": sum(part["megabytes"] for part in parts),
+        "present": all(part["present"] for part in parts),
+        "files": [file for part in parts for file in part["files"]],
     }
 
 

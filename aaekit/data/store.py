@@ -40,6 +40,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
 
 
+def remove(path: Path) -> None:
+    """Delete a file if it is there."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be replaced ({error.strerror or error}); choose another folder") from error
+
+
 def write_npz(path: Path, **arrays: np.ndarray) -> None:
     """Write arrays to an uncompressed .npz, whole or not at all."""
     with replacing(path) as handle:

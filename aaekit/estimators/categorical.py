@@ -95,6 +95,13 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
         """What else moves the encoder towards classes: losses with their weights, by name."""
         return {}
 
+    @property
+    def _consistency_without_labels(self) -> str:
+        """Of what is automatic: warps say more than small balls of what a class is; table rows have no warps."""
+        if self.augmentation == "none":
+            return "virtual_adversarial"
+        return "both" if len(self.shape_) == 1 else "augmentation"
+
     def _without_labels(self, decision_weight: float) -> dict[str, tuple[Callable[[Step], Tensor], float]]:
         """What makes clusters where no label says what the classes are: y decides, and holds under augmentation."""
         losses: dict[str, tuple[Callable[[Step], Tensor], float]] = {}

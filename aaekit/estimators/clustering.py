@@ -67,8 +67,7 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
     consistency: Annotated[
         Literal["auto", "augmentation", "virtual_adversarial", "both", "none"],
         Field(description="what must not change y: the augmentation, the worst direction nearby, or both; 'auto' is "
-              "both, but the first for images of less than 16 pixels a side, and the second where there is no "
-              "augmentation"),
+              "the first for images, both for tables, and the second where there is no augmentation"),
     ] = "auto"  # fmt: skip
     decision_weight: Annotated[Weight, Field(description="weight of the entropy of y given a row")] = 0.1
     cyclic_weight: Annotated[
@@ -79,7 +78,7 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
     ] = 0.0
     mode_weight: Annotated[
         Weight, Field(description="weight of the reconstruction by a second decoder that sees y alone")
-    ] = 1.0
+    ] = 0.0
     separation_weight: Annotated[
         Weight, Field(description="weight of keeping the decoder's modes (z = 0) of the clusters apart")
     ] = 0.0
@@ -159,7 +158,11 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
 
     @property
     def _consistency(self) -> str:
-        return self.consistency
+        return self._consistency_without_labels if self.consistency == "auto" else self.consistency
+
+    def _auto_steps(self, n_rows: int) -> int:
+        """Clusters settle late: twice as long as with labels."""
+        return min(2 * super()._auto_steps(n_rows), 5000)
 
     def _networks(self) -> dict[str, nn.Module]:
         nets = super()._networks()

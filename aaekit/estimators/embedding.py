@@ -127,6 +127,14 @@ class EmbeddingAAE(PartlyLabelled):
         return len(self.classes_) if self._has_labels else self.n_clusters
 
     @property
+    def _consistency(self) -> str:
+        chosen = super()._consistency
+        return chosen if self._has_labels or chosen != "auto" else self._consistency_without_labels
+
+    def _auto_steps(self, n_rows: int) -> int:
+        return min((1 if self._has_labels else 2) * super()._auto_steps(n_rows), 5000)
+
+    @property
     def _n_code(self) -> int:
         return self.n_style
 
