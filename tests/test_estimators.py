@@ -27,6 +27,7 @@ from aaekit import (
     SupervisedBaseline,
     TrainingError,
 )
+from aaekit.parameters import hyperparameters_of
 from aaekit.phases import frozen
 from aaekit.training import Listener, Rows, Training
 
@@ -106,6 +107,16 @@ def fixed_by_design(variant, name) -> bool:
 
 def moved(before, module) -> list[bool]:
     return [not torch.equal(b, p) for b, p in zip(before, module.parameters(), strict=True)]
+
+
+@pytest.mark.parametrize(
+    "kind", [c for c in base._subclasses(base.Estimator) if hasattr(c, "fit")], ids=lambda c: c.__name__
+)
+def test_defaults_are_those_of_the_class_that_declared_them_last(kind):
+    """Whatever the order of the bases: a mixin without fields of its own must not bring back those of a grandparent."""
+    assert {h.name: h.default for h in hyperparameters_of(kind).values()} == {
+        name: getattr(kind, name) for name in hyperparameters_of(kind)
+    }
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -10,7 +10,7 @@ from aaekit.training import Listener
 
 
 @hyperparameters
-class SemiSupervisedAAE(Classifier, PartlyLabelled):
+class SemiSupervisedAAE(PartlyLabelled, Classifier):
     """Semi-supervised adversarial autoencoder: a classifier from a few labelled rows and many unlabelled ones.
 
     The encoder gives a class code y, matched to a categorical prior, and a style code z, matched to `prior`; the

@@ -17,7 +17,7 @@ from aaekit.estimators.autoencoder import Autoencoder, seeded
 from aaekit.estimators.base import UNLABELLED, Labelled, numbers
 from aaekit.parameters import Positive, Rate, Share, Weight, hyperparameters
 from aaekit.phases import Phase, Step
-from aaekit.training import Listener, RateSchedule
+from aaekit.training import Listener
 
 
 @hyperparameters
@@ -59,9 +59,7 @@ class SupervisedAAE(Labelled, Autoencoder):
     adversarial_weight: Annotated[Weight, Field(description="weight of fooling the discriminators")] = 1.0
     reconstruction_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 2e-3
     generator_rate: Annotated[Rate, Field(description="learning rate of fooling the discriminators")] = 2e-3
-    rate_schedule: Annotated[
-        RateSchedule, Field(description="learning rates: constant, falling as a cosine, or divided by 10 at milestones")
-    ] = "cosine"
+    discriminator_rate: Annotated[Rate, Field(description="learning rate of the discriminators")] = 3e-3
     averaging: Annotated[
         Share, Field(description="decay per step of the moving average of the weights that is used in the end; 0: none")
     ] = 0.995
@@ -184,7 +182,8 @@ class SupervisedAAE(Labelled, Autoencoder):
         return {"reconstruction": error, "score": error}
 
     def _auto_steps(self, n_rows: int) -> int:
-        return min(1000 + n_rows // 20, 5000)
+        """The discriminator needs long to find what is left of the label in z."""
+        return min(1500 + n_rows // 40, 5000)
 
     # --- what it can do --------------------------------------------------------------------------------------------
     def generate(self, style: Any, label: Any) -> np.ndarray:
