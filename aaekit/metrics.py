@@ -438,7 +438,7 @@ def parzen_log_likelihood(X: ArrayLike, samples: ArrayLike | Iterable[ArrayLike]
     -----
     The measure follows the number of samples and sigma about as much as it follows the model: compare only numbers
     of the same protocol, and see Theis, van den Oord and Bethge, *A note on the evaluation of generative models*,
-    arXiv:1511.01844. Products are taken in single precision where its rounding costs about a hundredth of a nat at most.
+    arXiv:1511.01844. Products are taken in single precision where its rounding costs a hundredth of a nat at most.
 
     References
     ----------

@@ -63,7 +63,7 @@ CAPTIONS = {  # what to look for, by the name of the function in `figures`
     "predicted_label_distribution": "Bars should reach the dashed line of the prior. An empty bar is a label that is "
     "not used, a bar far above the line one that swallows others.",
     "real_vs_obtained": "What was wanted is red, what the encoder makes of data is blue. They should agree: z as the "
-    "prior, the labels as frequent as it has them, and the largest probability at 1, as a draw of the prior is one-hot.",
+    "prior, the labels as frequent as it has them, and the largest probability at 1: a draw of the prior is one-hot.",
     "cluster_matrix": "Rows are clusters, in the order of their most frequent class. One dark cell a row is a pure "
     "cluster; two are classes that share it. A column without a dark cell is a class that no cluster stands for.",
     "roc_curves": "The steeper a curve rises at the left, the more outliers are found before the first false alarms. "

@@ -26,7 +26,7 @@ from aaekit.ultrasound import TISSUES, Physics
 
 STAGES = ("stage 0", "stage I", "stage II")
 N_TISSUES = len(TISSUES)
-MARGIN = 8  # scan lines at either side of a strip that the discriminator does not see: there the strip was cut
+MARGIN = 4  # scan lines at either side of a strip that the discriminator does not see: there the strip was cut
 
 
 # --- networks --------------------------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ class TwoStageSimulator(BaseEstimator):
     steps_2: Annotated[Positive, Field(description="steps of stage II")] = 1200
     batch_size: Annotated[Positive, Field(description="frames in a minibatch of stage I")] = 8
     batch_size_2: Annotated[Positive, Field(description="strips in a minibatch of stage II")] = 4
-    lines: Annotated[Positive, Field(description="scan lines of a strip in stage II; more than there are: all")] = 48
+    lines: Annotated[Positive, Field(description="scan lines of a strip in stage II; more than there are: all")] = 32
     averaging: Annotated[
         Share, Field(description="decay per step of the moving average of the weights that is used in the end; 0: none")
     ] = 0.99
