@@ -8,6 +8,7 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_origin
 
 import typer
@@ -214,8 +215,11 @@ def _print_results(run: Any) -> None:
 
     from aaekit.evaluation import tables
 
-    for found in tables(json.loads((run.path / "results.json").read_text(encoding="utf-8"))):
+    results = json.loads((run.path / "results.json").read_text(encoding="utf-8"))
+    for found in tables(results):
         _print_table(found)
+    names = ", ".join(f["name"] for f in results["findings"])
+    typer.echo(f"health: {names}; more: aae doctor {run.path}" if names else "health: nothing looks wrong")
     typer.echo(f"report: {run.path / 'report.html'}")
 
 
@@ -286,9 +290,10 @@ def doctor(run: RunPath) -> None:
 
     found = Run.open(run)
     findings = diagnosis(found.fitted(), found.held_out)
-    for finding in findings:
-        typer.echo(f"{finding.severity}: {finding.name}\n  evidence: {finding.evidence}\n  it means: {finding.meaning}")
-        typer.echo(f"  try first: {finding.option}")
+    for f in findings:
+        typer.echo(f"{f.severity}: {f.name}")
+        for what, text in (("evidence", f.evidence), ("it means", f.meaning), ("try first", f.option)):
+            typer.echo(fill(f"{what}: {text}", 100, initial_indent="  ", subsequent_indent="    "))
     if not findings:
         typer.echo("nothing looks wrong")
 

@@ -11,10 +11,12 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from aaekit import metrics, report
 from aaekit.data import Dataset, Split
 from aaekit.errors import InputError
-from aaekit.estimators import ClusteringAAE, EmbeddingAAE, SupervisedAAE, SupervisedBaseline
+from aaekit.estimators import AdversarialAutoencoder, ClusteringAAE, EmbeddingAAE, SupervisedAAE, SupervisedBaseline
 from aaekit.estimators.autoencoder import Autoencoder
 from aaekit.estimators.base import UNLABELLED, Classifier
+from aaekit.estimators.categorical import CategoricalAutoencoder
 from aaekit.gallery import Rows, fitting, pictures, unit
+from aaekit.health import Evidence, Finding, diagnose
 from aaekit.parameters import hyperparameters_of
 
 
@@ -46,6 +48,30 @@ def evaluate(estimator: Any, rows: Rows) -> dict[str, Any]:
     if isinstance(estimator, Autoencoder):
         results |= _autoencoder(estimator, rows.some())
     return results
+
+
+def diagnosis(estimator: Any, rows: Rows) -> list[Finding]:
+    """What looks wrong with a fitted estimator, by its curves and by what it makes of rows; see docs/health.md."""
+    rows = rows._replace(X=fitting(estimator, rows.X)).some(2000)
+    found: dict[str, Any] = {"history": estimator.history_, "parameters": estimator.get_params(deep=False)}
+    labels = rows.y if rows.y is None or rows.y.ndim == 1 else rows.y[:, 0]
+    if isinstance(estimator, Autoencoder):
+        scale = np.asarray(unit(estimator))
+        found["X"], found["X_hat"] = (pictures(estimator, x) / scale for x in (rows.X, _again(estimator, rows)))
+        found["z"] = estimator.transform(rows.X)
+        found["prior"] = estimator.sample_prior(4 * len(rows.X), random_state=0)
+        found["conditional"] = isinstance(estimator, AdversarialAutoencoder | EmbeddingAAE)
+    named = hasattr(estimator, "cluster_names_") or not hasattr(estimator, "classes_")
+    found["clusters"] = isinstance(estimator, ClusteringAAE) and named
+    if isinstance(estimator, CategoricalAutoencoder):
+        found["y"] = estimator.y_proba(rows.X)
+    elif isinstance(estimator, Classifier):
+        found["y"] = estimator.predict_proba(rows.X)
+    if labels is not None and not found["clusters"] and hasattr(estimator, "classes_"):
+        classes = estimator.classes_[0] if isinstance(estimator.classes_, list) else estimator.classes_
+        at = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
+        found["labels"] = np.where(classes[at] == labels, at, UNLABELLED)
+    return diagnose(Evidence(**found))
 
 
 def predictions(estimator: Any, X: np.ndarray, names: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
@@ -121,10 +147,14 @@ def _embedding(estimator: EmbeddingAAE, rows: Rows) -> dict[str, float]:
     return found
 
 
+def _again(estimator: Autoencoder, rows: Rows) -> np.ndarray:
+    """Rows by way of their codes, and of their labels if the decoder is told those."""
+    told = isinstance(estimator, SupervisedAAE) and rows.y is not None
+    return estimator.reconstruct(rows.X, rows.y) if told else estimator.reconstruct(rows.X)
+
+
 def _autoencoder(estimator: Autoencoder, rows: Rows) -> dict[str, float]:
-    again = estimator.reconstruct(rows.X, rows.y) if isinstance(estimator, SupervisedAAE) else (
-        estimator.reconstruct(rows.X)
-    )  # fmt: skip
+    again = _again(estimator, rows)
     difference = (pictures(estimator, rows.X) - pictures(estimator, again)) / np.asarray(unit(estimator))
     found = {"reconstruction": float(np.mean(np.square(difference)))}
     if len(rows.X) >= 10:
@@ -231,6 +261,13 @@ def measures(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "error" in results:
         return found
     return [*found, ("training time (s)", f"{results['seconds']:.1f}"), ("steps", str(results["n_steps"]))]
+
+
+def advice(findings: Sequence[Finding]) -> report.Table:
+    """Findings as a table of the report."""
+    lines = [(f"{f.severity}: {f.name}", f.evidence, f.meaning, f.option) for f in findings]
+    note = "" if lines else "Nothing looks wrong."
+    return report.Table("Health", ["finding", "evidence", "it means", "try first"], lines, note)
 
 
 def cards(results: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -566,6 +567,8 @@ class Run(Listener):
     # --- what came of it -----------------------------------------------------------------------------------------
     def conclude(self, estimator: Any, results: Mapping[str, Any]) -> None:
         """Write results.json, the figures and report.html."""
+        findings = evaluation.diagnosis(estimator, self.held_out)
+        results = {**results, "findings": [asdict(f) for f in findings]}
         self._write("results.json", json.dumps(results, indent=2) + "\n")
         shutil.rmtree(self.path / "figures", ignore_errors=True)
         entries = []
@@ -582,7 +585,7 @@ class Run(Listener):
             self.path / "report.html",
             f"{type(estimator).__name__} on {self.data.name}",
             evaluation.cards(results),
-            evaluation.tables(results),
+            [*evaluation.tables(results), evaluation.advice(findings)],
             entries,
             settings=self.config,
             versions=versions(),

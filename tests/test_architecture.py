@@ -16,8 +16,9 @@ FILES = sorted(ROOT.rglob("*.py"))
 # What each module may import of the package, besides `errors`, which all may.
 BOTTOM = {"priors", "networks", "divergences", "augment", "parameters"}
 UP_TO_TRAINING = BOTTOM | {"codes", "phases", "training"}
-LEAVES = {"data", "metrics", "figures"}
-UP_TO_RUNS = UP_TO_TRAINING | LEAVES | {"estimators", "progress", "report", "runs"}
+LEAVES = {"data", "metrics", "figures", "ultrasound"}
+JUDGES = {"evaluation", "gallery", "health", "report"}
+UP_TO_RUNS = UP_TO_TRAINING | LEAVES | JUDGES | {"estimators", "progress", "runs"}
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": {"estimators"},  # lazily: the test of the cheap import holds it to that
     "errors": set(),
@@ -27,11 +28,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": BOTTOM | {"codes", "phases"},
     "progress": {"training"},
     "report": {"figures"},
-    "estimators": UP_TO_TRAINING | {"progress", "metrics"},
+    "health": {"metrics"},
+    "estimators": UP_TO_TRAINING | {"progress", "metrics", "ultrasound"},
+    "gallery": UP_TO_TRAINING | {"estimators", "figures"},
+    "evaluation": UP_TO_TRAINING | LEAVES | {"estimators", "gallery", "health", "report"},
     "runs": UP_TO_RUNS - {"runs"},
     "experiments": UP_TO_RUNS,
     "studio": UP_TO_RUNS,
-    "cli": UP_TO_RUNS | {"experiments", "studio"},
+    "cli": UP_TO_RUNS | {"experiments", "studio", "cli_simulate"},
+    "cli_simulate": UP_TO_RUNS | {"experiments"},
     "__main__": {"cli"},
 }
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from sklearn.datasets import load_digits
 
-from aaekit import cli, runs
+from aaekit import cli, gallery, runs
 from aaekit.parameters import hyperparameters_of
 
 TINY = ("--hidden", "16", "--backbone", "mlp", "--max-steps", "6", "--batch-size", "40")
@@ -46,7 +46,7 @@ def folder(tmp_path_factory):
     np.savez(folder / "some.npz", X=X[:150], y=y[:150], X_test=X[150:200], y_test=y[150:200], classes=names)
     np.save(folder / "rows.npy", X[200:220])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "draw", lambda *_: {})
+        patch.setattr(gallery, "draw", lambda *_, **__: {})
         for system in ("classifier", "generator", "baseline"):
             arguments = ["train", system, "--data", folder / "some.npz", "--out", folder / system, *TINY, "--quiet"]
             with pytest.raises(SystemExit) as stop:
@@ -57,7 +57,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
-    monkeypatch.setattr(runs, "draw", lambda *_: {})
+    monkeypatch.setattr(gallery, "draw", lambda *_, **__: {})
 
 
 # --- help ------------------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def test_sample_rows(system, options, shape, folder, tmp_path, aae):
 def test_label_decides_the_class(folder, tmp_path, aae):
     estimator = runs.Run.open(folder / "classifier").fitted()
     aae("sample", folder / "classifier", "--label", "4", "--n", 5, "--out", tmp_path / "s.npy")
-    assert np.allclose(np.load(tmp_path / "s.npy"), estimator.generate([4] * 5, random_state=0))
+    assert np.allclose(np.load(tmp_path / "s.npy"), estimator.sample(5, random_state=0, label=4))
 
 
 @pytest.mark.parametrize(
@@ -236,12 +236,12 @@ BAD_FILES = {
         ("train classifier --data short.npz --out new", ["one label per row", "(20,)"]),
         ("train classifier --data fractions.npz --out new", ["integer labels", "float64"]),
         ("train classifier --data beyond.npz --out new", ["-1..1", "found 2"]),
-        ("train classifier --data single.npz --out new", ["two classes", "found 1"]),
+        ("train classifier --data single.npz --out new", ["2 classes", "got 1"]),
         ("train classifier --data unlabelled.npz --out new", ["-1 (unlabelled)", "all 30 rows"]),
         ("train classifier --data no-labels.npz --out new", ["labels", "found none"]),
         ("train classifier --data good.npz --labels 2 --out new", ["at least one per class, 3, found 2"]),
         ("train classifier --data good.npz --labels 31 --out new", ["at most 30", "found 31"]),
-        ("train generator --data good.npz --validation 30 --out new", ["fewer than the 30 rows"]),
+        ("train generator --data good.npz --validation 30 --out new", ["validation: expected at most 27"]),
         ("train generator --data good.npz --batch-size 31 --out new", ["batch_size=31", "30 rows"]),
         ("train classifier --data good.npz --labels 9 --labelled-batch-size 10 --out new", ["10", "9 labelled rows"]),
         ("train generator --batch-size 0 --out new", ["batch_size='0'", "greater than or equal to 1"]),
@@ -261,7 +261,7 @@ BAD_FILES = {
         ("evaluate none", ["none", "not a run directory"]),
         ("evaluate stopped", ["aae resume"]),
         ("evaluate damaged-run", ["model.safetensors", "damaged"]),
-        ("predict {runs}/generator good.npz", ["generator", "only a classifier"]),
+        ("predict {runs}/generator {runs}/rows.npy", ["AdversarialAutoencoder", "only classifiers"]),
         ("predict {runs}/classifier good.npz", ["(1, 8, 8)", "(4,)"]),
         ("sample {runs}/baseline", ["no decoder"]),
         ("sample {runs}/generator --label 3", ["knows no classes"]),

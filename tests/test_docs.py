@@ -12,12 +12,15 @@ import typer
 from aaekit import cli, experiments
 from aaekit.data.sets import SETS
 from aaekit.estimators.base import Estimator
+from aaekit.experiments import cells
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^aae .*$|(?<=`)aae [^`]*(?=`)", re.MULTILINE)
+
+CONFIGS = re.compile(r"^```yaml\n# (\S+\.yaml).*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 PROGRAMS = [(f"{name}:{text[: found.start()].count(chr(10)) + 2}", found[1])
             for name, text in TEXTS.items() for found in BLOCK.finditer(text)]  # fmt: skip
@@ -44,7 +47,11 @@ def test_there_are_programs_and_commands():
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_commands_are_accepted(line, capsys):
+def test_commands_are_accepted(line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for text in TEXTS.values():  # the files that the pages show
+        for name, settings in CONFIGS.findall(text):
+            Path(name).write_text(settings, encoding="utf-8")
     _, *words = shlex.split(line)
     command, rest = typer.main.get_command(cli.app), words
     while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
@@ -59,6 +66,32 @@ def test_commands_are_accepted(line, capsys):
         assert stop.value.code == 0, capsys.readouterr().err
     if words[0] == "reproduce" and len(words) > 1:
         assert words[1] in experiments.names()
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_measured_figures_are_those_of_the_logs(name):
+    assert cells.filled(TEXTS[name]) == TEXTS[name], "run python -m aaekit.experiments.cells on it"
+
+
+def test_every_log_is_in_the_table_of_systems():
+    shown = {experiment for _, experiment, _, _ in cells.CELL.findall(TEXTS["docs/systems.md"])}
+    assert {log["experiment"] for log in experiments.read_logs()} <= shown <= set(experiments.names())
+
+
+def test_cells_are_filled_from_logs(tmp_path):
+    log = {
+        "experiment": "a",
+        "measure": "error",
+        "seeds": [{"error": 1.0, "map auc": 0.5}, {"error": 2.0, "map auc": 1}],
+    }
+    experiments.write_log(log, tmp_path)
+    page = "| <!-- ours:a -->old | <!-- ours:a:map auc --> |\n<!-- ours:b:x -->5.0\n"
+    assert cells.filled(page, tmp_path) == (
+        "| <!-- ours:a -->1.50 ± 0.71 (2 seeds) | <!-- ours:a:map auc -->0.750 ± 0.354 (2 seeds) |\n"
+        "<!-- ours:b:x -->not measured yet\n"
+    )
+    with pytest.raises(KeyError):
+        cells.filled("<!-- ours:a:nothing -->", tmp_path)
 
 
 @pytest.mark.parametrize("name", TEXTS)

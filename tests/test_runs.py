@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import html
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import yaml
 from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 
-from aaekit import InputError, TrainingError, runs
+from aaekit import InputError, TrainingError, evaluation, gallery, health, runs
 from aaekit.runs import Run, completed, configuration
 from aaekit.training import Listener
 
@@ -36,6 +37,10 @@ def config_for(system, digits, **more):
     labels = {} if system == "generator" else {"labels": 40}
     given = {"data": str(digits), **small, **labels, **more}
     return completed(system, configuration(system, given))
+
+
+def compare(run, estimator, **more):
+    return evaluation.compare(run.config, run.data, run.split, estimator, run.held_out, **more)
 
 
 def weights(run):
@@ -71,7 +76,7 @@ def run(request, digits, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
     """Figures take most of the time; `run` has drawn its own before this."""
-    monkeypatch.setattr(runs, "draw", lambda *_: {})
+    monkeypatch.setattr(gallery, "draw", lambda *_, **__: {})
 
 
 # --- what is in it ---------------------------------------------------------------------------------------------------
@@ -82,16 +87,24 @@ def test_directory(run):
         "log.txt", "model.safetensors", "results.json", "figures", "report.html",
     }  # fmt: skip
     drawn = {p.stem for p in (run.path / "figures").iterdir()}
-    codes = {"sample_grid", "reconstruction_pairs", "latent_scatter", "code_vs_prior"}
+    codes = {"sample_grid", "reconstruction_pairs", "latent_scatter", "code_vs_prior", "code_histogram"}
     classes = {"confusion_matrix", "confident_mistakes", "label_distribution"}
     always = {"learning_curves", "first_layer_features"}
     assert drawn == {
         "generator": always | codes | {"code_grid"},
-        "classifier": always | codes | classes | {"style_grid"},
+        "classifier": always | codes | classes | {"style_grid", "modes_and_samples", "real_vs_obtained"},
         "baseline": always | classes,
     }[run.config["system"]]  # fmt: skip
     assert (run.path / "report.html").read_text().count("<img") == len(drawn)
     assert not [p for p in run.path.rglob(".*")], "temporary files are left"
+
+
+def test_findings(run):
+    """The run says itself what is wrong with it: these were trained for twelve steps."""
+    findings = json.loads((run.path / "results.json").read_text())["findings"]
+    assert findings and all(f["name"] in health.NAMES and f["option"] for f in findings)
+    page = html.unescape((run.path / "report.html").read_text())
+    assert all(f["evidence"] in page for f in findings)
 
 
 def test_results(run):
@@ -352,7 +365,7 @@ def test_partly_labelled_file(digits, tmp_path):
 def test_compare(digits, tmp_path):
     run = Run.create(tmp_path / "run", config_for("classifier", digits))
     estimator = run.train()
-    found = runs.compare(run, estimator, n_spread=100)
+    found = compare(run, estimator, n_spread=100)
     names = [row["name"] for row in found]
     assert names == [
         "supervised baseline, same labels",
@@ -371,7 +384,7 @@ def test_compare_scales_tables(tmp_path):
     X[:, 0] = 1e4 * random.normal(size=120)
     np.savez(tmp_path / "table.npz", X=X[:80], y=y[:80], X_test=X[80:], y_test=y[80:])
     run = Run.create(tmp_path / "run", config_for("baseline", tmp_path / "table.npz", labels=20, batch_size=20))
-    assert all(row["error"] < 10 for row in runs.compare(run, run.train()))
+    assert all(row["error"] < 10 for row in compare(run, run.train()))
 
 
 @pytest.mark.parametrize("scale", [1, 255])
@@ -383,7 +396,7 @@ def test_rows_to_predict_may_be_floats(scale, digits, tmp_path):
     np.savez(tmp_path / "set.npz", X=X if scale == 255 else floats, y=y)
     run = Run.create(tmp_path / "run", config_for("baseline", tmp_path / "set.npz"))
     estimator = run.train()
-    answers = [estimator.predict_proba(runs.fitting(estimator, rows)) for rows in (X, floats)]
+    answers = [estimator.predict_proba(gallery.fitting(estimator, rows)) for rows in (X, floats)]
     np.testing.assert_allclose(*answers, atol=1e-5)
     with pytest.raises(InputError, match="expected rows of shape"):
-        runs.fitting(estimator, X[:, :, :7])
+        gallery.fitting(estimator, X[:, :, :7])

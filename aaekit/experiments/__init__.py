@@ -22,6 +22,7 @@ from aaekit.training import Listener
 
 FOLDER = Path(__file__).parent
 LOGS = FOLDER / "logs"
+UP_TO_ONE = {"nmi", "ari", "auc", "trustworthiness", "two_sample_auc", "mmd", "sliced_wasserstein", "marginal_entropy"}
 OWN_KEYS = ("title", "published", "target", "protocol", "measure", "unit")
 
 
@@ -147,9 +148,11 @@ def read_logs(folder: Path = LOGS) -> list[dict[str, Any]]:
     return [json.loads(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.json"))]
 
 
-def measured(log: Mapping[str, Any], name: str | None = None, digits: int = 2) -> str:
+def measured(log: Mapping[str, Any], name: str | None = None) -> str:
     """A number of a log as a text: mean, standard deviation, seeds. Without a name, the one that counts."""
-    values = [r[name or log.get("measure") or "error"] for r in log["seeds"]]
+    name = name or log.get("measure") or "error"
+    values = [r[name] for r in log["seeds"]]
+    digits = 3 if name.split()[-1] in UP_TO_ONE else 2
     found, n = spread(values), len(values)
     plus_minus = f" ± {found['sd']:.{digits}f}" if n > 1 else ""
     return f"{found['mean']:.{digits}f}{plus_minus} ({n} seed{'s' if n > 1 else ''})"

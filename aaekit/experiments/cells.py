@@ -1,0 +1,44 @@
+"""The measured figures in the documentation: cells ``<!-- ours:EXPERIMENT:NUMBER -->``, filled in from the logs.
+
+`python -m aaekit.experiments.cells README.md docs/*.md` renews them; a test holds the pages to the logs. Without a
+number, it is the one that counts in the experiment.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from aaekit.estimators.base import write_atomically
+from aaekit.experiments import LOGS, log_path, measured
+
+CELL = re.compile(r"(<!-- ours:([\w-]+)(?::([^>]+?))? -->)([^|\n]*?)(?= *(?:\||$))", re.MULTILINE)
+MISSING = "not measured yet"
+
+
+def filled(text: str, folder: Path = LOGS) -> str:
+    """A page with what the logs say in its cells.
+
+    Raises
+    ------
+    KeyError
+        When a log has no such number.
+    """
+
+    def cell(found: re.Match[str]) -> str:
+        mark, experiment, number, _ = found.groups()
+        path = log_path(experiment, folder)
+        if not path.exists():
+            return mark + MISSING
+        return mark + measured(json.loads(path.read_text(encoding="utf-8")), number)
+
+    return CELL.sub(cell, text)
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        page = Path(name)
+        before = page.read_text(encoding="utf-8")
+        if (after := filled(before)) != before:
+            write_atomically(page, lambda p, text=after: Path(p).write_text(text, encoding="utf-8"))
+            print(name)
