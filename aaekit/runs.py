@@ -71,7 +71,9 @@ class DataOptions:
     """What a run needs to know beside the parameters of its estimator."""
 
     system: Annotated[System, Field(description="what to train")] = "classifier"
-    data: Annotated[str, Field(description="a named data set (`aae data list`), or a .npz or .npy file")] = "digits"
+    data: Annotated[
+        str, Field(description="a named data set (`aae data list`), several joined by +, or a .npz or .npy file")
+    ] = "digits"
     data_dir: Annotated[
         str | None, Field(description="where named sets live; else AAE_DATA_DIR, else the user's cache directory")
     ] = None
