@@ -6,6 +6,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _LAZY = {
+    "AAEOutlierDetector": "aaekit.estimators",
     "AdversarialAutoencoder": "aaekit.estimators",
     "ClusteringAAE": "aaekit.estimators",
     "EmbeddingAAE": "aaekit.estimators",
@@ -13,6 +14,7 @@ _LAZY = {
     "SupervisedAAE": "aaekit.estimators",
     "SemiSupervisedAAE": "aaekit.estimators",
     "SupervisedBaseline": "aaekit.estimators",
+    "TwoStageSimulator": "aaekit.estimators",
     "InputError": "aaekit.errors",
     "TrainingError": "aaekit.errors",
 }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_origin
 import typer
 from typer.core import TyperGroup
 
+from aaekit.cli_simulate import simulate_app
 from aaekit.errors import InputError, TrainingError, nearest
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ SYSTEMS = {
     "embedding": "A map of the rows in two (or more) dimensions, from no, few or all labels.",
     "style": "Style apart from content: the label goes into the decoder. Also translates between domains.",
     "pretrained": "A classifier on top of an autoencoder: its encoder and a linear layer, fine-tuned or frozen.",
+    "outliers": "A score of how unusual rows are, by reconstruction and density of codes. Needs no labels.",
     "baseline": "The classifier's encoder alone, trained on the labelled rows only, to compare with.",
 }
 PANELS = {  # where --help lists an estimator's parameters; what is not named here is about training
@@ -36,6 +38,7 @@ PANELS = {  # where --help lists an estimator's parameters; what is not named he
     "Losses": "input_noise augmentation consistency confidence radius reconstruction separation_margin "
     "reconstruction_weight adversarial_weight classification_weight consistency_weight balance_weight decision_weight "
     "cyclic_weight style_weight mode_weight separation_weight head_weight",
+    "Score": "contamination n_components reconstruction_share",
     "Pretraining": "autoencoder frozen pretraining_epochs",
 }
 PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names.split()}
@@ -65,7 +68,7 @@ class InOrder(TyperGroup):
     """Lists the commands in the order in which they are needed."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        known = "train resume evaluate doctor plot predict name sample reconstruct translate data reproduce"
+        known = "train resume evaluate doctor plot predict name sample reconstruct translate simulate data reproduce"
         return known.split()
 
 
@@ -520,6 +523,7 @@ def _save(rows: Any, out: Path, figure: Callable[[Any], Any]) -> None:
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
+app.add_typer(simulate_app, name="simulate")
 data_app = _typer()
 app.add_typer(data_app, name="data", help="What data sets there are, and how to prepare them.")
 

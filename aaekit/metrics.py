@@ -453,7 +453,7 @@ def parzen_log_likelihood(X: ArrayLike, samples: ArrayLike | Iterable[ArrayLike]
 
 
 def choose_parzen_sigma(
-    X_validation: ArrayLike, samples: ArrayLike | Sequence[ArrayLike], sigmas: ArrayLike | None = None
+    X_validation: ArrayLike, samples: ArrayLike | Iterable[ArrayLike], sigmas: ArrayLike | None = None
 ) -> float:
     """The width of the Parzen window at which rows set aside have the highest mean log-density.
 
@@ -463,8 +463,8 @@ def choose_parzen_sigma(
     ----------
     X_validation : array-like of shape (n, ...)
         Rows that neither trained the model nor will be judged, in the units of the samples; bytes count as [0, 1].
-    samples : array-like of shape (m, ...), or sequence of such
-        What the model draws; gone through several times.
+    samples : array-like of shape (m, ...), or iterable of such
+        What the model draws; gone through several times, so an iterator will not do.
     sigmas : array-like, optional
         The first grid; by default 20 widths from 0.1 to 1, even on a log scale, as usual for images in [0, 1].
 

@@ -36,6 +36,7 @@ from aaekit import evaluation, figures, gallery, report
 from aaekit.data import Dataset, Split
 from aaekit.errors import InputError, TrainingError, nearest
 from aaekit.estimators import (
+    AAEOutlierDetector,
     AdversarialAutoencoder,
     ClusteringAAE,
     EmbeddingAAE,
@@ -57,10 +58,11 @@ SYSTEMS: dict[str, type[Estimator]] = {
     "embedding": EmbeddingAAE,
     "style": SupervisedAAE,
     "pretrained": PretrainedClassifier,
+    "outliers": AAEOutlierDetector,
     "baseline": SupervisedBaseline,
 }
 NEED_LABELS = {"classifier", "style", "pretrained", "baseline"}
-System = Literal["generator", "classifier", "clusters", "embedding", "style", "pretrained", "baseline"]
+System = Literal["generator", "classifier", "clusters", "embedding", "style", "pretrained", "outliers", "baseline"]
 KEPT = 3  # checkpoints
 CHECKPOINT_SHARE = 0.05  # of the time, at most, goes into writing checkpoints
 

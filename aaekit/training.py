@@ -30,15 +30,18 @@ class Settings:
     rate_schedule: RateSchedule = "constant"
     warmup_steps: int = 0
     milestones: tuple[int, ...] = ()  # in steps
+    discriminator_decay: bool = True  # discriminators follow the rate schedule, too
     averaging: float = 0.0  # decay of the moving average of the weights; 0 turns it off
     patience: int = 0  # epochs without a better score before stopping; 0 never stops early
     precision: Precision = "auto"
     device: str = "auto"
     random_state: int = 0
 
-    def rate_at(self, step: int) -> float:
-        """What the rates are multiplied by at a step."""
+    def rate_at(self, step: int, adversary: bool = False) -> float:
+        """What the rates, or those of the discriminators, are multiplied by at a step."""
         warm = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+        if adversary and not self.discriminator_decay:
+            return warm
         if self.rate_schedule == "cosine":
             return warm * 0.5 * (1 + math.cos(math.pi * step / self.n_steps))
         if self.rate_schedule == "step":
@@ -182,10 +185,10 @@ class Training:
         self.averaged.eval()
 
     def _one_step(self) -> None:
-        factor = self.settings.rate_at(self.n_done)
         batch = {name: rows.at(self.n_done) for name, rows in self.rows.items()}
         step = self.make_step(batch, self.settings.schedule == "joint")
         for phases, optimizer, others in self._turns:
+            factor = self.settings.rate_at(self.n_done, phases[0].adversary)
             for group in optimizer.param_groups:
                 group["lr"] = group["top_rate"] * factor
             with others:

@@ -169,6 +169,32 @@ def test_steps_divide_by_ten_at_milestones():
     assert f[29] == 1 and f[30] == f[59] == pytest.approx(0.1) and f[60] == f[-1] == pytest.approx(0.01)
 
 
+def test_discriminators_may_keep_their_rate():
+    settings = Settings(n_steps=100, rate_schedule="cosine", warmup_steps=10, discriminator_decay=False)
+    assert [settings.rate_at(i, adversary=True) for i in (0, 9, 50, 99)] == pytest.approx([0.1, 1, 1, 1])
+    assert settings.rate_at(50) == pytest.approx(0.5)
+    assert replace(settings, discriminator_decay=True).rate_at(50, adversary=True) == settings.rate_at(50)
+
+
+@pytest.mark.parametrize("decay", [True, False])
+def test_the_rate_of_a_discriminator_is_that_of_its_own_schedule(decay):
+    """Plain gradient descent of a loss of slope 1: a weight moves by its rates."""
+    critic, net = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    start = [m.weight.item() for m in (critic, net)]
+    phases = [
+        Phase("discriminator", lambda step: critic.weight.sum(), (critic,), 0.1, 0.0, adversary=True),
+        Phase("other", lambda step: net.weight.sum(), (net,), 0.1, 0.0),
+    ]
+    settings = replace(
+        DEFAULTS, n_steps=8, optimizer="sgd", rate_schedule="step", milestones=(4,), discriminator_decay=decay
+    )
+    rows = {"x": Rows([torch.arange(4.0)[:, None]], 2, 0)}
+    nets = nn.ModuleDict({"critic": critic, "net": net})
+    Training(nets, phases, rows, lambda b, t: Step({"x": b["x"][0]}, net), settings).run()
+    moved = [a - m.weight.item() for a, m in zip(start, (critic, net), strict=True)]
+    assert moved == pytest.approx([0.44 if decay else 0.8, 0.44], rel=1e-4)
+
+
 def test_the_optimiser_moves_at_the_rate_of_the_step():
     """Plain gradient descent by hand."""
     settings = replace(DEFAULTS, n_steps=8, optimizer="sgd", rate_schedule="step", milestones=(3,))

@@ -4,11 +4,14 @@ from aaekit.estimators.autoencoder import AdversarialAutoencoder
 from aaekit.estimators.baseline import SupervisedBaseline
 from aaekit.estimators.clustering import ClusteringAAE
 from aaekit.estimators.embedding import EmbeddingAAE
+from aaekit.estimators.outliers import AAEOutlierDetector
 from aaekit.estimators.pretrained import PretrainedClassifier
 from aaekit.estimators.semi_supervised import SemiSupervisedAAE
+from aaekit.estimators.simulator import TwoStageSimulator
 from aaekit.estimators.supervised import SupervisedAAE
 
 __all__ = [
+    "AAEOutlierDetector",
     "AdversarialAutoencoder",
     "ClusteringAAE",
     "EmbeddingAAE",
@@ -16,4 +19,5 @@ __all__ = [
     "SemiSupervisedAAE",
     "SupervisedAAE",
     "SupervisedBaseline",
+    "TwoStageSimulator",
 ]

@@ -1,12 +1,13 @@
 """Plain, basic and label-regularised adversarial autoencoders: systems S1, S2, S3 and S5."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
 from pydantic import Field
 from sklearn.base import TransformerMixin
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from aaekit import divergences, networks, phases, priors
 from aaekit.codes import Code, Decoder, Posterior, one_hot
 from aaekit.errors import InputError
 from aaekit.estimators.base import UNLABELLED, Estimator, Labelled
+from aaekit.metrics import choose_parzen_sigma, parzen_log_likelihood
 from aaekit.parameters import Positive, Rate, Share, Weight, hyperparameters
 from aaekit.phases import Phase, Step, matching
 from aaekit.training import Listener, Schedule
@@ -63,6 +65,9 @@ class Autoencoder(TransformerMixin, Estimator):
     reconstruction_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 1e-3
     generator_rate: Annotated[Rate, Field(description="learning rate of fooling the discriminators")] = 1e-3
     discriminator_rate: Annotated[Rate, Field(description="learning rate of the discriminators")] = 1e-3
+    discriminator_decay: Annotated[
+        bool, Field(description="let rate_schedule lower the discriminators' rate, too; else it stays constant")
+    ] = True
     schedule: Annotated[
         Schedule,
         Field(description="'alternating' runs phase after phase as in the papers; 'joint' sums them into one update"),
@@ -240,6 +245,72 @@ class Autoencoder(TransformerMixin, Estimator):
         with seeded(random_state):
             return self._prior().sample(n_samples).float().numpy()
 
+    def fit_density(self, X: Any, n_samples: int = 10_000, random_state: Any = None) -> Self:
+        """Make the model's own samples a density, by a Parzen window whose width is chosen on rows set aside.
+
+        Parameters
+        ----------
+        X : array-like (n, n_features) or (n, channels, height, width)
+            Validation rows, in the units of fit: rows that will not be judged by `score_samples`. A thousand do.
+        n_samples : int, default 10_000
+            Windows: rows decoded from draws of the prior. They are drawn again whenever they are needed, some at a
+            time, so that there may be millions: memory does not grow with them.
+        random_state : int, RandomState or None
+            Of the draws.
+
+        Returns
+        -------
+        self
+            With ``sigma_``, the width, in the units of `score_samples`, and ``density_``, number and seed of the draws.
+
+        Raises
+        ------
+        InputError
+            For rows that are not like those of fit, or n_samples below 1.
+
+        References
+        ----------
+        Makhzani et al., *Adversarial Autoencoders*, arXiv:1511.05644, section 3.
+        """
+        rows = self._rows(X)
+        if not isinstance(n_samples, (int, np.integer)) or n_samples < 1:
+            raise InputError(f"n_samples={n_samples!r}: expected a whole number of at least 1, for instance 10000")
+        seed = int(check_random_state(random_state).randint(2**31 - 1))
+        density = {"n_samples": int(n_samples), "random_state": seed}
+        self.sigma_ = choose_parzen_sigma(rows, _Draws(self, **density))
+        self.density_ = density
+        return self
+
+    @property
+    def score_samples(self) -> Callable[[Any], np.ndarray]:
+        """``score_samples(X)``: Parzen-window log-likelihood of each row of X, shape `(n,)`, in nats.
+
+        A density over the values of a row: images count in [0, 1], table columns in standard deviations of those in
+        fit. It is there after `fit_density`; before, asking for it raises NotFittedError. For what it is worth, see
+        `metrics.parzen_log_likelihood`.
+        """
+        if not hasattr(self, "density_"):
+            raise NotFittedError(
+                f"this {type(self).__name__} has no density to score by: call fit_density(X) with validation rows first"
+            )
+        return self._log_likelihood
+
+    def _log_likelihood(self, X: Any) -> np.ndarray:
+        """Log-density of rows by the window that `fit_density` chose."""
+        rows, draws = self._rows(X), _Draws(self, **self.density_)
+        size = 2 * draws.size  # rows in memory; for each such part all draws are made anew
+        parts = [rows[i : i + size] for i in range(0, len(rows), size)]
+        return np.concatenate([parzen_log_likelihood(part, draws, self.sigma_) for part in parts])
+
+    def _fit(self, *given: Any) -> Self:
+        for name in ("sigma_", "density_"):  # those of other networks
+            self.__dict__.pop(name, None)
+        return super()._fit(*given)
+
+    @property
+    def _facts(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return (*Estimator._facts, *(("sigma_", "density_") if hasattr(self, "density_") else ()))
+
     def _component(self, label: Any) -> int | None:
         """The number of a class that new rows shall be of; None for any."""
         if label is None:
@@ -282,6 +353,21 @@ class seeded:
 
     def __exit__(self, *error: Any) -> None:
         self.fork.__exit__(*error)
+
+
+class _Draws:
+    """Scaled rows `(n, d)` that a model makes, the same each time it is gone through, a block in memory at a time."""
+
+    def __init__(self, model: Autoencoder, n_samples: int, random_state: int) -> None:
+        self.model, self.n_samples, self.random_state = model, n_samples, random_state
+        self.size = max(1, 2**22 // int(np.prod(model.shape_)))  # 16 MiB
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        random, decoder = np.random.RandomState(self.random_state), self.model.networks_["decoder"]
+        assert isinstance(decoder, Decoder)
+        for i in range(0, self.n_samples, self.size):
+            codes = self.model._draw_codes(min(self.size, self.n_samples - i), None, random)
+            yield self.model._in_batches(decoder.mean, codes).reshape(len(codes), -1)
 
 
 @hyperparameters

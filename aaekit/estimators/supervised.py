@@ -52,7 +52,9 @@ class SupervisedAAE(Labelled, Autoencoder):
         Literal["class", "aggregate"],
         Field(description="z is matched to the prior class by class (it tells nothing of the label), or all together"),
     ] = "class"
-    n_style: Annotated[Positive, Field(description="dimensions of the style code z")] = 15
+    n_style: Annotated[
+        Positive, Field(description="dimensions of the style code z; the fewer, the surer the label is kept out of it")
+    ] = 8
     batch_norm: Annotated[
         bool, Field(description="batch normalisation in a fully connected encoder (convolutional ones always have it)")
     ] = True

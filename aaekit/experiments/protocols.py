@@ -17,6 +17,7 @@ from aaekit import augment, evaluation, figures, gallery, metrics, runs
 from aaekit.data import Dataset, Split
 from aaekit.errors import InputError
 from aaekit.estimators import AdversarialAutoencoder, PretrainedClassifier, SupervisedBaseline
+from aaekit.experiments.outliers import outliers
 from aaekit.gallery import Rows
 from aaekit.training import Listener
 
@@ -274,6 +275,7 @@ PROTOCOLS: dict[str, Callable[[Trial], None]] = {
     "finetune": finetune,
     "maps": maps,
     "likelihood": likelihood,
+    "outliers": outliers,
 }
 
 
