@@ -17,6 +17,7 @@ from torch import nn
 
 import aaekit.estimators.base as base
 from aaekit import (
+    AAEOutlierDetector,
     AdversarialAutoencoder,
     ClusteringAAE,
     EmbeddingAAE,
@@ -60,6 +61,7 @@ VARIANTS = {
     "embedding, no labels": lambda **k: Unsupervised(EmbeddingAAE(n_clusters=5, head_margin=8.0, **k)),
     "pretrained": lambda **k: SecondStage(**k),
     "pretrained, frozen": lambda **k: SecondStage(frozen=True, **k),
+    "outliers": AAEOutlierDetector,
     "baseline": lambda **k: SupervisedBaseline(**{n: v for n, v in k.items() if n != "schedule"}),
 }  # fmt: skip
 ONE_STAGE = {"baseline", "pretrained", "pretrained, frozen"}  # those without a decoder
@@ -479,6 +481,7 @@ SMALL = {"max_steps": 60, "hidden": (32,), "random_state": 0}
         SupervisedAAE(**SMALL),
         ClusteringAAE(**{**SMALL, "max_steps": 150}, n_clusters=3),
         EmbeddingAAE(**SMALL, n_clusters=3),
+        AAEOutlierDetector(**SMALL),
         PretrainedClassifier(
             **{**SMALL, "max_steps": 150}, autoencoder=AdversarialAutoencoder(**SMALL, n_style=20, dropout=0.0)
         ),

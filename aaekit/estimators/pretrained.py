@@ -76,14 +76,16 @@ class PretrainedClassifier(Classifier):
         """Train the autoencoder on all rows, unless a fitted one was given, then the classifier on the labelled ones.
 
         Parameters and errors are those of `SemiSupervisedAAE.fit`; besides, InputError when the given autoencoder was
-        fitted on rows of another shape. `listeners` are told of the second stage.
+        fitted on rows of another shape, is not fitted and of a kind that needs more than rows, or cannot be read.
+        `listeners` are told of the second stage.
         """
         _, codes = self._learn_rows_and_labels(X, y)
         self.autoencoder_ = self._pretrained(X)
-        if math.prod(self.autoencoder_.shape_) != math.prod(self.shape_):
+        its, ours = self.autoencoder_.shape_, self.shape_
+        if math.prod(its) != math.prod(ours) or (self.as_images_ and its != ours):
             raise InputError(
-                f"the autoencoder was fitted on rows of shape {self.autoencoder_.shape_}, these are {self.shape_}: "
-                "give it rows like its own, or another autoencoder"
+                f"the autoencoder was fitted on rows of shape {its}, these are {ours}: give it rows like its own, "
+                "or another autoencoder"
             )
         for name in ("shape_", "unit_range_", "center_", "scale_", "spread_"):  # its rows, as it was taught to see them
             setattr(self, name, getattr(self.autoencoder_, name))
@@ -103,9 +105,12 @@ class PretrainedClassifier(Classifier):
             given = AdversarialAutoencoder(**shared, max_epochs=self.pretraining_epochs)
         if hasattr(given, "networks_"):
             return given
-        fresh = clone(given)
-        assert isinstance(fresh, AdversarialAutoencoder)
-        return fresh.fit(X)
+        if not isinstance(given, AdversarialAutoencoder):
+            raise InputError(
+                f"autoencoder: a {type(given).__name__} is not trained here: fit it first, or give an "
+                "AdversarialAutoencoder"
+            )
+        return clone(given).fit(X)
 
     def _describe(self) -> None:
         """Keep what it takes to build the encoder again."""

@@ -85,7 +85,8 @@ class SupervisedAAE(Labelled, Autoencoder):
         listeners : sequence of Listener
             Told of each step and epoch, for instance a run directory.
         evaluation : (X, y), optional
-            Rows whose error is put into `history_` each epoch. They never train, choose or stop anything.
+            Rows whose error is put into `history_` each epoch, those without a label left out. They never train, choose
+            or stop anything.
 
         Raises
         ------
@@ -179,8 +180,10 @@ class SupervisedAAE(Labelled, Autoencoder):
         return super()._held_out(None if y is None else y[:, 0], n)
 
     def _score(self, nets: nn.ModuleDict, X: Tensor, y: np.ndarray | None) -> dict[str, float]:
-        assert y is not None
-        error = self._reconstruction_score(nets, X, torch.from_numpy(y))
+        known = np.zeros(len(X), bool) if y is None else (y != UNLABELLED).all(1)
+        if y is None or not known.any():
+            return {}
+        error = self._reconstruction_score(nets, X[torch.from_numpy(known)], torch.from_numpy(y[known]))
         return {"reconstruction": error, "score": error}
 
     def _auto_steps(self, n_rows: int) -> int:
