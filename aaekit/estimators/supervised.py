@@ -17,7 +17,7 @@ from aaekit.estimators.autoencoder import Autoencoder, seeded
 from aaekit.estimators.base import UNLABELLED, Labelled, numbers
 from aaekit.parameters import Positive, Rate, Share, Weight, hyperparameters
 from aaekit.phases import Phase, Step
-from aaekit.training import Listener
+from aaekit.training import Listener, RateSchedule
 
 
 @hyperparameters
@@ -54,7 +54,7 @@ class SupervisedAAE(Labelled, Autoencoder):
     ] = "class"
     n_style: Annotated[
         Positive, Field(description="dimensions of the style code z; the fewer, the surer the label is kept out of it")
-    ] = 8
+    ] = 6
     batch_norm: Annotated[
         bool, Field(description="batch normalisation in a fully connected encoder (convolutional ones always have it)")
     ] = True
@@ -62,6 +62,12 @@ class SupervisedAAE(Labelled, Autoencoder):
     reconstruction_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 2e-3
     generator_rate: Annotated[Rate, Field(description="learning rate of fooling the discriminators")] = 2e-3
     discriminator_rate: Annotated[Rate, Field(description="learning rate of the discriminators")] = 3e-3
+    rate_schedule: Annotated[
+        RateSchedule, Field(description="learning rates: constant, falling as a cosine, or divided by 10 at milestones")
+    ] = "cosine"
+    discriminator_decay: Annotated[
+        bool, Field(description="let rate_schedule lower the discriminators' rate, too; else it stays constant")
+    ] = False
     averaging: Annotated[
         Share, Field(description="decay per step of the moving average of the weights that is used in the end; 0: none")
     ] = 0.995
