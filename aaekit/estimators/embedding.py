@@ -1,7 +1,7 @@
 """Maps of the data in a few dimensions: system S11."""
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -73,6 +73,16 @@ class EmbeddingAAE(PartlyLabelled):
     decision_weight: Annotated[
         Weight, Field(description="weight of the entropy of y given a row, where there are no labels")
     ] = 0.1
+    reconstruction_weight: Annotated[
+        Literal["auto"] | Weight,
+        Field(description="weight of the reconstruction error, summed over a row; 'auto' is 2 / (values in a row): "
+              "more would pull y, which moves rows across the map, to what draws a row best"),
+    ] = "auto"  # fmt: skip
+    adversarial_weight: Annotated[Weight, Field(description="weight of fooling the discriminators")] = 1.0
+    discriminator_rate: Annotated[Rate, Field(description="learning rate of the discriminators")] = 3e-3
+    discriminator_decay: Annotated[
+        bool, Field(description="let rate_schedule lower the discriminators' rate, too; else it stays constant")
+    ] = False
     head_margin: Annotated[
         float, Field(gt=0, description="distance at which heads are kept apart, in units of the prior of z")
     ] = 6.0
@@ -140,6 +150,9 @@ class EmbeddingAAE(PartlyLabelled):
 
     def _class_prior(self) -> priors.Categorical:
         return super()._class_prior() if self._has_labels else priors.Categorical(self.n_clusters)
+
+    def _reconstruction_weight(self) -> float:
+        return super()._reconstruction_weight() / (5 if self.reconstruction_weight == "auto" else 1)
 
     def _networks(self) -> dict[str, nn.Module]:
         return super()._networks() | {"heads": Heads(self._n_classes, self.n_style, self.head_margin)}

@@ -1,0 +1,230 @@
+"""Clusters without labels: what each of the five additions claims, names, and the guard against collapse."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.metrics import normalized_mutual_info_score
+
+from aaekit import ClusteringAAE, InputError
+from aaekit.metrics import clustering_accuracy
+from aaekit.training import Listener
+
+SMALL = {
+    "n_clusters": 10, "n_style": 4, "backbone": "mlp", "hidden": (64,), "discriminator_hidden": (64,),
+    "random_state": 0, "precision": "float32",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rows():
+    X, y = load_digits(return_X_y=True)
+    return (X / 16).astype(np.float32).reshape(-1, 1, 8, 8), y
+
+
+@pytest.fixture(scope="module")
+def trained(rows):
+    """A clustering by its options, each trained once."""
+    known = {}
+
+    def train(**options):
+        key = tuple(sorted(options.items()))
+        if key not in known:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                known[key] = ClusteringAAE(**{**SMALL, "max_steps": 250, **options}).fit(rows[0])
+        return known[key]
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def good(rows):
+    """Ten clusters, trained until they are those of the digits, or nearly."""
+    return ClusteringAAE(**{**SMALL, "hidden": (200,)}, max_steps=600).fit(rows[0])
+
+
+# --- what it is for --------------------------------------------------------------------------------------------------
+def test_clusters_are_digits(good, rows):
+    X, y = rows
+    assert clustering_accuracy(y, good.labels_, "hungarian") > 60
+    assert normalized_mutual_info_score(y, good.labels_) > 0.6
+    assert np.array_equal(good.labels_, good.predict(X))
+
+
+def test_usage_is_counted(good):
+    assert (
+        sum(good.cluster_counts_) == 1797 and good.cluster_counts_ == np.bincount(good.labels_, minlength=10).tolist()
+    )
+    assert good.n_used_clusters_ == 10 and 0.95 < good.marginal_entropy_ <= 1
+
+
+def test_rows_of_a_cluster_are_made_and_its_mode(good, rows):
+    made = good.generate([3] * 40, random_state=0)
+    assert made.shape == (40, 1, 8, 8) and np.array_equal(made, good.generate([3] * 40, random_state=0))
+    means = np.stack([rows[0][good.labels_ == k].mean(0) for k in range(10)]).reshape(10, -1)
+    for k in range(10):
+        styles = good.transform(rows[0][good.labels_ == k])
+        made = good.generate([k] * len(styles), styles).mean(0).ravel()
+        assert ((made - means) ** 2).sum(1).argmin() == k, "rows made of a cluster are like its own rows"
+    assert good.modes().shape == (10, 1, 8, 8)
+
+
+# --- the five additions ----------------------------------------------------------------------------------------------
+def test_the_cyclic_loss_makes_clusters_come_back(trained, rows):
+    """Reconstructions, encoded again, are of the cluster that their rows are of."""
+
+    def changed(model):
+        return (model.predict(rows[0]) != model.predict(model.reconstruct(rows[0]))).mean()
+
+    assert changed(trained(cyclic_weight=1.0)) < 0.8 * changed(trained())
+
+
+def test_the_style_weight_shortens_the_style(trained, rows):
+    without, with_it = (np.square(trained(style_weight=w).transform(rows[0])).sum(1).mean() for w in (0.0, 1.0))
+    assert with_it < 0.5 * without
+
+
+def test_the_mode_decoder_gives_each_cluster_a_meaning(trained, rows):
+    """Its modes are closer to the means of their clusters than the modes of a decoder that was not taught so."""
+
+    def distance(model, modes):
+        used = [k for k in range(10) if model.cluster_counts_[k] >= 20]
+        means = np.stack([rows[0][model.labels_ == k].mean(0) for k in used])
+        return np.sqrt(np.square(modes[used] - means).mean())
+
+    without, with_it = trained(), trained(mode_weight=1.0)
+    assert distance(with_it, with_it.learned_modes()) < 0.5 * distance(without, without.modes())
+    with pytest.raises(InputError, match="no mode decoder: train with mode_weight above 0"):
+        without.learned_modes()
+
+
+def test_separation_keeps_the_modes_apart(trained):
+    def nearest(model):
+        modes = model.modes().reshape(10, -1)
+        distances = np.sqrt(((modes[:, None] - modes) ** 2).sum(2)) / model.spread_
+        return distances[~np.eye(10, dtype=bool)].min()
+
+    without, with_it = (nearest(trained(separation_weight=w, separation_margin=0.8)) for w in (0.0, 10.0))
+    assert without < 0.6 and with_it > 1.2 * without
+
+
+def draws(model, X, running):
+    """How often each cluster is drawn for the discriminator of y, when the encoder has used them as in `running`."""
+
+    class Caught(Exception):
+        pass
+
+    class Catch(Listener):
+        def start(self, training):
+            self.training = training
+            raise Caught
+
+    catch = Catch()
+    with pytest.raises(Caught):
+        model.fit(X, listeners=[catch])
+    training = catch.training
+    phase = next(p for p in training.phases if p.name == "y/discriminator")
+    usage, counts = training.networks["cluster_usage"], torch.zeros(model.n_clusters)
+    usage.decay = 1.0
+    usage.running.copy_(torch.tensor(running))
+    critic, seen = training.networks["y_discriminator"], []
+    critic.register_forward_pre_hook(lambda module, given: seen.append(given[0].detach()))
+    for i in range(30):
+        seen.clear()
+        phase.loss(training.make_step({n: r.at(i) for n, r in training.rows.items()}, True))
+        sides = torch.cat(seen)
+        one_hot = sides[(sides.max(1).values == 1) & (sides.sum(1) == 1)]
+        counts += one_hot.sum(0)
+    return counts / counts.sum()
+
+
+def test_the_adversarial_prior_draws_rare_clusters_more_often(rows):
+    shares = draws(ClusteringAAE(**{**SMALL, "n_clusters": 4}), rows[0], [0.7, 0.1, 0.1, 0.1])
+    expected = (1 / torch.tensor([0.7, 0.1, 0.1, 0.1])) / (1 / torch.tensor([0.7, 0.1, 0.1, 0.1])).sum()
+    torch.testing.assert_close(shares, expected, atol=0.04, rtol=0)
+    assert "cluster_usage" not in ClusteringAAE(**SMALL, adversarial_prior=False, max_steps=2).fit(rows[0]).networks_
+
+
+@pytest.mark.parametrize("name", ["cyclic", "style", "mode", "separation"])
+def test_each_addition_is_a_phase_that_can_be_left_out(name, trained):
+    options = {"cyclic": 1.0, "style": 1.0, "mode": 1.0, "separation": 10.0}
+    more = {"separation_margin": 0.8} if name == "separation" else {}
+    with_it = trained(**{f"{name}_weight": options[name]}, **more)
+    assert name in with_it.history_[-1] and name not in trained().history_[-1]
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+def test_names_make_it_a_classifier(good, rows, tmp_path):
+    X, y = rows
+    good.save(tmp_path / "clusters.safetensors")
+    model = ClusteringAAE.load(tmp_path / "clusters.safetensors")
+    assert not hasattr(model, "predict_proba")
+    clusters = model.predict(X)
+    digit = {k: f"digit {np.bincount(y[clusters == k]).argmax()}" for k in range(10)}
+    model.name_clusters(digit)
+    found = model.predict(X)
+    assert set(found) <= set(digit.values()) and set(model.classes_) == set(digit.values())
+    assert (found == np.array([f"digit {k}" for k in y])).mean() > 0.6
+    p = model.predict_proba(X[:50])
+    assert p.shape == (50, len(model.classes_)) and np.allclose(p.sum(1), 1, atol=1e-5)
+    assert np.array_equal(model.classes_[p.argmax(1)], found[:50])
+    model.save(tmp_path / "named.safetensors")
+    again = ClusteringAAE.load(tmp_path / "named.safetensors")
+    assert again.cluster_names_ == model.cluster_names_ and np.array_equal(again.predict(X), found)
+
+
+def test_clusters_of_one_name_add_up_and_nameless_ones_are_left_out(good, rows):
+    model, X = good, rows[0][:100]
+    p = model.y_proba(X)
+    try:
+        model.name_clusters({0: "a", 1: "b", 2: "a"})
+        wanted = np.stack([p[:, 0] + p[:, 2], p[:, 1]], 1)
+        sure = wanted.sum(1) > 1e-3
+        wanted = wanted[sure] / wanted[sure].sum(1, keepdims=True)
+        np.testing.assert_allclose(model.predict_proba(X)[sure], wanted, rtol=1e-4)
+        model.name_clusters({1: "c"})
+        assert model.cluster_names_ == {0: "a", 1: "c", 2: "a"} and list(model.classes_) == ["a", "c"]
+        assert model.sample(3, random_state=0, label="c").shape == (3, 1, 8, 8)
+    finally:
+        del model.cluster_names_, model.classes_
+
+
+@pytest.mark.parametrize("cluster", [10, -1, "three", 2.5])
+def test_a_cluster_that_does_not_exist_cannot_be_named(good, cluster):
+    with pytest.raises(InputError, match=r"there is no cluster .*: expected numbers from 0 to 9") as error:
+        good.name_clusters({cluster: "seven"})
+    assert "\n" not in str(error.value) and not hasattr(good, "cluster_names_")
+
+
+def test_naming_needs_names_and_a_fit(good):
+    with pytest.raises(InputError, match="a name for at least one cluster"):
+        good.name_clusters({})
+    with pytest.raises(NotFittedError):
+        ClusteringAAE().name_clusters({0: "a"})
+
+
+# --- collapse and bad input ------------------------------------------------------------------------------------------
+def test_a_collapse_is_warned_of(rows):
+    """Nothing keeps the clusters in use here, and one of them is favoured."""
+    bare = {"balance_weight": 0.0, "adversarial_weight": 0.0, "decision_weight": 5.0, "consistency": "none"}
+    with pytest.warns(ConvergenceWarning, match=r"only \d of 10 clusters are used.*raise balance_weight \(now 0\)"):
+        model = ClusteringAAE(**SMALL, **bare, max_steps=150).fit(rows[0])
+    assert model.n_used_clusters_ < 8 or model.marginal_entropy_ < 0.8
+
+
+def test_a_healthy_clustering_warns_of_nothing(rows):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        ClusteringAAE(**SMALL, max_steps=250).fit(rows[0])
+
+
+def test_more_clusters_than_rows_are_refused(rows):
+    with pytest.raises(InputError, match="30.*20 rows|20 rows.*30") as error:
+        ClusteringAAE(**{**SMALL, "n_clusters": 30}).fit(rows[0][:20])
+    assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="expected clusters"):
+        ClusteringAAE(**SMALL, max_steps=2).fit(rows[0]).generate([10])

@@ -1,0 +1,163 @@
+"""Maps in a few dimensions: with no, few and all labels, there and back."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+
+from aaekit import EmbeddingAAE, InputError
+from aaekit.evaluation import embedding_quality
+from aaekit.gallery import Rows
+from aaekit.metrics import clustering_accuracy
+
+SMALL = {
+    "backbone": "mlp", "hidden": (100,), "discriminator_hidden": (64,), "random_state": 0, "precision": "float32",
+    "max_steps": 400,
+}  # fmt: skip
+TRAINED = 1297  # the last 500 rows are held out
+
+
+@pytest.fixture(scope="module")
+def rows():
+    X, y = load_digits(return_X_y=True)
+    return (X / 16).astype(np.float32).reshape(-1, 1, 8, 8), y
+
+
+@pytest.fixture(scope="module")
+def trained(rows):
+    """The same map, with so many labels."""
+    known = {}
+
+    def train(n_labels):
+        if n_labels not in known:
+            X, y = rows[0][:TRAINED], np.where(np.arange(TRAINED) < n_labels, rows[1][:TRAINED], -1)
+            known[n_labels] = EmbeddingAAE(**SMALL, n_clusters=12).fit(X, y)
+        return known[n_labels]
+
+    return train
+
+
+def held_out(rows):
+    return rows[0][TRAINED:], rows[1][TRAINED:]
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------
+def test_labels_help(trained, rows):
+    X, y = held_out(rows)
+    few, all_of_them = ((trained(n).predict(X) != y).mean() for n in (100, TRAINED))
+    assert all_of_them < 0.2 and few < 0.3 and all_of_them < few, "the last rows are by other hands"
+
+
+def test_without_labels_heads_are_clusters(trained, rows):
+    model, (X, y) = trained(0), held_out(rows)
+    assert not hasattr(model, "classes_") and model.heads_.shape == (12, 2)
+    assert clustering_accuracy(y, model.predict(X), "majority") > 50, "by chance it is about 15"
+
+
+def test_there_is_a_head_for_each_class_of_any_kind(rows):
+    names = np.array([f"digit {k}" for k in rows[1]])
+    model = EmbeddingAAE(**{**SMALL, "max_steps": 30}).fit(*(a[:200] for a in (rows[0], names)))
+    assert model.heads_.shape == (10, 2) and set(model.predict(rows[0][:20])) <= set(names)
+
+
+def test_fitting_again_without_labels_forgets_them(rows):
+    model = EmbeddingAAE(**{**SMALL, "max_steps": 5}, n_clusters=4)
+    assert hasattr(model.fit(rows[0][:200], rows[1][:200]), "classes_")
+    assert not hasattr(model.fit(rows[0][:200]), "classes_") and len(model.heads_) == 4
+
+
+# --- the map ---------------------------------------------------------------------------------------------------------
+def test_classes_are_apart_on_the_map(trained, rows):
+    X, y = held_out(rows)
+    model = trained(TRAINED)
+    Z = model.transform(X)
+    assert Z.shape == (500, 2) and np.array_equal(Z, model.transform(X))
+    quality = embedding_quality(X, Z, y)
+    assert quality["knn_error"] < 20 and quality["trustworthiness"] > 0.85
+    shuffled = embedding_quality(X, np.random.default_rng(0).permutation(Z), y)
+    assert shuffled["knn_error"] > 70 and shuffled["trustworthiness"] < 0.6
+
+
+def test_prediction_is_the_nearest_head(trained, rows):
+    model = trained(TRAINED)
+    Z = model.transform(rows[0][:100])
+    nearest = np.linalg.norm(Z[:, None] - model.heads_, axis=2).argmin(1)
+    assert np.array_equal(model.predict(rows[0][:100]), model.classes_[nearest])
+
+
+@pytest.mark.parametrize("n_labels", [0, TRAINED])
+def test_heads_are_kept_apart(n_labels, trained):
+    heads = trained(n_labels).heads_
+    distances = np.linalg.norm(heads[:, None] - heads, axis=2)[~np.eye(len(heads), dtype=bool)]
+    assert distances.min() > 0.6 * trained(n_labels).head_margin
+
+
+def test_the_head_weight_keeps_them_apart(rows):
+    """Heads that begin nearer than the margin move apart, unless nothing asks for it."""
+
+    def least(weight):
+        model = EmbeddingAAE(**SMALL | {"max_steps": 150}, head_weight=weight, head_rate=0.02)
+        heads = model.fit(*(a[:300] for a in rows)).heads_
+        return np.linalg.norm(heads[:, None] - heads, axis=2)[~np.eye(10, dtype=bool)].min()
+
+    assert least(5.0) > least(0.0)
+
+
+def test_there_and_back(trained, rows):
+    """A point of the map decodes to a row; the place of a row, to something like the row."""
+    model, (X, y) = trained(TRAINED), held_out(rows)
+    again = model.inverse_transform(model.transform(X))
+    assert again.shape == X.shape and ((again - X) ** 2).mean() < 0.8 * ((X.mean(0) - X) ** 2).mean()
+    at_heads = model.inverse_transform(model.heads_).reshape(10, -1)
+    means = np.stack([X[y == k].mean(0).ravel() for k in range(10)])
+    nearest = ((at_heads[:, None] - means) ** 2).sum(2).argmin(1)
+    assert (nearest == model.classes_).sum() >= 6, "what is made at the head of a class is of the class"
+
+
+@pytest.mark.parametrize("n_dims", [1, 2, 3, 10])
+def test_any_dimension(n_dims, rows):
+    model = EmbeddingAAE(**{**SMALL, "max_steps": 20}, n_style=n_dims).fit(rows[0][:200], rows[1][:200])
+    assert model.transform(rows[0][:7]).shape == (7, n_dims) and model.heads_.shape == (10, n_dims)
+    assert model.inverse_transform(np.zeros((2, n_dims))).shape == (2, 1, 8, 8)
+    assert model.sample_prior(5, random_state=0).shape == (5, n_dims)
+
+
+def test_it_is_a_step_of_a_pipeline(rows):
+    X = rows[0].reshape(-1, 64) * 16
+    pipeline = make_pipeline(MinMaxScaler(), EmbeddingAAE(**SMALL | {"max_steps": 250}), LogisticRegression(max_iter=1000))
+    pipeline.fit(X[:TRAINED], rows[1][:TRAINED])
+    assert pipeline.score(X[TRAINED:], rows[1][TRAINED:]) > 0.5, "by chance it is 0.1"
+
+
+@pytest.mark.parametrize("n_labels", [0, TRAINED])
+def test_saved_and_loaded_it_is_the_same_map(n_labels, trained, rows, tmp_path):
+    model = trained(n_labels)
+    model.save(tmp_path / "map.safetensors")
+    again = EmbeddingAAE.load(tmp_path / "map.safetensors")
+    assert np.array_equal(again.transform(rows[0][:50]), model.transform(rows[0][:50]))
+    assert np.array_equal(again.predict(rows[0][:50]), model.predict(rows[0][:50]))
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+def test_more_heads_than_rows_are_refused_unless_labels_say_how_many(rows):
+    with pytest.raises(InputError, match="30.*20 rows|20 rows.*30") as error:
+        EmbeddingAAE(n_clusters=30).fit(rows[0][:20])
+    assert "\n" not in str(error.value)
+    EmbeddingAAE(**{**SMALL, "max_steps": 2}, n_clusters=30).fit(rows[0][:20], rows[1][:20])
+
+
+def test_points_of_another_dimension_are_refused(trained):
+    with pytest.raises(InputError, match=r"\(n, 2\)"):
+        trained(0).inverse_transform(np.zeros((2, 3)))
+
+
+def test_rows_are_counted_by_the_evaluation(trained, rows):
+    from aaekit.evaluation import evaluate
+
+    found = evaluate(trained(100), Rows("test", *held_out(rows)))
+    assert found["head_error"] == pytest.approx(
+        100 * (trained(100).predict(rows[0][TRAINED:]) != rows[1][TRAINED:]).mean()
+    )
+    assert {"trustworthiness", "knn_error", "mmd", "sliced_wasserstein", "two_sample_auc"} <= set(found)
