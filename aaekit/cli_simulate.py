@@ -242,8 +242,9 @@ def _report(
     out: Path, estimator: Any, maps: Any, frames: Any, results: Mapping[str, Any], versions: Mapping[str, Any]
 ) -> None:
     """Draw what there is to see into figures/ and report.html."""
-    from aaekit import figures, figures_ultrasound, ultrasound
+    from aaekit import figures, ultrasound
     from aaekit.estimators.simulator import STAGES
+    from aaekit.figures import ultrasound as drawings
     from aaekit.report import FigureEntry, write_report
 
     made = {name: estimator.simulate(maps, stage, random_state=0) for stage, name in enumerate(STAGES)}
@@ -251,15 +252,17 @@ def _report(
     drawn = {}
     if frames is not None:
         made["real"] = estimator.shown_real(frames)
-    drawn["strip"] = figures_ultrasound.stage_strip(maps[some], {name: f[some] for name, f in made.items()})
-    drawn["intensities"] = figures_ultrasound.intensity_histograms(maps, made)
+    drawn["strip"] = drawings.stage_strip(maps[some], {name: f[some] for name, f in made.items()}, ultrasound.COLOURS)
+    drawn["intensities"] = drawings.intensity_histograms(
+        {name: ultrasound.tissue_histograms(f, maps) for name, f in made.items()}
+    )
     for name, found in _divergences(results).items():
         if name == str(estimator.size):
-            drawn["divergences"] = figures_ultrasound.divergence_bars(found)
+            drawn["divergences"] = drawings.divergence_bars(found)
     drawn["curves"] = figures.learning_curves(_columns(estimator.history_))
     if frames is not None:
         pairs = ultrasound.turing_test(made["real"][some], made["stage II"][some], 0)
-        drawn["turing"] = figures_ultrasound.turing_sheet(pairs.a, pairs.b, pairs.names)
+        drawn["turing"] = drawings.turing_sheet(pairs.a, pairs.b, pairs.names)
     entries = [
         FigureEntry(TITLES[name], CAPTIONS[name], figures.save(figure, out / "figures" / f"{name}.png"))
         for name, figure in drawn.items()
@@ -398,7 +401,8 @@ def pairs(
     """Export a visual Turing test: pairs of frames, one real, one simulated; a sheet, an empty answers.csv, the key."""
     import numpy as np
 
-    from aaekit import figures, figures_ultrasound, ultrasound
+    from aaekit import figures, ultrasound
+    from aaekit.figures import ultrasound as drawings
 
     estimator, found = _fitted(run), ultrasound.read_folders(maps, frames)
     assert found.frames is not None
@@ -410,7 +414,7 @@ def pairs(
     test = ultrasound.turing_test(estimator.shown_real(found.frames[chosen]), made, random)
     where = key or out.with_name(f"{out.name}-key.json")
     test.write(out, where)
-    figures.save(figures_ultrasound.turing_sheet(test.a, test.b, test.names), out / "sheet.png")
+    figures.save(drawings.turing_sheet(test.a, test.b, test.names), out / "sheet.png")
     typer.echo(f"{n} pairs: {out}\nkey, not for the viewer: {where}")
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -19,12 +20,15 @@ MIN_ROWS = 30  # codes or reconstructions: below that every measure of them is m
 UNMOVED = 0.02  # range of D(real) over all epochs: planted 0.001 to 0.004, healthy 0.1 and more
 CERTAIN = 0.85  # D(real), and 1 - D(fake), over the last fifth: planted 0.87 to 0.98, healthy at most 0.6
 CERTAIN_LEAST_SQUARES = 0.69  # its scores aim at +1 and -1, and sigmoid(1) is 0.73
+MIN_STEPS = 100  # before that a discriminator has no habits
 CONSTANT = 0.1  # share of the rows' variance that is reconstructed: planted at most 0.01, healthy 0.35 and more
+LINEAR = 0.3  # of what as many principal components explain: rows that are mostly noise cannot be reconstructed
+KILLING = 0.05  # a learning rate from which on Adam's first steps kill hidden units for good
 SHIFT = 0.5  # of a dimension's mean, in spreads of the prior: healthy at most 0.26
 SPREAD = 1.5  # of a dimension, times that of the prior or a part of it: healthy 0.8 to 1.25
 DISTANCE = 0.2  # Kolmogorov-Smirnov, one dimension: healthy at most 0.13
 FAR_DISTANCE = 0.4  # from there on it is a problem: planted 0.5 to 0.95
-TOLD_APART = 0.85  # area under the curve of a forest: healthy at most 0.83, in 10 dimensions
+TOLD_APART = 0.9  # area under the curve of a forest: healthy at most 0.88, in 10 dimensions
 HOLE = 0.1  # share of prior draws without codes around: healthy at most 0.02, a fresh sample of the prior 0.0
 MAX_HOLE_DIMS = 10  # in more, nearest neighbours are all about as far away
 UNUSED = 0.05  # of an even share: a cluster with fewer rows is dead (as in ClusteringAAE)
@@ -85,7 +89,7 @@ class Evidence:
     y : array-like of shape (n, K)
         Probabilities of the classes or clusters of the rows that z is of.
     labels : array-like of shape (n,)
-        Their true labels, by number in the order of the columns of y; -1 where unknown.
+        Their true labels, by whole number in the order of the columns of y; -1 where unknown.
     class_prior : array-like of shape (K,)
         How often the classes should be called; by default as often as they are among `labels`.
     conditional : bool
@@ -96,7 +100,7 @@ class Evidence:
     Raises
     ------
     InputError
-        If shapes do not fit together.
+        If an array is not of its shape, or shapes do not fit together.
     """
 
     history: Sequence[Mapping[str, float]] = ()
@@ -113,20 +117,25 @@ class Evidence:
 
     def __post_init__(self) -> None:
         for name in ("X", "X_hat", "z", "prior", "y", "labels", "class_prior"):
-            given = getattr(self, name)
-            if given is not None:
-                array = np.asarray(given)
-                kind = array.dtype if name == "labels" else np.float64
-                flat = (len(array), -1) if name in ("X", "X_hat") and len(array) else array.shape
-                object.__setattr__(self, name, array.astype(kind).reshape(flat))
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _array(name, getattr(self, name)))
         for a, b, axis in (("X", "X_hat", None), ("z", "prior", 1), ("z", "y", 0), ("z", "labels", 0),
                            ("y", "labels", 0)):  # fmt: skip
             u, v = getattr(self, a), getattr(self, b)
-            if u is None or v is None:
-                continue
-            same = u.shape == v.shape if axis is None else u.shape[axis : axis + 1] == v.shape[axis : axis + 1]
-            if not same:
-                raise InputError(f"expected {a} and {b} of the same rows and sizes, got {u.shape} and {v.shape}")
+            if (
+                u is not None
+                and v is not None
+                and (u.shape != v.shape if axis is None else u.shape[axis] != v.shape[axis])
+            ):
+                what = {None: "shape", 0: "number of rows", 1: "number of columns"}[axis]
+                raise InputError(f"expected {a} and {b} of the same {what}, got {u.shape} and {v.shape}")
+        if self.y is None:
+            return
+        K = self.y.shape[1]
+        if self.labels is not None and len(self.labels) and not -1 <= self.labels.min() <= self.labels.max() < K:
+            raise InputError(f"expected labels from -1 to {K - 1}, the columns of y, got {np.unique(self.labels)[:9]}")
+        if self.class_prior is not None and len(self.class_prior) != K:
+            raise InputError(f"expected a class_prior of {K} numbers, one a column of y, got {len(self.class_prior)}")
 
     def curve(self, name: str) -> NDArray[np.float64]:
         """A column of the history, without the rows that do not have it or are not finite."""
@@ -184,21 +193,20 @@ def _discriminator(e: Evidence) -> Iterator[Finding]:
     if "wasserstein" in kind:
         return  # its critic's scores have no zero: no value of sigmoid(score) means chance
     certain = CERTAIN_LEAST_SQUARES if "leastsquares" in kind else CERTAIN
-    off = {"z": bool(_codes_off(e)), "y": bool(_undecided(e))}
-    for code in _codes_judged(e):
+    off = {"z": bool(_codes_off(e)), "y": _undecided(e)}
+    for code in _codes_judged(e) if _steps(e) >= MIN_STEPS else []:
         real, fake = e.curve(f"{code}/D(real)"), e.curve(f"{code}/D(fake)")
         k = _fifth(real)
         seen = f"D of {code} gives {real[-k:].mean():.2f} to the prior and {fake[-k:].mean():.2f} to the codes"
         if len(real) >= 3 and np.ptp(real) < UNMOVED and off.get(code, False):
             now = e.parameters.get("discriminator_rate", 0.0)
-            faster = now < 5e-3  # a much larger one has killed its hidden units at the first step
             yield Finding(
                 "stuck discriminator",
                 "problem",
                 f"{seen}; D(real) stayed within {np.ptp(real):.3f} from the first epoch on, and yet the codes are off",
                 "The discriminator has learned nothing, so the encoder is told nothing. Chance (0.5) is the wanted end "
                 "only when the codes follow the prior.",
-                _option(e, "discriminator_rate", max(1e-3, 10 * now) if faster else 1e-3),
+                _option(e, "discriminator_rate", 1e-3 if now > KILLING and _adam(e) else max(1e-3, 10 * now)),
             )
         elif real[-k:].mean() > certain and fake[-k:].mean() < 1 - certain and len(real) >= 3:
             yield Finding(
@@ -207,20 +215,20 @@ def _discriminator(e: Evidence) -> Iterator[Finding]:
                 f"{seen}, over the last fifth of the training",
                 "It tells codes from the prior without effort: the encoder has lost the game, and the codes do not "
                 "get nearer to the prior any more.",
-                _weaker_discriminator(e),
+                _weaker_discriminator(e, code),
             )
 
 
 def _reconstruction(e: Evidence) -> Iterator[Finding]:
     """Reconstructions that are no better than the mean row."""
     share = _explained(e)
-    if share is None or share >= CONSTANT:
+    if share is None or share >= CONSTANT or share > LINEAR * _linearly_explained(e):
         return
-    shown = "worse than the mean row" if share < 0 else f"{100 * share:.1f} % of the rows' variance"
+    shown = "worse than the mean row" if share < 0 else f"the mean row but for {100 * share:.1f} % of the variance"
     yield Finding(
         "constant reconstruction",
         "problem",
-        f"reconstructed: {shown}",
+        f"the reconstructions are {shown}",
         "The decoder gives every row about the same image: the code does not tell it which. As a rule the "
         "reconstruction's loss is too weak beside the others, for instance averaged over the values of a row "
         "instead of summed.",
@@ -328,7 +336,8 @@ def _classes(e: Evidence) -> Iterator[Finding]:
     if wanted is None:
         return
     called = np.bincount(e.y.argmax(1), minlength=K) / n
-    error = np.sqrt(wanted * (1 - wanted) / n)
+    likely = np.maximum(called, wanted)
+    error = np.sqrt(likely * (1 - likely) / n)
     apart = (called > OFF_SHARE * wanted) | (called < wanted / OFF_SHARE)
     off = np.flatnonzero(apart & (np.abs(called - wanted) > NOISE * error))
     if len(off):
@@ -344,7 +353,7 @@ def _classes(e: Evidence) -> Iterator[Finding]:
             "a crowd of rows.",
             _option(e, "balance_weight", 10.0)
             if off_balance
-            else _option(e, "class_prior", "uniform, or the true frequencies", always=True)
+            else _option(e, "class_prior", "uniform, or the true frequencies")
             if labelled
             else "--labels: more labelled rows of these classes",
         )
@@ -354,29 +363,22 @@ def _style(e: Evidence) -> Iterator[Finding]:
     """A style that tells the label, which the model is told, or tells by y, besides."""
     if e.conditional or e.clusters or e.z is None or e.labels is None:
         return
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.neighbors import KNeighborsClassifier
-
     known = np.flatnonzero(e.labels != -1)[:2000]
-    classes, counts = np.unique(e.labels[known], return_counts=True)
-    known = known[np.isin(e.labels[known], classes[counts >= 5])]
+    counts = np.bincount(e.labels[known])
+    known = known[counts[e.labels[known]] >= 5]
     if len(known) < MIN_ROWS or (counts >= 5).sum() < 2:
         return
-    z, labels = e.z[known] / e.z[known].std(0).clip(1e-12), e.labels[known]
-    folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    guessed = cross_val_predict(KNeighborsClassifier(min(10, len(known) // 10)), z, labels, cv=folds)
-    accuracy, chance = float((guessed == labels).mean()), counts.max() / counts.sum()
+    accuracy, chance = metrics.label_leakage(e.z[known], e.labels[known]) / 100, counts.max() / len(known)
     if (accuracy - chance) / (1 - chance) < LEAK:
         return
-    aggregate = e.parameters.get("independence") == "aggregate"
     yield Finding(
         "style tells the label",
         "warning",
-        f"the neighbours of a code guess the label of {100 * accuracy:.0f} % of the rows from the style z alone; "
-        f"always guessing the most frequent gives {100 * chance:.0f} %",
+        f"a classifier guesses the label of {100 * accuracy:.0f} % of the rows from the style z alone; always guessing "
+        f"the most frequent gives {100 * chance:.0f} %",
         "The class is said twice, by the label or y and by z: with one z and another label the decoder is told two "
         "things at once, and style and content do not come apart. For classification alone it does no harm.",
-        _option(e, "independence", "class") if aggregate else _pull(e),
+        _less_style(e),
     )
 
 
@@ -388,7 +390,9 @@ def _labels(e: Evidence) -> Iterator[Finding]:
         return
     loss, last = e.curve(name.replace("error", "score")), error[-_fifth(error) :].mean()
     # only a cross entropy of its own can turn: the error of a good run goes up and down by single rows
-    turned = len(loss) == len(error) and loss[-_fifth(loss) :].mean() > RISE * loss.min() and last > HIGH_ERROR / 2
+    # and not every score is one: that of a map is its error
+    own = len(loss) == len(error) and not np.array_equal(loss, error)
+    turned = own and loss[-_fifth(loss) :].mean() > RISE * loss.min() and last > HIGH_ERROR / 2
     if last < HIGH_ERROR and not turned:
         return
     rise = f"; its cross entropy rose from {loss.min():.2f} to {loss[-_fifth(loss) :].mean():.2f}" if turned else ""
@@ -413,13 +417,12 @@ def _unfinished(e: Evidence) -> Iterator[Finding]:
     if not falling:
         return
     name, gain, curve = max(falling, key=lambda f: f[1])
-    steps = int(e.history[-1].get("step", 0))
     yield Finding(
         "still improving",
         "warning",
         f"{name} fell by {100 * gain:.1f} % over the last fifth of the training, to {curve[-1]:.4g}",
         "It was stopped early: what is not as it should be may only not be there yet.",
-        f"--max-steps {2 * steps} (now {steps})" if steps else "--max-epochs: twice as many",
+        _longer(e, 2),
     )
 
 
@@ -446,6 +449,7 @@ class _Dimension:
     auc: float
 
 
+@lru_cache(1)  # several checks ask, and the forest takes a second
 def _codes_off(e: Evidence) -> list[_Dimension]:
     """All dimensions of the codes, if they are off the prior; else nothing."""
     if not _enough(e.z, e.prior):
@@ -476,6 +480,16 @@ def _explained(e: Evidence) -> float | None:
     return float(1 - np.square(e.X - e.X_hat).sum() / variance) if variance > 0 else None
 
 
+def _linearly_explained(e: Evidence) -> float:
+    """The same by principal components, as many as z has dimensions; of the rows they were found on."""
+    if e.z is None or e.z.ndim != 2:
+        return 1.0
+    from sklearn.decomposition import PCA
+
+    rows = e.X[:500]
+    return float(PCA(min(e.z.shape[1], *rows.shape), random_state=0).fit(rows).explained_variance_ratio_.sum())
+
+
 def _undecided(e: Evidence) -> bool:
     """Whether rows are spread over several values of y."""
     return e.y is not None and e.y.shape[1] > 1 and len(e.y) > 0 and float(e.y.max(1).mean()) < DECIDED
@@ -488,7 +502,7 @@ def _wanted_shares(e: Evidence) -> NDArray[np.float64] | None:
         return e.class_prior / e.class_prior.sum()
     if e.labels is None or (e.labels == -1).any():
         return None  # the labelled ones need not be like the others
-    return np.bincount(e.labels.astype(int), minlength=K)[:K] / len(e.labels)
+    return np.bincount(e.labels, minlength=K) / len(e.labels)
 
 
 def _gain(curve: NDArray[np.float64]) -> float | None:
@@ -517,6 +531,26 @@ def _or_none(array: NDArray[np.float64] | None) -> NDArray[np.float64]:
     return np.empty(0) if array is None else array
 
 
+def _steps(e: Evidence) -> float:
+    """Steps that were made; as many as one likes, where nothing is said of them."""
+    return e.history[-1].get("step", math.inf) if e.history else 0
+
+
+def _array(name: str, given: Any) -> NDArray[Any]:
+    """One of the arrays of some evidence, rows `(n, d)` where it has rows."""
+    array = np.asarray(given)
+    if name in ("X", "X_hat"):
+        array = array.reshape(len(array), int(np.prod(array.shape[1:]))) if array.ndim else array
+    wanted = 1 if name in ("labels", "class_prior") else 2
+    if array.ndim != wanted or array.dtype.kind not in ("iu" if name == "labels" else "biuf"):
+        kind = "whole numbers" if name == "labels" else "numbers"
+        shape = (
+            "(n, ...)" if name in ("X", "X_hat") else ("(K,)", "(n,)")[name == "labels"] if wanted == 1 else "(n, d)"
+        )
+        raise InputError(f"expected {name} as {kind} of shape {shape}, got {array.dtype} of shape {array.shape}")
+    return array.astype(np.int64 if name == "labels" else np.float64)
+
+
 def _codes_judged(e: Evidence) -> list[str]:
     """The codes that have a discriminator and some epochs behind them."""
     names = {key.removesuffix("/D(real)") for row in e.history for key in row if key.endswith("/D(real)")}
@@ -524,15 +558,10 @@ def _codes_judged(e: Evidence) -> list[str]:
 
 
 # --- options ---------------------------------------------------------------------------------------------------------
-def _option(e: Evidence, name: str, value: Any, *, always: bool = False) -> str:
+def _option(e: Evidence, name: str, value: Any) -> str:
     """An option with what to set it to, and what it is now."""
-    flag = f"--{name.replace('_', '-')} {value:.3g}" if isinstance(value, float) else (
-        f"--{name.replace('_', '-')} {value}"
-    )  # fmt: skip
-    now = e.parameters.get(name)
-    return flag if now is None and not always else f"{flag} (now {now:.3g})" if isinstance(now, float) else (
-        f"{flag} (now {now})"
-    )  # fmt: skip
+    new, now = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in (value, e.parameters.get(name)))
+    return f"--{name.replace('_', '-')} {new}" + (f" (now {now})" if e.parameters.get(name) is not None else "")
 
 
 def _raised(e: Evidence, name: str, least: float, times: float) -> str:
@@ -542,14 +571,25 @@ def _raised(e: Evidence, name: str, least: float, times: float) -> str:
 
 
 def _rates(e: Evidence, name: str, times: float) -> str:
-    """A learning rate, so many times what it is."""
-    now = e.parameters.get(name, e.parameters.get("classification_rate", 1e-3))
-    return _option(e, name if name in e.parameters else "classification_rate", times * now)
+    """A learning rate, so many times what it is; that of classification, where it is the only one."""
+    if name not in e.parameters and "classification_rate" in e.parameters:
+        name = "classification_rate"
+    return _option(e, name, times * e.parameters.get(name, 1e-3))
+
+
+def _longer(e: Evidence, times: int) -> str:
+    steps = _steps(e)
+    known = 0 < steps < math.inf
+    return f"--max-steps {int(times * steps)} (now {int(steps)})" if known else "--max-epochs: more of them"
 
 
 def _alternates(e: Evidence) -> bool:
     """Whether each phase has its own step of Adam, which divides weights out: then rates decide."""
-    return e.parameters.get("schedule") == "alternating" and e.parameters.get("optimizer", "adam") == "adam"
+    return e.parameters.get("schedule") == "alternating" and _adam(e)
+
+
+def _adam(e: Evidence) -> bool:
+    return e.parameters.get("optimizer", "adam") == "adam"
 
 
 def _adversarial(e: Evidence) -> bool:
@@ -557,34 +597,53 @@ def _adversarial(e: Evidence) -> bool:
     return bool(e.parameters.get("adversarial", True)) and e.parameters.get("adversarial_weight", 1.0) > 0
 
 
+def _improves(e: Evidence) -> bool:
+    return any(_gain(e.curve(name)) is not None for name in ("reconstruction", "evaluation/score"))
+
+
 def _pull(e: Evidence) -> str:
     """What pulls the codes nearer to the prior."""
     if not e.parameters.get("adversarial", True):
         return "--adversarial (now --no-adversarial)"
-    share = _explained(e)
-    if share is not None and share < CONSTANT:
+    if list(_reconstruction(e)):
         return _stronger_reconstruction(e)  # a code that need not tell anything collapses
-    if any(_gain(e.curve(name)) is not None for name in ("reconstruction", "evaluation/score")) and _alternates(e):
-        steps = int(e.history[-1].get("step", 0))
-        return f"--max-steps {4 * steps} (now {steps})"
-    return _rates(e, "generator_rate", 3) if _alternates(e) else _raised(e, "adversarial_weight", 1.0, 5)
+    if not _alternates(e) or not _adversarial(e):
+        return _raised(e, "adversarial_weight", 1.0, 5)
+    return _longer(e, 4) if _improves(e) else _rates(e, "generator_rate", 3)
 
 
-def _weaker_discriminator(e: Evidence) -> str:
-    rate = e.parameters.get("discriminator_rate")
-    if isinstance(rate, float) and rate > 2 * e.parameters.get("generator_rate", rate):
-        return _option(e, "discriminator_rate", float(e.parameters["generator_rate"]))
+def _weaker_discriminator(e: Evidence, code: str) -> str:
+    """What helps the encoder against a discriminator of a code."""
+    rate, own = e.parameters.get("discriminator_rate", 0.0), e.parameters.get("generator_rate", 1e-3)
+    if rate > 2 * own:
+        return _option(e, "discriminator_rate", own)
+    if code == "y" and e.clusters and _undecided(e):
+        return _raised(e, "decision_weight", 0.1, 5)  # what is no one-hot vector is told from one at once
+    return _pull(e)
+
+
+def _less_style(e: Evidence) -> str:
+    """What keeps the label out of z."""
+    if e.parameters.get("independence") == "aggregate":
+        return _option(e, "independence", "class")
+    if e.parameters.get("independence") == "class" and e.z.shape[1] > 2:
+        return _option(e, "n_style", max(2, e.z.shape[1] // 2))
     return _pull(e)
 
 
 def _stronger_reconstruction(e: Evidence) -> str:
-    rate, weight = e.parameters.get("reconstruction_rate"), e.parameters.get("reconstruction_weight")
-    if _alternates(e) or (isinstance(rate, float) and rate < 1e-5):
-        return _option(e, "reconstruction_rate", max(1e-3, 10 * (rate or 0)))
-    usual = 10 / e.X.shape[1]
-    if isinstance(weight, (int, float)) and weight < usual:
+    """What lets the reconstruction be heard beside the other losses."""
+    rate, weight = e.parameters.get("reconstruction_rate", 1e-3), e.parameters.get("reconstruction_weight", "auto")
+    if rate < 1e-5 or (rate > KILLING and _adam(e)):
+        return _option(e, "reconstruction_rate", 1e-3)
+    usual, joint = 10 / e.X.shape[1], not _alternates(e)
+    if joint and weight != "auto" and weight < usual:
         return _option(e, "reconstruction_weight", "auto")
-    return _option(e, "reconstruction_weight", 10 * usual)
+    if _steps(e) < MIN_STEPS or _improves(e):
+        return _longer(e, 4)
+    if joint:
+        return _option(e, "reconstruction_weight", 10 * (usual if weight == "auto" else weight))
+    return _option(e, "reconstruction_rate", max(1e-3, 3 * rate))
 
 
 def _more_from_unlabelled(e: Evidence) -> str:

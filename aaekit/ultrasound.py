@@ -53,6 +53,7 @@ TISSUES = (
     Tissue(8, "calcium", "#F5F5F5", 1.8),
 )
 OUTSIDE, CATHETER, LUMEN, INTIMA, MEDIA, ADVENTITIA, FIBROUS, LIPID, CALCIUM = range(len(TISSUES))
+COLOURS = {t.name: t.colour for t in TISSUES}
 
 
 # --- phantoms --------------------------------------------------------------------------------------------------------
@@ -485,7 +486,7 @@ def read_folders(
             have, lack = (maps, frames) if lone in a else (frames, maps)
             raise InputError(
                 f"{Path(have) / lone} has no partner {Path(lack) / lone} ({len(a ^ b)} such): "
-                "give both the same names, or say that they are no pairs (--unpaired)"
+                "give both the same names, or say that they are no pairs (--no-paired)"
             )
         for p, q, code in zip(places, others, codes, strict=True):
             check_pairs(code[None], _read_frame(q)[None], [str(p)])

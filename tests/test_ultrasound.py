@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aaekit import figures_ultrasound, ultrasound
+from aaekit import ultrasound
 from aaekit.errors import InputError
+from aaekit.figures import ultrasound as drawings
 from aaekit.ultrasound import ADVENTITIA, CALCIUM, CATHETER, FIBROUS, INTIMA, LUMEN, MEDIA, OUTSIDE, TISSUES, Physics
 
 
@@ -324,15 +325,17 @@ def test_figures_show_what_they_are_given(maps):
     frames = {
         name: ultrasound.simulate(maps[:2], random_state=k) for k, name in enumerate(["stage 0", "stage I", "real"])
     }
-    strip = figures_ultrasound.stage_strip(maps[:2], frames)
+    strip = drawings.stage_strip(maps[:2], frames, ultrasound.COLOURS)
     assert [a.get_title(loc="left") for a in strip.axes[:4]] == ["tissue map", *frames] and len(strip.axes) == 8
-    histograms = figures_ultrasound.intensity_histograms(maps[:2], frames)
+    histograms = drawings.intensity_histograms(
+        {name: ultrasound.tissue_histograms(f, maps[:2]) for name, f in frames.items()}
+    )
     assert {a.get_title(loc="left") for a in histograms.axes} == {TISSUES[k].name for k in np.unique(maps[:2])}
     values = {"stage 0": {"lumen": 0.3, "mean": 0.3}, "stage I": {"lumen": 0.1, "mean": 0.1}}
-    bars = figures_ultrasound.divergence_bars(values)
+    bars = drawings.divergence_bars(values)
     assert [p.get_height() for p in bars.axes[0].patches] == [0.3, 0.3, 0.1, 0.1]
     pairs = ultrasound.turing_test(frames["real"], frames["stage 0"], 0)
-    sheet = figures_ultrasound.turing_sheet(pairs.a, pairs.b, pairs.names)
+    sheet = drawings.turing_sheet(pairs.a, pairs.b, pairs.names)
     assert [a.get_title(loc="left") for a in sheet.axes] == ["pair-001-a", "pair-001-b", "pair-002-a", "pair-002-b"]
     for figure in (strip, histograms, bars, sheet):
         figure.canvas.draw()
@@ -341,9 +344,9 @@ def test_figures_show_what_they_are_given(maps):
 @pytest.mark.parametrize(
     "call",
     [
-        lambda m: figures_ultrasound.stage_strip(m, {"stage 0": np.zeros((1, 4, 4))}),
-        lambda m: figures_ultrasound.divergence_bars({"stage 0": {"mean": 1}, "stage I": {"lumen": 1}}),
-        lambda m: figures_ultrasound.turing_sheet(m, m, ["one"]),
+        lambda m: drawings.stage_strip(m, {"stage 0": np.zeros((1, 4, 4))}, ultrasound.COLOURS),
+        lambda m: drawings.divergence_bars({"stage 0": {"mean": 1}, "stage I": {"lumen": 1}}),
+        lambda m: drawings.turing_sheet(m, m, ["one"]),
     ],
     ids=["strip", "bars", "sheet"],
 )

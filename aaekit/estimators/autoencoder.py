@@ -298,7 +298,7 @@ class Autoencoder(TransformerMixin, Estimator):
     def _log_likelihood(self, X: Any) -> np.ndarray:
         """Log-density of rows by the window that `fit_density` chose."""
         rows, draws = self._rows(X), _Draws(self, **self.density_)
-        size = 2 * draws.size  # rows in memory; for each such part all draws are made anew
+        size = 4 * draws.size  # rows in memory; for each such part all draws are made anew
         parts = [rows[i : i + size] for i in range(0, len(rows), size)]
         return np.concatenate([parzen_log_likelihood(part, draws, self.sigma_) for part in parts])
 
@@ -360,7 +360,7 @@ class _Draws:
 
     def __init__(self, model: Autoencoder, n_samples: int, random_state: int) -> None:
         self.model, self.n_samples, self.random_state = model, n_samples, random_state
-        self.size = max(1, 2**22 // int(np.prod(model.shape_)))  # 16 MiB
+        self.size = max(1, 2**21 // int(np.prod(model.shape_)))  # 8 MiB
 
     def __iter__(self) -> Iterator[np.ndarray]:
         random, decoder = np.random.RandomState(self.random_state), self.model.networks_["decoder"]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from aaekit import networks, phases
 from aaekit.codes import Decoder, one_hot
 from aaekit.errors import InputError
-from aaekit.estimators.base import UNLABELLED
+from aaekit.estimators.base import UNLABELLED, _labelled, numbers
 from aaekit.estimators.categorical import CategoricalAutoencoder
 from aaekit.metrics import clustering_accuracy
 from aaekit.parameters import Positive, Rate, Weight, hyperparameters
@@ -256,7 +256,8 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
         """Labels to measure by, as they are; or names, once clusters have some."""
         if hasattr(self, "classes_"):
             return super()._codes_of(y)
-        return np.unique(np.asarray(y), return_inverse=True)[1]
+        y, labelled = _labelled(y)
+        return numbers(y, np.unique(y[labelled]))
 
     # --- what it can do --------------------------------------------------------------------------------------------
     def predict(self, X: Any) -> np.ndarray:
@@ -268,7 +269,8 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each name, in the order of `classes_`; shape `(n, n_names)`. Only after `name_clusters`.
 
-        Clusters without a name are left out, and the rest is scaled to sum to 1.
+        Clusters without a name are left out, and the rest is scaled to sum to 1; where nothing is left, all names are
+        alike.
         """
         return self._by_name(self.y_proba(X))
 
@@ -276,7 +278,8 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
         found = np.zeros((len(p), len(self.classes_)), dtype=p.dtype)
         for cluster, name in self.cluster_names_.items():
             found[:, np.flatnonzero(self.classes_ == name)[0]] += p[:, cluster]
-        return found / found.sum(1, keepdims=True).clip(1e-12)
+        left, alike = found.sum(1, keepdims=True), np.full_like(found, 1 / found.shape[1])
+        return np.divide(found, left, out=alike, where=left > 0)
 
     def name_clusters(self, names: Mapping[int, Any]) -> Self:
         """Say what clusters are: from then on it predicts names. Several clusters may have one name.

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from aaekit import phases, priors
 from aaekit.codes import Code
-from aaekit.estimators.base import UNLABELLED, _labelled
+from aaekit.errors import InputError
+from aaekit.estimators.base import UNLABELLED, _labelled, numbers
 from aaekit.estimators.categorical import PartlyLabelled
 from aaekit.metrics import clustering_accuracy, error_rate
 from aaekit.parameters import Positive, Rate, Weight, hyperparameters
@@ -120,9 +121,10 @@ class EmbeddingAAE(PartlyLabelled):
         for name in ("classes_", "class_counts_"):
             self.__dict__.pop(name, None)
         rows, codes = self._learn_rows(X), None
+        if y is not None:
+            check_consistent_length(rows, y)
         if y is not None and _labelled(y)[1].any():
             codes = self._learn_labels(y)
-            check_consistent_length(rows, codes)
         else:
             self._check_clusters(self.n_clusters, len(rows))
         return self._fit(rows, codes, listeners, evaluation)
@@ -189,7 +191,10 @@ class EmbeddingAAE(PartlyLabelled):
         return found
 
     def _codes_of(self, y: Any) -> np.ndarray | None:
-        return super()._codes_of(y) if self._has_labels else np.unique(np.asarray(y), return_inverse=True)[1]
+        if self._has_labels:
+            return super()._codes_of(y)
+        y, labelled = _labelled(y)
+        return numbers(y, np.unique(y[labelled]))
 
     # --- what it can do --------------------------------------------------------------------------------------------
     def _map(self, nets: nn.ModuleDict, rows: np.ndarray | Tensor) -> np.ndarray:
@@ -222,6 +227,24 @@ class EmbeddingAAE(PartlyLabelled):
         """The class, or without labels the cluster, whose head is nearest on the map; shape `(n,)`."""
         nearest = self._nearest(self.transform(X), self.heads_)
         return self.classes_[nearest] if self._has_labels else nearest
+
+    def generate(self, y: Any, Z: Any = None, random_state: Any = None) -> np.ndarray:
+        """Rows of the given classes `(n,)`, or without labels of the heads of these numbers.
+
+        `Z` are styles `(n, n_style)`, places relative to the head; without, they are draws of the prior.
+
+        Raises
+        ------
+        InputError
+            For classes or heads that there are not, rows without a class, or styles of another shape.
+        """
+        check_is_fitted(self)
+        if self._has_labels:
+            return super().generate(y, Z, random_state)
+        k = np.asarray(y)
+        if k.ndim != 1 or k.dtype.kind not in "iu" or not ((k >= 0) & (k < self.n_clusters)).all():
+            raise InputError(f"expected heads (n,) from 0 to {self.n_clusters - 1}, got {y!r}")
+        return self._generate(k, Z, random_state)
 
     def sample_prior(self, n_samples: int, random_state: Any = None) -> np.ndarray:
         """Draws of what the map should be like, `(n_samples, n_style)`: a head by the class prior plus z by its own."""

@@ -14,6 +14,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from aaekit.codes import Decoder
+from aaekit.errors import InputError
 from aaekit.estimators.autoencoder import AdversarialAutoencoder
 from aaekit.parameters import Positive, Rate, Share, Weight, hyperparameters
 from aaekit.training import Listener, RateSchedule, Schedule
@@ -25,11 +26,11 @@ N_JUDGED = 20_000  # rows of fit, at most, that say what is usual
 class AAEOutlierDetector(OutlierMixin, AdversarialAutoencoder):
     """Outlier detection by an adversarial autoencoder: where a row is encoded, and how well it comes back.
 
-    The prior keeps codes together, so that their density is a matter of a small number of dimensions: a mixture of
-    Gaussians is fitted to the codes of the training rows. A row is unusual if its code is improbable, -log p(z), or if
-    its reconstruction is worse than those of rows encoded nearby: log |x - x'|^2 in standard deviations about its mean
-    in that region. The second matters because some rows, a 1 for instance, are easy to reconstruct wherever they come
-    from. Both are standardised on the training rows, and added.
+    The prior keeps codes together in a few dimensions, where a mixture of Gaussians can tell how dense they are. A row
+    is unusual if its code is improbable, by -log p(z) under that mixture, or if it comes back worse than rows that are
+    encoded nearby, by log |x - x'|^2 in standard deviations about its mean in that region. Only the comparison with
+    neighbours makes errors tell something: a 1 has few strokes, so that its error is small whatever the training.
+    Both parts are standardised on the training rows; the score is minus their weighted sum.
 
     It learns from rows without labels; a few outliers among them do little harm. Labels given to `fit` are not used.
 
@@ -120,6 +121,9 @@ class AAEOutlierDetector(OutlierMixin, AdversarialAutoencoder):
         self.offset_ = float(np.percentile(self._normality(z, e), 100 * share))
         return self
 
+    def _auto_steps(self, n_rows: int) -> int:
+        return 1000
+
     def _seen(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Code `(n, n_style)` and log squared error of the reconstruction `(n,)` of scaled rows."""
         nets = copy.deepcopy(self.networks_).double()  # single ones round by what rows come together; scores magnify it
@@ -137,7 +141,8 @@ class AAEOutlierDetector(OutlierMixin, AdversarialAutoencoder):
     def _learn_density(self, z: np.ndarray, e: np.ndarray) -> None:
         """A mixture of Gaussians over codes, and in each of them the mean and variance of the log error."""
         K = max(1, min(self.n_components, len(z) // (10 * z.shape[1])))
-        mixture = GaussianMixture(K, reg_covar=1e-3 * float(z.var(0).mean()) + 1e-9, random_state=self.seed_)
+        floor = 1e-3 * float(z.var(0).mean()) + 1e-9
+        mixture = GaussianMixture(K, reg_covar=floor, max_iter=50, random_state=self.seed_)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a density that could be a little better will do
             self.mixture_ = mixture.fit(z)
@@ -168,6 +173,19 @@ class AAEOutlierDetector(OutlierMixin, AdversarialAutoencoder):
     def predict(self, X: Any) -> np.ndarray:
         """-1 for outliers and 1 for the others, shape `(n,)`."""
         return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def fit_density(self, X: Any, n_samples: int = 10_000, random_state: Any = None) -> Self:
+        """Refused: `score_samples` is a score of its own here.
+
+        Raises
+        ------
+        InputError
+            Always.
+        """
+        raise InputError(
+            "an AAEOutlierDetector has its own score_samples after fit: for a likelihood, "
+            "call fit_density of an AdversarialAutoencoder"
+        )
 
     # --- saving ----------------------------------------------------------------------------------------------------
     def _more_facts(self) -> dict[str, Any]:

@@ -564,8 +564,9 @@ class TwoStageSimulator(BaseEstimator):
         return self
 
     def _refiners(self) -> nn.ModuleDict:
-        first = Refiner(N_TISSUES, self.channels, 3)
-        return nn.ModuleDict({"stage1": first, "stage2": Refiner(1 + N_TISSUES, self.channels, 2)})
+        first, second = Refiner(N_TISSUES, self.channels, 3), Refiner(1 + N_TISSUES, self.channels, 2)
+        nets = nn.ModuleDict({"stage1": first, "stage2": second})
+        return nets.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "networks_")

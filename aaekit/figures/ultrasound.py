@@ -10,17 +10,13 @@ from numpy.typing import NDArray
 
 from aaekit.errors import InputError
 from aaekit.figures.base import BLUE, GREY, INK, ORANGE, VERMILION, bare, new_axes, new_figure, set_title
-from aaekit.ultrasound import TISSUES, tissue_histograms
 
 COLOURS = {"stage 0": GREY, "stage I": ORANGE, "stage II": BLUE, "real": INK}
 
 
-def tissue_colours(maps: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Tissue maps `(n, h, w)` in the colours of `TISSUES`, `(n, h, w, 3)`."""
-    return np.array([to_rgb(t.colour) for t in TISSUES])[maps]
-
-
-def stage_strip(maps: NDArray[np.uint8], frames: Mapping[str, NDArray[np.floating]]) -> Figure:
+def stage_strip(
+    maps: NDArray[np.uint8], frames: Mapping[str, NDArray[np.floating]], colours: Mapping[str, str]
+) -> Figure:
     """A row for each tissue map: the map, its frames by stage, and the real one.
 
     Parameters
@@ -29,39 +25,42 @@ def stage_strip(maps: NDArray[np.uint8], frames: Mapping[str, NDArray[np.floatin
         Tissue maps.
     frames : mapping of str to ndarray of shape (n, h, w)
         Frames in [0, 1] by the title of their column.
+    colours : mapping of str to str
+        The colour of each tissue by its name, in the order of the codes.
     """
+    painted = np.array([to_rgb(c) for c in colours.values()])
     if not len(maps) or any(f.shape != maps.shape for f in frames.values()):
         raise InputError(f"expected frames of the maps' shape {maps.shape}, got {[f.shape for f in frames.values()]}")
     n, n_columns = len(maps), 1 + len(frames)
     figure = new_figure((2.3 * n_columns + 0.1, 2.3 * n + 0.9))
     for row in range(n):
-        cells = [("tissue map", tissue_colours(maps[row])), *((name, f[row]) for name, f in frames.items())]
+        cells = [("tissue map", painted[maps[row]]), *((name, f[row]) for name, f in frames.items())]
         for column, (name, image) in enumerate(cells):
             axes = figure.add_subplot(n, n_columns, row * n_columns + column + 1)
             axes.imshow(image, cmap="gray", vmin=0, vmax=1)
             bare(axes)
             if row == 0:
                 set_title(axes, name)
-    there = [t for t in TISSUES[1:] if (maps == t.code).any()]
-    handles = [Patch(facecolor=t.colour, edgecolor=GREY, label=t.name) for t in there]
+    there = [(name, c) for code, (name, c) in enumerate(colours.items()) if code and (maps == code).any()]
+    handles = [Patch(facecolor=c, edgecolor=GREY, label=name) for name, c in there]
     figure.legend(handles=handles, loc="outside lower left", ncols=len(handles), fontsize=9, frameon=False)
     return figure
 
 
-def intensity_histograms(maps: NDArray[np.uint8], frames: Mapping[str, NDArray[np.floating]], bins: int = 64) -> Figure:
+def intensity_histograms(histograms: Mapping[str, Mapping[str, NDArray[np.floating]]]) -> Figure:
     """How intensities are distributed within each tissue: a curve for each stage, the real one filled.
 
     Parameters
     ----------
-    maps : ndarray of shape (n, h, w), uint8
-        Tissue maps of all the frames.
-    frames : mapping of str to ndarray of shape (n, h, w)
-        Frames in [0, 1], by "stage 0", "stage I", "stage II" and "real".
-    bins : int, default 64
-        Of the histograms.
+    histograms : mapping of str to mapping of str to ndarray of shape (bins,)
+        By "stage 0", "stage I", "stage II" and "real", then by tissue: shares of intensities over [0, 1], as
+        `aaekit.ultrasound.tissue_histograms` gives them.
     """
-    found = {name: tissue_histograms(f, maps, bins) for name, f in frames.items()}
-    names = [t.name for t in TISSUES[1:] if any(t.name in h for h in found.values())]
+    found = histograms
+    names = list(dict.fromkeys(name for h in found.values() for name in h))
+    if not names:
+        raise InputError("expected the histogram of at least one tissue, got none")
+    bins = len(next(h[names[0]] for h in found.values() if names[0] in h))
     n_columns = min(4, len(names))
     rows = -(-len(names) // n_columns)
     figure = new_figure((2.8 * n_columns + 0.2, 2.1 * rows + 0.7))

@@ -1,0 +1,190 @@
+"""Outliers: those of a class that was left out are found, the threshold is where it is asked for, models are kept."""
+
+import numpy as np
+import pytest
+from conftest import QUICK
+from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import roc_auc_score
+
+from aaekit import AAEOutlierDetector, InputError, evaluation, runs
+from aaekit.experiments import protocols
+
+SMALL = {
+    "hidden": (64,), "discriminator_hidden": (64,), "n_style": 8, "max_steps": 200, "random_state": 0,
+    "precision": "float32",
+}  # fmt: skip
+FEW = {**SMALL, "max_steps": 20}
+LEFT_OUT = [4, 6]
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """All 8x8 digits (n, 1, 8, 8) in [0, 1], their labels, and which of them train."""
+    X, y = load_digits(return_X_y=True)
+    return (X / 16).astype(np.float32).reshape(-1, 1, 8, 8), y, np.arange(len(y)) % 3 != 0
+
+
+@pytest.fixture(scope="module")
+def detectors(rows):
+    """One for each digit that is left out; nobody changes them."""
+    X, y, train = rows
+    return {k: AAEOutlierDetector(**SMALL).fit(X[train & (y != k)]) for k in LEFT_OUT}
+
+
+@pytest.fixture(scope="module")
+def detector(detectors):
+    return detectors[4]
+
+
+def parts(model, X) -> dict[float, np.ndarray]:
+    """The score by the share of the reconstruction in it."""
+    before = model.reconstruction_share
+    try:
+        return {s: model.set_params(reconstruction_share=s).score_samples(X) for s in (0.0, 0.2, 1.0)}
+    finally:
+        model.set_params(reconstruction_share=before)
+
+
+# --- what it is for --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("k", LEFT_OUT)
+def test_a_digit_that_was_left_out_is_found_among_held_out_rows(k, detectors, rows):
+    X, y, train = rows
+    areas = {s: roc_auc_score(y[~train] == k, -v) for s, v in parts(detectors[k], X[~train]).items()}
+    assert areas[0.2] > 0.9 and areas[0.0] > 0.85 and areas[1.0] > 0.65, areas
+
+
+def test_what_is_no_digit_at_all_is_an_outlier_by_either_part(detector, rows):
+    X, y, train = rows
+    noise = np.random.default_rng(0).random((100, 1, 8, 8), dtype=np.float32)
+    assert (detector.predict(noise) == -1).all()
+    usual = parts(detector, X[~train & (y != 4)])
+    for share, scores in parts(detector, noise).items():
+        assert np.median(scores) < np.percentile(usual[share], 2), share
+
+
+def test_the_usual_row_has_score_0(detector, rows):
+    X, y, train = rows
+    for scores in parts(detector, X[train & (y != 4)]).values():
+        assert scores.mean() == pytest.approx(0, abs=1e-6)
+
+
+def test_both_parts_can_be_switched_off_and_add_up(detector, rows):
+    found = parts(detector, rows[0][:50])
+    np.testing.assert_allclose(found[0.2], 0.8 * found[0.0] + 0.2 * found[1.0], rtol=1e-9)
+    assert abs(np.corrcoef(found[0.0], found[1.0])[0, 1]) < 0.95, "each part tells something of its own"
+
+
+# --- the threshold ---------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("contamination", "share"), [("auto", 0.01), (0.02, 0.02), (0.1, 0.1), (0.5, 0.5)])
+def test_contamination_is_the_share_of_outliers_among_the_training_rows(contamination, share, rows):
+    X = rows[0][:600]
+    model = AAEOutlierDetector(**FEW, contamination=contamination)
+    assert np.mean(model.fit_predict(X) == -1) == pytest.approx(share, abs=1.01 / len(X))
+
+
+def test_the_methods_agree(detector, rows):
+    X = rows[0][:200]
+    score, decision, said = detector.score_samples(X), detector.decision_function(X), detector.predict(X)
+    assert score.shape == decision.shape == said.shape == (200,)
+    assert np.array_equal(decision, score - detector.offset_)
+    assert np.array_equal(said, np.where(decision < 0, -1, 1)) and set(said) == {-1, 1}
+
+
+def test_predictions_are_tabled(detector, rows):
+    X = rows[0][:200]
+    header, lines = evaluation.predictions(detector, X, [])
+    assert header == ["row", "outlier", "score"]
+    assert [line[1] == "yes" for line in lines] == (detector.predict(X) == -1).tolist()
+
+
+# --- rows of any kind ------------------------------------------------------------------------------------------------
+def test_bytes_and_floats_and_flat_rows_are_alike(rows):
+    as_bytes = (rows[0][:300] * 255).round().astype(np.uint8)
+    floats = as_bytes.astype(np.float32) / 255
+    a, b = AAEOutlierDetector(**FEW).fit(as_bytes), AAEOutlierDetector(**FEW).fit(floats)
+    np.testing.assert_allclose(a.score_samples(as_bytes), b.score_samples(floats), atol=1e-3)
+    assert np.array_equal(a.score_samples(as_bytes[:9]), a.score_samples(as_bytes[:9].reshape(9, -1)))
+
+
+def test_a_row_is_scored_alike_alone_and_among_others(detector, rows):
+    X = rows[0][:40]
+    alone = np.concatenate([detector.score_samples(X[i : i + 1]) for i in range(40)])
+    np.testing.assert_allclose(alone, detector.score_samples(X), atol=1e-6)
+
+
+def test_tables_of_any_scale():
+    X, benign = load_breast_cancer(return_X_y=True)
+    train = (benign == 1) & (np.arange(len(X)) % 2 == 0)
+    model = AAEOutlierDetector(**SMALL).fit(X[train])
+    rest = ~train
+    assert roc_auc_score(benign[rest] == 0, -model.score_samples(X[rest])) > 0.85
+
+
+def test_labels_are_not_used(rows):
+    X, y, _ = rows
+    plain, told = AAEOutlierDetector(**FEW).fit(X[:200]), AAEOutlierDetector(**FEW).fit(X[:200], y[:200])
+    assert np.array_equal(plain.score_samples(X[:50]), told.score_samples(X[:50]))
+    assert not hasattr(told, "classes_")
+
+
+def test_few_rows_get_fewer_gaussians(rows):
+    model = AAEOutlierDetector(**FEW).fit(rows[0][:50])
+    assert len(model.mixture_.weights_) == 1 and np.isfinite(model.score_samples(rows[0])).all()
+
+
+# --- saving ----------------------------------------------------------------------------------------------------------
+def test_saved_and_loaded_it_says_the_same(detector, rows, tmp_path):
+    X = rows[0][:300]
+    detector.save(tmp_path / "model.safetensors")
+    again = AAEOutlierDetector.load(tmp_path / "model.safetensors")
+    for method in ("score_samples", "decision_function", "predict", "transform"):
+        assert np.array_equal(getattr(again, method)(X), getattr(detector, method)(X)), method
+    again.save(tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
+    again.set_params(reconstruction_share=1.0)
+    assert not np.array_equal(again.score_samples(X), detector.score_samples(X)), "the parts are kept, not their sum"
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"contamination": 0.0}, "contamination=0.0"),
+        ({"contamination": 0.7}, "contamination=0.7"),
+        ({"contamination": "aut"}, "contamination='aut'"),
+        ({"n_components": 0}, "n_components=0"),
+        ({"reconstruction_share": 1.5}, "reconstruction_share=1.5"),
+    ],
+)
+def test_bad_parameters_get_one_line(change, message, rows):
+    with pytest.raises(InputError, match=message) as error:
+        AAEOutlierDetector(**{**FEW, **change}).fit(rows[0])
+    assert "\n" not in str(error.value)
+
+
+def test_it_cannot_score_before_fit_and_has_no_likelihood(detector, rows):
+    with pytest.raises(NotFittedError):
+        AAEOutlierDetector(**FEW).score_samples(rows[0])
+    with pytest.raises(InputError, match="AdversarialAutoencoder"):
+        detector.fit_density(rows[0])
+
+
+# --- the protocol ----------------------------------------------------------------------------------------------------
+def test_the_protocol_leaves_out_each_class_in_turn(monkeypatch):
+    small = {k: v for k, v in {**QUICK, **FEW}.items() if k not in ("batch_size", "channels")}
+    trial = protocols.Trial(runs.completed("outliers", {"data": "digits", **small}), ())
+    assert trial.rows.y is not None
+    two = trial.rows.y < 2
+    trial.rows = trial.rows._replace(X=trial.rows.X[two], y=trial.rows.y[two])
+    seen = []
+    fit = AAEOutlierDetector.fit
+    monkeypatch.setattr(AAEOutlierDetector, "fit", lambda self, X, **more: seen.append(len(X)) or fit(self, X, **more))
+    protocols.find("outliers")(trial)
+    assert trial.data.y is not None
+    assert seen == [int((trial.data.y[trial.split.unlabelled] != k).sum()) for k in (0, 1)]
+    for method in ("", "density ", "reconstruction ", "isolation forest ", "pca "):
+        each = [trial.numbers[f"{k} {method}auc"] for k in (0, 1)]
+        assert trial.numbers[f"{method}auc"] == pytest.approx(np.mean(each), abs=1e-4) and min(each) >= 0
+    assert trial.numbers["n_steps"] == 40 and trial.numbers["seconds"] > 0
+    assert set(trial.pictures) == {"auc_by_class", "roc_curves"}
