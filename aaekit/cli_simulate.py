@@ -195,11 +195,12 @@ def _train(
                      "seconds": estimator.training_seconds_, "cpu_seconds": cpu_seconds}
     }  # fmt: skip
     if len(test):
-        results["test"] = {"files": [found.map_names[k] for k in test]}
+        tested: dict[str, Any] = {"files": [found.map_names[k] for k in test]}
         for resolution in ("high", "low"):
             size = estimator.size if resolution == "high" else estimator.low_size
             divergences = estimator.divergences(found.maps[test], found.frames[test], resolution=resolution)
-            results["test"][f"divergences_{size}"] = divergences
+            tested[f"divergences_{size}"] = divergences
+        results["test"] = tested
     _write_json(out / "results.json", results)
     versions = _versions()
     _write_json(out / "versions.json", versions)
@@ -324,7 +325,7 @@ def _print_tables(results: Mapping[str, Any]) -> None:
         Console().print(shown)
 
 
-def _columns(history: list[dict[str, float]]) -> dict[str, list[float | None]]:
+def _columns(history: list[dict[str, float]]) -> dict[str, Any]:
     """The history by series; what an epoch does not have is None."""
     names = list(dict.fromkeys(name for row in history for name in row))
     return {name: [row.get(name) for row in history] for name in names}

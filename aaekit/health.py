@@ -29,7 +29,10 @@ SPREAD = 1.5  # of a dimension, times that of the prior or a part of it: healthy
 DISTANCE = 0.2  # Kolmogorov-Smirnov, one dimension: healthy at most 0.13
 FAR_DISTANCE = 0.4  # from there on it is a problem: planted 0.5 to 0.95
 TOLD_APART = 0.9  # area under the curve of a forest: healthy at most 0.88, in 10 dimensions
-HOLE = 0.1  # share of prior draws without codes around: healthy at most 0.02, a fresh sample of the prior 0.0
+THIN = 4.0  # times fewer codes than draws of the prior in a neighbourhood: hardly by chance, and few enough to matter
+NEIGHBOURS = 10  # rows in a neighbourhood
+HOLE = 0.2  # share of the prior where codes are that thin: healthy at most 0.07 (0.16 in 10 dimensions), planted 0.24
+LARGE_HOLE = 0.5  # from there on it is a problem
 MAX_HOLE_DIMS = 10  # in more, nearest neighbours are all about as far away
 UNUSED = 0.05  # of an even share: a cluster with fewer rows is dead (as in ClusteringAAE)
 EVEN = 0.8  # of its largest value: an entropy of the clusters' shares below that is a collapse (as in ClusteringAAE)
@@ -122,11 +125,9 @@ class Evidence:
         for a, b, axis in (("X", "X_hat", None), ("z", "prior", 1), ("z", "y", 0), ("z", "labels", 0),
                            ("y", "labels", 0)):  # fmt: skip
             u, v = getattr(self, a), getattr(self, b)
-            if (
-                u is not None
-                and v is not None
-                and (u.shape != v.shape if axis is None else u.shape[axis] != v.shape[axis])
-            ):
+            if u is None or v is None:
+                continue
+            if u.shape != v.shape if axis is None else u.shape[axis] != v.shape[axis]:
                 what = {None: "shape", 0: "number of rows", 1: "number of columns"}[axis]
                 raise InputError(f"expected {a} and {b} of the same {what}, got {u.shape} and {v.shape}")
         if self.y is None:
@@ -189,24 +190,21 @@ def _not_finite(e: Evidence) -> Iterator[Finding]:
 
 def _discriminator(e: Evidence) -> Iterator[Finding]:
     """One that never moved though there is something to learn, or one that always wins."""
-    kind = str(e.parameters.get("divergence", "gan")).lower().replace("_", "")
-    if "wasserstein" in kind:
+    if _kind(e) == "wasserstein":
         return  # its critic's scores have no zero: no value of sigmoid(score) means chance
-    certain = CERTAIN_LEAST_SQUARES if "leastsquares" in kind else CERTAIN
-    off = {"z": bool(_codes_off(e)), "y": _undecided(e)}
+    certain = CERTAIN_LEAST_SQUARES if _kind(e) == "least_squares" else CERTAIN
     for code in _codes_judged(e) if _steps(e) >= MIN_STEPS else []:
         real, fake = e.curve(f"{code}/D(real)"), e.curve(f"{code}/D(fake)")
         k = _fifth(real)
         seen = f"D of {code} gives {real[-k:].mean():.2f} to the prior and {fake[-k:].mean():.2f} to the codes"
-        if len(real) >= 3 and np.ptp(real) < UNMOVED and off.get(code, False):
-            now = e.parameters.get("discriminator_rate", 0.0)
+        if _stuck(e, code):
             yield Finding(
                 "stuck discriminator",
                 "problem",
                 f"{seen}; D(real) stayed within {np.ptp(real):.3f} from the first epoch on, and yet the codes are off",
                 "The discriminator has learned nothing, so the encoder is told nothing. Chance (0.5) is the wanted end "
                 "only when the codes follow the prior.",
-                _option(e, "discriminator_rate", 1e-3 if now > KILLING and _adam(e) else max(1e-3, 10 * now)),
+                _livelier_discriminator(e),
             )
         elif real[-k:].mean() > certain and fake[-k:].mean() < 1 - certain and len(real) >= 3:
             yield Finding(
@@ -261,32 +259,27 @@ def _prior(e: Evidence) -> Iterator[Finding]:
 
 
 def _holes(e: Evidence) -> Iterator[Finding]:
-    """Places where the prior has mass and no code lies nearby."""
+    """Places where the prior has mass and codes are thin."""
     if not _enough(e.z, e.prior) or e.z.shape[1] > MAX_HOLE_DIMS:
         return
     from sklearn.neighbors import NearestNeighbors
 
-    n = min(len(e.z), len(e.prior) // 2, 2000)
+    n, d = min(len(e.z), len(e.prior) // 2, 1000), e.z.shape[1]
     if n < 4 * MIN_ROWS:
         return
     random = np.random.default_rng(0)
-    z, prior = (side[random.permutation(len(side))] for side in (e.z, e.prior))
-    scale = prior.std(0).clip(1e-12)
-    draws, others = prior[:n] / scale, prior[n : 2 * n] / scale
-
-    def nearest(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return NearestNeighbors(n_neighbors=1).fit(points).kneighbors(draws)[0][:, 0]
-
-    # as far as only one draw in a hundred is from a quarter as many draws: there, codes are thinner than a quarter
-    limit = np.quantile(nearest(others[: n // 4]), 0.99)
-    share = float((nearest(z[:n] / scale) > limit).mean())
+    scale = e.prior.std(0).clip(1e-12)
+    z, prior = (side[random.permutation(len(side))] / scale for side in (e.z, e.prior))
+    near = [NearestNeighbors(n_neighbors=NEIGHBOURS).fit(points).kneighbors(prior[:n])[0][:, -1]
+            for points in (z[:n], prior[n : 2 * n])]  # fmt: skip
+    # that many codes lie within one radius, that many other draws within the other: densities are as 1 / radius^d
+    share = float((d * np.log(near[0].clip(1e-12) / near[1].clip(1e-12)) > math.log(THIN)).mean())
     if share >= HOLE:
         yield Finding(
             "holes in the code space",
-            "problem" if share >= 3 * HOLE and _adversarial(e) else "warning",
-            f"{100 * share:.0f} % of the prior's draws lie farther from any code than {limit:.2g} prior spreads, as "
-            "1 % would if the codes were a quarter as dense as the prior",
-            "The decoder was never shown what belongs there: new rows from such draws are junk.",
+            "problem" if share >= LARGE_HOLE and _adversarial(e) else "warning",
+            f"around {100 * share:.0f} % of the prior's draws codes are less than a quarter as dense as they should be",
+            "The decoder was hardly shown what belongs there: new rows from such draws are junk.",
             _pull(e),
         )
 
@@ -490,6 +483,20 @@ def _linearly_explained(e: Evidence) -> float:
     return float(PCA(min(e.z.shape[1], *rows.shape), random_state=0).fit(rows).explained_variance_ratio_.sum())
 
 
+def _kind(e: Evidence) -> str:
+    """The divergence, by the name it has or would have as a parameter."""
+    kind = str(e.parameters.get("divergence", "gan")).lower().replace("_", "")
+    return next((k for k in ("wasserstein", "least_squares") if k.replace("_", "") in kind), "gan")
+
+
+def _stuck(e: Evidence, code: str) -> bool:
+    """Whether a discriminator never moved, though its codes are off."""
+    real = e.curve(f"{code}/D(real)")
+    if len(real) < 3 or _steps(e) < MIN_STEPS or np.ptp(real) >= UNMOVED or _kind(e) == "wasserstein":
+        return False
+    return bool(_codes_off(e)) if code == "z" else code == "y" and _undecided(e)
+
+
 def _undecided(e: Evidence) -> bool:
     """Whether rows are spread over several values of y."""
     return e.y is not None and e.y.shape[1] > 1 and len(e.y) > 0 and float(e.y.max(1).mean()) < DECIDED
@@ -544,9 +551,8 @@ def _array(name: str, given: Any) -> NDArray[Any]:
     wanted = 1 if name in ("labels", "class_prior") else 2
     if array.ndim != wanted or array.dtype.kind not in ("iu" if name == "labels" else "biuf"):
         kind = "whole numbers" if name == "labels" else "numbers"
-        shape = (
-            "(n, ...)" if name in ("X", "X_hat") else ("(K,)", "(n,)")[name == "labels"] if wanted == 1 else "(n, d)"
-        )
+        shapes = {"X": "(n, ...)", "X_hat": "(n, ...)", "y": "(n, K)", "labels": "(n,)", "class_prior": "(K,)"}
+        shape = shapes.get(name, "(n, d)")
         raise InputError(f"expected {name} as {kind} of shape {shape}, got {array.dtype} of shape {array.shape}")
     return array.astype(np.int64 if name == "labels" else np.float64)
 
@@ -607,9 +613,17 @@ def _pull(e: Evidence) -> str:
         return "--adversarial (now --no-adversarial)"
     if list(_reconstruction(e)):
         return _stronger_reconstruction(e)  # a code that need not tell anything collapses
+    if _stuck(e, "z"):
+        return _livelier_discriminator(e)  # nobody has pulled yet
     if not _alternates(e) or not _adversarial(e):
         return _raised(e, "adversarial_weight", 1.0, 5)
     return _longer(e, 4) if _improves(e) else _rates(e, "generator_rate", 3)
+
+
+def _livelier_discriminator(e: Evidence) -> str:
+    """What wakes a discriminator that does not move."""
+    now = e.parameters.get("discriminator_rate", 0.0)
+    return _option(e, "discriminator_rate", 1e-3 if now > KILLING and _adam(e) else max(1e-3, 10 * now))
 
 
 def _weaker_discriminator(e: Evidence, code: str) -> str:

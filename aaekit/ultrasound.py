@@ -183,7 +183,8 @@ def resized(images: np.ndarray, height: int, width: int, *, codes: bool = False)
         return blocks.mean((2, 4), dtype=np.float32)
     rows = (np.arange(height)[:, None] + 0.5) * h / height - 0.5
     columns = (np.arange(width) + 0.5) * w / width - 0.5
-    return _sampled(images, *np.broadcast_arrays(rows, columns), codes, wrap=True)
+    rows, columns = np.broadcast_arrays(rows, columns)
+    return _sampled(images, rows, columns, codes, wrap=True)
 
 
 def _sampled(images: np.ndarray, rows: np.ndarray, columns: np.ndarray, codes: bool, wrap: bool) -> np.ndarray:

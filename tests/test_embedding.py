@@ -126,7 +126,8 @@ def test_any_dimension(n_dims, rows):
 
 def test_it_is_a_step_of_a_pipeline(rows):
     X = rows[0].reshape(-1, 64) * 16
-    pipeline = make_pipeline(MinMaxScaler(), EmbeddingAAE(**SMALL | {"max_steps": 250}), LogisticRegression(max_iter=1000))
+    model = EmbeddingAAE(**SMALL | {"max_steps": 250})
+    pipeline = make_pipeline(MinMaxScaler(), model, LogisticRegression(max_iter=1000))
     pipeline.fit(X[:TRAINED], rows[1][:TRAINED])
     assert pipeline.score(X[TRAINED:], rows[1][TRAINED:]) > 0.5, "by chance it is 0.1"
 

@@ -218,7 +218,7 @@ def test_the_protocol_chooses_by_training_rows_and_judges_held_out_ones(monkeypa
 
 
 def test_reports_tell_how_well_codes_match_the_prior(trained, rows):
-    found = evaluation.evaluate(trained, Rows(rows[2], None, "test"))
+    found = evaluation.evaluate(trained, Rows("test", rows[2], None))
     texts = " ".join(name for name, _ in evaluation.measures(found))
     for name, words in {
         "mmd": "mean discrepancy",

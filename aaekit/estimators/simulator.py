@@ -98,9 +98,9 @@ class RefineStep(Step):
 
     Parameters
     ----------
-    below, beside, tissues : Tensor of shape (n, 1, h, w), (n, k, h, w) and (n, n_tissues, h, w)
-        What the refiner is given, and the tissues as the discriminator is told them.
-    real, real_tissues : Tensor of shape (m, 1, h, w) and (m, n_tissues, h, w) or None
+    below, beside, tissues : Tensor of shape (n, 1, h, w), (n, k, h, w) and (n, l, h, w)
+        What the refiner is given, and what the discriminator is told of the tissues: the first channels are theirs.
+    real, real_tissues : Tensor of shape (m, 1, h, w) and (m, l, h, w) or None
         Real frames; without their tissues the discriminator is not told the others' either.
     margin : int
         Scan lines to cut off at both sides before the discriminator looks.
@@ -311,7 +311,8 @@ class TwoStageSimulator(BaseEstimator):
         listeners: Sequence[Listener],
     ) -> nn.Module:
         """A refiner after its training; the discriminator is left behind."""
-        n_judged = 2 + (N_TISSUES if self.paired else 0)
+        n_known = 2 * N_TISSUES if name == "stage1" else N_TISSUES
+        n_judged = 2 + (n_known if self.paired else 0)
         nets = nn.ModuleDict({"refiner": refiner, "discriminator": patch_discriminator(n_judged, self.channels)})
         nets.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         settings = Settings(
@@ -380,8 +381,8 @@ class TwoStageSimulator(BaseEstimator):
         """Whole frames, turned about the catheter by chance, half of them mirrored."""
         low, soft = _turned(*batch["made"])
         real, *tissues = _turned(*batch["real"])
-        soft = soft.float() / 255
-        return RefineStep(refiner, low, soft, soft, real, tissues[0].float() / 255 if tissues else None)
+        known, *known_real = (with_way(x.float() / 255) for x in (soft, *tissues))
+        return RefineStep(refiner, low, known, known, real, known_real[0] if known_real else None)
 
     def _step2(self, refiner: nn.Module, batch: dict[str, list[Tensor]]) -> RefineStep:
         """Strips of scan lines, in all their depth."""
@@ -485,7 +486,8 @@ class TwoStageSimulator(BaseEstimator):
     def _first(self, refiner: nn.Module, low: Tensor, soft: Tensor) -> Tensor:
         """Stage I of pooled frames, at its own size."""
         with torch.inference_mode():
-            parts = [refiner(low[k : k + 16], soft[k : k + 16].float() / 255) for k in range(0, len(low), 16)]
+            some = [slice(k, k + 16) for k in range(0, len(low), 16)]
+            parts = [refiner(low[part], with_way(soft[part].float() / 255)) for part in some]
         return torch.cat(parts).clone()
 
     # --- geometry and sizes ------------------------------------------------------------------------------------------
@@ -564,7 +566,7 @@ class TwoStageSimulator(BaseEstimator):
         return self
 
     def _refiners(self) -> nn.ModuleDict:
-        first, second = Refiner(N_TISSUES, self.channels, 3), Refiner(1 + N_TISSUES, self.channels, 2)
+        first, second = Refiner(2 * N_TISSUES, self.channels, 3), Refiner(1 + N_TISSUES, self.channels, 2)
         nets = nn.ModuleDict({"stage1": first, "stage2": second})
         return nets.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
@@ -575,6 +577,16 @@ class TwoStageSimulator(BaseEstimator):
 def one_hot(codes: Tensor) -> Tensor:
     """Tissue codes `(n, h, w)` as `(n, n_tissues, h, w)` of zeros and ones."""
     return F.one_hot(codes.long(), N_TISSUES).movedim(-1, 1).float()
+
+
+def with_way(tissues: Tensor) -> Tensor:
+    """Tissues `(n, k, lines, depths)` and how much of each lies on the way from the catheter: `(n, 2k, lines, depths)`.
+
+    What lies on the way is what throws a shadow, too far off for the refiner's few layers. An eighth of the depth and
+    more counts as 1.
+    """
+    way = 8 * tissues.cumsum(-1) / tissues.shape[-1]
+    return torch.cat([tissues, way.clamp(max=1)], 1)
 
 
 def _turned(*images: Tensor, keep: int | None = None) -> list[Tensor]:

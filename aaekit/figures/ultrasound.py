@@ -82,7 +82,9 @@ def intensity_histograms(histograms: Mapping[str, Mapping[str, NDArray[np.floati
                     histogram[tissue] * bins, edges, fill=real, alpha=0.25 if real else 1, lw=1.5,
                     color=COLOURS.get(name, VERMILION), label=name if place == 0 else None,
                 )  # fmt: skip
-        axes.set_ylim(0, 1.1 * max(min(np.max(h), 3 * np.sort(h)[-2]) for h in heights))  # a spike at black is cut
+        axes.set_ylim(
+            0, 1.1 * max(min(float(h.max()), 3 * float(np.sort(h)[-2])) for h in heights)
+        )  # a spike at black is cut
         axes.set_xlim(0, 1)
     figure.legend(loc="outside lower left", ncols=len(found), fontsize=9.5, frameon=False)
     return figure
