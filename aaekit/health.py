@@ -22,7 +22,6 @@ CERTAIN = 0.85  # D(real), and 1 - D(fake), over the last fifth: planted 0.87 to
 CERTAIN_LEAST_SQUARES = 0.69  # its scores aim at +1 and -1, and sigmoid(1) is 0.73
 MIN_STEPS = 100  # before that a discriminator has no habits
 CONSTANT = 0.1  # share of the rows' variance that is reconstructed: planted at most 0.01, healthy 0.35 and more
-LINEAR = 0.3  # of what as many principal components explain: rows that are mostly noise cannot be reconstructed
 KILLING = 0.05  # a learning rate from which on Adam's first steps kill hidden units for good
 SHIFT = 0.5  # of a dimension's mean, in spreads of the prior: healthy at most 0.26
 SPREAD = 1.5  # of a dimension, times that of the prior or a part of it: healthy 0.8 to 1.25
@@ -220,7 +219,7 @@ def _discriminator(e: Evidence) -> Iterator[Finding]:
 def _reconstruction(e: Evidence) -> Iterator[Finding]:
     """Reconstructions that are no better than the mean row."""
     share = _explained(e)
-    if share is None or share >= CONSTANT or share > LINEAR * _linearly_explained(e):
+    if share is None or share >= CONSTANT or _linearly_explained(e) < CONSTANT:
         return
     shown = "worse than the mean row" if share < 0 else f"the mean row but for {100 * share:.1f} % of the variance"
     yield Finding(
@@ -474,13 +473,15 @@ def _explained(e: Evidence) -> float | None:
 
 
 def _linearly_explained(e: Evidence) -> float:
-    """The same by principal components, as many as z has dimensions; of the rows they were found on."""
-    if e.z is None or e.z.ndim != 2:
+    """The same by principal components of other rows, as many as z has dimensions: of noise it is nothing."""
+    if e.z is None:
         return 1.0
     from sklearn.decomposition import PCA
 
-    rows = e.X[:500]
-    return float(PCA(min(e.z.shape[1], *rows.shape), random_state=0).fit(rows).explained_variance_ratio_.sum())
+    rows, others = e.X[::2][:500], e.X[1::2][:500]
+    pca = PCA(min(e.z.shape[1], *rows.shape), random_state=0).fit(rows)
+    return float(1 - np.square(others - pca.inverse_transform(pca.transform(others))).sum()
+                 / np.square(others - pca.mean_).sum().clip(1e-12))  # fmt: skip
 
 
 def _kind(e: Evidence) -> str:

@@ -97,7 +97,7 @@ def test_the_mode_decoder_gives_each_cluster_a_meaning(trained, rows):
         return np.sqrt(np.square(modes[used] - means).mean())
 
     without, with_it = trained(), trained(mode_weight=1.0)
-    assert distance(with_it, with_it.learned_modes()) < 0.5 * distance(without, without.modes())
+    assert distance(with_it, with_it.learned_modes()) < 0.7 * distance(without, without.modes())
     with pytest.raises(InputError, match="no mode decoder: train with mode_weight above 0"):
         without.learned_modes()
 
@@ -228,3 +228,47 @@ def test_more_clusters_than_rows_are_refused(rows):
     assert "\n" not in str(error.value)
     with pytest.raises(InputError, match="expected clusters"):
         ClusteringAAE(**SMALL, max_steps=2).fit(rows[0]).generate([10])
+
+
+def test_every_row_of_a_table_of_names_sums_to_one(good):
+    """Even where a row is so surely of clusters without a name that nothing is left for those with one."""
+    try:
+        good.name_clusters({1: "a", 3: "b"})
+        p = np.zeros((2, 10), np.float32)
+        p[:, 0], p[1, 1], p[1, 3] = 1, 1e-20, 3e-20
+        assert np.allclose(good._by_name(p), [[0.5, 0.5], [0.25, 0.75]])
+    finally:
+        del good.cluster_names_, good.classes_
+
+
+@pytest.mark.parametrize("kind", ["-1", "None"])
+def test_unlabelled_rows_are_left_out_of_the_curve(kind, rows):
+    X, y = (a[:100] for a in rows)
+    y = np.where(np.arange(100) < 50, y, -1) if kind == "-1" else [str(k) if i < 50 else None for i, k in enumerate(y)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = ClusteringAAE(**SMALL, max_steps=2).fit(X, evaluation=(X, np.asarray(y)))
+    error = 100 - clustering_accuracy(rows[1][:50], model.predict(X[:50]), "majority")
+    assert model.history_[-1]["evaluation/error"] == pytest.approx(error)
+
+
+def test_fitting_again_forgets_the_names(rows):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = ClusteringAAE(**SMALL, max_steps=2).fit(rows[0][:50]).name_clusters({0: "a"})
+        model.fit(rows[0][:50])
+    assert not hasattr(model, "cluster_names_") and not hasattr(model, "predict_proba")
+    assert model.predict(rows[0][:5]).dtype.kind == "i"
+
+
+def test_a_label_of_a_sample_is_a_name_or_a_cluster(good):
+    try:
+        good.name_clusters({1: "a", 3: "a"})
+        larger = max((1, 3), key=lambda k: good.cluster_counts_[k])
+        of_a, of_it = (good.sample(4, random_state=0, label=k) for k in ("a", larger))
+        assert np.array_equal(of_a, of_it), "of the clusters of a name, the largest"
+        for unknown in ("b", 10, 1.5):
+            with pytest.raises(InputError, match="there is no cluster"):
+                good.sample(1, label=unknown)
+    finally:
+        del good.cluster_names_, good.classes_

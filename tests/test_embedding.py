@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
@@ -162,3 +163,53 @@ def test_rows_are_counted_by_the_evaluation(trained, rows):
         100 * (trained(100).predict(rows[0][TRAINED:]) != rows[1][TRAINED:]).mean()
     )
     assert {"trustworthiness", "knn_error", "mmd", "sliced_wasserstein", "two_sample_auc"} <= set(found)
+
+
+# --- rows of a head --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("n_labels", [0, TRAINED])
+def test_rows_are_made_at_a_head_and_about_it(n_labels, trained):
+    """By its number where there are no labels, by its class where there are."""
+    model = trained(n_labels)
+    heads = model.classes_ if n_labels else np.arange(12)
+    assert np.allclose(model.generate([heads[7], heads[2]], np.zeros((2, 2))), model.modes()[[7, 2]], atol=1e-5)
+    styles = np.array([[0.5, -1.0]])
+    there = model.inverse_transform(model.heads_[[7]] + styles)
+    assert np.allclose(model.generate([heads[7]], styles), there, atol=1e-5)
+
+
+@pytest.mark.parametrize("heads", [[12], [-1], [1.5], [None], 3])
+def test_heads_that_there_are_not_make_no_rows(heads, trained):
+    with pytest.raises(InputError, match=r"expected heads \(n,\) from 0 to 11") as error:
+        trained(0).generate(heads)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("labels", [[-1], [11]])
+def test_classes_that_there_are_not_make_no_rows(labels, trained):
+    with pytest.raises(InputError, match="expected"):
+        trained(TRAINED).generate(labels)
+
+
+@pytest.mark.parametrize("method", ["transform", "predict", "inverse_transform", "generate"])
+def test_a_map_is_learned_before_it_is_used(method):
+    with pytest.raises(NotFittedError):
+        getattr(EmbeddingAAE(), method)(np.zeros((2, 2)))
+
+
+def test_labels_are_as_many_as_rows_even_if_none_is_known(rows):
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        EmbeddingAAE(**{**SMALL, "max_steps": 2}, n_clusters=4).fit(rows[0][:50], np.full(7, -1))
+
+
+def test_unlabelled_rows_are_left_out_of_the_curve(rows):
+    X, y = rows[0][:100], np.where(np.arange(100) < 50, rows[1][:100], -1)
+    model = EmbeddingAAE(**{**SMALL, "max_steps": 2}, n_clusters=5).fit(X, evaluation=(X, y))
+    error = 100 - clustering_accuracy(rows[1][:50], model.predict(X[:50]), "majority")
+    assert model.history_[-1]["evaluation/error"] == pytest.approx(error)
+
+
+def test_to_fit_and_transform_at_once_is_the_same(rows):
+    X, y, options = rows[0][:100], rows[1][:100], {**SMALL, "max_steps": 5}
+    Z = EmbeddingAAE(**options).fit_transform(X, y)
+    assert np.array_equal(Z, EmbeddingAAE(**options).fit(X, y).transform(X))
+    assert EmbeddingAAE(**options, n_style=3).fit(X, y).get_feature_names_out().tolist() == ["z1", "z2", "z3"]

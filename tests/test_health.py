@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_digits
 
 from aaekit import (
@@ -14,6 +15,7 @@ from aaekit import (
     SemiSupervisedAAE,
     SupervisedAAE,
     SupervisedBaseline,
+    cli,
     evaluation,
 )
 from aaekit.errors import InputError
@@ -30,7 +32,6 @@ FALLING = np.linspace(2, 1, EPOCHS) + 0.001 * RANDOM.normal(size=EPOCHS)
 Z, PRIOR = RANDOM.normal(size=(N, 2)), RANDOM.normal(size=(4 * N, 2))
 LABELS = np.arange(N) % K
 X = load_digits().data[:N] / 16
-DEFAULTS = {name: h.default for name, h in hyperparameters_of(SemiSupervisedAAE).items()}
 
 KINDS = (SemiSupervisedAAE, ClusteringAAE, SupervisedAAE, SupervisedBaseline, DataOptions)
 OPTIONS = {name for kind in KINDS for name in hyperparameters_of(kind)}
@@ -62,16 +63,16 @@ def D(real, fake, code="z"):
     return {f"{code}/D(real)": np.full(EPOCHS, real), f"{code}/D(fake)": np.full(EPOCHS, fake)}
 
 
-def evidence(changed_history=None, parameters=None, **changes):
+def evidence(changed_history=None, parameters=None, kind=SemiSupervisedAAE, **changes):
     """That of a run in which nothing is wrong, but for the changes."""
-    given = {"history": history(**(changed_history or {})), "parameters": {**DEFAULTS, **(parameters or {})}, "X": X,
+    given = {"history": history(**(changed_history or {})), "parameters": _defaults(kind, **(parameters or {})), "X": X,
              "X_hat": X.mean(0) + 0.7 * (X - X.mean(0)), "z": Z, "prior": PRIOR, "y": probabilities(LABELS),
              "labels": LABELS}  # fmt: skip
     return Evidence(**{**given, **changes})
 
 
 def clusters(y, **parameters):
-    return evidence(parameters=_defaults(ClusteringAAE, **parameters), y=y, labels=None, clusters=True)
+    return evidence(None, parameters, ClusteringAAE, y=y, labels=None, clusters=True)
 
 
 def _defaults(kind, **changes):
@@ -87,6 +88,7 @@ by_class = 0.3 * Z + 1.3 * np.stack([np.cos(2 * np.pi * LABELS / K), np.sin(2 * 
 mean_image = np.repeat(X.mean(0)[None], N, 0)
 dead = np.where(LABELS == 3, 2, LABELS)
 
+CODES = {"codes off the prior", "holes in the code space"}
 PLANTED = [
     # what is planted, what it is called first, what may come with it, what the evidence says, what is to be tried
     ("stuck", lambda: evidence(D(0.501, 0.499), {"discriminator_rate": 1e-7}, z=Z + [0, 1]),
@@ -114,7 +116,7 @@ PLANTED = [
     ("constant after a few steps", lambda: evidence({"step": np.arange(EPOCHS)}, X_hat=mean_image),
      "constant reconstruction", set(), "0.0 %", "--max-steps 76 (now 19)"),
     ("shifted", lambda: evidence(z=shifted), "codes off the prior", {"holes in the code space"},
-     "z2: mean +2.0", "--adversarial-weight 1 (now 0.1)"),
+     "z2: mean +2.", "--adversarial-weight 1 (now 0.1)"),
     ("too wide", lambda: evidence(z=Z * [1, 2.5]), "codes off the prior", set(), "z2: mean",
      "--adversarial-weight 1 (now 0.1)"),
     ("shifted, alternating", lambda: evidence(parameters={"schedule": "alternating", "generator_rate": 1e-4},
@@ -125,7 +127,8 @@ PLANTED = [
     ("correlated", lambda: evidence(z=np.repeat(Z, 3, 1), prior=RANDOM.normal(size=(4 * N, 6))),
      "codes off the prior", {"holes in the code space"},
      "a forest tells codes from prior draws", "--adversarial-weight"),
-    ("a hole", lambda: evidence(z=np.resize(ring, (N, 2)) + 0.05 * Z), "holes in the code space", {"codes off the prior"},
+    ("a hole", lambda: evidence(z=np.resize(ring, (N, 2)) + 0.05 * Z),
+     "holes in the code space", {"codes off the prior"},
      "of the prior's draws codes are less than a quarter as dense", "--adversarial-weight 1 (now 0.1)"),
     ("collapsed", lambda: clusters(probabilities(0 * LABELS), balance_weight=0.0), "collapsed clusters", set(),
      "1 of 5 clusters are used, the largest by 100 %", "--balance-weight 10 (now 0)"),
@@ -141,7 +144,7 @@ PLANTED = [
     ("style by class", lambda: evidence(z=by_class), "style tells the label", {"codes off the prior"},
      "always guessing the most frequent gives 20 %", "--adversarial-weight 1 (now 0.1)"),
     ("style by class, matched together", lambda: evidence(
-        parameters=_defaults(SupervisedAAE, independence="aggregate"), z=by_class, y=None),
+        None, {"independence": "aggregate"}, SupervisedAAE, z=by_class, y=None),
      "style tells the label", {"codes off the prior"}, "20 %", "--independence class (now aggregate)"),
     ("by heart", lambda: evidence({"classification": 0.01 * FLAT, "evaluation/error": 25 * FLAT}),
      "labels learned by heart", set(), "error on held-out rows 25", "--labels"),
@@ -150,8 +153,11 @@ PLANTED = [
         {"consistency": "none"}),
      "labels learned by heart", set(), "its cross entropy rose from", "--consistency auto (now none)"),
     ("by heart, from labels alone", lambda: evidence(
-        {"classification": 0.01 * FLAT, "evaluation/error": 25 * FLAT}, _defaults(SupervisedBaseline)),
-     "labels learned by heart", set(), "25", "--early-stopping"),
+        {"classification": 0.01 * FLAT, "evaluation/error": 25 * FLAT}, kind=SupervisedBaseline),
+     "labels learned by heart", set(), "25", "--early-stopping, or `aae train classifier`"),
+    ("style by class, matched class by class", lambda: evidence(
+        kind=SupervisedAAE, z=np.tile(by_class, 2), prior=RANDOM.normal(size=(4 * N, 4)), y=None),
+     "style tells the label", CODES, "20 %", "--n-style 2 (now 6)"),
     ("cut short", lambda: evidence({"evaluation/score": FALLING}), "still improving", set(),
      "evaluation/score fell by", "--max-steps 4000 (now 2000)"),
     ("cut short, without held-out rows", lambda: Evidence(history=[{"reconstruction": v} for v in FALLING]),
@@ -299,9 +305,6 @@ def train(kind, halves, labels=None, **settings):
     return {f.name: f for f in evaluation.diagnosis(model, rows)}
 
 
-CODES = {"codes off the prior", "holes in the code space"}
-
-
 @pytest.mark.parametrize(
     ("kind", "labels", "settings", "name", "also", "option"),
     [
@@ -319,9 +322,15 @@ CODES = {"codes off the prior", "holes in the code space"}
          "collapsed clusters", CODES, "--balance-weight 10 (now 0)"),
         (SupervisedAAE, 1200, {"max_steps": 150, "adversarial_weight": 0.001}, "style tells the label",
          CODES | {"overpowering discriminator"}, "--n-style 3 (now 6)"),
-        (SupervisedBaseline, 50, {"max_steps": 100}, "labels learned by heart", set(), "aae train classifier"),
+        (SupervisedAAE, 1200, {"max_steps": 150, "independence": "aggregate"}, "style tells the label", CODES,
+         "--independence class (now aggregate)"),
+        (AdversarialAutoencoder, None, {"max_steps": 240, "adversarial_weight": 1e-6}, "codes off the prior",
+         CODES | {"overpowering discriminator", "still improving"}, "--adversarial-weight 1 (now 1e-06)"),
+        (SupervisedBaseline, 50, {"max_steps": 100, "classification_rate": 5e-3}, "labels learned by heart",
+         set(), "aae train classifier"),
     ],
-    ids=["stuck", "overpowering", "constant", "plain", "short", "collapsed", "leaking", "by heart"],
+    ids=["stuck", "overpowering", "constant", "plain", "short", "collapsed", "leaking", "leaking in the aggregate",
+         "hardly pulled", "by heart"],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_failed_trainings_are_told_what_failed(halves, kind, labels, settings, name, also, option):
@@ -333,17 +342,55 @@ def test_failed_trainings_are_told_what_failed(halves, kind, labels, settings, n
 @pytest.mark.parametrize(
     ("kind", "labels", "settings"),
     [
-        (AdversarialAutoencoder, None, {"max_steps": 900, "adversarial_weight": 1.0, "rate_schedule": "cosine",
-                                        "averaging": 0.99}),
-        (SemiSupervisedAAE, 200, {"max_steps": 400, "n_style": 2, "adversarial_weight": 1.0, "averaging": 0.99}),
-        (ClusteringAAE, None, {"max_steps": 300, "n_clusters": 10, "n_style": 2, "adversarial_weight": 1.0,
+        (SemiSupervisedAAE, 200, {"max_steps": 250, "n_style": 2, "adversarial_weight": 1.0, "averaging": 0.99}),
+        (ClusteringAAE, None, {"max_steps": 200, "n_clusters": 10, "n_style": 2, "adversarial_weight": 1.0,
                                "backbone": "mlp", "averaging": 0.99}),
     ],
-    ids=["generator", "classifier", "clusters"],
+    ids=["classifier", "clusters"],
 )  # fmt: skip
 def test_healthy_trainings_have_no_problems(halves, kind, labels, settings):
     found = train(kind, halves, labels, **settings)
     assert not [f for f in found.values() if f.severity == "problem"], found
+
+
+def test_a_healthy_generator_is_not_spoken_to(halves):
+    settings = {"max_steps": 700, "adversarial_weight": 1.0, "rate_schedule": "cosine", "averaging": 0.99}
+    assert train(AdversarialAutoencoder, halves, **settings) == {}
+
+
+def test_ten_labels_of_which_some_are_wrong_are_learned_by_heart(halves):
+    X, y, rows = halves
+    first = np.array([np.flatnonzero(y == k)[0] for k in range(10)])
+    given = np.full(len(y), -1)
+    given[first] = np.r_[[1, 2, 3, 0], y[first][4:]]  # four are not what they are called
+    alone = {"consistency": "none", "augmentation": "none"}
+    found = train(SemiSupervisedAAE, (X, given, rows), len(y), max_steps=250, backbone="mlp", **alone)
+    assert found["labels learned by heart"].option == "--consistency auto (now none)"
+    assert re.search(r"error on held-out rows [3-9]\d\.\d %", found["labels learned by heart"].evidence), found
+
+
+def test_a_cluster_whose_output_is_pinned_down_after_training_is_dead(halves):
+    X, _, rows = halves
+    settings = {k: v for k, v in FAST.items() if k in hyperparameters_of(ClusteringAAE)}
+    model = ClusteringAAE(**settings, n_clusters=10, backbone="mlp", max_steps=200).fit(X)
+    before = {f.name for f in evaluation.diagnosis(model, rows)}
+    with torch.no_grad():
+        model.networks_["encoder"].head_y.bias[7] = -100
+    found = {f.name: f for f in evaluation.diagnosis(model, rows)}
+    assert "dead clusters" not in before and "collapsed clusters" not in found
+    assert "cluster 7 of 10" in found["dead clusters"].evidence
+    assert found["dead clusters"].option == "--n-clusters 9 (now 10)"
+
+
+def test_the_doctor_says_what_was_found(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = "--hidden 32 --discriminator-hidden 32 --reconstruction-rate 1e-3 --discriminator-rate 1e-9 --max-steps 150"
+    cli.main(["train", "generator", "--data", "digits", *options.split(), "--out", "run", "--quiet"])
+    capsys.readouterr()
+    cli.main(["doctor", "run"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.startswith("problem: stuck discriminator evidence: D of z gives 0.")
+    assert "try first: --discriminator-rate 0.001 (now 1e-09)" in told
 
 
 # --- documentation ---------------------------------------------------------------------------------------------------

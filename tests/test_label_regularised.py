@@ -74,23 +74,23 @@ def parts(model, X):
 # --- what it is for
 def test_classes_take_the_components_in_the_order_of_their_labels(ring, rows):
     assert ring.classes_.tolist() == sorted(NAMES)
-    assert (parts(ring, rows[2]) == rows[3]).mean() > 0.75  # measured: 0.86
+    assert (parts(ring, rows[2]) == rows[3]).mean() > 0.75  # measured: 0.88
 
 
 def test_unlabelled_rows_find_the_part_of_their_class(ring, rows):
     X, y = rows[0][N_LABELLED:], rows[1][N_LABELLED:]
-    assert (parts(ring, X) == y).mean() > 0.75  # measured: 0.86
+    assert (parts(ring, X) == y).mean() > 0.75  # measured: 0.94
 
 
 def test_codes_lie_along_the_roll_in_the_order_of_their_labels(roll, rows):
-    assert (parts(roll, rows[2]) == rows[3]).mean() > 0.7  # measured: 0.84
+    assert (parts(roll, rows[2]) == rows[3]).mean() > 0.7  # measured: 0.83
 
 
 @pytest.mark.parametrize("kind", ["ring", "roll"])
 def test_samples_of_a_label_show_it(kind, judge, request):
     model = request.getfixturevalue(kind)
     shares = [(judge.predict(model.sample(100, random_state=0, label=name)) == name).mean() for name in NAMES]
-    assert np.mean(shares) > 0.75 and min(shares) > 0.3, shares
+    assert np.mean(shares) > 0.75 and min(shares) > 0.3, shares  # measured: 0.95 and 0.94, the worst 0.86
 
 
 def test_samples_without_a_label_show_every_class(ring, judge):
@@ -101,7 +101,7 @@ def test_samples_without_a_label_show_every_class(ring, judge):
 
 def test_a_walk_along_the_roll_goes_through_the_classes_in_order(roll, judge):
     wanted = np.repeat(roll.classes_, 50)
-    assert (judge.predict(roll.walk(500)) == wanted).mean() > 0.75  # measured: 0.91
+    assert (judge.predict(roll.walk(500)) == wanted).mean() > 0.75  # measured: 0.95
     positions = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9])
     assert np.allclose(roll.walk(5), roll.inverse_transform(roll._prior().at(positions)), atol=1e-5)
     assert roll.walk().shape == (100, 64)

@@ -11,7 +11,7 @@ from aaekit import AAEOutlierDetector, InputError, evaluation, runs
 from aaekit.experiments import protocols
 
 SMALL = {
-    "hidden": (64,), "discriminator_hidden": (64,), "n_style": 8, "max_steps": 200, "random_state": 0,
+    "hidden": (64,), "discriminator_hidden": (64,), "n_style": 8, "max_steps": 150, "random_state": 0,
     "precision": "float32",
 }  # fmt: skip
 FEW = {**SMALL, "max_steps": 20}

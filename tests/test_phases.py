@@ -16,10 +16,18 @@ from aaekit.phases import (
     agree,
     balance,
     classify,
+    cycle,
+    decide,
+    evaluating,
     frozen,
+    hold,
     matching,
     reconstruct,
+    reconstruct_mode,
     reconstruction_error,
+    same_statistics,
+    separate,
+    shrink_style,
     smooth,
 )
 
@@ -182,7 +190,7 @@ def test_reconstruction_knows_the_range_of_the_rows(encoder, rows):
 # --- classes
 def test_classification_is_the_cross_entropy_of_the_labelled_rows(encoder, rows):
     y = torch.tensor([0, 2, 1, 1])
-    loss = classify(Step(rows, encoder, labels=y))
+    loss = classify(Step(rows, encoder, labels={"labelled": y}))
     by_hand = -encoder(rows["labelled"]).y[torch.arange(4), y].log().mean()
     assert torch.allclose(loss, by_hand)
     assert torch.allclose(loss, F.cross_entropy(encoder(rows["labelled"]).logits, y))
@@ -357,6 +365,155 @@ def test_the_unperturbed_side_gives_no_gradient(curved):
     assert all(torch.allclose(a, p.grad, atol=1e-6) for a, p in zip(found, curved.parameters(), strict=True))
 
 
+# --- without labels
+@pytest.mark.parametrize("together", [True, False])
+def test_holding_is_the_divergence_of_the_augmented_view_from_the_plain_one(together):
+    step, _ = agreement_step(together)
+    p, q = (step.rows[view].softmax(1) for view in ("unlabelled", "augmented"))
+    assert torch.allclose(hold(step), (p * (p / q).log()).sum(1).mean())
+    same = Step({"unlabelled": p.log(), "augmented": p.log() + 1.5}, Given(), together=together)
+    assert hold(same).item() == pytest.approx(0.0, abs=1e-6), "unlike agreement, rows that are unsure may stay so"
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_holding_gives_no_gradient_through_the_plain_view(together):
+    step, _ = agreement_step(together)
+    for x in step.rows.values():
+        x.requires_grad_()
+    hold(step).backward()
+    assert step.rows["unlabelled"].grad is None or not step.rows["unlabelled"].grad.any()
+    assert step.rows["augmented"].grad.any(1).all(), "every row counts, sure or not"
+
+
+def test_deciding_is_the_mean_entropy_of_single_rows():
+    p = torch.tensor([[1 / 3, 1 / 3, 1 / 3], [0.5, 0.5 - 1e-7, 1e-7], [1 - 2e-7, 1e-7, 1e-7]])
+    entropy = decide(Step({"unlabelled": p.log()}, Given()))
+    assert entropy.item() == pytest.approx((math.log(3) + math.log(2) + 0) / 3, abs=1e-5)
+    sure_of_all_classes = Step({"unlabelled": 100 * torch.eye(3)}, Given())
+    assert decide(sure_of_all_classes).item() == pytest.approx(0.0, abs=1e-6), "the mean of y may be even"
+
+
+def test_deciding_makes_rows_surer_and_leaves_each_in_its_class():
+    logits = torch.tensor([[0.3, 0.0, -0.1], [0.0, 0.1, 0.2]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(decide(Step({"unlabelled": logits}, Given())), logits)
+    before, after = logits.softmax(1), (logits - gradient).softmax(1)
+    assert (after.max(1).values > before.max(1).values).all() and torch.equal(after.argmax(1), before.argmax(1))
+
+
+@pytest.mark.parametrize("unit_range", [True, False])
+def test_the_cycle_compares_the_first_code_with_that_of_the_reconstruction(unit_range, encoder, rows):
+    decoder = Decoder(nn.Linear(N_CLASSES + N_STYLE, D), unit_range)
+    first = encoder(rows["unlabelled"])
+    again = encoder(decoder.mean(first.joined))
+    cross_entropy = -(first.y * again.y.log()).sum(1).mean()
+    squared = (first.z - again.z).square().mean()
+    for weight in (0.0, 0.1, 2.0):
+        found = cycle(Step(rows, encoder, decoder), weight)
+        assert torch.allclose(found, cross_entropy + weight * squared, atol=1e-6)
+    assert torch.allclose(cycle(Step(rows, encoder, decoder)), cross_entropy + 0.1 * squared, atol=1e-6)
+
+
+def test_the_cycle_takes_the_first_code_as_given_and_moves_encoder_and_decoder(encoder, decoder, rows):
+    cycle(Step(rows, encoder, decoder)).backward()
+    assert all(p.grad.any() for p in [*encoder.parameters(), *decoder.parameters()])
+    found = [p.grad.clone() for p in decoder.parameters()]
+    for module in (encoder, decoder):
+        module.zero_grad()
+    first = encoder(rows["unlabelled"])
+    again, y, z = encoder(decoder.mean(first.joined)), first.y.detach(), first.z.detach()
+    (F.cross_entropy(again.logits, y) + 0.1 * F.mse_loss(again.z, z)).backward()
+    assert all(torch.allclose(a, p.grad, atol=1e-6) for a, p in zip(found, decoder.parameters(), strict=True))
+
+
+def test_going_down_the_cycle_brings_codes_back(encoder, decoder):
+    x = torch.rand(64, D)
+    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], 0.02)
+
+    def off() -> float:
+        first = encoder(x)
+        return (first.z - encoder(decoder.mean(first.joined)).z).square().mean().item() / first.z.var(0).mean().item()
+
+    before = off()
+    for _ in range(60):
+        optimizer.zero_grad()
+        (cycle(Step({"unlabelled": x}, encoder, decoder)) - encoder(x).z.var(0).mean().log()).backward()
+        optimizer.step()
+    assert off() < 0.3 * before, "in units of the codes' own variance, for shrinking them brings nothing back"
+
+
+def test_reconstructions_leave_no_trace_in_batch_normalisation(decoder, rows):
+    torch.manual_seed(0)
+    norm = nn.BatchNorm1d(8)
+    encoder = Encoder(nn.Sequential(nn.Linear(D, 8), norm, nn.ReLU()), 8, N_STYLE, N_CLASSES)
+    step = Step(rows, encoder, decoder)
+    step.reconstruction()
+    mean, variance = norm.running_mean.clone(), norm.running_var.clone()
+    cycle(step)
+    assert torch.equal(norm.running_mean, mean) and torch.equal(norm.running_var, variance)
+    assert norm.momentum == 0.1
+    encoder(rows["labelled"])
+    assert not torch.equal(norm.running_mean, mean), "afterwards it learns again"
+
+
+def test_the_style_is_measured_by_its_mean_squared_length(encoder, rows):
+    z = encoder(rows["unlabelled"]).z.detach()
+    found = shrink_style(Step(rows, encoder))
+    assert found.item() == pytest.approx(sum(float(r @ r) for r in z) / N, rel=1e-5)
+    found.backward()
+    assert encoder.head_z.weight.grad.any() and encoder.head_y.weight.grad is None, "y is left alone"
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "gaussian"])
+def test_the_mode_decoder_sees_y_alone_and_the_clean_row(kind, encoder, rows):
+    torch.manual_seed(3)
+    modes = Decoder(nn.Linear(N_CLASSES, D), unit_range=True)
+    step = Step(rows, encoder, corrupt=lambda x: x + 1)
+    found = reconstruct_mode(step, modes, kind)
+    by_hand = reconstruction_error(modes(encoder(rows["unlabelled"] + 1).y), rows["unlabelled"], kind, True)
+    assert torch.allclose(found, by_hand)
+    found.backward()
+    assert modes.backbone.weight.grad.any() and encoder.head_y.weight.grad.any()
+    assert encoder.head_z.weight.grad is None, "what z says does not help it"
+
+
+def test_the_best_mode_of_a_cluster_is_the_mean_of_its_rows():
+    x = torch.rand(40, D)
+    y = 50 * F.one_hot(torch.arange(40) % N_CLASSES, N_CLASSES).float()
+    encoder = lambda rows: Code(rows.new_zeros(len(rows), 0), y)
+    modes = Decoder(nn.Linear(N_CLASSES, D, bias=False), unit_range=False)
+    optimizer = torch.optim.Adam(modes.parameters(), 0.05)
+    for _ in range(300):
+        optimizer.zero_grad()
+        reconstruct_mode(Step({"unlabelled": x}, encoder), modes, "gaussian").backward()
+        optimizer.step()
+    means = torch.stack([x[torch.arange(40) % N_CLASSES == k].mean(0) for k in range(N_CLASSES)])
+    assert torch.allclose(modes.mean(torch.eye(N_CLASSES)), means, atol=0.01)
+
+
+def test_separation_is_the_mean_squared_shortfall_over_pairs():
+    points = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])  # distances 3, 4 and 5
+    for margin, by_hand in [(2.0, 0.0), (4.0, 1 / 3), (6.0, (9 + 4 + 1) / 3)]:
+        assert separate(points, margin).item() == pytest.approx(by_hand, abs=1e-5)
+    assert separate(points[:1].requires_grad_(), 6.0).item() == 0.0, "one point is near no other"
+
+
+def test_separation_pushes_near_points_apart_and_leaves_far_ones():
+    points = torch.tensor([[0.0, 0.0], [1.0, 0.0], [50.0, 0.0]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(separate(points, 3.0), points)
+    assert gradient[0, 0] > 0 > gradient[1, 0] and not gradient[2].any() and not gradient[:, 1].any()
+    for _ in range(200):
+        (gradient,) = torch.autograd.grad(separate(points, 3.0), points)
+        points = (points - 0.3 * gradient).detach().requires_grad_()
+    assert (points[1] - points[0]).norm().item() == pytest.approx(3.0, abs=0.01), "up to the margin, no farther"
+
+
+def test_points_that_coincide_have_a_finite_gradient():
+    points = torch.zeros(3, 2, requires_grad=True)
+    loss = separate(points, 1.0)
+    loss.backward()
+    assert loss.item() == pytest.approx(1.0, abs=1e-4) and torch.isfinite(points.grad).all()
+
+
 # --- matching
 def phases_of(divergence, critic, encoder):
     return matching(
@@ -459,3 +616,14 @@ def test_frozen_gives_back_what_was_trainable_even_after_an_error(encoder):
         assert not encoder(torch.rand(2, D)).z.requires_grad
         raise RuntimeError("oops")
     assert all(p.requires_grad for p in encoder.parameters())
+
+
+@pytest.mark.parametrize("was_training", [True, False])
+def test_evaluating_and_same_statistics_give_back_what_they_found(was_training):
+    net = nn.Sequential(nn.Linear(D, 4), nn.BatchNorm1d(4, momentum=0.3), nn.Dropout(0.5))
+    net.train(was_training)[2].eval()
+    before = [m.training for m in net.modules()]
+    with pytest.raises(RuntimeError, match="oops"), evaluating(net), same_statistics(net):
+        assert not any(m.training for m in net.modules()) and net[1].momentum == 0.0
+        raise RuntimeError("oops")
+    assert [m.training for m in net.modules()] == before and net[1].momentum == 0.3

@@ -66,7 +66,7 @@ def test_frozen_leaves_the_encoder_bit_for_bit_and_end_to_end_moves_it(frozen, c
     assert same(before, state(codes.networks_["encoder"])), "the autoencoder itself stays as it was"
     assert model.autoencoder_ is codes
     score = model.score(*rows[2:])
-    assert score > (0.7 if frozen else 0.85)  # measured: 0.81 and 0.92
+    assert score > (0.7 if frozen else 0.85)  # measured: 0.83 and 0.93
 
 
 def test_the_head_is_one_linear_layer_on_z(codes, rows):
@@ -84,7 +84,7 @@ def test_pretraining_is_worth_something_with_few_labels(codes, rows):
     X, y = rows[0], np.where(np.arange(1200) < 100, rows[1], -1)
     raw = AdversarialAutoencoder(**CODES, max_steps=1).fit(X)
     score = lambda start: PretrainedClassifier(**HEAD, autoencoder=start, frozen=True).fit(X, y).score(*rows[2:])
-    assert score(codes) > score(raw) + 0.15  # measured: 0.70 against 0.38
+    assert score(codes) > score(raw) + 0.15  # measured: 0.72 against 0.36
 
 
 def test_only_labelled_rows_train_the_second_stage(codes, rows):
