@@ -455,7 +455,7 @@ def _codes_off(e: Evidence) -> list[_Dimension]:
     chance = NOISE * 0.41 / math.sqrt(n)  # standard error of the area under the curve at chance
     scale, found = e.prior.std(0).clip(1e-12), []
     for i in range(e.z.shape[1]):
-        test = ks_2samp(e.z[:, i], e.prior[:, i])
+        test: Any = ks_2samp(e.z[:, i], e.prior[:, i])
         shift = float((e.z[:, i].mean() - e.prior[:, i].mean()) / scale[i])
         ratio = float(e.z[:, i].std() / scale[i])
         sure = test.pvalue < 1e-3 / e.z.shape[1]

@@ -39,7 +39,7 @@ KINDS = {
 @pytest.fixture(scope="module")
 def rows():
     """Of the 8x8 digits (n, 1, 8, 8): 1000 to train, 300 to choose the width by, 400 to judge."""
-    X = (load_digits().data / 16).astype(np.float32).reshape(-1, 1, 8, 8)
+    X = (load_digits(return_X_y=True)[0] / 16).astype(np.float32).reshape(-1, 1, 8, 8)
     return np.split(X[:1700], [1000, 1300])
 
 
@@ -136,7 +136,7 @@ def test_bytes_are_the_interval_from_0_to_1(rows):
 
 
 def test_tables_are_scored_in_standard_deviations():
-    X = load_breast_cancer().data
+    X, _ = load_breast_cancer(return_X_y=True)
     model = AdversarialAutoencoder(**SMALL, max_steps=100).fit(X[:300]).fit_density(X[300:400], 500, random_state=0)
     units = lambda rows: (rows - model.center_) / model.scale_
     expected = by_scikit_learn(units(windows(model)), model.sigma_, units(X[400:]))

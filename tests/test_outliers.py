@@ -51,7 +51,7 @@ def parts(model, X) -> dict[float, np.ndarray]:
 def test_a_digit_that_was_left_out_is_found_among_held_out_rows(k, detectors, rows):
     X, y, train = rows
     areas = {s: roc_auc_score(y[~train] == k, -v) for s, v in parts(detectors[k], X[~train]).items()}
-    assert areas[0.2] > 0.9 and areas[0.0] > 0.85 and areas[1.0] > 0.65, areas
+    assert areas[0.2] > 0.94 and areas[0.0] > 0.94 and areas[1.0] > 0.7, areas
 
 
 def test_what_is_no_digit_at_all_is_an_outlier_by_either_part(detector, rows):

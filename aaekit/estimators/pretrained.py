@@ -110,7 +110,9 @@ class PretrainedClassifier(Classifier):
                 f"autoencoder: a {type(given).__name__} is not trained here: fit it first, or give an "
                 "AdversarialAutoencoder"
             )
-        return clone(given).fit(X)
+        fresh = clone(given)
+        assert isinstance(fresh, AdversarialAutoencoder)  # as a clone is; type checkers do not know
+        return fresh.fit(X)
 
     def _describe(self) -> None:
         """Keep what it takes to build the encoder again."""

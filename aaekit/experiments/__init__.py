@@ -23,6 +23,7 @@ from aaekit.training import Listener
 FOLDER = Path(__file__).parent
 LOGS = FOLDER / "logs"
 UP_TO_ONE = {"nmi", "ari", "auc", "trustworthiness", "two_sample_auc", "mmd", "sliced_wasserstein", "marginal_entropy"}
+UP_TO_ONE |= {"jsd"}
 OWN_KEYS = ("title", "published", "target", "protocol", "measure", "unit")
 
 
@@ -43,7 +44,7 @@ def read(name: str) -> dict[str, Any]:
         raise InputError(f"no experiment {name!r}: expected one of {', '.join(names())}.{nearest(name, names())}")
     settings = runs.read_config(FOLDER / f"{name}.yaml")
     given = {k: v for k, v in settings.items() if k not in OWN_KEYS}
-    runs.configuration(given["system"], given, f"{name}.yaml")
+    _complete(given, f"{name}.yaml")
     return settings
 
 
@@ -63,7 +64,7 @@ def measure(
     """
     settings = read(name) | {"name": name}
     given = {k: v for k, v in settings.items() if k not in (*OWN_KEYS, "name")}
-    complete = runs.completed(given["system"], runs.configuration(given["system"], given))
+    complete = _complete(given)
     log: dict[str, Any] = {
         "experiment": name,
         **{k: settings.get(k) for k in OWN_KEYS},
@@ -77,8 +78,10 @@ def measure(
     before = json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
     known = {r["seed"]: r for r in before.get("seeds", ()) if before.get("configuration") == log["configuration"]}
     for seed in seeds:
-        varied = {"random_state": seed, "split_random_state": seed, "data_dir": data_dir}
-        if given["data"] == "digits":
+        varied: dict[str, Any] = {"random_state": seed}
+        if "data" in given:
+            varied |= {"split_random_state": seed, "data_dir": data_dir}
+        if given.get("data") == "digits":
             varied["data_options"] = (f"test_random_state={seed}",)
         config = complete | varied
         log["seeds"].append(known.get(seed) or {"seed": seed, **_once(config, listeners, settings, pictures)})
@@ -86,6 +89,15 @@ def measure(
         if folder:
             write_log(log, folder)
     return log
+
+
+def _complete(given: Mapping[str, Any], source: str = "") -> dict[str, Any]:
+    """All settings of an experiment, checked; the simulator has pairs of its own in place of a data set."""
+    from aaekit.experiments import simulation
+
+    if given["system"] == simulation.SYSTEM:
+        return simulation.configuration(given, source)
+    return runs.completed(given["system"], runs.configuration(given["system"], given, source))
 
 
 def _summary(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -106,9 +118,10 @@ def _once(
     config: dict[str, Any], listeners: Sequence[Listener], settings: Mapping[str, Any], pictures: Path | None
 ) -> dict[str, Any]:
     """One seed, by the protocol of the experiment."""
-    from aaekit.experiments import protocols
+    from aaekit.experiments import protocols, simulation
 
-    trial = protocols.Trial(config, listeners)
+    kind = simulation.SimulationTrial if config["system"] == simulation.SYSTEM else protocols.Trial
+    trial = kind(config, listeners)
     protocols.find(settings.get("protocol", "held_out"))(trial)
     if pictures is not None and config["random_state"] == 0:
         for name, figure in trial.pictures.items():

@@ -18,6 +18,7 @@ from aaekit.data import Dataset, Split
 from aaekit.errors import InputError
 from aaekit.estimators import AdversarialAutoencoder, PretrainedClassifier, SupervisedBaseline
 from aaekit.experiments.outliers import outliers
+from aaekit.experiments.simulation import simulation
 from aaekit.gallery import Rows
 from aaekit.training import Listener
 
@@ -265,7 +266,7 @@ def likelihood(trial: Trial) -> None:
     trial.note(sigma=float(estimator.sigma_))
 
 
-PROTOCOLS: dict[str, Callable[[Trial], None]] = {
+PROTOCOLS: dict[str, Callable[[Any], None]] = {
     "held_out": held_out,
     "components": components,
     "independence": independence,
@@ -274,10 +275,11 @@ PROTOCOLS: dict[str, Callable[[Trial], None]] = {
     "maps": maps,
     "likelihood": likelihood,
     "outliers": outliers,
+    "simulation": simulation,
 }
 
 
-def find(name: str) -> Callable[[Trial], None]:
+def find(name: str) -> Callable[[Any], None]:
     """The protocol called `name`."""
     if name not in PROTOCOLS:
         raise InputError(f"protocol: expected one of {', '.join(PROTOCOLS)}, found {name!r}")
