@@ -5,6 +5,7 @@ torch is loaded only by the commands that need it, so that help and mistakes in 
 
 import errno
 import inspect
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -69,7 +70,7 @@ class InOrder(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         known = "train resume evaluate doctor plot predict name sample reconstruct translate simulate data reproduce"
-        return known.split()
+        return list(known.split())
 
 
 app = _typer(
@@ -214,8 +215,6 @@ def _compare(run: Any, estimator: Any, results: dict[str, Any]) -> None:
 
 
 def _print_results(run: Any) -> None:
-    import json
-
     from aaekit.evaluation import tables
 
     results = json.loads((run.path / "results.json").read_text(encoding="utf-8"))
@@ -413,15 +412,15 @@ def sample(
     typer.echo(str(out))
 
 
-def _class_of(label: str, run: Any, estimator: Any) -> Any:
+def _class_of(label: str, run: Any, estimator: Any, option: str = "--label") -> Any:
     """The class (or cluster) that a text on the command line means."""
     names = run.class_names(estimator)
     if not names:
-        raise InputError(f"{run.path} is a {run.config['system']} that knows no classes: leave --label out")
+        raise InputError(f"{run.path} is a {run.config['system']} that knows no classes: leave {option} out")
     values = estimator.classes_.tolist() if hasattr(estimator, "classes_") else list(range(len(names)))
     numbers = list(map(str, values))
     if label not in names and label not in numbers:
-        raise InputError(f"--label {label}: expected one of {', '.join(names)}.{nearest(label, names)}")
+        raise InputError(f"{option} {label}: expected one of {', '.join(names)}.{nearest(label, names)}")
     return values[names.index(label) if label in names else numbers.index(label)]
 
 
@@ -470,7 +469,7 @@ def translate(
     if found.config["condition"] == "domain,class":
         raise InputError(f"{run} is told domain and class: translate in Python, SupervisedAAE.translate(X, labels)")
     X = _first_rows(found, data, data_dir, n)
-    rows = estimator.translate(gallery.fitting(estimator, X), _class_of(to, found, estimator))
+    rows = estimator.translate(gallery.fitting(estimator, X), _class_of(to, found, estimator, "--to"))
     seen = gallery.pictures(estimator, X)
     _save(gallery.pictures(estimator, rows), out, lambda x: figures.domain_translation(seen, x, "as they are", to))
     typer.echo(str(out))
@@ -485,10 +484,15 @@ def _run(path: Path) -> Any:
 def _first_rows(run: Any, data: str | None, data_dir: Path | None, n: int) -> Any:
     """The first rows to look at, of a run's own data or of another set."""
     from aaekit import runs
+    from aaekit.data.domains import same_shape
 
     if data is None:
         return run.held_out.X[:n]
-    return runs.held_out(run.config, runs.datasets.load(data, data_dir)).X[:n]
+    found = runs.datasets.load(data, data_dir)
+    X = (found.X if found.X_test is None else found.X_test)[:n]
+    shape = tuple(json.loads((run.path / "data.json").read_text(encoding="utf-8"))["shape"])
+    joined = run.config.get("condition", "class") != "class" and X.ndim == 4 and X.shape[1:] != shape
+    return same_shape(X, shape, data) if joined else X
 
 
 def _autoencoder(run: Any) -> Any:

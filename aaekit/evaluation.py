@@ -36,6 +36,7 @@ def evaluate(estimator: Any, rows: Rows) -> dict[str, Any]:
     rows = rows._replace(X=fitting(estimator, rows.X))
     labelled = rows.y is not None and bool((rows.y != UNLABELLED).any())
     if isinstance(estimator, Classifier) and rows.name != "training" and labelled:
+        assert rows.y is not None
         results["n_labelled"] = sum(estimator.class_counts_)
         results["error"] = metrics.error_rate(rows.y, estimator.predict(rows.X))
     if isinstance(estimator, ClusteringAAE):
@@ -61,14 +62,15 @@ def diagnosis(estimator: Any, rows: Rows) -> list[Finding]:
         found["z"] = estimator.transform(rows.X)
         found["prior"] = estimator.sample_prior(4 * len(rows.X), random_state=0)
         found["conditional"] = isinstance(estimator, AdversarialAutoencoder | EmbeddingAAE)
-    named = hasattr(estimator, "cluster_names_") or not hasattr(estimator, "classes_")
-    found["clusters"] = isinstance(estimator, ClusteringAAE) and named
+    classes: Any = getattr(estimator, "classes_", None)
+    without = isinstance(estimator, EmbeddingAAE) and classes is None
+    found["clusters"] = isinstance(estimator, ClusteringAAE) or without
     if isinstance(estimator, CategoricalAutoencoder):
         found["y"] = estimator.y_proba(rows.X)
     elif isinstance(estimator, Classifier):
         found["y"] = estimator.predict_proba(rows.X)
-    if labels is not None and not found["clusters"] and hasattr(estimator, "classes_"):
-        classes = estimator.classes_[0] if isinstance(estimator.classes_, list) else estimator.classes_
+    if labels is not None and not found["clusters"] and classes is not None:
+        classes = classes[0] if isinstance(classes, list) else classes
         at = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
         found["labels"] = np.where(classes[at] == labels, at, UNLABELLED)
     return diagnose(Evidence(**found))
@@ -149,8 +151,9 @@ def _embedding(estimator: EmbeddingAAE, rows: Rows) -> dict[str, float]:
 
 def _again(estimator: Autoencoder, rows: Rows) -> np.ndarray:
     """Rows by way of their codes, and of their labels if the decoder is told those."""
-    told = isinstance(estimator, SupervisedAAE) and rows.y is not None
-    return estimator.reconstruct(rows.X, rows.y) if told else estimator.reconstruct(rows.X)
+    if isinstance(estimator, SupervisedAAE) and rows.y is not None:
+        return estimator.reconstruct(rows.X, rows.y)
+    return estimator.reconstruct(rows.X)
 
 
 def _autoencoder(estimator: Autoencoder, rows: Rows) -> dict[str, float]:

@@ -68,9 +68,9 @@ def names_of(estimator: Any, labels: Sequence[str]) -> list[str]:
     """
     if isinstance(estimator, ClusteringAAE):
         return [str(k) for k in getattr(estimator, "classes_", range(estimator.n_clusters))]
-    classes = getattr(estimator, "classes_", ())
+    classes: Any = getattr(estimator, "classes_", ())
     classes = classes[0] if isinstance(classes, list) else classes
-    return [labels[k] for k in classes] if len(labels) else [str(k) for k in classes]
+    return [str(labels[k] if len(labels) else k) for k in classes]
 
 
 def draw(estimator: Any, rows: Rows, labels: Sequence[str], slow: bool = False) -> dict[str, tuple[str, Figure]]:
@@ -126,8 +126,9 @@ def _draw_categories(
     p = estimator.y_proba(rows.X)
     K, chosen, seen = p.shape[1], p.argmax(1), pictures(estimator, rows.X)
     names = names if len(names) == K else [str(k) for k in range(K)]  # of clusters, not of their names
-    if hasattr(estimator, "cluster_names_"):
-        names = [f"{k}: {estimator.cluster_names_.get(k, '?')}" for k in range(K)]
+    named: Any = getattr(estimator, "cluster_names_", None)
+    if named is not None:
+        names = [f"{k}: {named.get(k, '?')}" for k in range(K)]
     expected = estimator._class_prior().mean.numpy()
     found = {"label_distribution": ("The class code y", figures.label_distribution(p, names, expected))}
     modes = pictures(estimator, estimator.modes())
@@ -153,8 +154,10 @@ def _draw_codes(
 ) -> dict[str, tuple[str, Figure]]:
     """The figures of an autoencoder."""
     z, drawn, few = estimator.transform(rows.X), estimator.sample_prior(2000, random_state=0), rows.X[:10]
-    told = rows.y is not None and isinstance(estimator, SupervisedAAE)
-    again = estimator.reconstruct(few, rows.y[:10]) if told else estimator.reconstruct(few)
+    if isinstance(estimator, SupervisedAAE) and rows.y is not None:
+        again = estimator.reconstruct(few, rows.y[:10])
+    else:
+        again = estimator.reconstruct(few)
     pairs = figures.reconstruction_pairs(pictures(estimator, few), pictures(estimator, again))
     found = {
         "sample_grid": ("Samples", figures.sample_grid(pictures(estimator, estimator.sample(100, random_state=0)))),

@@ -242,3 +242,12 @@ def test_the_labels_are_saved_with_the_model(kind, rows, tmp_path, request):
     assert np.array_equal(model.transform(rows[2]), again.transform(rows[2]))
     if kind == "roll":
         assert np.array_equal(model.walk(10), again.walk(10))
+
+
+@pytest.mark.parametrize("n", [0, -1, 2.5])
+def test_so_many_rows_cannot_be_made(n):
+    rows = np.random.default_rng(0).uniform(size=(40, 6))
+    model = AdversarialAutoencoder(prior="swiss_roll", max_steps=2, hidden=(8,), random_state=0).fit(rows)
+    for make in (model.sample, model.walk):
+        with pytest.raises(InputError, match=f"n_samples={n}: expected a whole number of at least 1"):
+            make(n)

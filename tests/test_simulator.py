@@ -93,6 +93,18 @@ def test_enlarging_goes_round_and_keeps_means():
     assert big.mean() == pytest.approx(float(low.mean()), abs=0.01)
 
 
+def test_stage_1_is_told_what_lies_on_the_way():
+    """Calcium is counted at all depths behind it, on its own scan lines, and not before it."""
+    codes = torch.full((1, 32, 32), ultrasound.ADVENTITIA)
+    codes[:, 8:12, 10:12] = ultrasound.CALCIUM
+    told = simulator.with_way(simulator.one_hot(codes))
+    assert told.shape == (1, 2 * simulator.N_TISSUES, 32, 32)
+    assert (told[:, : simulator.N_TISSUES] == simulator.one_hot(codes)).all()
+    way = told[0, simulator.N_TISSUES + ultrasound.CALCIUM]
+    assert (way[8:12, 11:] == 0.5).all() and (way[8:12, :10] == 0).all() and (way[12:] == 0).all()
+    assert told.max() == 1
+
+
 def refine_step(below, real, tissues=None, real_tissues=None, margin=0):
     """A step of a refiner that is the identity."""
     tissues = torch.zeros(len(below), simulator.N_TISSUES, *below.shape[2:]) if tissues is None else tissues

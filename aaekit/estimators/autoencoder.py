@@ -235,9 +235,10 @@ class Autoencoder(TransformerMixin, Estimator):
         Raises
         ------
         InputError
-            For a label that the model has not learned.
+            For a label that the model has not learned, or fewer rows than one.
         """
         check_is_fitted(self)
+        _check_number(n_samples)
         return self._decode(self._draw_codes(n_samples, self._component(label), random_state))
 
     def sample_prior(self, n_samples: int, random_state: Any = None) -> np.ndarray:
@@ -338,6 +339,12 @@ class Autoencoder(TransformerMixin, Estimator):
         tags.transformer_tags.preserves_dtype = ["float32"]
         tags.non_deterministic = False
         return tags
+
+
+def _check_number(n_samples: Any) -> None:
+    """Whether so many rows can be made."""
+    if not isinstance(n_samples, (int, np.integer)) or n_samples < 1:
+        raise InputError(f"n_samples={n_samples!r}: expected a whole number of at least 1")
 
 
 class seeded:
@@ -508,6 +515,7 @@ class AdversarialAutoencoder(Labelled, Autoencoder):
         prior = self._prior()
         if not isinstance(prior, priors.SwissRoll):
             raise InputError(f"only a Swiss roll can be walked along, this model's prior is {prior!r}")
+        _check_number(n_samples)
         return self._decode(prior.at((torch.arange(n_samples) + 0.5) / n_samples).float())
 
     def _auto_steps(self, n_rows: int) -> int:

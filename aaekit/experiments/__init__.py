@@ -163,7 +163,7 @@ def read_logs(folder: Path = LOGS) -> list[dict[str, Any]]:
 
 def measured(log: Mapping[str, Any], name: str | None = None) -> str:
     """A number of a log as a text: mean, standard deviation, seeds. Without a name, the one that counts."""
-    name = name or log.get("measure") or "error"
+    name = str(name or log.get("measure") or "error")
     values = [r[name] for r in log["seeds"]]
     digits = 3 if name.split()[-1] in UP_TO_ONE else 2
     found, n = spread(values), len(values)

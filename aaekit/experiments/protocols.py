@@ -145,6 +145,7 @@ def components(trial: Trial) -> None:
 
 
 def _judge_error(wise: SupervisedBaseline, rows: Rows) -> float:
+    assert rows.y is not None
     return metrics.error_rate(rows.y, wise.predict(gallery.fitting(wise, rows.X)))
 
 
