@@ -48,7 +48,7 @@ from aaekit.estimators import (
 from aaekit.estimators.autoencoder import Autoencoder
 from aaekit.estimators.base import UNLABELLED, Classifier, Estimator, json_value, write_atomically
 from aaekit.evaluation import Rows
-from aaekit.parameters import Hyperparameter, Positive, hyperparameters, hyperparameters_of, validated
+from aaekit.parameters import Hyperparameter, hyperparameters, hyperparameters_of, validated
 from aaekit.training import Listener, Training
 
 SYSTEMS: dict[str, type[Estimator]] = {
@@ -83,8 +83,8 @@ class DataOptions:
         tuple[str, ...], Field(description="options of the data set as name=value, for digits test_random_state=1")
     ] = ()
     labels: Annotated[
-        Positive | None,
-        Field(description="labelled rows, class-balanced; none takes every label there is (not all systems need any)"),
+        int | None,
+        Field(ge=0, description="labelled rows, class-balanced; none takes every label there is, 0 takes no label"),
     ] = None
     condition: Annotated[
         Literal["class", "domain", "domain,class"],
@@ -219,9 +219,10 @@ def split_of(config: Mapping[str, Any], data: Dataset) -> Split:
     n, seed, n_validation = len(data.X), config["split_random_state"], config["validation"]
     if data.split is not None and config["labels"] is None and not n_validation:
         return data.split
-    known = np.arange(0) if data.y is None else np.flatnonzero(data.y != UNLABELLED)
+    known = np.flatnonzero(np.zeros(0) if data.y is None or config["labels"] == 0 else data.y != UNLABELLED)
     if config["system"] in NEED_LABELS and not len(known):
-        found = "none" if data.y is None else f"-1 (unlabelled) in all {n} rows"
+        all_hidden = "labels: 0" if config["labels"] == 0 else f"-1 (unlabelled) in all {n} rows"
+        found = "none" if data.y is None else all_hidden
         raise InputError(f"{data.name}: expected labels y to learn from, found {found}; clusters need none")
     if data.y is not None and len(np.unique(data.y[known])) > 1:
         drawn = datasets.split(data.y[known], config["labels"], n_validation, seed)

@@ -414,15 +414,16 @@ def test_the_cycle_compares_the_first_code_with_that_of_the_reconstruction(unit_
 
 
 def test_the_cycle_takes_the_first_code_as_given_and_moves_encoder_and_decoder(encoder, decoder, rows):
+    parameters = [*encoder.parameters(), *decoder.parameters()]
     cycle(Step(rows, encoder, decoder)).backward()
-    assert all(p.grad.any() for p in [*encoder.parameters(), *decoder.parameters()])
-    found = [p.grad.clone() for p in decoder.parameters()]
+    assert all(p.grad.any() for p in parameters)
+    found = [p.grad.clone() for p in parameters]
     for module in (encoder, decoder):
         module.zero_grad()
     first = encoder(rows["unlabelled"])
     again, y, z = encoder(decoder.mean(first.joined)), first.y.detach(), first.z.detach()
     (F.cross_entropy(again.logits, y) + 0.1 * F.mse_loss(again.z, z)).backward()
-    assert all(torch.allclose(a, p.grad, atol=1e-6) for a, p in zip(found, decoder.parameters(), strict=True))
+    assert all(torch.allclose(a, p.grad, atol=1e-6) for a, p in zip(found, parameters, strict=True))
 
 
 def test_going_down_the_cycle_brings_codes_back(encoder, decoder):

@@ -317,10 +317,10 @@ def test_changed_configuration(digits, tmp_path):
 
 def test_all_problems_at_once():
     with pytest.raises(InputError) as caught:
-        configuration("classifier", {"max_epoch": 3, "labels": 0, "momentum": 2, "system": "classifier"}, "x.yaml")
+        configuration("classifier", {"max_epoch": 3, "labels": -1, "momentum": 2, "system": "classifier"}, "x.yaml")
     lines = str(caught.value).splitlines()
     assert len(lines) == 3 and all(line.startswith("x.yaml: ") for line in lines)
-    assert "Did you mean 'max_epochs'" in lines[0] and "labels=0" in lines[1] and "momentum=2" in lines[2]
+    assert "Did you mean 'max_epochs'" in lines[0] and "labels=-1" in lines[1] and "momentum=2" in lines[2]
 
 
 @pytest.mark.parametrize("system", ["generator", "classifier", "baseline"])
@@ -360,6 +360,17 @@ def test_partly_labelled_file(digits, tmp_path):
     assert len(split.labelled) == 30 and split.labelled.max() < 60 and len(split.unlabelled) == 150
     everything = runs.split_of(config | {"labels": None}, runs.load_data(config))
     assert np.array_equal(everything.labelled, np.arange(60))
+
+
+def test_no_label_on_request(digits):
+    """`labels: 0` hides every label; a system that cannot do without says so."""
+    config = config_for("embedding", digits, labels=0, validation=30)
+    data = runs.load_data(config)
+    split = runs.split_of(config, data)
+    assert len(split.labelled) == 0 and len(split.validation) == 30 and len(split.unlabelled) == len(data.X) - 30
+    assert (split.masked(data.y) == -1).all()
+    with pytest.raises(InputError, match="expected labels y to learn from, found labels: 0"):
+        runs.split_of(config | {"system": "classifier"}, data)
 
 
 def test_compare(digits, tmp_path):

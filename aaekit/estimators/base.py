@@ -269,7 +269,7 @@ class Estimator(BaseEstimator):
     def _flat(self, X: Any, reset: bool) -> np.ndarray:
         shape = _shape(X)
         if len(shape) == 4:
-            X = np.asarray(X).reshape(shape[0], -1)
+            X = np.asarray(X).reshape(shape[0], math.prod(shape[1:]))
         elif len(shape) == 3:
             raise InputError(
                 f"expected X of shape (n, n_features) or (n, channels, height, width), got {shape}: "

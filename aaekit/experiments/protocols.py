@@ -241,7 +241,7 @@ def maps(trial: Trial) -> None:
     flat = gallery.pictures(estimator, rows.X).reshape(len(rows.X), -1)
     found = {"EmbeddingAAE": estimator.transform(rows.X), "t-SNE": TSNE(random_state=trial.seed).fit_transform(flat)}
     try:
-        from umap import UMAP
+        from umap import UMAP  # pyright: ignore[reportMissingImports]
     except ImportError:
         pass
     else:
