@@ -30,13 +30,8 @@ class Step:
         join: Callable[[Code, Tensor | None], Tensor] = lambda code, labels: code.joined,
         together: bool = False,
     ) -> None:
-        self.rows, self.labels, self.encoder, self.decoder, self.together = (
-            rows,
-            labels or {},
-            encoder,
-            decoder,
-            together,
-        )
+        self.rows, self.labels = rows, labels or {}
+        self.encoder, self.decoder, self.together = encoder, decoder, together
         self.noted: dict[str, Tensor] = {}
         self._corrupt, self._join = corrupt, join
         self._inputs: dict[str, Tensor] = {}

@@ -43,7 +43,7 @@ def aae(settings=DEFAULTS, evaluate=None, seed=0) -> Training:
     def make_step(batch, together):
         views = {"unlabelled": batch["unlabelled"][0], "labelled": batch["labelled"][0]}
         noisy = {"corrupt": lambda x: x + 0.1 * torch.randn_like(x), "together": together}
-        return Step(views, encoder, decoder, labels=batch["labelled"][1], **noisy)
+        return Step(views, encoder, decoder, labels={"labelled": batch["labelled"][1]}, **noisy)
 
     return Training(nets, phases, rows, make_step, settings, evaluate)
 
