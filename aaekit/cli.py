@@ -417,7 +417,8 @@ def _class_of(label: str, run: Any, estimator: Any, option: str = "--label") -> 
     names = run.class_names(estimator)
     if not names:
         raise InputError(f"{run.path} is a {run.config['system']} that knows no classes: leave {option} out")
-    values = estimator.classes_.tolist() if hasattr(estimator, "classes_") else list(range(len(names)))
+    classes = getattr(estimator, "classes_", range(len(names)))
+    values = list(classes[0] if isinstance(classes, list) else classes)  # of several conditions the first
     numbers = list(map(str, values))
     if label not in names and label not in numbers:
         raise InputError(f"{option} {label}: expected one of {', '.join(names)}.{nearest(label, names)}")
@@ -440,7 +441,7 @@ def reconstruct(
 
     found = _run(run)
     estimator = _autoencoder(found)
-    X = _first_rows(found, data, data_dir, n)
+    X, _ = _first_rows(found, data, data_dir, n)
     again = gallery.pictures(estimator, estimator.reconstruct(gallery.fitting(estimator, X)))
     _save(again, out, lambda x: figures.reconstruction_pairs(gallery.pictures(estimator, X), x, len(x)))
     typer.echo(str(out))
@@ -459,6 +460,8 @@ def translate(
     n: Annotated[int, typer.Option("--n", min=1, help="How many of the first rows.")] = 10,
 ) -> None:
     """Rows in their own style as another class, or from another domain, by a style model."""
+    import numpy as np
+
     from aaekit import figures, gallery
     from aaekit.estimators import SupervisedAAE
 
@@ -466,10 +469,13 @@ def translate(
     estimator = found.fitted()
     if not isinstance(estimator, SupervisedAAE):
         raise InputError(f"{run} is a {found.config['system']}: only a style model translates (aae train style)")
-    if found.config["condition"] == "domain,class":
-        raise InputError(f"{run} is told domain and class: translate in Python, SupervisedAAE.translate(X, labels)")
-    X = _first_rows(found, data, data_dir, n)
-    rows = estimator.translate(gallery.fitting(estimator, X), _class_of(to, found, estimator, "--to"))
+    X, y = _first_rows(found, data, data_dir, n)
+    label = _class_of(to, found, estimator, "--to")
+    if found.config["condition"] == "domain,class":  # each row keeps its class
+        if y is None or (y == -1).any():
+            raise InputError(f"{run} is told domain and class: expected rows with labels, their classes; found none")
+        label = np.column_stack([np.full(len(X), label), y])
+    rows = estimator.translate(gallery.fitting(estimator, X), label)
     seen = gallery.pictures(estimator, X)
     _save(gallery.pictures(estimator, rows), out, lambda x: figures.domain_translation(seen, x, "as they are", to))
     typer.echo(str(out))
@@ -481,18 +487,20 @@ def _run(path: Path) -> Any:
     return Run.open(path)
 
 
-def _first_rows(run: Any, data: str | None, data_dir: Path | None, n: int) -> Any:
-    """The first rows to look at, of a run's own data or of another set."""
+def _first_rows(run: Any, data: str | None, data_dir: Path | None, n: int) -> tuple[Any, Any]:
+    """The first rows to look at, of a run's own data or of another set, and their classes if there are any."""
     from aaekit import runs
     from aaekit.data.domains import same_shape
 
     if data is None:
-        return run.held_out.X[:n]
+        _, X, y = run.held_out
+        return X[:n], None if y is None else y[:n] if y.ndim == 1 else y[:n, -1]
     found = runs.datasets.load(data, data_dir)
-    X = (found.X if found.X_test is None else found.X_test)[:n]
+    X, y = (found.X, found.y) if found.X_test is None else (found.X_test, found.y_test)
+    X, y = X[:n], None if y is None else y[:n]
     shape = tuple(json.loads((run.path / "data.json").read_text(encoding="utf-8"))["shape"])
     joined = run.config.get("condition", "class") != "class" and X.ndim == 4 and X.shape[1:] != shape
-    return same_shape(X, shape, data) if joined else X
+    return same_shape(X, shape, data) if joined else X, y
 
 
 def _autoencoder(run: Any) -> Any:

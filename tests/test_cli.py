@@ -193,6 +193,32 @@ def test_reconstruct_rows(folder, tmp_path, aae):
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("condition", ["class", "domain", "domain,class"])
+def test_translate_rows(condition, folder, tmp_path, aae):
+    """Into another class, or another domain; told both, each row keeps its class."""
+    some = np.load(folder / "some.npz")
+    rows = {k: some[k] for k in ("X", "y", "X_test", "y_test", "classes")}
+    np.savez(tmp_path / "dark.npz", **rows | {"X": 255 - rows["X"], "X_test": 255 - rows["X_test"]})
+    data = f"{folder / 'some.npz'}+{tmp_path / 'dark.npz'}" if condition != "class" else folder / "some.npz"
+    run, to = tmp_path / "run", "digit 3" if condition == "class" else "dark"
+    options = ["--condition", condition, *TINY, "--max-steps", "60", "--quiet", "--out", run]
+    assert aae("train", "style", "--data", data, *options)[0] == 0
+    arguments = ["translate", run, "--to", to, "--data", folder / "some.npz", "--n", "7", "--out", tmp_path / "t.npy"]
+    code, out, err = aae(*arguments)
+    assert code == 0 and err == []
+    made = np.load(tmp_path / "t.npy")
+    assert made.shape == (7, 1, 8, 8)
+    model, X = runs.Run.open(run).fitted(), rows["X_test"][:7]
+    k = 3 if condition == "class" else 1
+    labels = np.column_stack([np.full(7, k), rows["y_test"][:7]]) if condition == "domain,class" else k
+    np.testing.assert_array_equal(made, gallery.pictures(model, model.translate(X, labels)))
+    code, _, err = aae("translate", run, "--to", to, "--data", folder / "rows.npy", "--out", tmp_path / "t.png")
+    if condition == "domain,class":
+        assert code == 2 and "expected rows with labels" in err[-1] and not (tmp_path / "t.png").exists()
+    else:
+        assert code == 0 and (tmp_path / "t.png").exists()
+
+
 def test_data(tmp_path, aae):
     assert "mnist" in aae("data", "list")[1] and "scikit-learn" in aae("data", "info", "digits")[1]
     code, text, _ = aae("data", "prepare", "digits", "--out", tmp_path, "--labels", 50)
