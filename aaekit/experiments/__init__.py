@@ -71,7 +71,7 @@ def measure(
         "command": f"aae reproduce {name} --seeds {len(seeds)}",
         "configuration": {k: json_value(v) for k, v in complete.items() if k != "data_dir"},
         "versions": runs.versions(),
-        "machine": _machine(),
+        "machine": machine(),
         "seeds": [],
     }
     path = log_path(name, folder) if folder else None
@@ -129,7 +129,7 @@ def _once(
     return trial.numbers
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     """What it ran on."""
     model = platform.processor()
     try:
