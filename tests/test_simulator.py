@@ -40,7 +40,7 @@ def trained(pairs):
     settings = TINY | {
         "channels": 8,
         "steps": 80,
-        "steps_2": 60,
+        "steps_2": 100,
         "rate": 2e-3,
         "intensity_weight": 10.0,
         "averaging": 0.9,
@@ -77,6 +77,30 @@ def test_scan_lines_go_round_in_a_refiner_and_depth_does_not():
     torch.testing.assert_close(lines, out.roll(4, 2), atol=1e-5, rtol=0)
     assert (depths - out.roll(4, 3)).abs().max() > 0.01
     assert (out - below).abs().mean() > 0.01
+
+
+def test_no_pressure_drives_a_refiner_to_black():
+    """What it adds to the logit is bounded, however large its weights get."""
+    refiner = Refiner(2, 4, 2)
+    torch.nn.init.constant_(refiner.last.inner.bias, -1e6)
+    below = torch.rand(2, 1, 16, 16)
+    out = refiner(below, torch.rand(2, 2, 16, 16))
+    expected = (below.clamp(0.01, 0.99).logit() - simulator.FURTHEST).sigmoid()
+    assert torch.allclose(out, expected, atol=1e-6) and out.std() > 0
+
+
+def test_the_discriminator_cannot_run_ahead():
+    """Its layers do not enlarge what they are given: the largest singular value of each is 1."""
+    torch.manual_seed(0)
+    net = simulator.patch_discriminator(3, 4)
+    layers = [m for m in net if isinstance(m, torch.nn.Conv2d)]
+    for layer in layers:
+        layer.parametrizations.weight.original.data.mul_(50)
+    for _ in range(50):  # each pass in training mode is a step of the power method
+        net(torch.rand(1, 3, 32, 32))
+    assert len(layers) == 4
+    for layer in layers:
+        assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.02)
 
 
 def test_a_refiner_looks_at_what_is_beside():

@@ -1,6 +1,7 @@
 """Maps of the data in a few dimensions: system S11."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -79,7 +80,9 @@ class EmbeddingAAE(PartlyLabelled):
         Field(description="weight of the reconstruction error, summed over a row; 'auto' is 2 / (values in a row): "
               "more would pull y, which moves rows across the map, to what draws a row best"),
     ] = "auto"  # fmt: skip
-    adversarial_weight: Annotated[Weight, Field(description="weight of fooling the discriminators")] = 1.0
+    adversarial_weight: Annotated[
+        Weight, Field(description="weight of fooling the discriminators; without labels, a tenth of it for that of y")
+    ] = 1.0
     discriminator_rate: Annotated[Rate, Field(description="learning rate of the discriminators")] = 3e-3
     discriminator_decay: Annotated[
         bool, Field(description="let rate_schedule lower the discriminators' rate, too; else it stays constant")
@@ -170,6 +173,8 @@ class EmbeddingAAE(PartlyLabelled):
 
     def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
         heads, listed = nets["heads"], super()._phases(nets)
+        if not self._has_labels:  # pressed as hard as z, y would decide for clusters before it has found any
+            listed = [replace(p, weight=0.1 * p.weight) if p.name == "y/generator" else p for p in listed]
         if self.head_weight:
             assert isinstance(heads, Heads)
             apart: Callable[[Step], Tensor] = lambda step: phases.separate(heads.weight, self.head_margin)

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
 
 from aaekit import divergences, ultrasound
 from aaekit.errors import InputError
@@ -26,6 +27,7 @@ from aaekit.ultrasound import TISSUES, Physics
 
 STAGES = ("stage 0", "stage I", "stage II")
 N_TISSUES = len(TISSUES)
+FURTHEST = 6.0  # what a refiner can add to a logit, at most
 MARGIN = 4  # scan lines at either side of a strip that the discriminator does not see: there the strip was cut
 
 
@@ -45,6 +47,7 @@ class Refiner(nn.Module):
     """R: `(n, 1, lines, depths)` of the stage below and `(n, k, lines, depths)` beside it to a frame of the same size.
 
     A small U-Net that adds to the logit of what it is given, so that frames stay in [0, 1]; it begins as the identity.
+    What it adds is bounded: a discriminator that runs ahead could else drive all to black, where no gradient leads back.
     It knows depth, and sees `2^n_halvings` samples at once at its narrowest.
     """
 
@@ -67,16 +70,20 @@ class Refiner(nn.Module):
             kept.append(x)
         for layer, skip in zip(reversed(self.up), reversed(kept[:-1]), strict=True):
             x = F.leaky_relu(layer(torch.cat([skip, F.interpolate(x, scale_factor=2, mode="nearest")], 1)), 0.2)
-        return (below.clamp(0.01, 0.99).logit() + self.last(x).float()).sigmoid()
+        change = FURTHEST * torch.tanh(self.last(x).float() / FURTHEST)
+        return (below.clamp(0.01, 0.99).logit() + change).sigmoid()
 
 
 def patch_discriminator(n_in: int, channels: int) -> nn.Module:
-    """D: `(n, n_in, lines, depths)` to logits `(n, 1, lines / 8, depths / 8)`, one for each overlapping patch."""
+    """D: `(n, n_in, lines, depths)` to logits `(n, 1, lines / 8, depths / 8)`, one for each overlapping patch.
+
+    Its layers are normalised by their largest singular value (Miyato et al., arXiv:1802.05957), lest it run ahead.
+    """
     widths = [n_in, channels, 2 * channels, 4 * channels]
     layers: list[nn.Module] = []
     for a, b in zip(widths, widths[1:], strict=False):
-        layers += [nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.2)]
-    return nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 3, 1, 1))
+        layers += [spectral_norm(nn.Conv2d(a, b, 4, 2, 1)), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, spectral_norm(nn.Conv2d(widths[-1], 1, 3, 1, 1)))
 
 
 def _depth(images: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""How fast training is, beside other code and beside the machine's own limits: `make bench`."""

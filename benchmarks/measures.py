@@ -1,0 +1,229 @@
+"""What is measured: comparisons of sides, limits of the machine, and costs of ours beside training itself."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from aaekit import AdversarialAutoencoder, SemiSupervisedAAE
+from aaekit.training import Rows, has_fast_bfloat16
+from benchmarks import sides
+
+BATCHES = (100, 500)
+Table = dict[str, list[float]]
+
+
+def timed(function: Callable[[], Any], n: int) -> float:
+    """Seconds of one call: the median of n, after two that do not count."""
+    spent = []
+    for _ in range(n + 2):
+        began = time.perf_counter()
+        function()
+        spent.append(time.perf_counter() - began)
+    return median(spent[2:])
+
+
+# --- the machine -----------------------------------------------------------------------------------------------------
+def limits() -> dict[str, float]:
+    """GFLOP/s of products at the shapes that are trained, GB/s of copying, and milliseconds of a fused Adam."""
+    found: dict[str, float] = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        for batch in BATCHES:
+            rate = [_gemm(batch, n_in, n_out, dtype) for n_in, n_out in ((784, 1000), (1000, 1000))]
+            found[f"GEMM {str(dtype)[6:]}, batch {batch}, GFLOP/s"] = float(np.mean(rate))
+    big = torch.ones(2**24)
+    other = torch.empty_like(big)
+    found["copy, GB/s"] = 2 * 4 * len(big) / timed(lambda: other.copy_(big), 9) / 1e9
+    found["fused Adam, 1e6 parameters, ms"] = 1e3 * timed(_adam_step(1_000_000), 9)
+    return found
+
+
+def _gemm(batch: int, n_in: int, n_out: int, dtype: torch.dtype) -> float:
+    x, w = torch.randn(batch, n_in).to(dtype), torch.randn(n_out, n_in).to(dtype)
+    seconds = timed(lambda: [torch.nn.functional.linear(x, w) for _ in range(10)], 7) / 10
+    return 2 * batch * n_in * n_out / seconds / 1e9
+
+
+def _adam_step(n: int) -> Callable[[], Any]:
+    weights = torch.nn.Parameter(torch.zeros(n))
+    weights.grad = torch.ones(n)
+    return torch.optim.Adam([weights], fused=True).step
+
+
+# --- sides beside each other -----------------------------------------------------------------------------------------
+def interleaved(contest: Mapping[str, Callable[[], float]], rounds: int, say: Callable[[str], None]) -> Table:
+    """Steps per second of every side, in turn, round after round."""
+    found: Table = {name: [] for name in contest}
+    for k in range(rounds):
+        for name, side in contest.items():
+            say(f"round {k + 1} of {rounds}: {name}")
+            found[name].append(1 / side())
+    return found
+
+
+def precisions() -> tuple[str, ...]:
+    """Those to compare: where products of bfloat16 are not in hardware, "auto" is float32."""
+    return ("float32", "bfloat16") if has_fast_bfloat16() else ("float32",)
+
+
+def vanilla(X: np.ndarray, batch: int, steps: int) -> dict[str, Callable[[], float]]:
+    """Contestants of the plain adversarial autoencoder."""
+    runs = {f"ours, {s}, {p}": sides.ours(s, p) for s in ("joint", "alternating") for p in precisions()}
+    runs |= {"pythae": sides.pythae, "textbook loop, tensors": sides.textbook(sides.by_index)}
+    runs |= {"textbook loop, pictures": sides.textbook(sides.by_picture)}
+    return {name: lambda f=f: f(X, batch, steps) for name, f in runs.items()}
+
+
+def semi_supervised(X: np.ndarray, y: np.ndarray, batch: int, steps: int) -> dict[str, Callable[[], float]]:
+    """Contestants of the semi-supervised one: as many labelled rows in a step as unlabelled ones."""
+    runs = {f"ours, {s}, {p}": sides.ours_with_labels(s, p) for s in ("joint", "alternating") for p in precisions()}
+    runs |= {"textbook loop, tensors": sides.textbook_with_labels(sides.by_index)}
+    runs |= {"textbook loop, pictures": sides.textbook_with_labels(sides.by_picture)}
+    return {name: lambda f=f: f(X, y, batch, steps) for name, f in runs.items()}
+
+
+def flops(X: np.ndarray, batch: int) -> float:
+    """Floating-point operations of the products of one of our joint steps."""
+
+    def count(steps: int) -> int:
+        with FlopCounterMode(display=False) as counter:
+            sides.ours("joint", "float32")(X, batch, steps)
+        return counter.get_total_flops()
+
+    return (count(sides.WARMUP + 3) - count(sides.WARMUP + 1)) / 2
+
+
+def profile(X: np.ndarray, batch: int, steps: int = 20) -> list[dict[str, Any]]:
+    """Where the time of our joint step goes, by operation: share of the time and calls a step, the costliest first."""
+    from torch.profiler import ProfilerActivity
+
+    with torch.profiler.profile(activities=[ProfilerActivity.CPU]) as taken:
+        sides.ours("joint", "auto")(X, batch, steps)
+    every = sorted(taken.key_averages(), key=lambda e: -e.self_cpu_time_total)
+    total = sum(e.self_cpu_time_total for e in every)
+    return [{"operation": e.key, "share": e.self_cpu_time_total / total, "calls": e.count / steps} for e in every[:15]]
+
+
+# --- what ours costs beside training ---------------------------------------------------------------------------------
+def input_pipeline(X: np.ndarray, batch: int) -> dict[str, float]:
+    """Seconds to bring each row once: shuffled, taken, turned into floats; and in how many steps."""
+    rows, n = Rows([torch.from_numpy(X)], batch, 0), len(X) // batch
+    began = time.perf_counter()
+    for i in range(n):
+        rows.at(i)[0].float().div_(255)
+    return {"seconds": time.perf_counter() - began, "steps": n}
+
+
+def encoding(n: int) -> dict[str, float]:
+    """Seconds to encode n rows of MNIST's size, as many products alone, and what memory it takes beyond the rows."""
+    rng = np.random.default_rng(0)
+    model = AdversarialAutoencoder(**sides.COMMON, max_steps=2, batch_size=100)
+    model.fit(rng.integers(0, 256, (200, 784), dtype=np.uint8))
+    X = np.empty((n, 784), np.uint8)
+    for part in np.array_split(X, max(1, n // 10_000)):
+        part[:] = rng.integers(0, 256, part.shape, dtype=np.uint8)
+    model.transform(X[:2000])
+    before, began = _peak(), time.perf_counter()
+    Z = model.transform(X)
+    seconds = time.perf_counter() - began
+    weights = [torch.randn(a, b) for a, b in ((1000, 784), (1000, 1000), (sides.N_CODE, 1000))]
+    x = torch.randn(1000, 784)
+
+    def products() -> None:
+        h = x
+        for w in weights:
+            h = torch.nn.functional.linear(h, w)
+
+    limit = timed(products, 9) * n / 1000
+    grown = (_peak() - before - Z.nbytes) / 2**20
+    return {"rows": n, "seconds": seconds, "products alone": limit, "share": limit / seconds, "grown, MiB": grown}
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def rows_of_a_file(n: int, steps: int = 150) -> dict[str, float]:
+    """Rows per second from a memory-mapped file of n synthetic rows, and the memory of a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="aae-bench-") as folder:
+        path = Path(folder) / "rows.npy"
+        array = np.lib.format.open_memmap(path, "w+", np.uint8, (n, 784))
+        rng = np.random.default_rng(0)
+        for at in range(0, n, 100_000):
+            part = array[at : at + 100_000]
+            part[:] = rng.integers(0, 256, (1000, 784), dtype=np.uint8)[np.arange(len(part)) % 1000]
+        array.flush()
+        del array
+        return json.loads(_python(_ROWS, str(path), str(steps)).splitlines()[-1])
+
+
+_ROWS = """
+import json, resource, sys, time
+import numpy as np
+from aaekit import AdversarialAutoencoder
+from benchmarks import sides
+X = np.load(sys.argv[1], mmap_mode="r")
+watch = sides.Stopwatch()
+sizes = {**sides.COMMON, "hidden": (64,), "discriminator_hidden": (64,)}
+began = time.perf_counter()
+model = AdversarialAutoencoder(**sizes, max_steps=int(sys.argv[2]), batch_size=100)
+model.fit(X, listeners=[watch])
+own = [l for l in open("/proc/self/status") if l.startswith("RssAnon")]
+found = {"rows": len(X), "rows/s": 100 / watch.seconds(), "until the first step, s": watch.ended[0] - began}
+found["own memory, MiB"] = int(own[0].split()[1]) / 1024
+print(json.dumps(found))
+"""
+
+
+def command_line(data_dir: str | None) -> dict[str, float]:
+    """Seconds from the start of `aae train` on MNIST to its first step, and its peak of memory."""
+    with tempfile.TemporaryDirectory(prefix="aae-bench-") as folder:
+        out = _python(_TRAIN, str(Path(folder) / "run"), str(time.time()), *([data_dir] if data_dir else []))
+        return json.loads(out.splitlines()[-1])
+
+
+_TRAIN = """
+import json, resource, sys, time
+from aaekit import cli, training
+once, ended = training.Training._one_step, []
+def step(self):
+    once(self)
+    ended.append(time.time())
+training.Training._one_step = step
+argv = ["train", "generator", "--data", "mnist", "--max-steps", "20", "--quiet", "--out", sys.argv[1]]
+try:
+    cli.main(argv + (["--data-dir", sys.argv[3]] if len(sys.argv) > 3 else []))
+except SystemExit as stop:
+    assert not stop.code, stop.code
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"until the first step, s": ended[0] - float(sys.argv[2]), "peak memory, MiB": peak}))
+"""
+
+
+def _python(code: str, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=os.environ)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return done.stdout
+
+
+def until(X: np.ndarray, y: np.ndarray, held_out: tuple[np.ndarray, np.ndarray], error: float) -> dict[str, Any]:
+    """Seconds of training, by the defaults, until the error of held-out rows is at most `error` %.
+
+    The held-out rows are scored after each epoch, which is counted; they stop nothing.
+    """
+    model = SemiSupervisedAAE(random_state=0).fit(X, y, evaluation=held_out)
+    curve = [(row["seconds"], row["validation/error"]) for row in model.history_]
+    reached = [seconds for seconds, found in curve if found <= error]
+    return {"error, %": error, "seconds": reached[0] if reached else None, "curve": curve}

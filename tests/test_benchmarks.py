@@ -1,0 +1,106 @@
+"""The benchmark runs, and its sides do equal work."""
+
+import json
+from statistics import median
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from aaekit.data import Dataset
+from aaekit.training import Training
+from benchmarks import __main__ as program
+from benchmarks import chart, measures, sides
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(sides, "WIDTHS", (16, 16))
+    monkeypatch.setattr(sides, "COMMON", {**sides.COMMON, "hidden": (16, 16), "discriminator_hidden": (16, 16)})
+
+
+@pytest.fixture
+def rows():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 10, 600)
+    y[:10] = np.arange(10)
+    y[200:] = -1
+    return rng.integers(0, 256, (600, 1, 28, 28), dtype=np.uint8), y
+
+
+def products(side, *given):
+    """Operations of the products of one step of a side."""
+
+    def count(steps):
+        with FlopCounterMode(display=False) as counter:
+            side(*given, steps)
+        return counter.get_total_flops()
+
+    return (count(sides.WARMUP + 3) - count(sides.WARMUP + 1)) / 2
+
+
+def test_sides_have_the_same_networks(rows, monkeypatch):
+    """Alternating phases and the textbook loop make the same products; the joint schedule and pythae fewer."""
+    pytest.importorskip("pythae")
+    X, y = rows
+    textbook = products(sides.textbook(sides.by_index), X, 20)
+    assert products(sides.ours("alternating", "float32"), X, 20) == pytest.approx(textbook, rel=0.25)
+    joint, pythae = products(sides.ours("joint", "float32"), X, 20), products(sides.pythae, X, 20)
+    assert joint < pythae < textbook
+    with_labels = products(sides.textbook_with_labels(sides.by_index), X, y, 20)
+    assert products(sides.ours_with_labels("joint", "float32"), X, y, 20) < with_labels
+
+
+def test_losses_are_the_same(rows):
+    """No loss of ours is left out or added: the semi-supervised step has the phases of the textbook loop."""
+    seen = []
+    original = Training.run
+
+    def run(self, listeners=()):
+        seen.append({p.name.split("/")[-1] for p in self.phases})
+        return original(self, listeners)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Training, "run", run)
+        sides.ours("joint", "float32")(rows[0], 20, 5)
+        sides.ours_with_labels("joint", "float32")(*rows, 20, 5)
+    assert seen[0] == {"reconstruction", "discriminator", "generator"}
+    assert seen[1] == seen[0] | {"classification"}
+
+
+def test_minibatches_of_both_kinds_hold_the_same(rows):
+    X, y = rows
+    for kind in (sides.by_index, sides.by_picture):
+        seen = kind(X[:40], y[:40], 20)
+        x, labels = zip(*(next(seen) for _ in range(2)), strict=True)
+        found = torch.cat(x).flatten(1).numpy()
+        order = [np.abs(found - row.reshape(-1) / 255).max(1).argmin() for row in X[:40]]
+        assert sorted(order) == list(range(40)) and (torch.cat(labels).numpy()[order] == y[:40]).all()
+
+
+def test_rounds_take_turns():
+    said, calls = [], []
+    found = measures.interleaved(
+        {"a": lambda: calls.append("a") or 0.5, "b": lambda: calls.append("b") or 0.25}, 2, said.append
+    )
+    assert calls == ["a", "b", "a", "b"] and found == {"a": [2, 2], "b": [4, 4]} and len(said) == 4
+
+
+def test_log_table_and_chart(rows, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("pythae")
+    quick = ["limits", "vanilla", "semi-supervised", "flops", "input pipeline", "encoding"]
+    monkeypatch.setattr(measures, "BATCHES", (20,))
+    threads = str(torch.get_num_threads())
+    options = ["--rounds", "2", "--steps", "6", "--rows", "2000", "--threads", threads, "--only", *quick]
+    monkeypatch.setattr("sys.argv", ["benchmarks", *options, "--out", str(tmp_path / "log.json")])
+    monkeypatch.setattr(program.data, "load", lambda *_: Dataset("some", rows[0], np.arange(600) % 10))
+    program.main()
+    log = json.loads((tmp_path / "log.json").read_text())
+    assert set(quick) < set(log) and len(log["vanilla"]["20"]["pythae"]) == 2
+    facts = program.facts(log)
+    speed = median(log["vanilla"]["20"]["ours, joint, float32"])
+    share = facts["share of the float32 GEMM rate, batch 20"]
+    assert share == pytest.approx(log["flops"]["20"] * speed / 1e9 / facts["GEMM float32, batch 20, GFLOP/s"])
+    assert facts["encoding: share"] > 0 and "times pythae" in capsys.readouterr().out
+    assert len(chart.speeds(log).axes) == 2
