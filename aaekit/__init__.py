@@ -10,6 +10,7 @@ _LAZY = {
     "AdversarialAutoencoder": "aaekit.estimators",
     "ClusteringAAE": "aaekit.estimators",
     "EmbeddingAAE": "aaekit.estimators",
+    "Labelling": "aaekit.labelling",
     "PretrainedClassifier": "aaekit.estimators",
     "SupervisedAAE": "aaekit.estimators",
     "SemiSupervisedAAE": "aaekit.estimators",

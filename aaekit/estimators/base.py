@@ -131,6 +131,23 @@ class Estimator(BaseEstimator):
         """Labels as `_score` takes them."""
 
     # --- fitting ---------------------------------------------------------------------------------------------------
+    def start_from(self, other: "Estimator") -> Self:
+        """Let the next fit, and only that, begin with another's networks, where their names and shapes agree.
+
+        Parameters
+        ----------
+        other : Estimator
+            Fitted; it may be of another class, for instance clusters that a classifier is to start from.
+
+        Raises
+        ------
+        NotFittedError
+            When the other is not fitted.
+        """
+        check_is_fitted(other)
+        self._start = {k: v.clone() for k, v in other.networks_.state_dict().items()}
+        return self
+
     def _fit(
         self,
         rows: np.ndarray,
@@ -159,6 +176,8 @@ class Estimator(BaseEstimator):
         with torch.random.fork_rng(devices):
             torch.manual_seed(self.seed_)
             nets = nn.ModuleDict(self._networks())
+            start, own = self.__dict__.pop("_start", {}), nets.state_dict()
+            nets.load_state_dict({k: v for k, v in start.items() if k in own and own[k].shape == v.shape}, strict=False)
             sources = {
                 name: Rows(arrays, self._batch_size(name, len(arrays[0])), self.seed_ + i)
                 for i, (name, arrays) in enumerate(self._sources(X_train, y_train).items())

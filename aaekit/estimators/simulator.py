@@ -47,7 +47,7 @@ class Refiner(nn.Module):
     """R: `(n, 1, lines, depths)` of the stage below and `(n, k, lines, depths)` beside it to a frame of the same size.
 
     A small U-Net that adds to the logit of what it is given, so that frames stay in [0, 1]; it begins as the identity.
-    What it adds is bounded: a discriminator that runs ahead could else drive all to black, where no gradient leads back.
+    What it adds is bounded: a discriminator that runs ahead could else drive all to black, for good.
     It knows depth, and sees `2^n_halvings` samples at once at its narrowest.
     """
 

@@ -1,0 +1,187 @@
+"""Labels asked for where they help most: first a row of each cluster, then those of which the model is least sure."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.cluster import KMeans, kmeans_plusplus
+
+from aaekit.errors import InputError
+from aaekit.estimators import ClusteringAAE, SemiSupervisedAAE
+from aaekit.estimators.base import UNLABELLED
+from aaekit.training import Listener
+
+SURE = 0.5  # share of each cluster's members, the surest, that first take the name of the row that was told
+CANDIDATES = 20  # doubtful rows to choose one question from
+
+
+class Labelling:
+    """A classifier that asks for labels: `ask`, answer with `tell`, as often as you like.
+
+    First, clusters are found without any label, and the rows asked for are typical of them. What you say of such a row
+    is taken, to begin with, as the name of the surest members of its cluster. After that, rows are asked for of which
+    the classifier is least sure, no two of them alike, and it goes on from where it was.
+
+    Parameters
+    ----------
+    X : array-like (n, n_features) or (n, channels, height, width)
+        All rows.
+    clusters : ClusteringAAE, optional
+        What finds clusters, fitted to X or not; by default with 20 of them. Never changed.
+    classifier : SemiSupervisedAAE, optional
+        What learns the labels. Never changed, but cloned for each fit.
+    random_state : int, default 0
+        Seed of the choice of rows, and of the default models.
+
+    Attributes
+    ----------
+    labels : dict of int to label
+        What was told, by row.
+    model : SemiSupervisedAAE
+        The classifier as it is now; after the first `tell`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> X, y = load_digits(return_X_y=True)
+    >>> quick = {"max_steps": 30, "hidden": (32,), "random_state": 0}
+    >>> session = Labelling(X / 16, clusters=ClusteringAAE(n_clusters=5, **quick).fit(X / 16),
+    ...                     classifier=SemiSupervisedAAE(**quick))
+    >>> rows = session.ask(10)
+    >>> session.tell(rows, y[rows]).predict(X[:3] / 16).shape  # look at them, and say what they are
+    (3,)
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        *,
+        clusters: ClusteringAAE | None = None,
+        classifier: SemiSupervisedAAE | None = None,
+        random_state: int = 0,
+    ) -> None:
+        self.X, self.random_state = np.asarray(X), random_state
+        if len(self.X) < 2:
+            raise InputError(f"expected at least 2 rows, got {len(self.X)}")
+        self.clusters = ClusteringAAE(n_clusters=20, random_state=random_state) if clusters is None else clusters
+        self.classifier = SemiSupervisedAAE(random_state=random_state) if classifier is None else classifier
+        self.labels: dict[int, Any] = {}
+        self.model: SemiSupervisedAAE | None = None
+        self._belonging: np.ndarray | None = None
+
+    # --- questions ---------------------------------------------------------------------------------------------------
+    def ask(self, n: int = 10, listeners: Sequence[Listener] = ()) -> np.ndarray:
+        """Numbers of the n rows whose labels would help most, the most helpful first; none that was told before.
+
+        The first call finds clusters, which takes minutes on large data; `listeners` are told of that training.
+
+        Raises
+        ------
+        InputError
+            When there are not n rows left.
+        """
+        left = np.setdiff1d(np.arange(len(self.X)), np.fromiter(self.labels, int))
+        if not 1 <= n <= len(left):
+            raise InputError(f"ask({n}): expected a number from 1 to {len(left)}, the rows that have no label yet")
+        if self.model is None:
+            return self._typical(n, left, listeners)
+        p = np.sort(self.model.predict_proba(self.X[left]), 1)
+        doubt = 1 - (p[:, -1] - p[:, -2])
+        some = np.argsort(-doubt)[: CANDIDATES * n]
+        codes = self._codes(left[some])
+        _, chosen = kmeans_plusplus(
+            codes, n, sample_weight=doubt[some] + 1e-9, random_state=self.random_state + len(self.labels)
+        )
+        return left[some[np.unique(chosen)]] if len(np.unique(chosen)) == n else left[some[:n]]
+
+    def _typical(self, n: int, left: np.ndarray, listeners: Sequence[Listener]) -> np.ndarray:
+        """Rows in the middle of clusters: as many of each as is fair to its size, but one of each if n allows it."""
+        p = self._memberships(listeners)[left]
+        of = p.argmax(1)
+        found, counts = np.unique(of, return_counts=True)
+        order = np.argsort(-counts)
+        wanted = dict.fromkeys(found[order][:n].tolist(), 1)
+        while sum(wanted.values()) < n:
+            open_to = [k for k in wanted if wanted[k] < counts[found == k][0]]
+            largest = max(open_to, key=lambda k: counts[found == k][0] / (wanted[k] + 1))
+            wanted[largest] += 1
+        rows = []
+        for k, m in wanted.items():
+            members = np.flatnonzero(of == k)
+            surest = members[np.argsort(-p[members, k], kind="stable")[: max(m, round(SURE * len(members)))]]
+            codes = self.clusters_.transform(self.X[left[surest]])
+            centres = KMeans(m, n_init=1, random_state=self.random_state).fit(codes).cluster_centers_
+            distance = ((codes[:, None] - centres) ** 2).sum(2)
+            for j in range(m):
+                nearest = next(i for i in np.argsort(distance[:, j]) if left[surest[i]] not in rows)
+                rows.append(int(left[surest[nearest]]))
+        return np.array(rows)
+
+    # --- answers -----------------------------------------------------------------------------------------------------
+    def tell(self, rows: Any, labels: Any, listeners: Sequence[Listener] = ()) -> Self:
+        """Say the labels of rows, and train on all that was told; a row told again takes its new label.
+
+        Raises
+        ------
+        InputError
+            For rows that there are not, labels of another number, or if all labels so far are alike.
+        """
+        rows, labels = np.asarray(rows), np.asarray(labels)
+        if rows.ndim != 1 or labels.shape != rows.shape or rows.dtype.kind not in "iu":
+            raise InputError(f"expected row numbers (n,) and as many labels, got {rows.shape} and {labels.shape}")
+        if len(rows) and not (rows.min() >= 0 and rows.max() < len(self.X)):
+            raise InputError(f"expected row numbers from 0 to {len(self.X) - 1}, got {rows.min()} to {rows.max()}")
+        told = self.labels | dict(zip(rows.tolist(), labels.tolist(), strict=True))
+        classes, of = np.unique(list(told.values()), return_inverse=True)
+        if len(classes) < 2:
+            raise InputError(f"expected labels of at least 2 classes, got {classes.tolist()}: tell of some more rows")
+        at = np.fromiter(told, int)
+        y = np.full(len(self.X), UNLABELLED)
+        p = self._memberships(listeners)
+        cluster = p.argmax(1)
+        votes = np.zeros((p.shape[1], len(classes)))
+        np.add.at(votes, (cluster[at], of), 1)
+        if self.model is None:
+            for k in np.flatnonzero(votes.any(1)):
+                members = np.flatnonzero(cluster == k)
+                surest = members[np.argsort(-p[members, k], kind="stable")[: round(SURE * len(members))]]
+                if np.count_nonzero(votes[k]) == 1:
+                    y[surest] = votes[k].argmax()
+        y[at] = of
+        sizes = np.bincount(cluster, minlength=p.shape[1])[votes.any(1)]
+        shares = sizes @ (votes[votes.any(1)] / votes[votes.any(1)].sum(1, keepdims=True))
+        model = clone(self.classifier).set_params(class_prior=tuple((shares / shares.sum()).tolist()))
+        model.start_from(self.clusters_ if self.model is None else self.model)
+        model.fit(self.X, y, listeners=listeners)
+        model.classes_ = classes  # it learned their numbers: a label may be anything, even -1
+        self.model, self.labels = model, told
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Labels of rows, by the model as it is now.
+
+        Raises
+        ------
+        InputError
+            Before the first `tell`.
+        """
+        if self.model is None:
+            raise InputError("nothing was told yet: ask for rows, and tell their labels first")
+        return self.model.predict(X)
+
+    # --- what the clusters say ---------------------------------------------------------------------------------------
+    def _memberships(self, listeners: Sequence[Listener]) -> np.ndarray:
+        """q(y|x) of all rows, by cluster; found at the first call."""
+        if self._belonging is None:
+            fitted = hasattr(self.clusters, "networks_")
+            self.clusters_ = self.clusters if fitted else clone(self.clusters).fit(self.X, listeners=listeners)
+            self._belonging = self.clusters_.y_proba(self.X)
+        return self._belonging
+
+    def _codes(self, rows: np.ndarray) -> np.ndarray:
+        """Where rows lie for the choice of unlike ones: their class probabilities beside their style."""
+        assert self.model is not None
+        X = self.X[rows]
+        z = self.model.transform(X)
+        return np.concatenate([self.model.predict_proba(X), z / (z.std(0) + 1e-9) / np.sqrt(z.shape[1])], 1)

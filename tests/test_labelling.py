@@ -1,0 +1,137 @@
+"""Labels asked for, told, and learned: `Labelling`, and `start_from`, by which it goes on from where it was."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import make_blobs
+from sklearn.exceptions import NotFittedError
+
+from aaekit import AdversarialAutoencoder, ClusteringAAE, InputError, Labelling, SemiSupervisedAAE
+
+QUICK = {"hidden": (32,), "max_steps": 300, "random_state": 0}
+K = 6
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    X, y = make_blobs(600, 8, centers=K, cluster_std=1.5, random_state=3)
+    return X.astype(np.float32), y
+
+
+@pytest.fixture(scope="module")
+def clusters(blobs):
+    return ClusteringAAE(n_clusters=K + 2, **QUICK).fit(blobs[0])
+
+
+@pytest.fixture
+def session(blobs, clusters):
+    return Labelling(blobs[0], clusters=clusters, classifier=SemiSupervisedAAE(**QUICK))
+
+
+def test_first_questions_are_typical_of_each_cluster(session, clusters, blobs):
+    p = clusters.y_proba(blobs[0])
+    used = len(np.unique(p.argmax(1)))
+    rows = session.ask(used)
+    assert sorted(p[rows].argmax(1)) == sorted(np.unique(p.argmax(1)))
+    for row in rows:  # among the surest half of its cluster
+        members = p[p.argmax(1) == p[row].argmax(), p[row].argmax()]
+        assert p[row].max() >= np.median(members)
+    few, many = session.ask(2), session.ask(used + 5)
+    largest = np.argsort(-np.bincount(p.argmax(1)))[:2]
+    assert set(p[few].argmax(1)) == set(largest) and len(set(many.tolist())) == used + 5
+    assert set(p[many].argmax(1)) == set(p[rows].argmax(1))
+
+
+def test_names_of_clusters_reach_their_members(session, blobs):
+    """With a label for each cluster, nearly every row is right; five rows more do no harm."""
+    X, y = blobs
+    rows = session.ask(K + 2)
+    assert (session.tell(rows, y[rows]).predict(X) == y).mean() > 0.95
+    more = session.ask(5)
+    assert not set(more.tolist()) & set(rows.tolist()) and len(set(more.tolist())) == 5
+    assert (session.tell(more, y[more]).predict(X) == y).mean() > 0.95
+    assert session.labels == {int(i): y[i] for i in [*rows, *more]}
+
+
+def test_later_questions_are_doubtful_and_unlike(session, blobs):
+    X, y = blobs
+    rows = session.ask(K + 2)
+    session.tell(rows, y[rows])
+    p = np.sort(session.model.predict_proba(X), 1)
+    doubt = 1 - (p[:, -1] - p[:, -2])
+    asked = session.ask(4)
+    left = np.setdiff1d(np.arange(len(X)), rows)
+    assert doubt[asked].min() >= np.sort(doubt[left])[-80] and np.array_equal(asked, session.ask(4))
+    apart = np.linalg.norm(X[asked][:, None] - X[asked], axis=2)[np.triu_indices(4, 1)]
+    assert apart.min() > 0.5
+
+
+@pytest.mark.parametrize("names", [np.array(list("abcdef")), np.array([-1, 3, 5, 8, 9, 11]), np.arange(K) * 1.5])
+def test_labels_of_any_kind(names, session, blobs):
+    X, y = blobs
+    rows = session.ask(K + 2)
+    found = session.tell(rows, names[y[rows]]).predict(X)
+    assert found.dtype.kind == names.dtype.kind and (found == names[y]).mean() > 0.9
+
+
+def test_a_row_told_again_takes_its_new_label(session, blobs):
+    X, y = blobs
+    rows = session.ask(K + 2)
+    session.tell(rows, (y[rows] + 1) % K).tell(rows, y[rows])
+    assert [session.labels[int(i)] for i in rows] == y[rows].tolist()
+
+
+def test_models_that_were_given_stay_as_they_were(session, clusters, blobs):
+    before = {k: v.clone() for k, v in clusters.networks_.state_dict().items()}
+    rows = session.ask(K + 2)
+    session.tell(rows, blobs[1][rows])
+    assert all(torch.equal(v, clusters.networks_.state_dict()[k]) for k, v in before.items())
+    assert not hasattr(session.classifier, "networks_") and session.classifier.class_prior == "labelled"
+
+
+def test_clusters_are_found_if_need_be(blobs):
+    session = Labelling(blobs[0], clusters=ClusteringAAE(n_clusters=4, **QUICK), random_state=1)
+    assert len(session.ask(4)) == 4 and session.clusters_.n_clusters == 4
+    assert not hasattr(session.clusters, "networks_") and Labelling(blobs[0]).clusters.n_clusters == 20
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda s: s.ask(0), r"ask\(0\): expected a number from 1 to 600"),
+        (lambda s: s.ask(601), r"ask\(601\): expected a number from 1 to 600"),
+        (lambda s: s.tell([1, 2], [0]), r"as many labels, got \(2,\) and \(1,\)"),
+        (lambda s: s.tell([0.5, 2], [0, 1]), "expected row numbers"),
+        (lambda s: s.tell([1, 600], [0, 1]), "from 0 to 599, got 1 to 600"),
+        (lambda s: s.tell([-1, 3], [0, 1]), "from 0 to 599, got -1 to 3"),
+        (lambda s: s.tell([1, 2], [7, 7]), r"at least 2 classes, got \[7\]"),
+        (lambda s: s.predict(np.zeros((1, 8))), "nothing was told yet"),
+        (lambda s: Labelling(np.zeros((1, 3))), "at least 2 rows, got 1"),
+    ],
+)
+def test_one_line_says_what_is_wrong(call, words, session):
+    with pytest.raises(InputError, match=words) as caught:
+        call(session)
+    assert "\n" not in str(caught.value) and session.labels == {}
+
+
+# --- start_from ------------------------------------------------------------------------------------------------------
+def test_a_fit_starts_where_another_ended(blobs, clusters):
+    """Networks of the same names and shapes are taken over, once; the head of y has another shape and is new."""
+    X, y = blobs
+    still = {"max_steps": 1, "averaging": 0.0, "reconstruction_rate": 1e-12, "generator_rate": 1e-12}
+    still |= {"classification_rate": 1e-12, "hidden": (32,), "random_state": 0}
+
+    def distance(model):
+        own, theirs = (m.networks_["encoder"].backbone.state_dict() for m in (model, clusters))
+        return max(float((own[k] - theirs[k]).abs().max()) for k in own if "running" not in k and "num" not in k)
+
+    model = SemiSupervisedAAE(**still)
+    assert distance(model.start_from(clusters).fit(X, y)) < 1e-6
+    assert model.networks_["encoder"].head_y.out_features == K
+    assert distance(model.fit(X, y)) > 0.01
+
+
+def test_only_a_fitted_model_can_be_started_from():
+    with pytest.raises(NotFittedError):
+        SemiSupervisedAAE().start_from(AdversarialAutoencoder())
