@@ -1,5 +1,6 @@
 """How an experiment is measured: by name, what is trained, and which numbers and pictures come of it."""
 
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from aaekit.estimators import AdversarialAutoencoder, PretrainedClassifier, Supe
 from aaekit.experiments.outliers import outliers
 from aaekit.experiments.simulation import simulation
 from aaekit.gallery import Rows
+from aaekit.labelling import Labelling
 from aaekit.training import Listener
 
 N_SAMPLES = 1000  # of each class
@@ -267,6 +269,19 @@ def likelihood(trial: Trial) -> None:
     trial.note(sigma=float(estimator.sigma_))
 
 
+def labelling(trial: Trial) -> None:
+    """Twenty labels that were asked for, then three times ten more; answered truly. No label else is looked at."""
+    assert trial.data.y is not None
+    answers, began = trial.data.y[trial.split.unlabelled], time.perf_counter()
+    session = Labelling(trial.X, classifier=runs.estimator_of(trial.config), random_state=trial.seed)
+    for n in (20, 10, 10, 10):
+        rows = session.ask(n, trial.listeners)
+        session.tell(rows, answers[rows], trial.listeners)
+        error = metrics.error_rate(trial.rows.y, session.predict(trial.rows.X))
+        trial.note(**{f"error {len(session.labels)}": error})
+    trial.numbers["seconds"] = round(time.perf_counter() - began, 1)
+
+
 PROTOCOLS: dict[str, Callable[[Any], None]] = {
     "held_out": held_out,
     "components": components,
@@ -275,6 +290,7 @@ PROTOCOLS: dict[str, Callable[[Any], None]] = {
     "finetune": finetune,
     "maps": maps,
     "likelihood": likelihood,
+    "labelling": labelling,
     "outliers": outliers,
     "simulation": simulation,
 }
