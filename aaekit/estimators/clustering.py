@@ -69,6 +69,11 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
         Field(description="what must not change y: the augmentation, the worst direction nearby, or both; 'auto' is "
               "the first for images, both for tables, and the second where there is no augmentation"),
     ] = "auto"  # fmt: skip
+    balance_weight: Annotated[
+        Weight,
+        Field(description="weight of keeping clusters alike in size; 10 where each is to be one of as many classes, "
+              "alike in size themselves"),
+    ] = 1.0  # fmt: skip
     decision_weight: Annotated[Weight, Field(description="weight of the entropy of y given a row")] = 0.1
     cyclic_weight: Annotated[
         Weight, Field(description="weight of y and z coming back when the reconstruction is encoded again")
