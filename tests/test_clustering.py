@@ -142,6 +142,7 @@ def draws(model, X, running):
     return counts / counts.sum()
 
 
+@pytest.mark.filterwarnings("ignore:only .* clusters are used")  # after two steps
 def test_the_adversarial_prior_draws_rare_clusters_more_often(rows):
     shares = draws(ClusteringAAE(**{**SMALL, "n_clusters": 4}), rows[0], [0.7, 0.1, 0.1, 0.1])
     expected = (1 / torch.tensor([0.7, 0.1, 0.1, 0.1])) / (1 / torch.tensor([0.7, 0.1, 0.1, 0.1])).sum()
@@ -222,6 +223,7 @@ def test_a_healthy_clustering_warns_of_nothing(rows):
         ClusteringAAE(**SMALL, max_steps=250).fit(rows[0])
 
 
+@pytest.mark.filterwarnings("ignore:only .* clusters are used")  # after two steps
 def test_more_clusters_than_rows_are_refused(rows):
     with pytest.raises(InputError, match="30.*20 rows|20 rows.*30") as error:
         ClusteringAAE(**{**SMALL, "n_clusters": 30}).fit(rows[0][:20])
