@@ -366,6 +366,7 @@ def test_healthy_clusters_have_no_problems_and_one_that_is_pinned_down_after_tra
     X, _, rows = halves
     settings = {k: v for k, v in FAST.items() if k in hyperparameters_of(ClusteringAAE)}
     settings |= {"n_clusters": 10, "n_style": 2, "adversarial_weight": 1.0, "backbone": "mlp", "averaging": 0.99}
+    settings |= {"balance_weight": 10.0}  # digits are alike in size
     model = ClusteringAAE(**settings, max_steps=200).fit(X)
     before = evaluation.diagnosis(model, rows)
     assert "dead clusters" not in named(before) and not [f for f in before if f.severity == "problem"], before
