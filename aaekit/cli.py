@@ -191,13 +191,14 @@ def _train(
 
 def _finish(run: Any, quiet: bool, compare: bool) -> None:
     """Train a run to its end and print what came of it."""
-    from aaekit import evaluation
     from aaekit.progress import Progress
 
     try:
         estimator = run.train([] if quiet else [Progress()])
         if compare:
-            _compare(run, estimator, evaluation.evaluate(estimator, run.held_out))
+            from aaekit.evaluation import evaluate
+
+            _compare(run, estimator, evaluate(estimator, run.held_out))
     except KeyboardInterrupt as stop:
         _say(str(stop) or "stopped")
         raise typer.Exit(130) from None

@@ -21,7 +21,7 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 
 import numpy as np
 import torch
@@ -32,7 +32,6 @@ from safetensors.torch import load_file, save_file
 
 import aaekit
 from aaekit import data as datasets
-from aaekit import evaluation, figures, gallery, report
 from aaekit.data import Dataset, Split
 from aaekit.errors import InputError, TrainingError, nearest
 from aaekit.estimators import (
@@ -47,9 +46,11 @@ from aaekit.estimators import (
 )
 from aaekit.estimators.autoencoder import Autoencoder
 from aaekit.estimators.base import UNLABELLED, Classifier, Estimator, json_value, write_atomically
-from aaekit.evaluation import Rows
 from aaekit.parameters import Hyperparameter, hyperparameters, hyperparameters_of, validated
 from aaekit.training import Listener, Training
+
+if TYPE_CHECKING:  # what draws and judges is imported where it is used: matplotlib takes a second before the first step
+    from aaekit.gallery import Rows
 
 SYSTEMS: dict[str, type[Estimator]] = {
     "generator": AdversarialAutoencoder,
@@ -251,8 +252,10 @@ def targets(config: Mapping[str, Any], y: np.ndarray | None, domain: np.ndarray 
     return domain if condition == "domain" else None if y is None else np.stack([domain, y], 1)
 
 
-def held_out(config: Mapping[str, Any], data: Dataset, split: Split | None = None) -> Rows:
+def held_out(config: Mapping[str, Any], data: Dataset, split: Split | None = None) -> "Rows":
     """The rows to judge by: test rows, else validation rows, else all; with what to call them."""
+    from aaekit.gallery import Rows
+
     if data.X_test is not None:
         return Rows("test", data.X_test, targets(config, data.y_test, data.domain_test))
     y = targets(config, data.y, data.domain)
@@ -346,7 +349,7 @@ class Run(Listener):
         return split
 
     @property
-    def held_out(self) -> Rows:
+    def held_out(self) -> "Rows":
         """The rows to judge by."""
         return held_out(self.config, self.data, self.split)
 
@@ -377,6 +380,8 @@ class Run(Listener):
 
     def class_names(self, estimator: Any) -> list[str]:
         """The names of what a fitted estimator tells apart, in its order; empty if it knows no classes."""
+        from aaekit import gallery
+
         return gallery.names_of(estimator, self.labels)
 
     def log(self, text: str) -> None:
@@ -417,7 +422,9 @@ class Run(Listener):
             self.estimator.fit(data.X[kept], y, listeners=[self, *listeners], evaluation=scored)
             self.estimator.save(self.path / "model.safetensors")
             self.log(f"trained: {self.estimator.n_steps_} steps in {self.estimator.training_seconds_:.1f} s")
-            self.conclude(self.estimator, evaluation.evaluate(self.estimator, self.held_out))
+            from aaekit.evaluation import evaluate
+
+            self.conclude(self.estimator, evaluate(self.estimator, self.held_out))
         except KeyboardInterrupt:
             if not (self.path / "config.yaml").exists():
                 raise KeyboardInterrupt("stopped before the first step") from None
@@ -520,6 +527,8 @@ class Run(Listener):
 
     def _draw_codes(self, training: Training) -> None:
         """Codes against prior and samples, as they are now; draws nothing from the training's random numbers."""
+        from aaekit import figures, gallery
+
         if not isinstance(self.estimator, Autoencoder):
             return
         now = copy.copy(self.estimator)
@@ -572,6 +581,8 @@ class Run(Listener):
     # --- what came of it -----------------------------------------------------------------------------------------
     def conclude(self, estimator: Any, results: Mapping[str, Any]) -> None:
         """Write results.json, the figures and report.html."""
+        from aaekit import evaluation, figures, gallery, report
+
         findings = evaluation.diagnosis(estimator, self.held_out)
         results = {**results, "findings": [asdict(f) for f in findings]}
         self._write("results.json", json.dumps(results, indent=2) + "\n")

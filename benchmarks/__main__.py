@@ -30,6 +30,9 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=5, help="how often each side has its turn")
     options.add_argument("--steps", type=int, default=25, help="steps in a turn, of which the first three do not count")
     options.add_argument("--rows", type=int, default=10**6, help="the most rows to encode, and to train from a file")
+    options.add_argument(
+        "--budgets", type=int, nargs="*", default=[200, 400, 600], help="steps to train with 100 labels"
+    )
     options.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS), help="parts to measure")
     options.add_argument("--threads", type=int, default=os.cpu_count())
     options.add_argument("--out", type=Path, help="log to write; by default benchmarks/logs/DATE.json")
@@ -42,12 +45,13 @@ def main() -> None:
     now = f"{datetime.now():%Y-%m-%d %H:%M}"
     log: dict[str, Any] = {"date": now, "machine": machine(), "versions": runs.versions()}
     log |= {"threads": given.threads, "rounds": given.rounds, "steps": given.steps}
+    path = given.out or LOGS / f"{now[:10]}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     for name in given.only:
         with console.status(name) as status:
             log[name] = PARTS[name](mnist, given, lambda text, n=name, s=status: s.update(f"{n}: {text}"))
-    path = given.out or LOGS / f"{now[:10]}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda p: Path(p).write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8"))
+        text = json.dumps(log, indent=1) + "\n"
+        write_atomically(path, lambda p, text=text: Path(p).write_text(text, encoding="utf-8"))
     for table in tables(log):
         Console().print(table)
     print(f"log: {path}")
@@ -85,9 +89,10 @@ def _rows(mnist: data.Dataset, given: Any, say: Any) -> list[dict[str, float]]:
     return found
 
 
-def _until(mnist: data.Dataset, given: Any, say: Any) -> dict[str, Any]:
+def _budgets(mnist: data.Dataset, given: Any, say: Any) -> list[dict[str, float]]:
     assert mnist.X_test is not None
-    return measures.until(mnist.X, _some_labels(mnist.y, 100), (mnist.X_test, mnist.y_test), 1.90)
+    labels = _some_labels(mnist.y, 100)
+    return measures.budgets(mnist.X, labels, (mnist.X_test, mnist.y_test), given.budgets, say)
 
 
 PARTS = {
@@ -100,7 +105,7 @@ PARTS = {
     "encoding": lambda mnist, given, say: measures.encoding(given.rows),
     "rows": _rows,
     "command line": lambda mnist, given, say: measures.command_line(given.data_dir),
-    "100 labels": _until,
+    "100 labels": _budgets,
 }
 
 
@@ -139,8 +144,8 @@ def facts(log: dict[str, Any]) -> dict[str, Any]:
         found |= {f"{part}: {k}": v for k, v in log.get(part, {}).items()}
     for row in log.get("rows", ()):
         found |= {f"{int(row['rows'])} rows of a file: {k}": v for k, v in row.items() if k != "rows"}
-    if "100 labels" in log:
-        found[f"seconds to {log['100 labels']['error, %']} % with 100 labels"] = log["100 labels"]["seconds"]
+    for row in log.get("100 labels", ()):
+        found[f"100 labels, {row['steps']} steps"] = f"{row['error, %']:.2f} % in {row['seconds']:.0f} s"
     return found
 
 

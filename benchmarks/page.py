@@ -41,7 +41,7 @@ def measured(log: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    return "not reached" if value is None else f"{value:.3g}" if isinstance(value, float) else f"{value:,}"
+    return value if isinstance(value, str) else f"{value:.3g}" if isinstance(value, float) else f"{value:,}"
 
 
 def renewed(text: str, log: Mapping[str, Any]) -> str:

@@ -320,9 +320,14 @@ class Estimator(BaseEstimator):
     ) -> np.ndarray:
         """`function` of minibatches of rows, without gradients, stacked."""
         X = torch.as_tensor(rows)
+        found = np.empty(0, np.float32)
         with torch.inference_mode():
-            return np.concatenate([function(self._floats(X[i : i + size])).float().cpu().numpy()
-                                   for i in range(0, max(1, len(X)), size)])  # fmt: skip
+            for i in range(0, max(1, len(X)), size):
+                part = function(self._floats(X[i : i + size])).float().cpu().numpy()
+                if i == 0:  # in one piece: small arrays between freed large ones keep these from being used again
+                    found = np.empty((len(X), *part.shape[1:]), np.float32)
+                found[i : i + size] = part
+        return found
 
     # --- networks --------------------------------------------------------------------------------------------------
     def _encoder(self, n_style: int, n_classes: int, posterior: Any = "deterministic") -> Encoder:

@@ -10,7 +10,6 @@ import torch
 from pydantic import Field
 from sklearn.base import OutlierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from aaekit.codes import Decoder
@@ -140,6 +139,8 @@ class AAEOutlierDetector(OutlierMixin, AdversarialAutoencoder):
 
     def _learn_density(self, z: np.ndarray, e: np.ndarray) -> None:
         """A mixture of Gaussians over codes, and in each of them the mean and variance of the log error."""
+        from sklearn.mixture import GaussianMixture
+
         K = max(1, min(self.n_components, len(z) // (10 * z.shape[1])))
         floor = 1e-3 * float(z.var(0).mean()) + 1e-9
         mixture = GaussianMixture(K, reg_covar=floor, max_iter=50, random_state=self.seed_)
@@ -194,6 +195,8 @@ class AAEOutlierDetector(OutlierMixin, AdversarialAutoencoder):
         return {**super()._more_facts(), **facts, "mixture_": mixture}
 
     def _restore_facts(self) -> None:
+        from sklearn.mixture import GaussianMixture
+
         super()._restore_facts()
         known: Any = self.mixture_
         self.mixture_ = GaussianMixture(len(known["weights_"]))
