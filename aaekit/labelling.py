@@ -1,7 +1,7 @@
 """Labels asked for where they help most: first a row of each cluster, then those of which the model is least sure."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from sklearn.base import clone
@@ -111,7 +111,7 @@ class Labelling:
             members = np.flatnonzero(of == k)
             surest = members[np.argsort(-p[members, k], kind="stable")[: max(m, round(SURE * len(members)))]]
             codes = self.clusters_.transform(self.X[left[surest]])
-            centres = KMeans(m, n_init=1, random_state=self.random_state).fit(codes).cluster_centers_
+            centres = KMeans(m, n_init=cast(Any, 1), random_state=self.random_state).fit(codes).cluster_centers_
             distance = ((codes[:, None] - centres) ** 2).sum(2)
             for j in range(m):
                 nearest = next(i for i in np.argsort(distance[:, j]) if left[surest[i]] not in rows)
@@ -151,7 +151,9 @@ class Labelling:
         y[at] = of
         sizes = np.bincount(cluster, minlength=p.shape[1])[votes.any(1)]
         shares = sizes @ (votes[votes.any(1)] / votes[votes.any(1)].sum(1, keepdims=True))
-        model = clone(self.classifier).set_params(class_prior=tuple((shares / shares.sum()).tolist()))
+        model = cast(SemiSupervisedAAE, clone(self.classifier)).set_params(
+            class_prior=tuple((shares / shares.sum()).tolist())
+        )
         model.start_from(self.clusters_ if self.model is None else self.model)
         model.fit(self.X, y, listeners=listeners)
         model.classes_ = classes  # it learned their numbers: a label may be anything, even -1
@@ -175,7 +177,9 @@ class Labelling:
         """q(y|x) of all rows, by cluster; found at the first call."""
         if self._belonging is None:
             fitted = hasattr(self.clusters, "networks_")
-            self.clusters_ = self.clusters if fitted else clone(self.clusters).fit(self.X, listeners=listeners)
+            self.clusters_ = (
+                self.clusters if fitted else cast(ClusteringAAE, clone(self.clusters)).fit(self.X, listeners=listeners)
+            )
             self._belonging = self.clusters_.y_proba(self.X)
         return self._belonging
 

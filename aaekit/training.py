@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from aaekit.errors import TrainingError
+from aaekit.errors import InputError, TrainingError
 from aaekit.phases import Phase, Step, frozen
 
 Schedule = Literal["joint", "alternating"]
@@ -49,10 +50,42 @@ class Settings:
         return warm
 
 
+# --- several processes that train together, if torch.distributed was set up -----------------------------------------
+def peers() -> tuple[int, int]:
+    """The rank of this process, and how many there are."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+
+
+@torch.no_grad()
+def from_first(tensors: Sequence[Tensor]) -> None:
+    """Give tensors the values that they have in the first process."""
+    if peers()[1] > 1:
+        for t in tensors:
+            dist.broadcast(t, 0)
+
+
+@torch.no_grad()
+def mean_over_peers(tensors: Sequence[Tensor]) -> None:
+    """Give tensors their mean over the processes, in one message."""
+    n = peers()[1]
+    if n > 1 and tensors:
+        flat = torch.cat([t.reshape(-1) for t in tensors])
+        dist.all_reduce(flat)
+        parts = (flat / n).split([t.numel() for t in tensors])
+        torch._foreach_copy_(list(tensors), [part.view_as(t) for part, t in zip(parts, tensors, strict=True)])
+
+
 class Rows:
-    """Endless shuffled minibatches of aligned arrays; the batch at a step depends on the seed and the step alone."""
+    """Endless shuffled minibatches of aligned arrays; the batch at a step depends on the seed and the step alone.
+
+    Of several processes each takes its share of every minibatch.
+    """
 
     def __init__(self, arrays: Sequence[Tensor], batch_size: int, random_state: int) -> None:
+        if batch_size < peers()[1]:
+            raise InputError(
+                f"expected a minibatch of at least one row for each process, {peers()[1]}, got {batch_size}"
+            )
         self.arrays, self.batch_size, self.random_state = list(arrays), batch_size, random_state
         self.steps_per_epoch = len(arrays[0]) // batch_size  # what is left over comes in another epoch's order
         self._epoch, self._order = -1, torch.empty(0)
@@ -63,7 +96,8 @@ class Rows:
         if epoch != self._epoch:
             generator = torch.Generator().manual_seed(hash((self.random_state, epoch)) % 2**63)
             self._epoch, self._order = epoch, torch.randperm(len(self.arrays[0]), generator=generator)
-        chosen = self._order[position * self.batch_size : (position + 1) * self.batch_size]
+        rank, n = peers()
+        chosen = self._order[position * self.batch_size + rank : (position + 1) * self.batch_size : n]
         return [a.index_select(0, chosen.to(a.device)) for a in self.arrays]
 
 
@@ -104,6 +138,7 @@ class Training:
         self.fabric = Fabric(accelerator=_accelerator(settings.device), devices=1, precision=_precision(settings))
         self.device = self.fabric.device
         networks.to(self.device).train()
+        from_first(list(networks.state_dict().values()))
         for source in rows.values():
             source.arrays = [a.to(self.device) for a in source.arrays]
         self.averaged = copy.deepcopy(networks).eval() if settings.averaging else networks
@@ -158,6 +193,10 @@ class Training:
         TrainingError
             When a loss stops being finite.
         """
+        rank, n = peers()
+        if n > 1:  # noise of its own, and one that tells of it
+            torch.manual_seed(hash((self.settings.random_state, rank)) % 2**63)
+            listeners = listeners if rank == 0 else ()
         for listener in listeners:
             listener.start(self)
         complete = False
@@ -197,6 +236,7 @@ class Training:
                 total = sum(loss if p.weight == 1 else p.weight * loss for p, loss in zip(phases, losses, strict=True))
                 assert isinstance(total, Tensor)
                 total.backward()
+            mean_over_peers([p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None])
             optimizer.step()
             optimizer.zero_grad()
             if not phases[0].adversary or self.settings.schedule == "alternating":
@@ -241,6 +281,8 @@ class Training:
 
     def _close_epoch(self) -> dict[str, float]:
         row = {"epoch": math.ceil(self.n_done / self.steps_per_epoch), "step": self.n_done}
+        mean_over_peers([self._sums[name] for name in sorted(self._sums)])
+        from_first([*self.networks.buffers(), *self.averaged.buffers()])  # or some might stop before the others
         row |= self.losses
         row["rate"] = self.settings.rate_at(self.n_done - 1)
         self._sums, self._counted = {}, 0

@@ -20,7 +20,11 @@ from benchmarks import measures
 from benchmarks.sides import WARMUP
 
 LOGS = Path(__file__).parent / "logs"
-PARTS_BESIDE = (("vanilla", "pythae"), ("semi-supervised", "textbook loop, tensors"))  # and what to compare with
+PARTS_BESIDE = (  # and the side to compare with
+    ("vanilla", "pythae"),
+    ("semi-supervised", "textbook loop, tensors"),
+    ("processes", "1 process"),
+)
 
 
 def main() -> None:
@@ -76,6 +80,11 @@ def _some_labels(y: np.ndarray | None, n: int) -> np.ndarray:
     return data.split(y, n, 0, 0).masked(y)
 
 
+def _processes(mnist: data.Dataset, given: Any, say: Any) -> dict[str, Any]:
+    sides = {batch: measures.processes(batch, given.steps, given.threads) for batch in measures.BATCHES}
+    return {str(batch): measures.interleaved(contest, given.rounds, say) for batch, contest in sides.items()}
+
+
 def _flops(mnist: data.Dataset, given: Any, say: Any) -> dict[str, float]:
     return {str(batch): measures.flops(mnist.X, batch) for batch in measures.BATCHES}
 
@@ -99,10 +108,11 @@ PARTS = {
     "limits": lambda mnist, given, say: measures.limits(),
     "vanilla": _vanilla,
     "semi-supervised": _semi_supervised,
+    "processes": _processes,
     "flops": _flops,
     "profile": lambda mnist, given, say: measures.profile(mnist.X, 100),
     "input pipeline": lambda mnist, given, say: measures.input_pipeline(mnist.X, measures.BATCHES[0]),
-    "encoding": lambda mnist, given, say: measures.encoding(given.rows),
+    "encoding": lambda mnist, given, say: measures.encoding(min(given.rows, 10**6)),
     "rows": _rows,
     "command line": lambda mnist, given, say: measures.command_line(given.data_dir),
     "100 labels": _budgets,

@@ -92,6 +92,39 @@ def semi_supervised(X: np.ndarray, y: np.ndarray, batch: int, steps: int) -> dic
     return {name: lambda f=f: f(X, y, batch, steps) for name, f in runs.items()}
 
 
+def processes(batch: int, steps: int, threads: int) -> dict[str, Callable[[], float]]:
+    """One process with all threads, and two that share them and the minibatches (gloo)."""
+
+    def run(n: int) -> float:
+        with tempfile.TemporaryDirectory(prefix="aae-bench-") as folder:
+            given = [str(x) for x in (n, folder, batch, steps, max(1, threads // n))]
+            program = [[sys.executable, "-c", _PROCESS, str(rank), *given] for rank in range(n)]
+            running = [subprocess.Popen(p, stdout=subprocess.PIPE, text=True, env=os.environ) for p in program]
+            said = [process.communicate()[0] for process in running]
+        return float(said[0].splitlines()[-1])
+
+    return {"1 process": lambda: run(1), "2 processes": lambda: run(2)}
+
+
+_PROCESS = """
+import sys
+import numpy as np, torch
+import torch.distributed as dist
+from aaekit import AdversarialAutoencoder
+from benchmarks import sides
+rank, n, folder, batch, steps, threads = (x if "/" in x else int(x) for x in sys.argv[1:])
+torch.set_num_threads(threads)
+if n > 1:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=n)
+X = np.random.default_rng(0).integers(0, 256, (batch * 20, 784), dtype=np.uint8)
+watch = sides.Stopwatch()
+how = {"schedule": "joint", "precision": "float32", "batch_size": batch, "max_steps": steps}
+AdversarialAutoencoder(**sides.COMMON, **how).fit(X, listeners=[watch] if rank == 0 else [])
+if rank == 0:
+    print(watch.seconds())
+"""
+
+
 def flops(X: np.ndarray, batch: int) -> float:
     """Floating-point operations of the products of one of our joint steps."""
 

@@ -20,7 +20,7 @@ def blobs():
 
 @pytest.fixture(scope="module")
 def clusters(blobs):
-    return ClusteringAAE(n_clusters=K + 2, **QUICK).fit(blobs[0])
+    return ClusteringAAE(n_clusters=K + 2, balance_weight=10.0, **QUICK).fit(blobs[0])
 
 
 @pytest.fixture

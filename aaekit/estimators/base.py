@@ -25,7 +25,7 @@ from aaekit.codes import Encoder
 from aaekit.errors import InputError
 from aaekit.parameters import Positive, Share, hyperparameters, validated
 from aaekit.phases import Phase, Step
-from aaekit.training import Listener, Optimizer, Precision, RateSchedule, Rows, Settings, Training
+from aaekit.training import Listener, Optimizer, Precision, RateSchedule, Rows, Settings, Training, from_first
 
 UNLABELLED = -1
 FORMAT = 1
@@ -158,7 +158,9 @@ class Estimator(BaseEstimator):
         """Train on validated rows `(n, *shape)`, or flat ones that `shape_` describes, and labels -1, 0, 1, ..."""
         if len(rows) < 2:
             raise InputError(f"expected at least 2 rows to train on, got n_samples = {len(rows)}")
-        self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = torch.tensor(check_random_state(self.random_state).randint(2**31 - 1))
+        from_first([seed])
+        self.seed_ = int(seed)
         X = torch.from_numpy(rows)
         kept, held_out = self._held_out(y, len(X)) if self.early_stopping else (None, None)
         X_train, y_train = (X, y) if kept is None else (X[kept], None if y is None else y[kept])

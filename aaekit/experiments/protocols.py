@@ -271,7 +271,7 @@ def likelihood(trial: Trial) -> None:
 
 def labelling(trial: Trial) -> None:
     """Twenty labels that were asked for, then three times ten more; answered truly. No label else is looked at."""
-    assert trial.data.y is not None
+    assert trial.data.y is not None and trial.rows.y is not None
     answers, began = trial.data.y[trial.split.unlabelled], time.perf_counter()
     session = Labelling(trial.X, classifier=runs.estimator_of(trial.config), random_state=trial.seed)
     for n in (20, 10, 10, 10):
