@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_origin
 import typer
 from typer.core import TyperGroup
 
+from aaekit.cli_label import label_app
 from aaekit.cli_simulate import simulate_app
 from aaekit.errors import InputError, TrainingError, nearest
 
@@ -69,7 +70,9 @@ class InOrder(TyperGroup):
     """Lists the commands in the order in which they are needed."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        known = "train resume evaluate doctor plot predict name sample reconstruct translate simulate data reproduce"
+        known = (
+            "train resume evaluate doctor plot predict name label sample reconstruct translate simulate data reproduce"
+        )
         return list(known.split())
 
 
@@ -537,6 +540,7 @@ def _save(rows: Any, out: Path, figure: Callable[[Any], Any]) -> None:
 
 # --- data ------------------------------------------------------------------------------------------------------------
 app.add_typer(simulate_app, name="simulate")
+app.add_typer(label_app, name="label")
 data_app = _typer()
 app.add_typer(data_app, name="data", help="What data sets there are, and how to prepare them.")
 
@@ -603,6 +607,11 @@ def reproduce(
         str | None, typer.Argument(metavar="[EXPERIMENT]", help="Which; without one, lists them.", show_default=False)
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many runs: random states 0, 1, ...")] = 5,
+    jobs: Annotated[int, typer.Option(min=1, help="How many of them side by side, in processes.")] = 1,
+    device: Annotated[
+        str | None, typer.Option(help="Where to train: cpu, cuda, mps.", show_default="the experiment's, or auto")
+    ] = None,
+    table: Annotated[bool, typer.Option("--table", help="Print all logs as tables in Markdown.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the log.", show_default="the package's own, beside the others")
     ] = None,
@@ -612,18 +621,27 @@ def reproduce(
     data_dir: DataDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """Run an experiment over several seeds, log it, and print ours beside the published figure."""
+    """Run an experiment over several seeds, log it, and print ours beside the published figure.
+
+    What the log has already is not run again: a command that was stopped goes on, and more seeds are added.
+    """
     from aaekit import experiments
     from aaekit.progress import Progress
     from aaekit.report import Table
 
+    folder, place = out or experiments.LOGS, None if data_dir is None else str(data_dir)
     columns = ["experiment", "published", "target", "ours", "time"]
+    if table:
+        if name is not None:
+            raise InputError(f"--table prints every log: leave out either it or {name!r}")
+        typer.echo(experiments.markdown(experiments.read_logs(folder)))
+        return
     if name is None:
-        _print_table(Table("Experiments with a log", columns, experiments.table(experiments.read_logs())))
+        _print_table(Table("Experiments with a log", columns, experiments.table(experiments.read_logs(folder))))
         typer.echo(f"all experiments: {', '.join(experiments.names())}")
         return
-    folder, place = out or experiments.LOGS, None if data_dir is None else str(data_dir)
-    log = experiments.measure(name, range(seeds), place, [] if quiet else [Progress()], folder, pictures)
+    shown, changed = [] if quiet or jobs > 1 else [Progress()], {} if device is None else {"device": device}
+    log = experiments.measure(name, range(seeds), place, shown, folder, pictures, jobs, **changed)
     _print_table(Table(name, columns, experiments.table([log])))
     typer.echo(f"log: {experiments.log_path(name, folder)}")
 

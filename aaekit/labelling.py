@@ -1,6 +1,10 @@
 """Labels asked for where they help most: first a row of each cluster, then those of which the model is least sure."""
 
+import json
+import os
+import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self, cast
 
 import numpy as np
@@ -9,7 +13,7 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 
 from aaekit.errors import InputError
 from aaekit.estimators import ClusteringAAE, SemiSupervisedAAE
-from aaekit.estimators.base import UNLABELLED
+from aaekit.estimators.base import UNLABELLED, write_atomically
 from aaekit.training import Listener
 
 SURE = 0.5  # share of each cluster's members, the surest, that first take the name of the row that was told
@@ -172,6 +176,56 @@ class Labelling:
             raise InputError("nothing was told yet: ask for rows, and tell their labels first")
         return self.model.predict(X)
 
+    # --- from one day to the next ------------------------------------------------------------------------------------
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write labels, clusters and classifier into a folder, but not the rows."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if hasattr(self, "clusters_"):
+            self.clusters_.save(folder / "clusters.safetensors")
+        if self.model is not None:
+            self.model.save(folder / "model.safetensors")
+        facts = {"rows": _fingerprint(self.X), "random_state": self.random_state, "labels": list(self.labels.items())}
+        text = json.dumps(facts, indent=1) + "\n"
+        write_atomically(folder / "session.json", lambda p: Path(p).write_text(text, encoding="utf-8"))
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], X: Any, **given: Any) -> Self:
+        """Go on with what `save` wrote, on the same rows.
+
+        Parameters
+        ----------
+        folder : path
+            What was given to `save`.
+        X : array-like
+            The rows of the session.
+        **given : Any
+            As in the constructor: `classifier`, if it was not the default one; `clusters`, if they are not found yet.
+
+        Raises
+        ------
+        InputError
+            When there is no session, or it is of other rows.
+        """
+        folder = Path(folder)
+        try:
+            facts = json.loads((folder / "session.json").read_text(encoding="utf-8"))
+            told = {int(row): label for row, label in facts["labels"]}
+            rows, random_state = facts["rows"], int(facts["random_state"])
+        except FileNotFoundError:
+            raise InputError(f"{folder}: expected a folder that Labelling.save wrote, found no session.json") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{folder / 'session.json'}: damaged ({error})") from error
+        if (folder / "clusters.safetensors").exists():
+            given["clusters"] = ClusteringAAE.load(folder / "clusters.safetensors")
+        session = cls(X, random_state=random_state, **given)
+        if _fingerprint(session.X) != rows:
+            raise InputError(f"{folder}: it is of {rows[0]} other rows; give those that it was begun with")
+        session.labels = told
+        if (folder / "model.safetensors").exists():
+            session.model = SemiSupervisedAAE.load(folder / "model.safetensors")
+        return session
+
     # --- what the clusters say ---------------------------------------------------------------------------------------
     def _memberships(self, listeners: Sequence[Listener]) -> np.ndarray:
         """q(y|x) of all rows, by cluster; found at the first call."""
@@ -189,3 +243,8 @@ class Labelling:
         X = self.X[rows]
         z = self.model.transform(X)
         return np.concatenate([self.model.predict_proba(X), z / (z.std(0) + 1e-9) / np.sqrt(z.shape[1])], 1)
+
+
+def _fingerprint(X: np.ndarray) -> list[int]:
+    """What tells rows from others: their number, and a checksum of a thousand of them."""
+    return [len(X), zlib.crc32(np.ascontiguousarray(X[:: max(1, len(X) // 1000)]).tobytes())]

@@ -142,6 +142,16 @@ def test_registry_entries_are_complete():
             assert all(url.endswith(file.name) for url in file.urls)
 
 
+@pytest.mark.parametrize(("name", "n", "held_out", "K"), [("wine", 178, 60, 3), ("breast-cancer", 569, 190, 2)])
+def test_tables_hold_out_rows_by_their_own_seed(name, n, held_out, K):
+    one, same, other = data.load(name), data.load(name), data.load(name, test_random_state=1)
+    assert one.X.shape[0] == n - held_out and one.X_test.shape[0] == held_out and one.X.ndim == 2
+    assert len(np.unique(np.concatenate([one.X, one.X_test]), axis=0)) >= n - 1  # no row twice, none lost
+    assert (one.X == same.X).all() and (one.X != other.X).any()
+    assert len(one.classes) == K == len(np.unique(one.y_test))
+    np.testing.assert_allclose(np.bincount(one.y) / len(one.y), np.bincount(one.y_test) / held_out, atol=0.02)
+
+
 def test_digits_hold_out_500_rows_by_their_own_seed():
     one, same, other = data.load("digits"), data.load("digits"), data.load("digits", test_random_state=1)
     assert one.X.shape == (1297, 1, 8, 8) and one.X.dtype == np.float32 and one.X.min() == 0 and one.X.max() == 1

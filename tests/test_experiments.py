@@ -77,3 +77,55 @@ def test_unknown_experiments_and_settings_are_refused(tiny):
     (tiny / "wrong.yaml").write_text("title: x\nsystem: classifier\nlabls: 3\n")
     with pytest.raises(InputError, match="Did you mean 'labels'"):
         experiments.read("wrong")
+
+
+def test_seeds_side_by_side_are_those_one_after_the_other_and_more_are_added(tiny):
+    logs = tiny / "logs"
+    one = experiments.measure("tiny", [1], folder=logs)
+    both = experiments.measure("tiny", [0, 1, 2], folder=logs, jobs=2)
+    assert [r["seed"] for r in both["seeds"]] == [0, 1, 2] and both["command"].endswith("--seeds 3")
+    again = experiments.measure("tiny", [0, 2])
+    for i, j in ((0, 0), (2, 1)):  # other numbers of threads round differently
+        assert both["seeds"][i]["error"] == pytest.approx(again["seeds"][j]["error"], abs=0.5)
+    assert both["seeds"][1]["error"] == one["seeds"][0]["error"]
+    assert len(experiments.measure("tiny", [0], folder=logs)["seeds"]) == 3, "fewer seeds must not lose any"
+
+
+def test_an_ablation_trains_each_variant(tiny):
+    text = (tiny / "tiny.yaml").read_text()
+    variants = (
+        "protocol: ablation\nmeasure: error as it is\nvariants:\n  as it is: {}\n  hardly trained: {max_steps: 20}\n"
+    )
+    (tiny / "tiny.yaml").write_text(text + variants)
+    pictures = tiny / "pictures"
+    (found,) = experiments.measure("tiny", [0], pictures=pictures)["seeds"]
+    assert [step for step, _ in found["curve as it is"]] == list(range(1, 31))
+    assert [step for step, _ in found["curve hardly trained"]] == list(range(1, 21))
+    assert found["error as it is"] == found["curve as it is"][-1][1]
+    assert found["error as it is"] < found["error hardly trained"] and (pictures / "tiny-curves.png").is_file()
+    (tiny / "tiny.yaml").write_text(text + variants.replace("max_steps", "max_stps"))
+    with pytest.raises(InputError, match="Did you mean 'max_steps'"):
+        experiments.read("tiny")
+
+
+def test_other_methods_are_measured_beside_ours(tiny):
+    (tiny / "tiny.yaml").write_text((tiny / "tiny.yaml").read_text() + "protocol: compared\n")
+    (found,) = experiments.measure("tiny", [0])["seeds"]
+    for name in ("error", "supervised baseline", "label spreading", "self-training"):
+        assert 0 < found[name] < 100
+
+
+def test_families_are_kept_apart(tiny):
+    (tiny / "other.yaml").write_text((tiny / "tiny.yaml").read_text() + "family: as published\n")
+    logs = [experiments.measure(name, [0]) for name in ("tiny", "other")]
+    ours, published = experiments.markdown(logs).split("**As published**")
+    assert "| tiny |" in ours and "| other |" not in ours and "| other |" in published
+    (tiny / "other.yaml").write_text((tiny / "tiny.yaml").read_text() + "family: theirs\n")
+    with pytest.raises(InputError, match="expected ours or as published, found 'theirs'"):
+        experiments.read("other")
+
+
+def test_targets_are_those_of_now_not_of_the_log(tiny):
+    log = experiments.measure("tiny", [0])
+    (tiny / "tiny.yaml").write_text((tiny / "tiny.yaml").read_text().replace("target: 50", "target: <= 40"))
+    assert experiments.table([log])[0][2] == "≤ 40"

@@ -62,6 +62,7 @@ EVERY_FIGURE = {
     "cluster_matrix": lambda x: figures.cluster_matrix(Y, np.arange(12) % 4),
     "roc_curves": lambda x: figures.roc_curves({"a": (np.arange(12), Y == 0)}),
     "auc_by_class": lambda x: figures.auc_by_class({"a": [0.4, np.nan, 0.9], "b": [0.5, np.nan, 0.8]}),
+    "ablation_curves": lambda x: figures.ablation_curves({"a": [(1, 9), (2, 3)], "b": [(1, 9), (2, 5)]}),
     "finetune_curves": lambda x: figures.finetune_curves({"a": [3, 2, 1]}, {"a": [(1, 7.4)]}, {"b": (6, 7)}),
     "learning_curves": lambda x: figures.learning_curves(HISTORY),
     "confusion_matrix": lambda x: figures.confusion_matrix(Y, Y[::-1]),
@@ -546,6 +547,7 @@ def test_domain_translation_marks_what_is_lost():
         (lambda: figures.roc_curves({"a": ([1, 2, 3], [0, 1])}), r"\(3,\) and \(2,\)"),
         (lambda: figures.auc_by_class({"a": [0.5], "b": [0.5, 0.6]}), "one shape"),
         (lambda: figures.auc_by_class({}), "got none"),
+        (lambda: figures.ablation_curves({"a": [(1, 9)]}), "got 1"),
         (lambda: figures.finetune_curves({}), "got none"),
         (lambda: figures.finetune_curves({"a": []}), "for 'a'"),
     ],
@@ -648,6 +650,20 @@ def test_a_score_that_repeats_another_series_is_left_out():
     assert titles(figures.learning_curves(history | {"validation/score": [3.0, 1.0]})) == [
         "Reconstruction", "Other losses",
     ]  # fmt: skip
+
+
+def test_ablation_curves_show_each_change_beside_the_first():
+    curves = {
+        "as it is": [(50, 8.0), (100, 2.0)],
+        "no noise": [(50, 9.0), (100, 3.0)],
+        "other": [(50, 7.0), (100, 4.0)],
+    }
+    panels = figures.ablation_curves(curves).axes
+    assert [axes.get_title(loc="left") or axes.get_title() for axes in panels] == ["no noise", "other"]
+    for axes, name in zip(panels, ("no noise", "other"), strict=True):
+        first, changed = axes.get_lines()
+        np.testing.assert_array_equal(first.get_xydata(), curves["as it is"])
+        np.testing.assert_array_equal(changed.get_xydata(), curves[name])
 
 
 def test_finetune_curves_shows_runs_means_and_published_figures():

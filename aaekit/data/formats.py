@@ -108,14 +108,33 @@ def _svhn_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def read_digits(paths: list[Path], *, test_random_state: int = 0) -> Arrays:
     """Read scikit-learn's embedded digits, 500 of the 1,797 rows held out, stratified by `test_random_state`."""
     from sklearn.datasets import load_digits
+
+    X, y = load_digits(return_X_y=True)
+    return _held_out(
+        (np.asarray(X) / 16).astype(np.float32).reshape(-1, 1, 8, 8), np.asarray(y), 500, test_random_state
+    )
+
+
+def read_wine(paths: list[Path], *, test_random_state: int = 0) -> Arrays:
+    """Read scikit-learn's embedded table of wines, 60 of the 178 rows held out, stratified by `test_random_state`."""
+    from sklearn.datasets import load_wine
+
+    X, y = load_wine(return_X_y=True)
+    return _held_out(np.asarray(X, np.float32), np.asarray(y), 60, test_random_state)
+
+
+def read_breast_cancer(paths: list[Path], *, test_random_state: int = 0) -> Arrays:
+    """Read scikit-learn's embedded table of tumours, 190 of 569 rows held out, stratified by `test_random_state`."""
+    from sklearn.datasets import load_breast_cancer
+
+    X, y = load_breast_cancer(return_X_y=True)
+    return _held_out(np.asarray(X, np.float32), np.asarray(y), 190, test_random_state)
+
+
+def _held_out(X: np.ndarray, y: np.ndarray, n: int, test_random_state: int) -> Arrays:
+    """Hold out n rows, each class in proportion."""
     from sklearn.model_selection import train_test_split
 
     check_whole(test_random_state, 0, "test_random_state")
-    X, y = load_digits(return_X_y=True)
-    X, y = np.asarray(X), np.asarray(y)
-    X = (X / 16).astype(np.float32).reshape(-1, 1, 8, 8)
-    rows = np.arange(len(X))
-    train, test = (
-        np.asarray(part) for part in train_test_split(rows, test_size=500, stratify=y, random_state=test_random_state)
-    )
+    train, test = train_test_split(np.arange(len(X)), test_size=n, stratify=y, random_state=test_random_state)
     return X[train], y[train], X[test], y[test]

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from ..errors import InputError, nearest
 from .fonts import read_fonts
-from .formats import Arrays, content, read_digits, read_idx_set, read_svhn, read_usps
+from .formats import Arrays, content, read_breast_cancer, read_digits, read_idx_set, read_svhn, read_usps, read_wine
 from .store import cannot_write
 
 
@@ -154,6 +154,19 @@ SETS: dict[str, NamedSet] = {
             "e26dedcc434d2e4c54c9b2d4a06d8373 eb5a983be6a315427106f1b164d9cef3",
         ),
         megabytes=246,
+    ),
+    "wine": NamedSet(
+        summary="table: 178 wines, 13 measurements, embedded in scikit-learn; 60 held out",
+        source="Aeberhard and Forina, Wine, UCI, 1992 (scikit-learn's copy)",
+        classes=("class 0", "class 1", "class 2"),
+        read=read_wine,
+    ),
+    "breast-cancer": NamedSet(
+        summary="table: 569 tumours, 30 measurements, embedded in scikit-learn; 190 held out",
+        source="Wolberg, Mangasarian, Street and Street, Breast Cancer Wisconsin (Diagnostic), UCI, 1995 "
+        "(scikit-learn's copy)",
+        classes=("malignant", "benign"),
+        read=read_breast_cancer,
     ),
 }
 

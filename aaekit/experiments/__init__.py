@@ -1,21 +1,26 @@
 """Published figures and ours beside them: one YAML file per experiment, and the runner that logs what it measured.
 
 A YAML file holds only what differs from the defaults of its system, and keys of its own: `title`, `published` (the
-figure to compare with, in words), `protocol` (how it is measured, see `protocols`), `measure` (the number that counts;
-error in percent by default), `unit`, and `target` (ours to reach, with its sign: "<= 1.5").
+figure to compare with, in words), `family` (see `FAMILIES`), `protocol` (how it is measured, see `protocols`),
+`measure` (the number that counts; error in percent by default), `unit`, `target` (ours to reach, with its sign:
+"<= 1.5"), and `variants` (of an ablation: what each changes).
 """
 
 import json
+import multiprocessing
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from aaekit import figures, runs
+from aaekit.data.sets import SETS
 from aaekit.errors import InputError, nearest
 from aaekit.estimators.base import json_value, write_atomically
 from aaekit.training import Listener
@@ -24,7 +29,11 @@ FOLDER = Path(__file__).parent
 LOGS = FOLDER / "logs"
 UP_TO_ONE = {"nmi", "ari", "auc", "trustworthiness", "two_sample_auc", "mmd", "sliced_wasserstein", "marginal_entropy"}
 UP_TO_ONE |= {"jsd"}
-OWN_KEYS = ("title", "published", "target", "protocol", "measure", "unit")
+OWN_KEYS = ("title", "family", "published", "target", "protocol", "measure", "unit", "variants")
+FAMILIES = {  # kept apart in every table
+    "ours": "whatever works best with the same labels: the defaults, convolutions and augmentation included",
+    "as published": "the networks of the source, no augmentation; no knowledge of images goes in",
+}
 
 
 def names() -> list[str]:
@@ -44,7 +53,11 @@ def read(name: str) -> dict[str, Any]:
         raise InputError(f"no experiment {name!r}: expected one of {', '.join(names())}.{nearest(name, names())}")
     settings = runs.read_config(FOLDER / f"{name}.yaml")
     given = {k: v for k, v in settings.items() if k not in OWN_KEYS}
-    _complete(given, f"{name}.yaml")
+    settings.setdefault("family", "ours")
+    if settings["family"] not in FAMILIES:
+        raise InputError(f"{name}.yaml: family: expected {' or '.join(FAMILIES)}, found {settings['family']!r}")
+    for changed in ({}, *(settings.get("variants") or {}).values()):
+        _complete(given | changed, f"{name}.yaml")
     return settings
 
 
@@ -55,40 +68,72 @@ def measure(
     listeners: Sequence[Listener] = (),
     folder: Path | None = None,
     pictures: Path | None = None,
+    jobs: int = 1,
+    **changed: Any,
 ) -> dict[str, Any]:
-    """Run an experiment once for each seed, which draws the labels, the held-out rows of the digits, and the rest.
+    """Run an experiment once for each seed, which draws the labels, the held-out rows of small sets, and the rest.
 
     Test rows are scored each epoch for the curve; nothing is trained, chosen or stopped by them. With a `folder`, the
-    log is written there after each seed, and seeds that it already has, by the same configuration, are not run again.
-    Into `pictures` go those that the protocol draws, of the first seed that is run.
+    log is written there after each seed; seeds that it already has, by the same configuration, are kept and not run
+    again. Into `pictures` go those that the protocol draws, of seed 0. With `jobs`, so many seeds run side by side and
+    share the threads; listeners are told of one at a time only. `changed` are settings in place of the experiment's.
     """
     settings = read(name) | {"name": name}
-    given = {k: v for k, v in settings.items() if k not in (*OWN_KEYS, "name")}
+    given = {k: v for k, v in settings.items() if k not in (*OWN_KEYS, "name")} | changed
     complete = _complete(given)
     log: dict[str, Any] = {
         "experiment": name,
         **{k: settings.get(k) for k in OWN_KEYS},
-        "command": f"aae reproduce {name} --seeds {len(seeds)}",
+        "command": "",
         "configuration": {k: json_value(v) for k, v in complete.items() if k != "data_dir"},
         "versions": runs.versions(),
         "machine": machine(),
+        "side_by_side": jobs,
         "seeds": [],
     }
     path = log_path(name, folder) if folder else None
     before = json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
-    known = {r["seed"]: r for r in before.get("seeds", ()) if before.get("configuration") == log["configuration"]}
-    for seed in seeds:
-        varied: dict[str, Any] = {"random_state": seed}
+    same = all(before.get(k) == json.loads(json.dumps(log[k])) for k in ("configuration", "variants"))
+    results = {r["seed"]: r for r in before.get("seeds", ())} if same else {}
+
+    def varied(seed: int) -> dict[str, Any]:
+        found: dict[str, Any] = {"random_state": seed}
         if "data" in given:
-            varied |= {"split_random_state": seed, "data_dir": data_dir}
-        if given.get("data") == "digits":
-            varied["data_options"] = (f"test_random_state={seed}",)
-        config = complete | varied
-        log["seeds"].append(known.get(seed) or {"seed": seed, **_once(config, listeners, settings, pictures)})
-        log |= _summary(log["seeds"]) | {"date": datetime.now().isoformat(timespec="seconds")}
+            found |= {"split_random_state": seed, "data_dir": data_dir}
+        if "test_random_state" in getattr(SETS.get(given.get("data", "")), "options", ()):
+            found["data_options"] = (f"test_random_state={seed}",)
+        return complete | found
+
+    left = {seed: varied(seed) for seed in seeds if seed not in results}
+    for seed, result in _side_by_side(left, jobs, listeners, settings, pictures):
+        results[seed] = {"seed": seed, **result}
+        _conclude(log, results)
         if folder:
             write_log(log, folder)
+    return _conclude(log, results)
+
+
+def _conclude(log: dict[str, Any], results: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+    """Put results and what follows from them into a log."""
+    log["seeds"] = [results[seed] for seed in sorted(results)]
+    log["command"] = f"aae reproduce {log['experiment']} --seeds {len(results)}"
+    log |= _summary(log["seeds"]) | {"date": datetime.now().isoformat(timespec="seconds")}
     return log
+
+
+def _side_by_side(
+    left: Mapping[int, dict[str, Any]], jobs: int, listeners: Sequence[Listener], *more: Any
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Seed and result of each configuration, as they end; several at a time in processes that share the threads."""
+    if jobs == 1 or len(left) < 2:
+        for seed, config in left.items():
+            yield seed, _once(config, listeners, *more)
+        return
+    context, threads = multiprocessing.get_context("spawn"), max(1, torch.get_num_threads() // jobs)
+    with ProcessPoolExecutor(jobs, context, torch.set_num_threads, (threads,)) as pool:
+        seeds = {pool.submit(_once, config, (), *more): seed for seed, config in left.items()}
+        for done in as_completed(seeds):
+            yield seeds[done], done.result()
 
 
 def _complete(given: Mapping[str, Any], source: str = "") -> dict[str, Any]:
@@ -120,8 +165,10 @@ def _once(
     """One seed, by the protocol of the experiment."""
     from aaekit.experiments import protocols, simulation
 
-    kind = simulation.SimulationTrial if config["system"] == simulation.SYSTEM else protocols.Trial
-    trial = kind(config, listeners)
+    if config["system"] == simulation.SYSTEM:
+        trial: Any = simulation.SimulationTrial(config, listeners)
+    else:
+        trial = protocols.Trial(config, listeners, settings.get("variants") or {})
     protocols.find(settings.get("protocol", "held_out"))(trial)
     if pictures is not None and config["random_state"] == 0:
         for name, figure in trial.pictures.items():
@@ -163,6 +210,8 @@ def read_logs(folder: Path = LOGS) -> list[dict[str, Any]]:
 
 def measured(log: Mapping[str, Any], name: str | None = None) -> str:
     """A number of a log as a text: mean, standard deviation, seeds. Without a name, the one that counts."""
+    if name == "time":
+        return duration(log)
     name = str(name or log.get("measure") or "error")
     values = [r[name] for r in log["seeds"]]
     digits = 3 if name.split()[-1] in UP_TO_ONE else 2
@@ -171,13 +220,38 @@ def measured(log: Mapping[str, Any], name: str | None = None) -> str:
     return f"{found['mean']:.{digits}f}{plus_minus} ({n} seed{'s' if n > 1 else ''})"
 
 
+def described(log: Mapping[str, Any]) -> dict[str, Any]:
+    """A log, with title, target and the like as its experiment has them now."""
+    known = read(log["experiment"]) if log["experiment"] in names() else {}
+    return {**log, **{k: known[k] for k in ("title", "family", "published", "target") if k in known}}
+
+
 def table(logs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, str, str]]:
     """Experiment, published, target, ours (mean +- standard deviation over seeds), mean training time; as texts."""
     lines = []
-    for log in logs:
+    for log in map(described, logs):
         known = (log.get("measure") or "error") in log["seeds"][0]
         target = log["target"] if isinstance(log["target"], str) else f"<= {log['target'] or ''}"
         target = target.replace("<=", "≤").replace(">=", "≥") if log["target"] is not None else ""
         ours = measured(log) if known else "see the log"
-        lines.append((log["title"], str(log["published"] or ""), target, ours, f"{log['seconds']:.0f} s"))
+        lines.append((log["title"], str(log["published"] or ""), target, ours, duration(log)))
     return lines
+
+
+def duration(log: Mapping[str, Any]) -> str:
+    """The mean time of a seed."""
+    seconds = log["seconds"]
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def markdown(logs: Sequence[Mapping[str, Any]]) -> str:
+    """All logs as tables in Markdown, one for each family."""
+    parts = []
+    for family, meaning in FAMILIES.items():
+        chosen = [log for log in logs if (described(log).get("family") or "ours") == family]
+        columns = ["experiment", "published", "target", "measured", "time of a seed", "log"]
+        lines = ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
+        for log, cells in zip(chosen, table(chosen), strict=True):
+            lines.append("| " + " | ".join([*(c.replace("|", "/") for c in cells), log["experiment"]]) + " |")
+        parts += [f"**{family[0].upper()}{family[1:]}**: {meaning}.", "", *lines, ""]
+    return "\n".join(parts)

@@ -1,7 +1,9 @@
 """The measured figures in the documentation: cells ``<!-- ours:EXPERIMENT:NUMBER -->``, filled in from the logs.
 
-`python -m aaekit.experiments.cells README.md docs/*.md` renews them; a test holds the pages to the logs. Without a
-number, it is the one that counts in the experiment.
+Without a number, it is the one that counts in the experiment; `time` is the mean time of a seed. Between
+``<!-- results: begin -->`` and ``<!-- results: end -->`` goes the table of all logs.
+
+`python -m aaekit.experiments.cells README.md docs/*.md` renews them; a test holds the pages to the logs.
 """
 
 import json
@@ -10,9 +12,10 @@ import sys
 from pathlib import Path
 
 from aaekit.estimators.base import write_atomically
-from aaekit.experiments import LOGS, log_path, measured
+from aaekit.experiments import LOGS, log_path, markdown, measured, read_logs
 
 CELL = re.compile(r"(<!-- ours:([\w-]+)(?::([^>]+?))? -->)([^|\n]*?)(?= *(?:\||$))", re.MULTILINE)
+RESULTS = re.compile(r"(<!-- results: begin -->\n).*?(<!-- results: end -->)", re.DOTALL)
 MISSING = "not measured yet"
 
 
@@ -32,6 +35,9 @@ def filled(text: str, folder: Path = LOGS) -> str:
             return mark + MISSING
         return mark + measured(json.loads(path.read_text(encoding="utf-8")), number)
 
+    if RESULTS.search(text):
+        results = markdown(read_logs(folder))
+        text = RESULTS.sub(lambda found: found[1] + results + found[2], text)
     return CELL.sub(cell, text)
 
 

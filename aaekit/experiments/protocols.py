@@ -22,7 +22,7 @@ from aaekit.experiments.outliers import outliers
 from aaekit.experiments.simulation import simulation
 from aaekit.gallery import Rows
 from aaekit.labelling import Labelling
-from aaekit.training import Listener
+from aaekit.training import Listener, Training
 
 N_SAMPLES = 1000  # of each class
 
@@ -33,6 +33,7 @@ class Trial:
 
     config: Mapping[str, Any]
     listeners: Sequence[Listener]
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     numbers: dict[str, Any] = field(default_factory=dict)
     pictures: dict[str, Figure] = field(default_factory=dict)
 
@@ -49,11 +50,13 @@ class Trial:
         """Of everything random."""
         return self.config["random_state"]
 
-    def fit(self, estimator: Any) -> Any:
+    def fit(self, estimator: Any, *listeners: Listener) -> Any:
         """Train, scoring the held-out rows each epoch for the curve: nothing is trained, chosen or stopped by them."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the numbers tell of unused clusters
-            return estimator.fit(self.X, self.y, evaluation=(self.rows.X, self.rows.y), listeners=self.listeners)
+            return estimator.fit(
+                self.X, self.y, evaluation=(self.rows.X, self.rows.y), listeners=[*self.listeners, *listeners]
+            )
 
     def trained(self) -> Any:
         """The estimator of the configuration, trained, its times and curve noted."""
@@ -70,6 +73,20 @@ class Trial:
 def curve(estimator: Any) -> list[dict[str, float]]:
     """A training's history, to four digits."""
     return [{k: float(f"{v:.4g}") for k, v in row.items()} for row in estimator.history_]
+
+
+class Watch(Listener):
+    """The error on the held-out rows after every twentieth of the steps: draws nothing of the training's numbers."""
+
+    def __init__(self) -> None:
+        self.curve: list[tuple[int, float]] = []
+
+    def step(self, training: Training) -> None:
+        if training.n_done % max(1, training.settings.n_steps // 20) == 0 and training.evaluate is not None:
+            training.averaged.eval()
+            found = training.evaluate(training.averaged)["evaluation/error"]
+            training.networks.train()
+            self.curve.append((training.n_done, float(f"{found:.4g}")))
 
 
 class Blurred:
@@ -111,6 +128,30 @@ def called(judge: SupervisedBaseline, rows: np.ndarray, labels: Any) -> float:
 # --- one function for each protocol -----------------------------------------------------------------------------------
 def held_out(trial: Trial) -> None:
     """What can be said of the estimator by the held-out rows."""
+    _judged(trial)
+
+
+def compared(trial: Trial) -> None:
+    """The same, and other methods with the same labels."""
+    estimator = _judged(trial)
+    for row in evaluation.compare(trial.config, trial.data, trial.split, estimator, trial.rows):
+        trial.note(**{row["name"].split(",")[0]: row["error"]})
+
+
+def ablation(trial: Trial) -> None:
+    """One thing changed at a time: the error after every twentieth of the steps."""
+    curves = {}
+    for name, changed in trial.variants.items():
+        estimator, watch = runs.estimator_of({**trial.config, **changed}), Watch()
+        trial.fit(estimator, watch)
+        curves[name] = watch.curve
+        trial.numbers[f"curve {name}"] = watch.curve
+        trial.note(**{f"error {name}": watch.curve[-1][1]})
+        trial.numbers["seconds"] = round(trial.numbers.get("seconds", 0) + estimator.training_seconds_, 1)
+    trial.pictures["curves"] = figures.ablation_curves(curves)
+
+
+def _judged(trial: Trial) -> Any:
     estimator = trial.trained()
     found = evaluation.evaluate(estimator, trial.rows)
     plain = {k: v for k, v in found.items() if isinstance(v, float) and k != "seconds"}
@@ -119,6 +160,7 @@ def held_out(trial: Trial) -> None:
         drawn = gallery.draw(estimator, trial.rows, trial.data.classes)
         if name in drawn:
             trial.pictures[name] = drawn[name][1]
+    return estimator
 
 
 def components(trial: Trial) -> None:
@@ -284,6 +326,8 @@ def labelling(trial: Trial) -> None:
 
 PROTOCOLS: dict[str, Callable[[Any], None]] = {
     "held_out": held_out,
+    "compared": compared,
+    "ablation": ablation,
     "components": components,
     "independence": independence,
     "domains": domains,

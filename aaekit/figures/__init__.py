@@ -20,7 +20,14 @@ from aaekit.figures.distributions import (
     real_vs_obtained,
 )
 from aaekit.figures.mosaic import save_mosaic, tile
-from aaekit.figures.results import auc_by_class, cluster_matrix, confident_mistakes, confusion_matrix, roc_curves
+from aaekit.figures.results import (
+    auc_by_class,
+    cluster_matrix,
+    confident_mistakes,
+    confusion_matrix,
+    questions,
+    roc_curves,
+)
 from aaekit.figures.samples import (
     code_grid,
     code_grid_points,
@@ -34,9 +41,10 @@ from aaekit.figures.samples import (
     style_grid,
     style_label_grid,
 )
-from aaekit.figures.training import finetune_curves, learning_curves
+from aaekit.figures.training import ablation_curves, finetune_curves, learning_curves
 
 __all__ = [
+    "ablation_curves",
     "auc_by_class",
     "cluster_matrix",
     "code_grid",
@@ -59,6 +67,7 @@ __all__ = [
     "modes_and_samples",
     "palette",
     "predicted_label_distribution",
+    "questions",
     "real_vs_obtained",
     "reconstruction_pairs",
     "roc_curves",

@@ -66,21 +66,45 @@ def confident_mistakes(
         return message(f"No mistakes among {known.sum()} samples")
     split = "\n" if max(map(len, names)) > 3 else ""
     captions = [f"{names[true[k]]} \u2192 {split}{names[predicted[k]]}\n{100 * sure[k]:.0f} %" for k in wrong]
-    # room for the longest caption decides how many fit in a row
+    shown = "" if total == len(wrong) else f", the {len(wrong)} surest"
+    return _captioned(x[wrong], captions, f"{total} of {known.sum()} wrong{shown} (true \u2192 predicted)")
+
+
+def questions(X: ArrayLike, rows: Sequence[int]) -> Figure:
+    """Samples to be labelled, each with the number of its row.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, c, h, w) or (n, d)
+        The samples, in the order of `rows`.
+    rows : sequence of n int
+        What to call them.
+
+    Raises
+    ------
+    InputError (a ValueError)
+        If there are none, or not as many of both.
+    """
+    x = check_samples(X)
+    if not len(x) or len(x) != len(rows):
+        raise InputError(f"Expected samples and a number for each, got {len(x)} samples and {len(rows)} numbers.")
+    return _captioned(x, [str(k) for k in rows], "What are they?")
+
+
+def _captioned(x: NDArray[np.float32], captions: list[str], title: str) -> Figure:
+    """Samples side by side, what is said of each below it; room for the longest caption decides how many to a line."""
+    lines = max(caption.count("\n") for caption in captions) + 1
     longest = max(len(line) for caption in captions for line in caption.split("\n"))
     cell = max(0.8, 0.09 * longest)
-    n_columns = max(1, min(len(wrong), 8, int(9.6 // cell)))
-    rows = -(-len(wrong) // n_columns)
-    size = (max(n_columns * cell, 5.6) + 0.2, rows * (cell + (0.5 if split else 0.36)) + 0.5)
+    n_columns = max(1, min(len(x), 8, int(9.6 // cell)))
+    rows = -(-len(x) // n_columns)
+    size = (max(n_columns * cell, 5.6) + 0.2, rows * (cell + 0.08 + 0.14 * lines) + 0.5)
     figure = new_figure(size)
-    for k, (row, caption) in enumerate(zip(wrong, captions, strict=True)):
+    for k, caption in enumerate(captions):
         axes = figure.add_subplot(rows, n_columns, k + 1)
-        draw_mosaic(axes, x[row : row + 1], 1)
+        draw_mosaic(axes, x[k : k + 1], 1)
         axes.set_xlabel(caption, fontsize=9, color=INK, labelpad=2)
-    shown = "" if total == len(wrong) else f", the {len(wrong)} surest"
-    figure.suptitle(
-        f"{total} of {known.sum()} wrong{shown} (true \u2192 predicted)", fontsize=12, color=INK, x=0.01, ha="left"
-    )
+    figure.suptitle(title, fontsize=12, color=INK, x=0.01, ha="left")
     return figure
 
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from aaekit.errors import InputError
-from aaekit.figures.base import GREY, INK, MARKERS, message, new_axes, new_figure, palette, plain, set_title
+from aaekit.figures.base import BLUE, GREY, INK, MARKERS, message, new_axes, new_figure, palette, plain, set_title
 
 
 def learning_curves(history: Mapping[str, ArrayLike]) -> Figure:
@@ -201,6 +201,53 @@ def finetune_curves(
     axes.grid(axis="y", color="#E8E8E8", lw=0.8)
     axes.set_axisbelow(True)
     axes.legend(fontsize=9, labelcolor=INK, frameon=True, framealpha=0.85, edgecolor="none")
+    return figure
+
+
+def ablation_curves(
+    curves: Mapping[str, Sequence[tuple[float, float]]], title: str = "What each change does to the error"
+) -> Figure:
+    """Error against steps, a panel for each change; the first curve, with nothing changed, is in all of them.
+
+    Parameters
+    ----------
+    curves : mapping of str to sequence of (steps, error)
+        In percent, by what was changed; nothing in the first.
+    title : str
+        What is seen.
+
+    Raises
+    ------
+    InputError (a ValueError)
+        With fewer than two curves, or an empty one.
+
+    Examples
+    --------
+    >>> figure = ablation_curves({"as it is": [(50, 9.0), (100, 2.0)], "no noise": [(50, 9.5), (100, 3.1)]})
+    """
+    if len(curves) < 2 or not all(len(curve) for curve in curves.values()):
+        raise InputError(f"Expected two curves or more, each of a point or more, got {len(curves)}.")
+    (first, base), *others = [(plain(k), np.asarray(v, dtype=float).reshape(-1, 2)) for k, v in curves.items()]
+    columns = min(4, len(others))
+    rows = -(-len(others) // columns)
+    figure = new_figure((2.6 * columns + 0.4, 2.3 * rows + 0.5))
+    grid = figure.add_gridspec(rows, columns)
+    top = 1.05 * float(np.median([curve[:, 1].max() for _, curve in others]))
+    low = 0.8 * float(min(curve[:, 1].min() for _, curve in [(first, base), *others]))
+    for k, (name, curve) in enumerate(others):
+        row, column = divmod(k, columns)
+        last = row == rows - 1 or k + columns >= len(others)
+        axes = new_axes(figure, name, "steps" if last else "", "error (%)" if column == 0 else "", grid[row, column])
+        axes.plot(*base.T, color=GREY, lw=1.6, label=f"{first}: {base[-1, 1]:.1f}")
+        axes.plot(*curve.T, color=BLUE, lw=1.9, label=f"changed: {curve[-1, 1]:.1f}")
+        axes.set_yscale("log")
+        axes.set_ylim(max(low, 1e-2), max(top, 2 * low))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+        axes.grid(axis="y", which="both", color="#E8E8E8", lw=0.8)
+        axes.set_axisbelow(True)
+        axes.legend(fontsize=8, labelcolor=INK, frameon=True, framealpha=0.85, edgecolor="none", loc="upper right")
+    figure.suptitle(title, fontsize=12, color=INK)
     return figure
 
 

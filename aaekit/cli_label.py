@@ -1,0 +1,217 @@
+"""The commands `aae label ...`: which rows to label, and what was learned of all of them.
+
+torch is loaded only by the commands that need it.
+"""
+
+import csv
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from aaekit.errors import InputError
+
+N_FEATURES = 40  # of a table, at most, that are shown beside a question
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the session is, or will be.", show_default=False)]
+DataDir = Annotated[Path | None, typer.Option(help="Where named data sets live.", show_default=False)]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+
+
+class LabelGroup(TyperGroup):
+    """Lists the commands in the order in which they are needed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return ["ask", "tell", "predict"]
+
+
+label_app = typer.Typer(
+    cls=LabelGroup, no_args_is_help=True, add_completion=False, rich_markup_mode="rich",
+    pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
+    help="Label as few rows as possible: it asks for those that help most, and learns all others from them.",
+)  # fmt: skip
+
+
+@label_app.command()
+def ask(
+    folder: Folder,
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many rows to ask for.")] = 10,
+    data: Annotated[
+        str | None,
+        typer.Option(help="A named set, .npz or .npy file; at the first call.", show_default="that of the session"),
+    ] = None,
+    clusters: Annotated[
+        int, typer.Option(min=2, help="How many clusters to find at the first call; each should be of one class.")
+    ] = 20,
+    max_steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of each training, at the first call.", show_default="by the rows")
+    ] = None,
+    random_state: Annotated[int, typer.Option(min=0, help="Seed, at the first call.")] = 0,
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write the rows to label into FOLDER: a CSV file to fill in and, of images, a picture to look at."""
+    from aaekit import figures
+
+    if not (folder / "settings.json").exists():
+        if data is None:
+            raise InputError(f"{folder}: no session there yet: give --data to begin one")
+        settings = {"data": _whole(data), "clusters": clusters, "max_steps": max_steps, "random_state": random_state}
+        settings["data_dir"] = None if data_dir is None else str(data_dir.expanduser().resolve())
+    else:
+        settings = _settings(folder)
+        if data is not None and _whole(data) != settings["data"]:
+            raise InputError(f"{folder} is a session on {settings['data']}: leave --data out, or take another folder")
+    session, found = _session(folder, settings)
+    rows = session.ask(n, _listeners(quiet))
+    session.save(folder)
+    if not (folder / "settings.json").exists():
+        _write(folder / "settings.json", json.dumps(settings, indent=1) + "\n")
+    path = folder / f"questions-{len(_questions(folder)) + 1}.csv"
+    images = found.X.ndim == 4
+    features = [] if images else [f"x{j + 1}" for j in range(min(N_FEATURES, found.X.shape[1]))]
+    lines = [[row, "", *(f"{v:.6g}" for v in ([] if images else found.X[row, :N_FEATURES]))] for row in rows]
+    _write_csv(path, [["row", "label", *features], *lines])
+    if images:
+        X = found.X[rows] / 255 if found.X.dtype.kind == "u" else found.X[rows]
+        typer.echo(f"look at: {figures.save(figures.questions(X, rows.tolist()), path.with_suffix('.png'))}")
+    typer.echo(f"fill in the labels in {path}, then: aae label tell {folder}")
+
+
+@label_app.command()
+def tell(
+    folder: Folder,
+    answers: Annotated[
+        Path | None,
+        typer.Argument(metavar="[ANSWERS]", help="CSV file of row and label.", show_default="the newest questions"),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Learn the labels that were filled in, and write those of all rows into FOLDER/labels.csv."""
+    import numpy as np
+
+    settings = _settings(folder)
+    asked = _questions(folder)
+    if answers is None and not asked:
+        raise InputError(f"{folder}: nothing was asked yet: aae label ask {folder}")
+    answers = answers or asked[-1]
+    told = _answers(answers)
+    session, found = _session(folder, settings)
+    session.tell(list(told), list(told.values()), _listeners(quiet))
+    session.save(folder)
+    p = session.model.predict_proba(found.X)
+    names = session.model.classes_
+    lines = [
+        [row, names[best], f"{p[row, best]:.4f}", "told" if row in session.labels else ""]
+        for row, best in enumerate(p.argmax(1))
+    ]
+    _write_csv(folder / "labels.csv", [["row", "label", "probability", "told"], *lines])
+    sure = float((np.max(p, 1) >= 0.95).mean())
+    typer.echo(f"{len(session.labels)} labels; {sure:.0%} of the rows are called with a probability of 0.95 or more")
+    typer.echo(f"all rows: {folder / 'labels.csv'}; ask on: aae label ask {folder}")
+
+
+@label_app.command()
+def predict(
+    folder: Folder,
+    rows: Annotated[str, typer.Argument(metavar="INPUT", help="A .npy or .npz file, or a named set: its test rows.")],
+    out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("predictions.csv"),
+    data_dir: DataDir = None,
+) -> None:
+    """Write labels and probabilities of other rows into a CSV file."""
+    from aaekit import data
+    from aaekit.estimators import SemiSupervisedAAE
+    from aaekit.gallery import fitting
+
+    path = folder / "model.safetensors"
+    if not path.exists():
+        raise InputError(f"{folder} has learned nothing yet: aae label ask {folder}, then aae label tell {folder}")
+    model, found = SemiSupervisedAAE.load(path), data.load(rows, data_dir)
+    p = model.predict_proba(fitting(model, found.X if found.X_test is None else found.X_test))
+    lines = [[row, model.classes_[best], f"{p[row, best]:.4f}"] for row, best in enumerate(p.argmax(1))]
+    _write_csv(out, [["row", "label", "probability"], *lines])
+    typer.echo(f"{len(lines)} rows: {out}")
+
+
+# --- the folder ------------------------------------------------------------------------------------------------------
+def _session(folder: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
+    """The session of a folder, or a new one, and its data."""
+    from aaekit import ClusteringAAE, Labelling, SemiSupervisedAAE, data
+
+    found = data.load(settings["data"], settings["data_dir"])
+    common = {"random_state": settings["random_state"], "max_steps": settings["max_steps"]}
+    classifier = SemiSupervisedAAE(**common)
+    if (folder / "session.json").exists():
+        return Labelling.load(folder, found.X, classifier=classifier), found
+    clusters = ClusteringAAE(n_clusters=settings["clusters"], **common)
+    return Labelling(found.X, clusters=clusters, classifier=classifier, random_state=settings["random_state"]), found
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    path = folder / "settings.json"
+    if not path.exists():
+        raise InputError(f"{folder}: no session there: begin one with: aae label ask {folder} --data YOURS")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {k: found[k] for k in ("data", "clusters", "max_steps", "random_state", "data_dir")}
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: damaged ({error})") from error
+
+
+def _questions(folder: Path) -> list[Path]:
+    """The files of questions, in the order in which they were asked."""
+    return sorted(folder.glob("questions-*.csv"), key=lambda p: int(p.stem.rpartition("-")[2]))
+
+
+def _answers(path: Path) -> dict[int, str]:
+    """The labels that were filled in, by row."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            lines = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as CSV ({error})") from error
+    if not lines or not {"row", "label"} <= set(lines[0]):
+        raise InputError(
+            f"{path}: expected the columns row and label, found {', '.join(lines[0]) if lines else 'none'}"
+        )
+    told: dict[int, str] = {}
+    for at, line in enumerate(lines, 2):
+        label = (line["label"] or "").strip()
+        if not label:
+            continue
+        if not (line["row"] or "").strip().isdecimal():
+            raise InputError(f"{path}, line {at}: expected the number of a row, found {line['row']!r}")
+        told[int(line["row"])] = label
+    if not told:
+        raise InputError(f"{path}: expected labels in the column label, found none: fill some in")
+    return told
+
+
+def _whole(data: str) -> str:
+    """A path that is right from everywhere; names stay as they are."""
+    path = Path(data).expanduser()
+    return str(path.resolve()) if path.is_file() else data
+
+
+def _listeners(quiet: bool) -> list[Any]:
+    from aaekit.progress import Progress
+
+    return [] if quiet else [Progress()]
+
+
+def _write(path: Path, text: str) -> None:
+    from aaekit.estimators.base import write_atomically
+
+    write_atomically(path, lambda p: Path(p).write_text(text, encoding="utf-8"))
+
+
+def _write_csv(path: Path, lines: list[list[Any]]) -> None:
+    from aaekit.estimators.base import write_atomically
+
+    def write(temporary: str) -> None:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(lines)
+
+    write_atomically(path, write)
