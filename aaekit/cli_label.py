@@ -53,6 +53,10 @@ def ask(
     quiet: Quiet = False,
 ) -> None:
     """Write the rows to label into FOLDER: a CSV file to fill in and, of images, a picture to look at."""
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+
     from aaekit import figures
 
     if not (folder / "settings.json").exists():
@@ -65,11 +69,18 @@ def ask(
         if data is not None and _whole(data) != settings["data"]:
             raise InputError(f"{folder} is a session on {settings['data']}: leave --data out, or take another folder")
     session, found = _session(folder, settings)
-    rows = session.ask(n, _listeners(quiet))
+    waiting = _questions(folder)[-1:]
+    if waiting and not _rows_of(waiting[0]) & set(session.labels):
+        raise InputError(f"{waiting[0]} waits for answers: fill them in and tell them, or delete it to be asked anew")
+    with warnings.catch_warnings(record=True) as noted:
+        warnings.simplefilter("always", ConvergenceWarning)
+        rows = session.ask(n, _listeners(quiet))
+    for warning in noted:
+        typer.echo(f"note: {warning.message}", err=True)
     session.save(folder)
     if not (folder / "settings.json").exists():
         _write(folder / "settings.json", json.dumps(settings, indent=1) + "\n")
-    path = folder / f"questions-{len(_questions(folder)) + 1}.csv"
+    path = folder / f"questions-{_number(waiting[0]) + 1 if waiting else 1}.csv"
     images = found.X.ndim == 4
     features = [] if images else [f"x{j + 1}" for j in range(min(N_FEATURES, found.X.shape[1]))]
     lines = [[row, "", *(f"{v:.6g}" for v in ([] if images else found.X[row, :N_FEATURES]))] for row in rows]
@@ -138,7 +149,9 @@ def predict(
 # --- the folder ------------------------------------------------------------------------------------------------------
 def _session(folder: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
     """The session of a folder, or a new one, and its data."""
-    from aaekit import ClusteringAAE, Labelling, SemiSupervisedAAE, data
+    from aaekit import data
+    from aaekit.estimators import ClusteringAAE, SemiSupervisedAAE
+    from aaekit.labelling import Labelling
 
     found = data.load(settings["data"], settings["data_dir"])
     common = {"random_state": settings["random_state"], "max_steps": settings["max_steps"]}
@@ -162,11 +175,19 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 def _questions(folder: Path) -> list[Path]:
     """The files of questions, in the order in which they were asked."""
-    return sorted(folder.glob("questions-*.csv"), key=lambda p: int(p.stem.rpartition("-")[2]))
+    return sorted((p for p in folder.glob("questions-*.csv") if p.stem[10:].isdecimal()), key=_number)
 
 
-def _answers(path: Path) -> dict[int, str]:
-    """The labels that were filled in, by row."""
+def _number(path: Path) -> int:
+    return int(path.stem.removeprefix("questions-"))
+
+
+def _rows_of(path: Path) -> set[int]:
+    return {int(line["row"]) for line in _lines(path)}
+
+
+def _lines(path: Path) -> list[dict[str, str]]:
+    """The lines of a CSV file with the number of a row and a label, which may be empty."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             lines = list(csv.DictReader(file))
@@ -176,14 +197,15 @@ def _answers(path: Path) -> dict[int, str]:
         raise InputError(
             f"{path}: expected the columns row and label, found {', '.join(lines[0]) if lines else 'none'}"
         )
-    told: dict[int, str] = {}
     for at, line in enumerate(lines, 2):
-        label = (line["label"] or "").strip()
-        if not label:
-            continue
         if not (line["row"] or "").strip().isdecimal():
             raise InputError(f"{path}, line {at}: expected the number of a row, found {line['row']!r}")
-        told[int(line["row"])] = label
+    return lines
+
+
+def _answers(path: Path) -> dict[int, str]:
+    """The labels that were filled in, by row."""
+    told = {int(line["row"]): line["label"].strip() for line in _lines(path) if (line["label"] or "").strip()}
     if not told:
         raise InputError(f"{path}: expected labels in the column label, found none: fill some in")
     return told

@@ -70,6 +70,9 @@ CAPTIONS = {  # what to look for, by the name of the function in `figures`
     "On the dashed diagonal the score says nothing; below it, it says the opposite.",
     "auc_by_class": "One line for each class that was left out and had to be found. Look at a method's worst line, "
     "not at its mean alone: a class whose strokes others have, too, is reconstructed well, and so goes unnoticed.",
+    "ablation_curves": "Grey is the training with nothing changed, blue with the change that the title names. How far "
+    "apart they end is what the change costs.",
+    "questions": "Below each sample is the number of its row.",
     "finetune_curves": "Where the curves begin tells what the encoder knew before it saw a label, where they end what "
     "the labels could still teach it. Stars and the hatched band are published figures.",
     "first_layer_features": "Each tile is what one unit responds to: red adds, blue subtracts. Strokes and spots are "

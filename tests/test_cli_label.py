@@ -1,0 +1,114 @@
+"""`aae label`: asked, answered in a CSV file, learned, and gone on with on another day."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import make_blobs
+
+from aaekit import cli, data
+
+
+@pytest.fixture
+def aae(capsys):
+    def command(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err + captured.out
+        return stop.value.code, captured.out, captured.err.splitlines()
+
+    return command
+
+
+@pytest.fixture
+def blobs(tmp_path):
+    X, y = make_blobs(320, 6, centers=4, cluster_std=1.0, random_state=3)
+    np.savez(tmp_path / "mine.npz", X=X[:300].astype(np.float32), X_test=X[300:].astype(np.float32))
+    return tmp_path / "mine.npz", np.array(["red", "green", "blue", "-1"])[y]
+
+
+def lines(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def answer(path, names):
+    asked = lines(path)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["row", "label"], *([a["row"], names[int(a["row"])]] for a in asked)])
+    return [int(a["row"]) for a in asked]
+
+
+def test_a_table_is_labelled_in_two_rounds(aae, blobs, tmp_path):
+    """Text labels, a new process for each call, other rows in the end; few questions make nearly all rows right."""
+    path, names = blobs
+    folder = tmp_path / "session"
+    code, said, _ = aae("label", "ask", folder, "--data", path, "-n", 6, "--clusters", 6, "--max-steps", 300, "--quiet")
+    assert code == 0 and f"fill in the labels in {folder / 'questions-1.csv'}" in said
+    asked = lines(folder / "questions-1.csv")
+    assert len(asked) == 6 and all(a["label"] == "" for a in asked)
+    X = data.load(path).X
+    assert float(asked[0]["x3"]) == pytest.approx(X[int(asked[0]["row"]), 2], rel=1e-5)
+    first = answer(folder / "questions-1.csv", names)
+    assert aae("label", "tell", folder, "--quiet")[0] == 0
+    aae("label", "ask", folder, "-n", 4, "--quiet")
+    second = answer(folder / "questions-2.csv", names)
+    assert len(set(first + second)) == 10
+    code, said, _ = aae("label", "tell", folder, folder / "questions-2.csv", "--quiet")
+    assert code == 0 and "10 labels" in said
+    found = lines(folder / "labels.csv")
+    assert [int(line["row"]) for line in found] == list(range(300))
+    assert np.mean([line["label"] == names[k] for k, line in enumerate(found)]) > 0.95
+    assert {int(line["row"]) for line in found if line["told"]} == set(first + second)
+    assert all(0 <= float(line["probability"]) <= 1 for line in found)
+    assert aae("label", "predict", folder, path, "--out", tmp_path / "p.csv")[0] == 0
+    others = lines(tmp_path / "p.csv")
+    assert len(others) == 20 and np.mean([line["label"] == names[300 + k] for k, line in enumerate(others)]) > 0.9
+
+
+def test_images_are_shown(aae, tmp_path):
+    aae("label", "ask", tmp_path / "s", "--data", "digits", "-n", 5, "--clusters", 5, "--max-steps", 4, "--quiet")
+    with Image.open(tmp_path / "s" / "questions-1.png") as picture:
+        assert picture.width > 200
+    assert set(lines(tmp_path / "s" / "questions-1.csv")[0]) == {"row", "label"}
+
+
+def test_what_is_wrong_is_said_in_one_line_and_nothing_is_lost(aae, blobs, tmp_path):
+    path, names = blobs
+    folder = tmp_path / "session"
+
+    def refused(*arguments):
+        code, _, (line,) = aae("label", *arguments)
+        assert code == 2
+        return line
+
+    assert "give --data to begin one" in refused("ask", folder) and not folder.exists()
+    assert "no such file" in refused("ask", folder, "--data", tmp_path / "none.npz") and not folder.exists()
+    assert "begin one with" in refused("tell", folder)
+    assert "learned nothing yet" in refused("predict", folder, path)
+    quick = ["--clusters", 4, "--max-steps", 20, "--quiet"]
+    aae("label", "ask", folder, "--data", path, "-n", 4, *quick)
+    assert "leave --data out" in refused("ask", folder, "--data", "digits")
+    assert "waits for answers" in refused("ask", folder)
+    assert "found none: fill some in" in refused("tell", folder)
+    before = (folder / "session.json").read_bytes()
+    wrong = tmp_path / "wrong.csv"
+    for text, expected in (
+        ("row;label\n1;red\n", "expected the columns row and label, found row;label"),
+        ("row,label\nten,red\n", "line 2: expected the number of a row, found 'ten'"),
+        ("row,label\n1,red\n2,red\n", "at least 2 classes"),
+        ("row,label\n1,red\n300,blue\n", "from 0 to 299"),
+        ("", "found none"),
+    ):
+        wrong.write_text(text)
+        assert expected in refused("tell", folder, wrong)
+    assert "cannot be read" in refused("tell", folder, tmp_path / "absent.csv")
+    assert (folder / "session.json").read_bytes() == before
+    X = data.load(path).X
+    np.savez(path, X=X + 1)
+    answer(folder / "questions-1.csv", names)
+    assert "other rows" in refused("tell", folder)
+    (folder / "session.json").write_text("{")
+    assert "damaged" in refused("tell", folder)
