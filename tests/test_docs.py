@@ -74,23 +74,32 @@ def test_measured_figures_are_those_of_the_logs(name):
     assert cells.filled(TEXTS[name]) == TEXTS[name], "run python -m aaekit.experiments.cells on it"
 
 
-def test_every_log_is_in_the_table_of_systems():
-    shown = {experiment for _, experiment, _, _ in cells.CELL.findall(TEXTS["docs/systems.md"])}
-    assert {log["experiment"] for log in experiments.read_logs()} <= shown <= set(experiments.names())
+def test_cells_name_experiments_and_every_log_is_in_the_results():
+    shown = {experiment for text in TEXTS.values() for _, experiment, _, _ in cells.CELL.findall(text)}
+    assert shown <= set(experiments.names())
+    for log in experiments.read_logs():
+        assert f"| {log['experiment']} |" in TEXTS["docs/results.md"]
 
 
 def test_cells_are_filled_from_logs(tmp_path):
     log = {
         "experiment": "a",
+        "title": "a title",
+        "published": "none",
+        "target": None,
         "measure": "error",
+        "seconds": 65.0,
         "seeds": [{"error": 1.0, "map auc": 0.5}, {"error": 2.0, "map auc": 1}],
     }
     experiments.write_log(log, tmp_path)
-    page = "| <!-- ours:a -->old | <!-- ours:a:map auc --> |\n<!-- ours:b:x -->5.0\n"
+    page = "| <!-- ours:a -->old | <!-- ours:a:map auc --> |\n<!-- ours:b:x -->5.0\n| <!-- ours:a:time --> |\n"
     assert cells.filled(page, tmp_path) == (
         "| <!-- ours:a -->1.50 ± 0.71 (2 seeds) | <!-- ours:a:map auc -->0.750 ± 0.354 (2 seeds) |\n"
-        "<!-- ours:b:x -->not measured yet\n"
+        "<!-- ours:b:x -->not measured yet\n| <!-- ours:a:time -->65 s |\n"
     )
+    page = "a\n<!-- results: begin -->\nold\n<!-- results: end -->\nb"
+    begun, ended = cells.filled(page, tmp_path).split("| a title | none |  | 1.50 ± 0.71 (2 seeds) | 65 s | a |")
+    assert begun.startswith("a\n<!-- results: begin -->") and ended.endswith("<!-- results: end -->\nb")
     with pytest.raises(KeyError):
         cells.filled("<!-- ours:a:nothing -->", tmp_path)
 
