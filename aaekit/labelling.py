@@ -5,7 +5,7 @@ import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 from sklearn.base import clone
@@ -17,6 +17,7 @@ from aaekit.estimators.base import UNLABELLED, write_atomically
 from aaekit.training import Listener
 
 SURE = 0.5  # share of each cluster's members, the surest, that first take the name of the row that was told
+UNLIKE = 2.0  # classes that seem less unequal than this are taken to be equally frequent
 CANDIDATES = 20  # doubtful rows to choose one question from
 
 
@@ -34,7 +35,9 @@ class Labelling:
     clusters : ClusteringAAE, optional
         What finds clusters, fitted to X or not; by default with 20 of them. Never changed.
     classifier : SemiSupervisedAAE, optional
-        What learns the labels. Never changed, but cloned for each fit.
+        What learns the labels. Never changed, but cloned for each fit. If its `class_prior` is "labelled", the default,
+        classes are taken to be equally frequent, unless clusters and answers say that one is at least twice as
+        frequent as another; any other `class_prior` is kept.
     random_state : int, default 0
         Seed of the choice of rows, and of the default models.
 
@@ -153,11 +156,9 @@ class Labelling:
                 if np.count_nonzero(votes[k]) == 1:
                     y[surest] = votes[k].argmax()
         y[at] = of
-        sizes = np.bincount(cluster, minlength=p.shape[1])[votes.any(1)]
-        shares = sizes @ (votes[votes.any(1)] / votes[votes.any(1)].sum(1, keepdims=True))
-        model = cast(SemiSupervisedAAE, clone(self.classifier)).set_params(
-            class_prior=tuple((shares / shares.sum()).tolist())
-        )
+        model = cast(SemiSupervisedAAE, clone(self.classifier))
+        if model.class_prior == "labelled":  # rows that were asked for are no sample
+            model.set_params(class_prior=_frequencies(np.bincount(cluster, minlength=len(votes)), votes))
         model.start_from(self.clusters_ if self.model is None else self.model)
         model.fit(self.X, y, listeners=listeners)
         model.classes_ = classes  # it learned their numbers: a label may be anything, even -1
@@ -248,3 +249,14 @@ class Labelling:
 def _fingerprint(X: np.ndarray) -> list[int]:
     """What tells rows from others: their number, and a checksum of a thousand of them."""
     return [len(X), zlib.crc32(np.ascontiguousarray(X[:: max(1, len(X) // 1000)]).tobytes())]
+
+
+def _frequencies(sizes: np.ndarray, votes: np.ndarray) -> Literal["uniform"] | tuple[float, ...]:
+    """How often classes occur, by the sizes of clusters and the answers in each `(n_clusters, n_classes)`.
+
+    All alike, unless a class seems `UNLIKE` times as frequent as another: clusters that hold two classes make the
+    estimate wrong by half, and the classifier keeps to it.
+    """
+    named = votes.any(1)
+    shares = sizes[named] @ (votes[named] / votes[named].sum(1, keepdims=True))
+    return "uniform" if shares.max() < UNLIKE * shares.min() else tuple((shares / shares.sum()).tolist())

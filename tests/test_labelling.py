@@ -7,6 +7,7 @@ from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 
 from aaekit import AdversarialAutoencoder, ClusteringAAE, InputError, Labelling, SemiSupervisedAAE
+from aaekit.labelling import _frequencies
 
 QUICK = {"hidden": (32,), "max_steps": 300, "random_state": 0}
 K = 6
@@ -135,3 +136,21 @@ def test_a_fit_starts_where_another_ended(blobs, clusters):
 def test_only_a_fitted_model_can_be_started_from():
     with pytest.raises(NotFittedError):
         SemiSupervisedAAE().start_from(AdversarialAutoencoder())
+
+
+def test_classes_count_as_equally_frequent_unless_clusters_say_otherwise():
+    """A cluster of two classes makes them look unlike; one class of most rows is unlike."""
+    sizes, votes = np.array([50, 40, 100]), np.array([[1, 0, 0], [0, 1, 0], [0, 2, 2]])
+    assert _frequencies(sizes, votes) == "uniform"
+    assert _frequencies(np.array([20, 100, 80]), votes) == pytest.approx((0.1, 0.7, 0.2))
+    unnamed = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0]])[:, :2]
+    assert _frequencies(np.array([30, 100, 500]), unnamed) == pytest.approx((30 / 130, 100 / 130))
+
+
+@pytest.mark.parametrize(("given", "kept"), [("labelled", "uniform"), ((0.5, 0.1, 0.1, 0.1, 0.1, 0.1), None)])
+def test_frequencies_that_were_given_are_kept(blobs, clusters, given, kept):
+    X, y = blobs
+    classifier = SemiSupervisedAAE(**(QUICK | {"max_steps": 2}), class_prior=given)
+    session = Labelling(X, clusters=clusters, classifier=classifier)
+    rows = np.concatenate([np.flatnonzero(y == k)[:2] for k in range(K)])
+    assert session.tell(rows, y[rows]).model.class_prior == (kept or given)
