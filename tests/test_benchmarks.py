@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from aaekit.data import Dataset
 from aaekit.training import Training
 from benchmarks import __main__ as program
-from benchmarks import chart, measures, sides
+from benchmarks import chart, measures, page, sides
 
 
 @pytest.fixture(autouse=True)
@@ -104,3 +104,9 @@ def test_log_table_and_chart(rows, tmp_path, monkeypatch, capsys):
     assert share == pytest.approx(log["flops"]["20"] * speed / 1e9 / facts["GEMM float32, batch 20, GFLOP/s"])
     assert facts["encoding: share"] > 0 and "times pythae" in capsys.readouterr().out
     assert len(chart.speeds(log).axes) == 2
+
+
+def test_the_page_shows_the_newest_log():
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert page.renewed(text, page.newest()) == text, "run python -m benchmarks.page"
+    assert page.renewed(text, {**page.newest(), "rounds": 77}) != text
