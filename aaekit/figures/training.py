@@ -232,7 +232,7 @@ def ablation_curves(
     rows = -(-len(others) // columns)
     figure = new_figure((2.6 * columns + 0.4, 2.3 * rows + 0.5))
     grid = figure.add_gridspec(rows, columns)
-    top = 1.05 * float(np.median([curve[:, 1].max() for _, curve in others]))
+    top = 2 * float(np.median([curve[:, 1].max() for _, curve in others]))
     low = 0.8 * float(min(curve[:, 1].min() for _, curve in [(first, base), *others]))
     for k, (name, curve) in enumerate(others):
         row, column = divmod(k, columns)
@@ -243,7 +243,7 @@ def ablation_curves(
         axes.set_yscale("log")
         axes.set_ylim(max(low, 1e-2), max(top, 2 * low))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+        axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "235" else "")
         axes.grid(axis="y", which="both", color="#E8E8E8", lw=0.8)
         axes.set_axisbelow(True)
         axes.legend(fontsize=8, labelcolor=INK, frameon=True, framealpha=0.85, edgecolor="none", loc="upper right")
