@@ -25,7 +25,7 @@ class Labelling:
     """A classifier that asks for labels: `ask`, answer with `tell`, as often as you like.
 
     First, clusters are found without any label, and the rows asked for are typical of them. What you say of such a row
-    is taken, to begin with, as the name of the surest members of its cluster. After that, rows are asked for of which
+    is taken as the name of the surest members of its cluster, for as long as no answer in it differs. After that, rows are asked for of which
     the classifier is least sure, no two of them alike, and it goes on from where it was.
 
     Parameters
@@ -149,12 +149,9 @@ class Labelling:
         cluster = p.argmax(1)
         votes = np.zeros((p.shape[1], len(classes)))
         np.add.at(votes, (cluster[at], of), 1)
-        if self.model is None:
-            for k in np.flatnonzero(votes.any(1)):
-                members = np.flatnonzero(cluster == k)
-                surest = members[np.argsort(-p[members, k], kind="stable")[: round(SURE * len(members))]]
-                if np.count_nonzero(votes[k]) == 1:
-                    y[surest] = votes[k].argmax()
+        for k in np.flatnonzero(np.count_nonzero(votes, 1) == 1):  # not where the answers in a cluster differ
+            members = np.flatnonzero(cluster == k)
+            y[members[np.argsort(-p[members, k], kind="stable")[: round(SURE * len(members))]]] = votes[k].argmax()
         y[at] = of
         model = cast(SemiSupervisedAAE, clone(self.classifier))
         if model.class_prior == "labelled":  # rows that were asked for are no sample
