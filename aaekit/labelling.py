@@ -16,7 +16,7 @@ from aaekit.estimators import ClusteringAAE, SemiSupervisedAAE
 from aaekit.estimators.base import UNLABELLED, write_atomically
 from aaekit.training import Listener
 
-SURE = 0.5  # share of each cluster's members, the surest, that first take the name of the row that was told
+SURE = 0.5  # share of each cluster's members, the surest, that take the name of the row that was told
 UNLIKE = 2.0  # classes that seem less unequal than this are taken to be equally frequent
 CANDIDATES = 20  # doubtful rows to choose one question from
 
@@ -25,8 +25,8 @@ class Labelling:
     """A classifier that asks for labels: `ask`, answer with `tell`, as often as you like.
 
     First, clusters are found without any label, and the rows asked for are typical of them. What you say of such a row
-    is taken as the name of the surest members of its cluster, for as long as no answer in it differs. After that, rows are asked for of which
-    the classifier is least sure, no two of them alike, and it goes on from where it was.
+    is taken as the name of the surest members of its cluster, for as long as no answer in it differs. After that, rows
+    are asked for of which the classifier is least sure, no two of them alike, and it goes on from where it was.
 
     Parameters
     ----------

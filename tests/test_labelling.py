@@ -154,3 +154,19 @@ def test_frequencies_that_were_given_are_kept(blobs, clusters, given, kept):
     session = Labelling(X, clusters=clusters, classifier=classifier)
     rows = np.concatenate([np.flatnonzero(y == k)[:2] for k in range(K)])
     assert session.tell(rows, y[rows]).model.class_prior == (kept or given)
+
+
+def test_names_of_clusters_last_while_no_answer_in_them_differs(blobs, clusters, monkeypatch):
+    X, y = blobs
+    seen, fit = [], SemiSupervisedAAE.fit
+    monkeypatch.setattr(SemiSupervisedAAE, "fit", lambda self, X, y, **k: seen.append(y) or fit(self, X, y, **k))
+    session = Labelling(X, clusters=clusters, classifier=SemiSupervisedAAE(**(QUICK | {"max_steps": 2})))
+    rows = session.ask(K)
+    session.tell(rows, y[rows])
+    of = clusters.y_proba(X).argmax(1)
+    k = of[rows[0]]
+    more = np.setdiff1d(np.flatnonzero(of == k), rows)[:1]
+    session.tell(more, y[more])  # of the same class, as told before
+    assert (seen[1][of == k] >= 0).mean() > 0.4
+    session.tell(more, (y[more] + 1) % K)  # another one
+    assert (seen[2][of == k] >= 0).sum() == 2 and (seen[2] >= 0).sum() > len(X) / 4
