@@ -17,7 +17,7 @@ from aaekit.estimators.base import UNLABELLED, write_atomically
 from aaekit.training import Listener
 
 SURE = 0.5  # share of each cluster's members, the surest, that take the name of the row that was told
-UNLIKE = 2.0  # classes that seem less unequal than this are taken to be equally frequent
+UNLIKE = 4.0  # classes that seem less unequal than this are taken to be equally frequent
 CANDIDATES = 20  # doubtful rows to choose one question from
 
 
@@ -36,7 +36,7 @@ class Labelling:
         What finds clusters, fitted to X or not; by default with 20 of them. Never changed.
     classifier : SemiSupervisedAAE, optional
         What learns the labels. Never changed, but cloned for each fit. If its `class_prior` is "labelled", the default,
-        classes are taken to be equally frequent, unless clusters and answers say that one is at least twice as
+        classes are taken to be equally frequent, unless clusters and answers say that one is at least four times as
         frequent as another; any other `class_prior` is kept.
     random_state : int, default 0
         Seed of the choice of rows, and of the default models.
