@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_origin
 import typer
 from typer.core import TyperGroup
 
+from aaekit.cli_base import DataDir, Quiet, listeners, new_app, write_csv
 from aaekit.cli_label import label_app
 from aaekit.cli_simulate import simulate_app
 from aaekit.errors import InputError, TrainingError, nearest
@@ -51,19 +52,7 @@ Out = Annotated[Path, typer.Option(help="File to write.", show_default=False)]
 RunPath = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run directory, made by `aae train`.", show_default=False)
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")]
-DataDir = Annotated[
-    Path | None,
-    typer.Option(help="Where named sets live; else AAE_DATA_DIR, else the user's cache directory.", show_default=False),
-]
 RandomState = Annotated[int, typer.Option(min=0, help="Seed.")]
-
-
-def _typer(**settings: Any) -> typer.Typer:
-    return typer.Typer(
-        no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]}, **settings,
-    )  # fmt: skip
 
 
 class InOrder(TyperGroup):
@@ -76,7 +65,7 @@ class InOrder(TyperGroup):
         return list(known.split())
 
 
-app = _typer(
+app = new_app(
     cls=InOrder,
     help="Adversarial autoencoders: new samples, classification from few labels.\n\n"
     "A first try, about a minute: [bold]aae train classifier --data digits --labels 50 --out runs/first[/bold]",
@@ -92,7 +81,7 @@ class TrainGroup(TyperGroup):
         return name, command if name is None else _train_command(name), rest
 
 
-trainers = _typer(cls=TrainGroup)
+trainers = new_app(cls=TrainGroup)
 app.add_typer(trainers, name="train", help="Train a model into a new run directory.")
 for _name, _help in SYSTEMS.items():
     trainers.command(_name, help=_help)(lambda: None)
@@ -136,7 +125,7 @@ def _train_command(system: str) -> Any:
         _parameter(name, h, PANEL_OF.get(name, "Training")) for name, h in options.items() if name not in ours
     ]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    alone = _typer()
+    alone = new_app()
     alone.command(system, help=SYSTEMS[system], epilog=EPILOG)(run)
     return typer.main.get_command(alone)
 
@@ -194,10 +183,8 @@ def _train(
 
 def _finish(run: Any, quiet: bool, compare: bool) -> None:
     """Train a run to its end and print what came of it."""
-    from aaekit.progress import Progress
-
     try:
-        estimator = run.train([] if quiet else [Progress()])
+        estimator = run.train(listeners(quiet))
         if compare:
             from aaekit.evaluation import evaluate
 
@@ -328,10 +315,7 @@ def predict(
     data_dir: DataDir = None,
 ) -> None:
     """Write what a model says of each row into a CSV file: class, cluster or place, with probabilities; or outlier."""
-    import csv
-
     from aaekit import runs
-    from aaekit.estimators.base import write_atomically
     from aaekit.evaluation import predictions
     from aaekit.gallery import fitting
 
@@ -339,12 +323,7 @@ def predict(
     estimator = found.fitted()
     X = fitting(estimator, runs.held_out(found.config, runs.datasets.load(rows, data_dir)).X)
     header, lines = predictions(estimator, X, found.class_names(estimator))
-
-    def write(path: str) -> None:
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([header, *lines])
-
-    write_atomically(out, write)
+    write_csv(out, [header, *lines])
     typer.echo(f"{len(lines)} rows: {out}")
 
 
@@ -541,7 +520,7 @@ def _save(rows: Any, out: Path, figure: Callable[[Any], Any]) -> None:
 # --- data ------------------------------------------------------------------------------------------------------------
 app.add_typer(simulate_app, name="simulate")
 app.add_typer(label_app, name="label")
-data_app = _typer()
+data_app = new_app()
 app.add_typer(data_app, name="data", help="What data sets there are, and how to prepare them.")
 
 
@@ -626,7 +605,6 @@ def reproduce(
     What the log has already is not run again: a command that was stopped goes on, and more seeds are added.
     """
     from aaekit import experiments
-    from aaekit.progress import Progress
     from aaekit.report import Table
 
     folder, place = out or experiments.LOGS, None if data_dir is None else str(data_dir)
@@ -640,8 +618,8 @@ def reproduce(
         _print_table(Table("Experiments with a log", columns, experiments.table(experiments.read_logs(folder))))
         typer.echo(f"all experiments: {', '.join(experiments.names())}")
         return
-    shown, changed = [] if quiet or jobs > 1 else [Progress()], {} if device is None else {"device": device}
-    log = experiments.measure(name, range(seeds), place, shown, folder, pictures, jobs, **changed)
+    changed = {} if device is None else {"device": device}
+    log = experiments.measure(name, range(seeds), place, listeners(quiet), folder, pictures, jobs, **changed)
     _print_table(Table(name, columns, experiments.table([log])))
     typer.echo(f"log: {experiments.log_path(name, folder)}")
 

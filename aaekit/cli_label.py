@@ -9,29 +9,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from aaekit.cli_base import DataDir, Quiet, listeners, new_app, write_csv
 from aaekit.errors import InputError
 
+SURE = 0.95  # the probability from which a row counts as called surely
 N_FEATURES = 40  # of a table, at most, that are shown beside a question
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the session is, or will be.", show_default=False)]
-DataDir = Annotated[Path | None, typer.Option(help="Where named data sets live.", show_default=False)]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
-
-class LabelGroup(TyperGroup):
-    """Lists the commands in the order in which they are needed."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return ["ask", "tell", "predict"]
-
-
-label_app = typer.Typer(
-    cls=LabelGroup, no_args_is_help=True, add_completion=False, rich_markup_mode="rich",
-    pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
-    help="Label as few rows as possible: it asks for those that help most, and learns all others from them.",
-)  # fmt: skip
+label_app = new_app(
+    help="Label as few rows as possible: it asks for those that help most, and learns all others from them."
+)
 
 
 @label_app.command()
@@ -57,7 +46,8 @@ def ask(
 
     from sklearn.exceptions import ConvergenceWarning
 
-    from aaekit import figures
+    from aaekit import figures, gallery
+    from aaekit.estimators.base import write_text
 
     if not (folder / "settings.json").exists():
         if data is None:
@@ -74,19 +64,19 @@ def ask(
         raise InputError(f"{waiting[0]} waits for answers: fill them in and tell them, or delete it to be asked anew")
     with warnings.catch_warnings(record=True) as noted:
         warnings.simplefilter("always", ConvergenceWarning)
-        rows = session.ask(n, _listeners(quiet))
+        rows = session.ask(n, listeners(quiet))
     for warning in noted:
         typer.echo(f"note: {warning.message}", err=True)
     session.save(folder)
     if not (folder / "settings.json").exists():
-        _write(folder / "settings.json", json.dumps(settings, indent=1) + "\n")
+        write_text(folder / "settings.json", json.dumps(settings, indent=1) + "\n")
     path = folder / f"questions-{_number(waiting[0]) + 1 if waiting else 1}.csv"
     images = found.X.ndim == 4
     features = [] if images else [f"x{j + 1}" for j in range(min(N_FEATURES, found.X.shape[1]))]
     lines = [[row, "", *(f"{v:.6g}" for v in ([] if images else found.X[row, :N_FEATURES]))] for row in rows]
-    _write_csv(path, [["row", "label", *features], *lines])
+    write_csv(path, [["row", "label", *features], *lines])
     if images:
-        X = found.X[rows] / 255 if found.X.dtype.kind == "u" else found.X[rows]
+        X = gallery.pictures(session.model or session.clusters_, found.X[rows])
         typer.echo(f"look at: {figures.save(figures.questions(X, rows.tolist()), path.with_suffix('.png'))}")
     typer.echo(f"fill in the labels in {path}, then: aae label tell {folder}")
 
@@ -101,8 +91,6 @@ def tell(
     quiet: Quiet = False,
 ) -> None:
     """Learn the labels that were filled in, and write those of all rows into FOLDER/labels.csv."""
-    import numpy as np
-
     settings = _settings(folder)
     asked = _questions(folder)
     if answers is None and not asked:
@@ -110,17 +98,13 @@ def tell(
     answers = answers or asked[-1]
     told = _answers(answers)
     session, found = _session(folder, settings)
-    session.tell(list(told), list(told.values()), _listeners(quiet))
+    session.tell(list(told), list(told.values()), listeners(quiet))
     session.save(folder)
-    p = session.model.predict_proba(found.X)
-    names = session.model.classes_
-    lines = [
-        [row, names[best], f"{p[row, best]:.4f}", "told" if row in session.labels else ""]
-        for row, best in enumerate(p.argmax(1))
-    ]
-    _write_csv(folder / "labels.csv", [["row", "label", "probability", "told"], *lines])
-    sure = float((np.max(p, 1) >= 0.95).mean())
-    typer.echo(f"{len(session.labels)} labels; {sure:.0%} of the rows are called with a probability of 0.95 or more")
+    called = _called(session.model, found.X)
+    lines = [[*line, "told" if line[0] in session.labels else ""] for line in called]
+    write_csv(folder / "labels.csv", [["row", "label", "probability", "told"], *lines])
+    sure = sum(float(p) >= SURE for _, _, p in called) / len(called)
+    typer.echo(f"{len(session.labels)} labels; {sure:.0%} of the rows are called with a probability of {SURE} or more")
     typer.echo(f"all rows: {folder / 'labels.csv'}; ask on: aae label ask {folder}")
 
 
@@ -132,18 +116,23 @@ def predict(
     data_dir: DataDir = None,
 ) -> None:
     """Write labels and probabilities of other rows into a CSV file."""
-    from aaekit import data
+    from aaekit import runs
     from aaekit.estimators import SemiSupervisedAAE
     from aaekit.gallery import fitting
 
     path = folder / "model.safetensors"
     if not path.exists():
         raise InputError(f"{folder} has learned nothing yet: aae label ask {folder}, then aae label tell {folder}")
-    model, found = SemiSupervisedAAE.load(path), data.load(rows, data_dir)
-    p = model.predict_proba(fitting(model, found.X if found.X_test is None else found.X_test))
-    lines = [[row, model.classes_[best], f"{p[row, best]:.4f}"] for row, best in enumerate(p.argmax(1))]
-    _write_csv(out, [["row", "label", "probability"], *lines])
+    model, found = SemiSupervisedAAE.load(path), runs.datasets.load(rows, data_dir)
+    lines = _called(model, fitting(model, runs.held_out({}, found).X))
+    write_csv(out, [["row", "label", "probability"], *lines])
     typer.echo(f"{len(lines)} rows: {out}")
+
+
+def _called(model: Any, X: Any) -> list[tuple[int, Any, str]]:
+    """Number, label and probability of each row."""
+    p = model.predict_proba(X)
+    return [(row, model.classes_[best], f"{p[row, best]:.4f}") for row, best in enumerate(p.argmax(1))]
 
 
 # --- the folder ------------------------------------------------------------------------------------------------------
@@ -215,25 +204,3 @@ def _whole(data: str) -> str:
     """A path that is right from everywhere; names stay as they are."""
     path = Path(data).expanduser()
     return str(path.resolve()) if path.is_file() else data
-
-
-def _listeners(quiet: bool) -> list[Any]:
-    from aaekit.progress import Progress
-
-    return [] if quiet else [Progress()]
-
-
-def _write(path: Path, text: str) -> None:
-    from aaekit.estimators.base import write_atomically
-
-    write_atomically(path, lambda p: Path(p).write_text(text, encoding="utf-8"))
-
-
-def _write_csv(path: Path, lines: list[list[Any]]) -> None:
-    from aaekit.estimators.base import write_atomically
-
-    def write(temporary: str) -> None:
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(lines)
-
-    write_atomically(path, write)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_origin
 import typer
 from typer.core import TyperGroup
 
+from aaekit.cli_base import listeners, new_app
 from aaekit.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -49,21 +50,17 @@ Frames = Annotated[
 
 
 class SimulateGroup(TyperGroup):
-    """Lists the commands in the order in which they are needed, and gives `train` its options once it is called."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return ["phantoms", "train", "apply", "pairs", "score"]
+    """Gives `train` its options once it is called."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
         return name, _train_command() if name == "train" else command, rest
 
 
-simulate_app = typer.Typer(
-    cls=SimulateGroup, no_args_is_help=True, add_completion=False, rich_markup_mode="rich",
-    pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
+simulate_app = new_app(
+    cls=SimulateGroup,
     help="Ultrasound frames of arteries from tissue maps, in two adversarial stages, and the visual Turing test.",
-)  # fmt: skip
+)
 
 
 @simulate_app.command()
@@ -162,9 +159,9 @@ def _train(
     import yaml
 
     from aaekit import ultrasound
+    from aaekit.estimators.base import write_text
     from aaekit.estimators.simulator import TwoStageSimulator
     from aaekit.parameters import validated
-    from aaekit.progress import Progress
 
     values = validated(TwoStageSimulator, _from_file(config), str(config) if config else "")
     values |= validated(TwoStageSimulator, {k: v for k, v in given.items() if v is not None})
@@ -181,11 +178,11 @@ def _train(
 
     out.mkdir(parents=True, exist_ok=True)
     parameters = estimator.get_params(deep=False)
-    _write(
+    write_text(
         out / "config.yaml", yaml.safe_dump({k: v for k, v in parameters.items() if k != "verbose"}, sort_keys=False)
     )
     began = time.process_time()
-    estimator.fit(found.maps[kept], real, listeners=[] if quiet else [Progress()])
+    estimator.fit(found.maps[kept], real, listeners=listeners(quiet))
     cpu_seconds = time.process_time() - began
     estimator.save(out / "model.safetensors")
     _write_history(out / "metrics.csv", estimator.history_)
@@ -335,11 +332,13 @@ def _write_history(path: Path, history: list[dict[str, float]]) -> None:
     import csv
     import io
 
+    from aaekit.estimators.base import write_text
+
     text = io.StringIO()
     writer = csv.DictWriter(text, list(_columns(history)), lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
-    _write(path, text.getvalue())
+    write_text(path, text.getvalue())
 
 
 def _versions() -> dict[str, Any]:
@@ -348,16 +347,12 @@ def _versions() -> dict[str, Any]:
     return runs.versions()
 
 
-def _write(path: Path, text: str) -> None:
-    from aaekit.estimators.base import write_atomically
-
-    write_atomically(path, lambda p: Path(p).write_text(text, encoding="utf-8"))
-
-
 def _write_json(path: Path, value: Any) -> None:
     import json
 
-    _write(path, json.dumps(value, indent=1) + "\n")
+    from aaekit.estimators.base import write_text
+
+    write_text(path, json.dumps(value, indent=1) + "\n")
 
 
 def _fitted(run: Path) -> Any:

@@ -13,7 +13,7 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 
 from aaekit.errors import InputError
 from aaekit.estimators import ClusteringAAE, SemiSupervisedAAE
-from aaekit.estimators.base import UNLABELLED, write_atomically
+from aaekit.estimators.base import UNLABELLED, write_text
 from aaekit.training import Listener
 
 SURE = 0.5  # share of each cluster's members, the surest, that take the name of the row that was told
@@ -178,14 +178,12 @@ class Labelling:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write labels, clusters and classifier into a folder, but not the rows."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         if hasattr(self, "clusters_"):
             self.clusters_.save(folder / "clusters.safetensors")
         if self.model is not None:
             self.model.save(folder / "model.safetensors")
         facts = {"rows": _fingerprint(self.X), "random_state": self.random_state, "labels": list(self.labels.items())}
-        text = json.dumps(facts, indent=1) + "\n"
-        write_atomically(folder / "session.json", lambda p: Path(p).write_text(text, encoding="utf-8"))
+        write_text(folder / "session.json", json.dumps(facts, indent=1) + "\n")
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], X: Any, **given: Any) -> Self:

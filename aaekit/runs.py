@@ -45,7 +45,7 @@ from aaekit.estimators import (
     SupervisedBaseline,
 )
 from aaekit.estimators.autoencoder import Autoencoder
-from aaekit.estimators.base import UNLABELLED, Classifier, Estimator, json_value, write_atomically
+from aaekit.estimators.base import UNLABELLED, Classifier, Estimator, json_value, write_atomically, write_text
 from aaekit.parameters import Hyperparameter, hyperparameters, hyperparameters_of, validated
 from aaekit.training import Listener, Training
 
@@ -390,7 +390,7 @@ class Run(Listener):
             file.write(f"{datetime.now().isoformat(' ', 'seconds')} {text}\n")
 
     def _write(self, name: str, text: str) -> None:
-        write_atomically(self.path / name, lambda p: Path(p).write_text(text, encoding="utf-8"))
+        write_text(self.path / name, text)
 
     # --- training ------------------------------------------------------------------------------------------------
     def train(self, listeners: Sequence[Listener] = ()) -> Any:
@@ -553,7 +553,7 @@ class Run(Listener):
         epoch, steps = divmod(training.n_done, training.steps_per_epoch)
         path = self.path / "checkpoints" / (f"epoch-{epoch:04d}" + (f"-step-{training.n_done}" if steps else ""))
         write_atomically(path.with_suffix(".safetensors"), lambda p: save_file(tensors, p))
-        write_atomically(path.with_suffix(".json"), lambda p: Path(p).write_text(json.dumps(facts), encoding="utf-8"))
+        write_text(path.with_suffix(".json"), json.dumps(facts))
         for old in self._checkpoints()[KEPT:]:
             old.unlink()
             old.with_suffix(".safetensors").unlink(missing_ok=True)

@@ -3,8 +3,9 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -57,7 +58,7 @@ def peers() -> tuple[int, int]:
 
 
 @torch.no_grad()
-def from_first(tensors: Sequence[Tensor]) -> None:
+def from_first(tensors: Iterable[Tensor]) -> None:
     """Give tensors the values that they have in the first process."""
     if peers()[1] > 1:
         for t in tensors:
@@ -65,14 +66,14 @@ def from_first(tensors: Sequence[Tensor]) -> None:
 
 
 @torch.no_grad()
-def mean_over_peers(tensors: Sequence[Tensor]) -> None:
+def mean_over_peers(tensors: Iterable[Tensor]) -> None:
     """Give tensors their mean over the processes, in one message."""
     n = peers()[1]
-    if n > 1 and tensors:
-        flat = torch.cat([t.reshape(-1) for t in tensors])
+    if n > 1 and (every := list(tensors)):
+        flat = torch.cat([t.reshape(-1) for t in every])
         dist.all_reduce(flat)
-        parts = (flat / n).split([t.numel() for t in tensors])
-        torch._foreach_copy_(list(tensors), [part.view_as(t) for part, t in zip(parts, tensors, strict=True)])
+        parts = (flat / n).split([t.numel() for t in every])
+        torch._foreach_copy_(every, [part.view_as(t) for part, t in zip(parts, every, strict=True)])
 
 
 class Rows:
@@ -138,7 +139,7 @@ class Training:
         self.fabric = Fabric(accelerator=_accelerator(settings.device), devices=1, precision=_precision(settings))
         self.device = self.fabric.device
         networks.to(self.device).train()
-        from_first(list(networks.state_dict().values()))
+        from_first(networks.state_dict().values())
         for source in rows.values():
             source.arrays = [a.to(self.device) for a in source.arrays]
         self.averaged = copy.deepcopy(networks).eval() if settings.averaging else networks
@@ -236,7 +237,7 @@ class Training:
                 total = sum(loss if p.weight == 1 else p.weight * loss for p, loss in zip(phases, losses, strict=True))
                 assert isinstance(total, Tensor)
                 total.backward()
-            mean_over_peers([p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None])
+            mean_over_peers(p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None)
             optimizer.step()
             optimizer.zero_grad()
             if not phases[0].adversary or self.settings.schedule == "alternating":
@@ -281,8 +282,8 @@ class Training:
 
     def _close_epoch(self) -> dict[str, float]:
         row = {"epoch": math.ceil(self.n_done / self.steps_per_epoch), "step": self.n_done}
-        mean_over_peers([self._sums[name] for name in sorted(self._sums)])
-        from_first([*self.networks.buffers(), *self.averaged.buffers()])  # or some might stop before the others
+        mean_over_peers(self._sums[name] for name in sorted(self._sums))
+        from_first(chain(self.networks.buffers(), self.averaged.buffers()))  # or some might stop before the others
         row |= self.losses
         row["rate"] = self.settings.rate_at(self.n_done - 1)
         self._sums, self._counted = {}, 0

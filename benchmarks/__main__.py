@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aaekit import data, runs
-from aaekit.estimators.base import write_atomically
+from aaekit.estimators.base import write_text
 from aaekit.experiments import machine
 from benchmarks import measures
 from benchmarks.sides import WARMUP
@@ -50,12 +50,10 @@ def main() -> None:
     log: dict[str, Any] = {"date": now, "machine": machine(), "versions": runs.versions()}
     log |= {"threads": given.threads, "rounds": given.rounds, "steps": given.steps}
     path = given.out or LOGS / f"{now[:10]}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     for name in given.only:
         with console.status(name) as status:
             log[name] = PARTS[name](mnist, given, lambda text, n=name, s=status: s.update(f"{n}: {text}"))
-        text = json.dumps(log, indent=1) + "\n"
-        write_atomically(path, lambda p, text=text: Path(p).write_text(text, encoding="utf-8"))
+        write_text(path, json.dumps(log, indent=1) + "\n")
     for table in tables(log):
         Console().print(table)
     print(f"log: {path}")

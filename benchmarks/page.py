@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from aaekit.estimators.base import write_atomically
+from aaekit.estimators.base import write_text
 from aaekit.figures import save
 from benchmarks import chart
 from benchmarks.__main__ import LOGS, PARTS_BESIDE, facts
@@ -51,6 +51,5 @@ def renewed(text: str, log: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    page = renewed(PAGE.read_text(encoding="utf-8"), newest())
-    write_atomically(PAGE, lambda p: Path(p).write_text(page, encoding="utf-8"))
+    write_text(PAGE, renewed(PAGE.read_text(encoding="utf-8"), newest()))
     save(chart.speeds(newest()), CHART)

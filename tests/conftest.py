@@ -5,6 +5,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from aaekit import cli
+
 QUICK = {
     "max_steps": 5,
     "hidden": (24,),
@@ -32,3 +34,17 @@ def few_labels(digits):
     """The same, all labels but those of the first 50 rows masked."""
     X, y = digits
     return X, np.where(np.arange(len(y)) < 50, y, -1)
+
+
+@pytest.fixture
+def aae(capsys):
+    """Run a command; its exit code, standard output and the lines of its standard error."""
+
+    def command(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err + captured.out
+        return stop.value.code, captured.out, captured.err.splitlines()
+
+    return command

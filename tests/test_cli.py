@@ -22,20 +22,6 @@ from aaekit.parameters import hyperparameters_of
 TINY = ("--hidden", "16", "--backbone", "mlp", "--max-steps", "6", "--batch-size", "40")
 
 
-@pytest.fixture
-def aae(capsys):
-    """Run a command; its exit code, standard output and the lines of its standard error."""
-
-    def command(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            cli.main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err + captured.out
-        return stop.value.code, captured.out, captured.err.splitlines()
-
-    return command
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A small set of images, `some.npz`, and a classifier's and a generator's run on it."""

@@ -7,19 +7,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import make_blobs
 
-from aaekit import cli, data
-
-
-@pytest.fixture
-def aae(capsys):
-    def command(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            cli.main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err + captured.out
-        return stop.value.code, captured.out, captured.err.splitlines()
-
-    return command
+from aaekit import data
 
 
 @pytest.fixture

@@ -158,9 +158,7 @@ class Estimator(BaseEstimator):
         """Train on validated rows `(n, *shape)`, or flat ones that `shape_` describes, and labels -1, 0, 1, ..."""
         if len(rows) < 2:
             raise InputError(f"expected at least 2 rows to train on, got n_samples = {len(rows)}")
-        seed = torch.tensor(check_random_state(self.random_state).randint(2**31 - 1))
-        from_first([seed])
-        self.seed_ = int(seed)
+        self.seed_ = drawn_seed(self.random_state)
         X = torch.from_numpy(rows)
         kept, held_out = self._held_out(y, len(X)) if self.early_stopping else (None, None)
         X_train, y_train = (X, y) if kept is None else (X[kept], None if y is None else y[kept])
@@ -571,6 +569,13 @@ def json_value(value: Any) -> Any:
     return NotImplemented
 
 
+def drawn_seed(random_state: Any) -> int:
+    """The seed of everything random in a fit; processes that train together have the same."""
+    seed = torch.tensor(check_random_state(random_state).randint(2**31 - 1))
+    from_first([seed])
+    return int(seed)
+
+
 def write_atomically(path: Path, write: Callable[[str], object]) -> None:
     """Let `write` make a file under a temporary name, then rename it: all of it is there, or nothing.
 
@@ -592,6 +597,11 @@ def write_atomically(path: Path, write: Callable[[str], object]) -> None:
     finally:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in the same way."""
+    write_atomically(path, lambda p: Path(p).write_text(text, encoding="utf-8"))
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -11,7 +11,6 @@ import torch
 from pydantic import Field
 from safetensors.torch import save_file
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,7 +18,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from aaekit import divergences, ultrasound
 from aaekit.errors import InputError
-from aaekit.estimators.base import FORMAT, json_value, read_model, write_atomically
+from aaekit.estimators.base import FORMAT, drawn_seed, json_value, read_model, write_atomically
 from aaekit.parameters import Positive, Rate, Share, Weight, hyperparameters, validated
 from aaekit.phases import Phase, Step, matching
 from aaekit.training import Listener, Precision, Rows, Settings, Training
@@ -277,7 +276,7 @@ class TwoStageSimulator(BaseEstimator):
             ultrasound.check_pairs(maps, frames)
         if min(len(maps), len(frames)) < 2:
             raise InputError(f"expected at least 2 maps and 2 frames, got {len(maps)} and {len(frames)}")
-        self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
+        self.seed_ = drawn_seed(self.random_state)
         if self.verbose:
             from aaekit.progress import Progress
 

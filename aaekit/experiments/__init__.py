@@ -22,7 +22,7 @@ import torch
 from aaekit import figures, runs
 from aaekit.data.sets import SETS
 from aaekit.errors import InputError, nearest
-from aaekit.estimators.base import json_value, write_atomically
+from aaekit.estimators.base import json_value, write_text
 from aaekit.training import Listener
 
 FOLDER = Path(__file__).parent
@@ -107,18 +107,12 @@ def measure(
     left = {seed: varied(seed) for seed in seeds if seed not in results}
     for seed, result in _side_by_side(left, jobs, listeners, settings, pictures):
         results[seed] = {"seed": seed, **result}
-        _conclude(log, results)
+        log["seeds"] = [results[k] for k in sorted(results)]
+        log["command"] = f"aae reproduce {name} --seeds {len(results)}"
+        log |= _summary(log["seeds"]) | {"date": datetime.now().isoformat(timespec="seconds")}
         if folder:
             write_log(log, folder)
-    return _conclude(log, results)
-
-
-def _conclude(log: dict[str, Any], results: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
-    """Put results and what follows from them into a log."""
-    log["seeds"] = [results[seed] for seed in sorted(results)]
-    log["command"] = f"aae reproduce {log['experiment']} --seeds {len(results)}"
-    log |= _summary(log["seeds"]) | {"date": datetime.now().isoformat(timespec="seconds")}
-    return log
+    return log if left else before
 
 
 def _side_by_side(
@@ -198,8 +192,7 @@ def log_path(name: str, folder: Path = LOGS) -> Path:
 def write_log(log: Mapping[str, Any], folder: Path = LOGS) -> Path:
     """Write the log of an experiment."""
     path = log_path(log["experiment"], folder)
-    text = json.dumps(log, indent=1)
-    write_atomically(path, lambda p: Path(p).write_text(text + "\n", encoding="utf-8"))
+    write_text(path, json.dumps(log, indent=1) + "\n")
     return path
 
 
@@ -228,14 +221,14 @@ def described(log: Mapping[str, Any]) -> dict[str, Any]:
 
 def table(logs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, str, str]]:
     """Experiment, published, target, ours (mean +- standard deviation over seeds), mean training time; as texts."""
-    lines = []
-    for log in map(described, logs):
-        known = (log.get("measure") or "error") in log["seeds"][0]
-        target = log["target"] if isinstance(log["target"], str) else f"<= {log['target'] or ''}"
-        target = target.replace("<=", "≤").replace(">=", "≥") if log["target"] is not None else ""
-        ours = measured(log) if known else "see the log"
-        lines.append((log["title"], str(log["published"] or ""), target, ours, duration(log)))
-    return lines
+    return [_line(described(log)) for log in logs]
+
+
+def _line(log: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    known = (log.get("measure") or "error") in log["seeds"][0]
+    target = log["target"] if isinstance(log["target"], str) else f"<= {log['target'] or ''}"
+    target = target.replace("<=", "≤").replace(">=", "≥") if log["target"] is not None else ""
+    return log["title"], str(log["published"] or ""), target, measured(log) if known else "see the log", duration(log)
 
 
 def duration(log: Mapping[str, Any]) -> str:
@@ -246,12 +239,13 @@ def duration(log: Mapping[str, Any]) -> str:
 
 def markdown(logs: Sequence[Mapping[str, Any]]) -> str:
     """All logs as tables in Markdown, one for each family."""
-    parts = []
+    parts, every = [], [described(log) for log in logs]
+    columns = ["experiment", "published", "target", "measured", "time of a seed", "log"]
     for family, meaning in FAMILIES.items():
-        chosen = [log for log in logs if (described(log).get("family") or "ours") == family]
-        columns = ["experiment", "published", "target", "measured", "time of a seed", "log"]
         lines = ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
-        for log, cells in zip(chosen, table(chosen), strict=True):
-            lines.append("| " + " | ".join([*(c.replace("|", "/") for c in cells), log["experiment"]]) + " |")
+        for log in every:
+            if (log.get("family") or "ours") == family:
+                cells = [cell.replace("|", "/") for cell in _line(log)]
+                lines.append("| " + " | ".join([*cells, log["experiment"]]) + " |")
         parts += [f"**{family[0].upper()}{family[1:]}**: {meaning}.", "", *lines, ""]
     return "\n".join(parts)

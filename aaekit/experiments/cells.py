@@ -11,7 +11,7 @@ import re
 import sys
 from pathlib import Path
 
-from aaekit.estimators.base import write_atomically
+from aaekit.estimators.base import write_text
 from aaekit.experiments import LOGS, log_path, markdown, measured, read_logs
 
 CELL = re.compile(r"(<!-- ours:([\w-]+)(?::([^>]+?))? -->)([^|\n]*?)(?= *(?:\||$))", re.MULTILINE)
@@ -46,5 +46,5 @@ if __name__ == "__main__":
         page = Path(name)
         before = page.read_text(encoding="utf-8")
         if (after := filled(before)) != before:
-            write_atomically(page, lambda p, text=after: Path(p).write_text(text, encoding="utf-8"))
+            write_text(page, after)
             print(name)
