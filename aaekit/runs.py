@@ -183,7 +183,7 @@ def estimator_of(config: Mapping[str, Any], **more: Any) -> Any:
 def versions() -> dict[str, Any]:
     """What a result depends on besides the configuration."""
     found: dict[str, Any] = {"aaekit": aaekit.__version__, "python": platform.python_version()}
-    for name in ("torch", "numpy", "scikit-learn", "lightning-fabric"):
+    for name in ("torch", "numpy", "scikit-learn"):
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     found |= {"platform": platform.platform(), "cpus": os.cpu_count(), "threads": torch.get_num_threads()}

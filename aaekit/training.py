@@ -10,16 +10,17 @@ from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from aaekit.errors import InputError, TrainingError
+from aaekit.optimizers import Adam
 from aaekit.phases import Phase, Step, frozen
 
 Schedule = Literal["joint", "alternating"]
 RateSchedule = Literal["constant", "cosine", "step"]
 Optimizer = Literal["adam", "sgd"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Updates = Adam | torch.optim.SGD
 
 
 @dataclass(frozen=True)
@@ -136,8 +137,7 @@ class Training:
     ) -> None:
         self.networks, self.phases, self.rows, self.make_step = networks, list(phases), rows, make_step
         self.settings, self.evaluate = settings, evaluate
-        self.fabric = Fabric(accelerator=_accelerator(settings.device), devices=1, precision=_precision(settings))
-        self.device = self.fabric.device
+        self.device, self.bfloat16 = _device(settings.device), _bfloat16(settings)
         networks.to(self.device).train()
         from_first(networks.state_dict().values())
         for source in rows.values():
@@ -152,7 +152,7 @@ class Training:
         self._turns = (self._joint_turns if settings.schedule == "joint" else self._alternating_turns)()
 
     # --- the schedules: who moves together -------------------------------------------------------------------------
-    def _joint_turns(self) -> list[tuple[list[Phase], torch.optim.Optimizer, frozen]]:
+    def _joint_turns(self) -> list[tuple[list[Phase], Updates, frozen]]:
         """Discriminators on the codes as they are, then everything else in one backward and one optimiser step."""
         adversaries = [p for p in self.phases if p.adversary]
         others = [p for p in self.phases if not p.adversary]
@@ -165,12 +165,12 @@ class Training:
         weighted = [replace(p, weight=p.weight * p.rate / first[p.trains[0]]) for p in others]
         return [*turns, (weighted, self._optimizer(others), critics)]
 
-    def _alternating_turns(self) -> list[tuple[list[Phase], torch.optim.Optimizer, frozen]]:
+    def _alternating_turns(self) -> list[tuple[list[Phase], Updates, frozen]]:
         """Phase after phase, each with its own forward, backward and optimiser."""
         every = set(self.networks.values())
         return [([p], self._optimizer([p]), frozen(*(every - set(p.trains)))) for p in self.phases]
 
-    def _optimizer(self, phases: Sequence[Phase]) -> torch.optim.Optimizer:
+    def _optimizer(self, phases: Sequence[Phase]) -> Updates:
         """One optimiser for some phases; a network moves at the rate of the first phase that names it."""
         first: dict[nn.Module, Phase] = {}
         for phase in phases:
@@ -183,7 +183,7 @@ class Training:
             return torch.optim.SGD(groups)
         for group, p in zip(groups, first.values(), strict=True):
             group["betas"] = (p.momentum, 0.999)
-        return torch.optim.Adam(groups, fused=True)
+        return Adam(groups)
 
     # --- the loop --------------------------------------------------------------------------------------------------
     def run(self, listeners: Sequence[Listener] = ()) -> None:
@@ -232,7 +232,7 @@ class Training:
             for group in optimizer.param_groups:
                 group["lr"] = group["top_rate"] * factor
             with others:
-                with self.fabric.autocast():
+                with torch.autocast(self.device.type, torch.bfloat16, self.bfloat16):
                     losses = [p.loss(step) for p in phases]
                 total = sum(loss if p.weight == 1 else p.weight * loss for p, loss in zip(phases, losses, strict=True))
                 assert isinstance(total, Tensor)
@@ -366,8 +366,15 @@ class Training:
             self.best = float(facts["best_score"]), below("best/")
 
 
-def _accelerator(device: str) -> str:
-    return {"auto": "auto", "cpu": "cpu", "cuda": "cuda", "mps": "mps"}[device]
+def _device(wanted: str) -> torch.device:
+    """The device of a name; "auto" is the fastest that this machine has."""
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        wanted = next(name for name, there in has.items() if there)
+    if not has[wanted]:
+        there = [name for name, there in has.items() if there]
+        raise InputError(f"device={wanted!r} was asked for, but this machine has {', '.join(there)}")
+    return torch.device(wanted, torch.cuda.current_device() if wanted == "cuda" else None)
 
 
 def has_fast_bfloat16(device: str = "cpu") -> bool:
@@ -377,9 +384,7 @@ def has_fast_bfloat16(device: str = "cpu") -> bool:
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
-def _precision(settings: Settings) -> Literal["32-true", "bf16-mixed"]:
-    wanted = settings.precision
-    if wanted == "auto":
-        on_gpu = settings.device == "cuda" or (settings.device == "auto" and torch.cuda.is_available())
-        wanted = "bfloat16" if has_fast_bfloat16("cuda" if on_gpu else "cpu") else "float32"
-    return "bf16-mixed" if wanted == "bfloat16" else "32-true"
+def _bfloat16(settings: Settings) -> bool:
+    if settings.precision == "auto":
+        return has_fast_bfloat16(_device(settings.device).type)
+    return settings.precision == "bfloat16"

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import aaekit.training as training_module
-from aaekit import TrainingError
+from aaekit import InputError, TrainingError
 from aaekit.codes import Decoder, Encoder
 from aaekit.divergences import GAN
 from aaekit.phases import Phase, Step, classify, matching, reconstruct
@@ -523,17 +523,17 @@ def test_a_loss_that_is_not_finite_is_named(value, schedule):
 @pytest.mark.parametrize(
     ("wanted", "hardware", "found"),
     [
-        ("auto", False, "32-true"),
-        ("auto", True, "bf16-mixed"),
-        ("float32", True, "32-true"),
-        ("bfloat16", False, "bf16-mixed"),
+        ("auto", False, False),
+        ("auto", True, True),
+        ("float32", True, False),
+        ("bfloat16", False, True),
     ],
 )
 def test_auto_takes_bfloat16_only_where_it_is_fast(wanted, hardware, found, monkeypatch):
     asked = []
     monkeypatch.setattr(training_module, "has_fast_bfloat16", lambda device: asked.append(device) or hardware)
     training = aae(replace(DEFAULTS, precision=wanted))
-    assert training.fabric._precision.precision == found
+    assert training.bfloat16 is found
     assert asked == (["cpu"] if wanted == "auto" else [])
 
 
@@ -570,3 +570,17 @@ def test_devices_go_by_name():
     assert line(settings=replace(DEFAULTS, device="cpu")).device.type == "cpu"
     with pytest.raises(KeyError):
         line(settings=replace(DEFAULTS, device="tpu"))
+
+
+@pytest.mark.parametrize(("cuda", "mps", "found"), [(False, True, "mps"), (False, False, "cpu")])
+def test_auto_takes_the_fastest_device(cuda, mps, found, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert training_module._device("auto").type == found
+
+
+def test_a_device_that_is_not_there_is_refused_in_a_line(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(InputError, match="device='cuda' was asked for, but this machine has mps, cpu"):
+        line(settings=replace(DEFAULTS, device="cuda"))
