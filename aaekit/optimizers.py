@@ -1,4 +1,4 @@
-"""The update rules. Adam is here because the first `torch.optim.Adam` of a process imports a compiler for two seconds."""
+"""Adam, for the first `torch.optim.Adam` of a process spends two seconds on importing a compiler."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -15,8 +15,9 @@ class Step:
     """One minibatch: its rows by view, and each forward value, computed at most once between parameter updates.
 
     A view is a named group of rows, for instance ``"unlabelled"``, ``"labelled"`` or ``"augmented"``; `labels` are
-    those of a view. `corrupt` is applied to what the encoder sees; targets stay clean. `join` makes what the decoder
-    sees of a code and the view's labels. With `together`, one pass of the encoder serves all views.
+    those of a view, `beliefs` class probabilities of its rows. `corrupt` is applied to what the encoder sees; targets
+    stay clean. `join` makes what the decoder sees of a code and the view's labels. With `together`, one pass of the
+    encoder serves all views.
     """
 
     def __init__(
@@ -26,11 +27,12 @@ class Step:
         decoder: nn.Module | None = None,
         *,
         labels: Mapping[str, Tensor] | None = None,
+        beliefs: Mapping[str, Tensor] | None = None,
         corrupt: Callable[[Tensor], Tensor] = lambda x: x,
         join: Callable[[Code, Tensor | None], Tensor] = lambda code, labels: code.joined,
         together: bool = False,
     ) -> None:
-        self.rows, self.labels = rows, labels or {}
+        self.rows, self.labels, self.beliefs = rows, labels or {}, beliefs or {}
         self.encoder, self.decoder, self.together = encoder, decoder, together
         self.noted: dict[str, Tensor] = {}
         self._corrupt, self._join = corrupt, join
@@ -81,9 +83,10 @@ class Step:
 class Phase:
     """A loss, the networks that it moves (nothing else may), and its optimiser's settings.
 
-    `adversary` marks the phase of a discriminator, which takes the codes as given. `weight` scales the loss. In the
-    joint schedule every network moves at the rate of the first phase that names it, and the losses of the other phases
-    are weighted by the ratio of the rates.
+    `adversary` marks the phase of a discriminator, which takes the codes as given. `weight` scales the loss; if it
+    `fades`, the weight falls evenly to 0 in so many steps, and the phase is over. In the joint schedule every network
+    moves at the rate of the first phase that names it, and the losses of the other phases are weighted by the ratio of
+    the rates.
     """
 
     name: str
@@ -93,6 +96,15 @@ class Phase:
     momentum: float = 0.5
     weight: float = 1.0
     adversary: bool = False
+    fades: int = 0
+
+    def over(self, step: int) -> bool:
+        """Whether it has faded away after so many steps."""
+        return 0 < self.fades <= step
+
+    def weight_at(self, step: int) -> float:
+        """The weight after so many steps, until it is over."""
+        return self.weight * (1 - step / self.fades) if self.fades else self.weight
 
 
 def matching(
@@ -161,6 +173,13 @@ def classify(step: Step) -> Tensor:
     logits = step.code("labelled").logits
     assert logits is not None
     return F.cross_entropy(logits.float(), step.labels["labelled"])
+
+
+def believe(step: Step) -> Tensor:
+    """Cross entropy of q(y|x) against class probabilities from elsewhere; rows of zeros say nothing."""
+    logits = step.code("unlabelled").logits
+    assert logits is not None
+    return -(step.beliefs["unlabelled"] * logits.float().log_softmax(1)).sum(1).mean()
 
 
 def agree(step: Step, confidence: float) -> Tensor:

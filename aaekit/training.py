@@ -228,13 +228,20 @@ class Training:
         batch = {name: rows.at(self.n_done) for name, rows in self.rows.items()}
         step = self.make_step(batch, self.settings.schedule == "joint")
         for phases, optimizer, others in self._turns:
+            going = [p for p in phases if not p.over(self.n_done)]
+            for p in phases:
+                if p not in going:
+                    step.note(p.name, torch.zeros((), device=self.device))
+            if not going:
+                continue
             factor = self.settings.rate_at(self.n_done, phases[0].adversary)
             for group in optimizer.param_groups:
                 group["lr"] = group["top_rate"] * factor
             with others:
                 with torch.autocast(self.device.type, torch.bfloat16, self.bfloat16):
-                    losses = [p.loss(step) for p in phases]
-                total = sum(loss if p.weight == 1 else p.weight * loss for p, loss in zip(phases, losses, strict=True))
+                    losses = [p.loss(step) for p in going]
+                weights = [p.weight_at(self.n_done) for p in going]
+                total = sum(x if w == 1 else w * x for w, x in zip(weights, losses, strict=True))
                 assert isinstance(total, Tensor)
                 total.backward()
             mean_over_peers(p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None)
@@ -242,7 +249,7 @@ class Training:
             optimizer.zero_grad()
             if not phases[0].adversary or self.settings.schedule == "alternating":
                 step.forget()
-            for p, loss in zip(phases, losses, strict=True):
+            for p, loss in zip(going, losses, strict=True):
                 step.note(p.name, loss)
         self.n_done += 1
         self._average()

@@ -23,7 +23,8 @@ LOGS = Path(__file__).parent / "logs"
 PARTS_BESIDE = (  # and the side to compare with
     ("vanilla", "pythae"),
     ("semi-supervised", "textbook loop, tensors"),
-    ("processes", "1 process"),
+    ("processes, generator", "1 process"),
+    ("processes, classifier", "1 process"),
 )
 
 
@@ -78,8 +79,8 @@ def _some_labels(y: np.ndarray | None, n: int) -> np.ndarray:
     return data.split(y, n, 0, 0).masked(y)
 
 
-def _processes(mnist: data.Dataset, given: Any, say: Any) -> dict[str, Any]:
-    sides = {batch: measures.processes(batch, given.steps, given.threads) for batch in measures.BATCHES}
+def _processes(system: str, given: Any, say: Any) -> dict[str, Any]:
+    sides = {batch: measures.processes(system, batch, given.steps, given.threads) for batch in measures.BATCHES}
     return {str(batch): measures.interleaved(contest, given.rounds, say) for batch, contest in sides.items()}
 
 
@@ -106,7 +107,8 @@ PARTS = {
     "limits": lambda mnist, given, say: measures.limits(),
     "vanilla": _vanilla,
     "semi-supervised": _semi_supervised,
-    "processes": _processes,
+    "processes, generator": lambda mnist, given, say: _processes("generator", given, say),
+    "processes, classifier": lambda mnist, given, say: _processes("classifier", given, say),
     "flops": _flops,
     "profile": lambda mnist, given, say: measures.profile(mnist.X, 100),
     "input pipeline": lambda mnist, given, say: measures.input_pipeline(mnist.X, measures.BATCHES[0]),

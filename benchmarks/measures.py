@@ -16,7 +16,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from aaekit import AdversarialAutoencoder, SemiSupervisedAAE
-from aaekit.training import Rows, has_fast_bfloat16
+from aaekit.training import Rows, Training, has_fast_bfloat16
 from benchmarks import sides
 
 BATCHES = (100, 500)
@@ -81,6 +81,7 @@ def vanilla(X: np.ndarray, batch: int, steps: int) -> dict[str, Callable[[], flo
     runs = {f"ours, {s}, {p}": sides.ours(s, p) for s in ("joint", "alternating") for p in precisions()}
     runs |= {"pythae": sides.pythae, "textbook loop, tensors": sides.textbook(sides.by_index)}
     runs |= {"textbook loop, pictures": sides.textbook(sides.by_picture)}
+    runs |= {"only the products of ours, joint": sides.products_of(sides.ours("joint", "float32"))}
     return {name: lambda f=f: f(X, batch, steps) for name, f in runs.items()}
 
 
@@ -89,16 +90,20 @@ def semi_supervised(X: np.ndarray, y: np.ndarray, batch: int, steps: int) -> dic
     runs = {f"ours, {s}, {p}": sides.ours_with_labels(s, p) for s in ("joint", "alternating") for p in precisions()}
     runs |= {"textbook loop, tensors": sides.textbook_with_labels(sides.by_index)}
     runs |= {"textbook loop, pictures": sides.textbook_with_labels(sides.by_picture)}
+    runs |= {"only the products of ours, joint": sides.products_of(sides.ours_with_labels("joint", "float32"))}
     return {name: lambda f=f: f(X, y, batch, steps) for name, f in runs.items()}
 
 
-def processes(batch: int, steps: int, threads: int) -> dict[str, Callable[[], float]]:
-    """One process with all threads, and two that share them and the minibatches (gloo)."""
+def processes(system: str, batch: int, steps: int, threads: int) -> dict[str, Callable[[], float]]:
+    """One process with all threads, and two that share them and the minibatches (gloo).
+
+    `system` is "generator", fully connected as above, or "classifier", by the defaults for images.
+    """
 
     def run(n: int) -> float:
         with tempfile.TemporaryDirectory(prefix="aae-bench-") as folder:
-            given = [str(x) for x in (n, folder, batch, steps, max(1, threads // n))]
-            program = [[sys.executable, "-c", _PROCESS, str(rank), *given] for rank in range(n)]
+            given = [system, folder, *(str(x) for x in (n, batch, steps, max(1, threads // n)))]
+            program = [[sys.executable, "-c", _PROCESS, *given, str(rank)] for rank in range(n)]
             running = [subprocess.Popen(p, stdout=subprocess.PIPE, text=True, env=os.environ) for p in program]
             said = [process.communicate()[0] for process in running]
         return float(said[0].splitlines()[-1])
@@ -110,16 +115,23 @@ _PROCESS = """
 import sys
 import numpy as np, torch
 import torch.distributed as dist
-from aaekit import AdversarialAutoencoder
+from aaekit import AdversarialAutoencoder, SemiSupervisedAAE
 from benchmarks import sides
-rank, n, folder, batch, steps, threads = (x if "/" in x else int(x) for x in sys.argv[1:])
+system, folder = sys.argv[1:3]
+n, batch, steps, threads, rank = map(int, sys.argv[3:])
 torch.set_num_threads(threads)
 if n > 1:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=n)
-X = np.random.default_rng(0).integers(0, 256, (batch * 20, 784), dtype=np.uint8)
+random = np.random.default_rng(0)
+X = random.integers(0, 256, (batch * 20, 1, 28, 28), dtype=np.uint8)
+y = np.where(np.arange(len(X)) < 100, np.arange(len(X)) % 10, -1)
 watch = sides.Stopwatch()
-how = {"schedule": "joint", "precision": "float32", "batch_size": batch, "max_steps": steps}
-AdversarialAutoencoder(**sides.COMMON, **how).fit(X, listeners=[watch] if rank == 0 else [])
+how = {"precision": "float32", "batch_size": batch, "max_steps": steps, "random_state": 0}
+listeners = [watch] if rank == 0 else []
+if system == "classifier":
+    SemiSupervisedAAE(**how).fit(X, y, listeners=listeners)
+else:
+    AdversarialAutoencoder(**{**sides.COMMON, **how}).fit(X, listeners=listeners)
 if rank == 0:
     print(watch.seconds())
 """
@@ -138,10 +150,17 @@ def flops(X: np.ndarray, batch: int) -> float:
 
 def profile(X: np.ndarray, batch: int, steps: int = 20) -> list[dict[str, Any]]:
     """Where the time of our joint step goes, by operation: share of the time and calls a step, the costliest first."""
-    from torch.profiler import ProfilerActivity
+    taken = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
 
-    with torch.profiler.profile(activities=[ProfilerActivity.CPU]) as taken:
-        sides.ours("joint", "auto")(X, batch, steps)
+    class AfterWarmup(sides.Stopwatch):
+        def step(self, training: Training) -> None:
+            super().step(training)
+            if len(self.ended) == sides.WARMUP:
+                taken.start()
+            elif len(self.ended) == sides.WARMUP + steps:
+                taken.stop()
+
+    sides.ours("joint", "auto", AfterWarmup)(X, batch, sides.WARMUP + steps)
     every = sorted(taken.key_averages(), key=lambda e: -e.self_cpu_time_total)
     total = sum(e.self_cpu_time_total for e in every)
     return [{"operation": e.key, "share": e.self_cpu_time_total / total, "calls": e.count / steps} for e in every[:15]]

@@ -14,7 +14,7 @@ ROOT = Path(aaekit.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
 # What each module may import of the package, besides `errors`, which all may.
-BOTTOM = {"priors", "networks", "divergences", "augment", "parameters"}
+BOTTOM = {"priors", "networks", "divergences", "augment", "neighbours", "parameters"}
 UP_TO_TRAINING = BOTTOM | {"codes", "phases", "training"}
 LEAVES = {"data", "metrics", "figures", "ultrasound"}
 JUDGES = {"evaluation", "gallery", "health", "report"}

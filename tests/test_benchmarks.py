@@ -79,6 +79,30 @@ def test_minibatches_of_both_kinds_hold_the_same(rows):
         assert sorted(order) == list(range(40)) and (torch.cat(labels).numpy()[order] == y[:40]).all()
 
 
+@pytest.mark.parametrize("schedule", ["joint", "alternating"])
+def test_the_products_alone_are_those_of_a_step(rows, schedule):
+    side = sides.ours(schedule, "float32")
+    with FlopCounterMode(display=False) as one:
+        sides.products_of(side)(rows[0], 20, 5)
+    with FlopCounterMode(display=False) as noted:
+        side(rows[0], 20, sides.WARMUP + 1)
+    again = one.get_total_flops() - noted.get_total_flops()  # noting takes some steps itself
+    assert again == 5 * products(side, rows[0], 20) > 0
+
+
+def test_the_profile_is_of_steps_alone(rows):
+    found = {r["operation"]: r for r in measures.profile(rows[0], 20, 6)}
+    assert "aten::uniform_" not in found, "weights are drawn before the steps"
+    assert found["aten::_fused_adam_"]["calls"] == 3 and 0 < sum(r["share"] for r in found.values()) <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("system", ["generator", "classifier"])
+def test_processes_take_their_turns(system, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(page.ROOT))
+    one = measures.processes(system, 20, sides.WARMUP + 1, 1)
+    assert list(one) == ["1 process", "2 processes"] and all(run() > 0 for run in one.values())
+
+
 def test_rounds_take_turns():
     said, calls = [], []
     found = measures.interleaved(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import QUICK
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer
+from sklearn.datasets import load_breast_cancer, make_moons
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -27,6 +27,7 @@ from aaekit import (
     SupervisedAAE,
     SupervisedBaseline,
     TrainingError,
+    neighbours,
 )
 from aaekit.parameters import hyperparameters_of
 from aaekit.phases import frozen
@@ -399,6 +400,37 @@ def test_a_full_disk_leaves_nothing_behind(few_labels, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+# --- spreading
+def test_labels_spread_where_no_augmentation_says_more(few_labels):
+    X, y = few_labels
+    for more, steps in [
+        ({}, 0), ({"augmentation": "none"}, 300), ({"spreading_steps": 7}, 7),
+        ({"augmentation": "none", "spreading_steps": 0}, 0), ({"consistency": "none"}, 0),
+    ]:  # fmt: skip
+        model = SemiSupervisedAAE(**{**QUICK, "image_shape": (1, 8, 8), **more}).fit(X, y)
+        assert model._n_spreading == steps, more
+        assert ("spreading" in model.history_[-1]) == (steps > 0), more
+    assert SemiSupervisedAAE(**QUICK).fit(X.reshape(len(X), -1), y)._n_spreading == 300, "tables have no such warps"
+
+
+@pytest.mark.parametrize("kind", [SemiSupervisedAAE, EmbeddingAAE])
+def test_spreading_teaches_what_few_labels_cannot(kind):
+    X, y = make_moons(600, noise=0.06, random_state=0)
+    known = np.full(600, -1)
+    for k in (0, 1):
+        known[np.flatnonzero(y == k)[:3]] = k
+    how = {"hidden": (64, 64), "max_steps": 300, "consistency": "none", "random_state": 0, "averaging": 0.9,
+           "input_noise": 0.0, "reconstruction_weight": 0.0}  # fmt: skip
+    errors = [(kind(**how, spreading_steps=n).fit(X, known).predict(X) != y).mean() for n in (0, 300)]
+    assert errors[1] < 0.05 < errors[0] - 0.04
+
+
+def test_all_labels_spread_nowhere(few_labels, monkeypatch):
+    X, y = few_labels
+    monkeypatch.setattr(neighbours, "_links", lambda *_: pytest.fail("no neighbours are needed"))
+    SemiSupervisedAAE(**QUICK, spreading_steps=3).fit(X, np.arange(len(X)) % 10)
+
+
 # --- bad input
 @pytest.mark.parametrize(
     ("change", "message"),
@@ -408,6 +440,7 @@ def test_a_full_disk_leaves_nothing_behind(few_labels, tmp_path, monkeypatch):
         ({"prior": "gausian"}, "Did you mean 'gaussian'"),
         ({"schedule": "both"}, "'joint', 'alternating'"),
         ({"batch_size": 5000}, "larger than the 300 rows"),
+        ({"spreading_steps": -1}, "spreading_steps=-1"),
         ({"labelled_batch_size": 51}, "larger than the 50 labelled rows"),
         ({"image_shape": (1, 9, 9)}, "holds 81 values"),
         ({"class_prior": (0.5, 0.5)}, "2 numbers for 10 classes"),

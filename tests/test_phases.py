@@ -15,6 +15,7 @@ from aaekit.phases import (
     Step,
     agree,
     balance,
+    believe,
     classify,
     cycle,
     decide,
@@ -194,6 +195,14 @@ def test_classification_is_the_cross_entropy_of_the_labelled_rows(encoder, rows)
     by_hand = -encoder(rows["labelled"]).y[torch.arange(4), y].log().mean()
     assert torch.allclose(loss, by_hand)
     assert torch.allclose(loss, F.cross_entropy(encoder(rows["labelled"]).logits, y))
+
+
+def test_beliefs_are_a_cross_entropy_and_rows_without_any_say_nothing():
+    logits = torch.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 0.0], [1.0, 1.0, 5.0]])
+    beliefs = torch.tensor([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    loss = believe(Step({"unlabelled": logits}, Given(), beliefs={"unlabelled": beliefs}))
+    log_y = logits.log_softmax(1)
+    assert torch.allclose(loss, -(0.5 * log_y[0, 0] + 0.5 * log_y[0, 1] + log_y[1, 1]) / 3)
 
 
 def agreement_step(together=False):

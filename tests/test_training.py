@@ -5,6 +5,7 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -236,6 +237,24 @@ def two_losses(schedule, optimizer="sgd", shared=True) -> Training:
     settings = replace(DEFAULTS, n_steps=1, schedule=schedule, optimizer=optimizer)
     rows = {"x": Rows([torch.zeros(2, 1)], 2, 0)}
     return Training(nets, phases, rows, lambda batch, together: Step({"x": batch["x"][0]}, a), settings)
+
+
+@pytest.mark.parametrize("schedule", ["joint", "alternating"])
+def test_a_phase_that_fades_weighs_less_and_less_and_ends(schedule):
+    asked, training = [], two_losses(schedule)
+    first, second = training.phases
+    fading = replace(second, fades=4, loss=lambda step: asked.append(1) or second.loss(step))
+    settings, weight = replace(training.settings, n_steps=6), training.networks["a"].weight
+    training = Training(training.networks, [first, fading], training.rows, training.make_step, settings)
+    moved = []
+    for _ in range(6):
+        before = weight.item()
+        training._one_step()
+        moved.append(before - weight.item())
+    shares = np.array([1, 0.75, 0.5, 0.25, 0, 0])
+    assert np.allclose(moved, 0.1 * 2.0 + 0.3 * 0.5 * shares, rtol=1e-4)
+    assert len(asked) == 4, "what has faded costs nothing"
+    assert set(training.losses) == {"first", "second"}
 
 
 @pytest.mark.parametrize("schedule", ["joint", "alternating"])

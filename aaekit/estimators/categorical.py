@@ -9,7 +9,7 @@ from pydantic import Field
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from aaekit import augment, networks, phases, priors
+from aaekit import augment, neighbours, networks, phases, priors
 from aaekit.codes import one_hot
 from aaekit.errors import InputError
 from aaekit.estimators.autoencoder import Autoencoder, seeded
@@ -89,7 +89,15 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
             assert isinstance(frequencies, phases.ClassFrequencies)
             losses["balance"] = lambda step: phases.balance(step, frequencies), self.balance_weight
         rate, momentum = self.classification_rate, self.momentum
-        return listed + [Phase(k, loss, (nets["encoder"],), rate, momentum, w) for k, (loss, w) in losses.items()]
+        return listed + [
+            Phase(k, loss, (nets["encoder"],), rate, momentum, w, fades=self._fading.get(k, 0))
+            for k, (loss, w) in losses.items()
+        ]
+
+    @property
+    def _fading(self) -> dict[str, int]:
+        """Losses that are for the beginning, and in how many steps they fade away."""
+        return {}
 
     def _class_losses(self, nets: nn.ModuleDict) -> dict[str, tuple[Callable[[Step], Tensor], float]]:
         """What else moves the encoder towards classes: losses with their weights, by name."""
@@ -155,7 +163,7 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
         return {"unlabelled": [X]}
 
     def _make_step(self, nets: nn.ModuleDict, batch: dict[str, list[Tensor]], together: bool) -> Step:
-        (x,), vary = batch["unlabelled"], self._augmentation()
+        (x, *beliefs), vary = batch["unlabelled"], self._augmentation()
         x = self._floats(x)
         rows, labels = {"unlabelled": x}, {}
         if "labelled" in batch:
@@ -168,6 +176,7 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
             nets["encoder"],
             nets["decoder"],
             labels=labels,
+            beliefs={"unlabelled": beliefs[0]} if beliefs else {},
             corrupt=self._corrupt,
             join=lambda code, known: self._join(nets, code, known),
             together=together,
@@ -230,6 +239,11 @@ class PartlyLabelled(CategoricalAutoencoder):
         Field(description="frequencies of the classes: as among the labelled rows, all alike, or given"),
     ] = "labelled"
     classification_weight: Annotated[Weight, Field(description="weight of the cross entropy on labelled rows")] = 1.0
+    spreading_steps: Annotated[
+        Literal["auto"] | Annotated[int, Field(ge=0)],
+        Field(description="first steps in which labels also spread to nearest neighbours, ever more weakly; 'auto' is "
+              "300, but 0 where an augmentation of images tells more, or with consistency='none'"),
+    ] = "auto"  # fmt: skip
     labelled_batch_size: Annotated[
         Literal["auto"] | Positive, Field(description="labelled rows in a step; 'auto' is 50, or all if fewer")
     ] = "auto"
@@ -252,12 +266,28 @@ class PartlyLabelled(CategoricalAutoencoder):
         losses["classification"] = phases.classify, self.classification_weight
         if self._agrees:
             losses["agreement"] = lambda step: phases.agree(step, self.confidence), self.consistency_weight
+        if self._n_spreading:
+            losses["spreading"] = phases.believe, 1.0
         return losses
+
+    @property
+    def _fading(self) -> dict[str, int]:
+        return {"spreading": self._n_spreading}
+
+    @property
+    def _n_spreading(self) -> int:
+        if self.spreading_steps == "auto":
+            return 0 if self.consistency == "none" or (self._agrees and len(self.shape_) == 3) else 300
+        return self.spreading_steps
 
     def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
         assert y is not None
         labelled = np.flatnonzero(y != UNLABELLED)
-        return {"unlabelled": [X], "labelled": [X[labelled], torch.from_numpy(y[labelled])]}
+        sources = {"unlabelled": [X], "labelled": [X[labelled], torch.from_numpy(y[labelled])]}
+        if self._n_spreading:
+            beliefs = neighbours.spread(X.numpy(), y, self._class_prior().mean.numpy(), self.seed_)
+            sources["unlabelled"].append(torch.from_numpy(beliefs))
+        return sources
 
     def _batch_size(self, name: str, n: int) -> int:
         if name != "labelled":

@@ -70,9 +70,11 @@ class Trial:
         self.numbers |= {k: float(f"{v:.5g}") for k, v in numbers.items()}
 
 
-def curve(estimator: Any) -> list[dict[str, float]]:
-    """A training's history, to four digits."""
-    return [{k: float(f"{v:.4g}") for k, v in row.items()} for row in estimator.history_]
+def curve(estimator: Any, at_most: int = 100) -> list[dict[str, float]]:
+    """A training's history, to four digits: all epochs, or of very many evenly chosen ones and the last."""
+    rows = estimator.history_
+    chosen = np.unique(np.linspace(0, len(rows) - 1, at_most).round().astype(int))
+    return [{k: float(f"{v:.4g}") for k, v in rows[i].items()} for i in chosen]
 
 
 class Watch(Listener):
