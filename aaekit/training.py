@@ -381,7 +381,7 @@ def _device(wanted: str) -> torch.device:
     if not has[wanted]:
         there = [name for name, there in has.items() if there]
         raise InputError(f"device={wanted!r} was asked for, but this machine has {', '.join(there)}")
-    return torch.device(wanted, torch.cuda.current_device() if wanted == "cuda" else None)
+    return torch.device("cuda", torch.cuda.current_device()) if wanted == "cuda" else torch.device(wanted)
 
 
 def has_fast_bfloat16(device: str = "cpu") -> bool:
