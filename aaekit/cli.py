@@ -608,7 +608,7 @@ def reproduce(
     from aaekit.report import Table
 
     folder, place = out or experiments.LOGS, None if data_dir is None else str(data_dir)
-    columns = ["experiment", "published", "target", "ours", "time"]
+    columns = ["experiment", "published", "target", "ours", "a seed took"]
     if table:
         if name is not None:
             raise InputError(f"--table prints every log: leave out either it or {name!r}")

@@ -425,6 +425,13 @@ def test_spreading_teaches_what_few_labels_cannot(kind):
     assert errors[1] < 0.05 < errors[0] - 0.04
 
 
+@pytest.mark.parametrize(("n_labels", "steps"), [(100, 1400), (1000, 1400), (20_000, 2000), (60_000, 5000)])
+def test_many_labels_are_worth_more_steps(n_labels, steps):
+    model = SemiSupervisedAAE()
+    model.shape_, model.class_counts_ = (1, 28, 28), [n_labels // 10] * 10
+    assert model._auto_steps(60_000) == steps
+
+
 def test_all_labels_spread_nowhere(few_labels, monkeypatch):
     X, y = few_labels
     monkeypatch.setattr(neighbours, "_links", lambda *_: pytest.fail("no neighbours are needed"))

@@ -298,6 +298,12 @@ class PartlyLabelled(CategoricalAutoencoder):
             raise InputError(f"labelled_batch_size={self.labelled_batch_size} is larger than the {n} labelled rows")
         return self.labelled_batch_size
 
+    def _auto_steps(self, n_rows: int) -> int:
+        """Many labels are worth five passes over them."""
+        n = sum(getattr(self, "class_counts_", ()))
+        passes = 5 * n // self._batch_size("labelled", n) if n else 0
+        return min(max(super()._auto_steps(n_rows), passes), 5000)
+
     def generate(self, y: Any, Z: Any = None, random_state: Any = None) -> np.ndarray:
         """Rows of the given classes `(n,)`, with styles `Z` `(n, n_style)` or, without, draws of the prior.
 

@@ -220,7 +220,7 @@ def described(log: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def table(logs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, str, str]]:
-    """Experiment, published, target, ours (mean +- standard deviation over seeds), mean training time; as texts."""
+    """Experiment, published, target, ours (mean +- standard deviation over seeds), time and epochs; as texts."""
     return [_line(described(log)) for log in logs]
 
 
@@ -228,7 +228,7 @@ def _line(log: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
     known = (log.get("measure") or "error") in log["seeds"][0]
     target = log["target"] if isinstance(log["target"], str) else f"<= {log['target'] or ''}"
     target = target.replace("<=", "≤").replace(">=", "≥") if log["target"] is not None else ""
-    return log["title"], str(log["published"] or ""), target, measured(log) if known else "see the log", duration(log)
+    return log["title"], str(log["published"] or ""), target, measured(log) if known else "see the log", effort(log)
 
 
 def duration(log: Mapping[str, Any]) -> str:
@@ -237,10 +237,17 @@ def duration(log: Mapping[str, Any]) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
+def effort(log: Mapping[str, Any]) -> str:
+    """The mean time of a seed and, where one training is what was measured, its epochs."""
+    history = log["seeds"][0].get("history") or [{}]
+    epochs = history[-1].get("epoch")
+    return duration(log) + (f", {epochs:.0f} epochs" if epochs else "")
+
+
 def markdown(logs: Sequence[Mapping[str, Any]]) -> str:
     """All logs as tables in Markdown, one for each family."""
     parts, every = [], [described(log) for log in logs]
-    columns = ["experiment", "published", "target", "measured", "time of a seed", "log"]
+    columns = ["experiment", "published", "target", "measured", "a seed took", "log"]
     for family, meaning in FAMILIES.items():
         lines = ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
         for log in every:
