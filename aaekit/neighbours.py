@@ -10,7 +10,7 @@ N_FEATURES = 50  # at most, that distances are measured in
 N_ROUNDS = 60
 
 
-def spread(
+def spread_labels(
     rows: np.ndarray, codes: np.ndarray, frequencies: np.ndarray, random_state: int, n_neighbors: int = 7,
     reach: float = 0.99,
 ) -> np.ndarray:  # fmt: skip
@@ -29,7 +29,7 @@ def spread(
     frequencies : ndarray of shape (n_classes,)
         How frequent each class is, in sum 1.
     random_state : int
-        Seed of the choice of rows: of more than 50,000 only these many are linked, those with labels among them.
+        Seed of the choice of rows: of more than 50,000 only these many are linked, at most half of them labelled.
     n_neighbors : int
         Neighbours that each row is linked with.
     reach : float
@@ -38,15 +38,17 @@ def spread(
     Returns
     -------
     ndarray of shape (n, n_classes)
-        Rows of zeros where no label arrived.
+        Rows of zeros where no label arrived, and for rows that were not linked.
     """
     labelled, n_classes = np.flatnonzero(codes >= 0), len(frequencies)
     if len(labelled) == len(rows):
         return np.eye(n_classes, dtype=np.float32)[codes]
     chosen = np.arange(len(rows))
     if len(rows) > N_ROWS:
-        others = np.random.default_rng(random_state).permutation(np.flatnonzero(codes < 0))
-        chosen = np.sort(np.concatenate([labelled, others[: max(0, N_ROWS - len(labelled))]]))
+        random = np.random.default_rng(random_state)
+        labelled = np.sort(random.permutation(labelled)[: N_ROWS // 2])
+        others = random.permutation(np.flatnonzero(codes < 0))[: N_ROWS - len(labelled)]
+        chosen = np.sort(np.concatenate([labelled, others]))
     links = _links(rows[chosen].reshape(len(chosen), -1).astype(np.float32), n_neighbors)
     known = np.zeros((len(chosen), n_classes), np.float32)
     known[np.searchsorted(chosen, labelled), codes[labelled]] = 1

@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import load_digits, make_moons
 
 from aaekit import neighbours
-from aaekit.neighbours import spread
+from aaekit.neighbours import spread_labels
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def moons():
 
 def test_labels_follow_the_rows_and_not_the_distance(moons):
     X, y, codes = moons
-    found = spread(X, codes, np.full(2, 0.5), 0)
+    found = spread_labels(X, codes, np.full(2, 0.5), 0)
     straight = np.abs(X[:, None] - X[codes >= 0]).sum(2).argmin(1)
     assert (codes[codes >= 0][straight] != y).mean() > 0.08 > 0.01 > (found.argmax(1) != y).mean()
     assert found.dtype == np.float32 and np.allclose(found.sum(1), 1, atol=1e-5)
@@ -31,16 +31,16 @@ def test_digits_from_two_labels_each():
     for k in range(10):
         codes[np.flatnonzero(y == k)[:2]] = k
     images = (X.reshape(-1, 1, 8, 8) * 15).astype(np.uint8)
-    found = spread(images, codes, np.full(10, 0.1), 0)
+    found = spread_labels(images, codes, np.full(10, 0.1), 0)
     assert (found.argmax(1) != y).mean() < 0.15
-    assert np.array_equal(found, spread(images, codes, np.full(10, 0.1), 0))
+    assert np.array_equal(found, spread_labels(images, codes, np.full(10, 0.1), 0))
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
 def test_masses_go_by_the_frequencies(share):
     X, y = make_moons(400, noise=0.3, random_state=0)
     codes = np.where(np.arange(400) < 20, y, -1)
-    found = spread(X, codes, np.array([share, 1 - share]), 0)
+    found = spread_labels(X, codes, np.array([share, 1 - share]), 0)
     assert found.mean(0)[0] == pytest.approx(share, abs=0.1)
 
 
@@ -49,25 +49,30 @@ def test_rows_that_no_label_reaches_say_nothing():
     X = np.concatenate([rng.normal(0, 0.1, (30, 2)), rng.normal(9, 0.1, (30, 2)), rng.normal(-9, 0.1, (30, 2))])
     codes = np.full(90, -1)
     codes[[0, 30]] = 0, 1
-    found = spread(X, codes, np.full(2, 0.5), 0)
+    found = spread_labels(X, codes, np.full(2, 0.5), 0)
     assert (found[:30].argmax(1) == 0).all() and (found[30:60].argmax(1) == 1).all()
     assert (found[:60].sum(1) > 0.99).all() and not found[60:].any()
 
 
-def test_of_many_rows_some_are_linked(moons, monkeypatch):
+@pytest.mark.parametrize("n_labels", [4, 300])
+def test_of_many_rows_some_are_linked(moons, n_labels, monkeypatch):
     X, y, codes = moons
+    codes = codes if n_labels == 4 else np.where(np.arange(400) < n_labels, y, -1)
     monkeypatch.setattr(neighbours, "N_ROWS", 150)
-    found = spread(X, codes, np.full(2, 0.5), 1)
+    found = spread_labels(X, codes, np.full(2, 0.5), 1)
     on = found.any(1)
-    assert on.sum() <= 150 and on[codes >= 0].all() and (found.argmax(1) != y)[on].mean() < 0.05
-    assert not np.array_equal(on, spread(X, codes, np.full(2, 0.5), 2).any(1))
+    assert on.sum() <= 150 and (found.argmax(1) != y)[on].mean() < 0.05
+    assert on[codes >= 0].sum() == min(n_labels, 75) and on[codes < 0].sum() > 50
+    assert not np.array_equal(on, spread_labels(X, codes, np.full(2, 0.5), 2).any(1))
 
 
 def test_labels_of_all_rows_are_what_they_are():
-    assert np.array_equal(spread(np.zeros((3, 2)), np.array([1, 0, 1]), np.full(2, 0.5), 0), [[0, 1], [1, 0], [0, 1]])
+    assert np.array_equal(
+        spread_labels(np.zeros((3, 2)), np.array([1, 0, 1]), np.full(2, 0.5), 0), [[0, 1], [1, 0], [0, 1]]
+    )
 
 
 @pytest.mark.parametrize("X", [np.zeros((6, 3)), np.arange(6.0)[:, None], np.eye(6) * 1e10])
 def test_odd_rows_do_no_harm(X):
-    found = spread(X, np.array([0, 1, -1, -1, -1, -1]), np.full(2, 0.5), 0)
+    found = spread_labels(X, np.array([0, 1, -1, -1, -1, -1]), np.full(2, 0.5), 0)
     assert found.shape == (6, 2) and np.isfinite(found).all() and (found >= 0).all()

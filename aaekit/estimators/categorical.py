@@ -285,7 +285,7 @@ class PartlyLabelled(CategoricalAutoencoder):
         labelled = np.flatnonzero(y != UNLABELLED)
         sources = {"unlabelled": [X], "labelled": [X[labelled], torch.from_numpy(y[labelled])]}
         if self._n_spreading:
-            beliefs = neighbours.spread(X.numpy(), y, self._class_prior().mean.numpy(), self.seed_)
+            beliefs = neighbours.spread_labels(X.numpy(), y, self._class_prior().mean.numpy(), self.seed_)
             sources["unlabelled"].append(torch.from_numpy(beliefs))
         return sources
 
