@@ -16,7 +16,8 @@ from aaekit.estimators import ClusteringAAE, SemiSupervisedAAE
 from aaekit.estimators.base import UNLABELLED, write_text
 from aaekit.training import Listener
 
-SURE = 0.5  # share of each cluster's members, the surest, that take the name of the row that was told
+SURE = 0.5  # share of each cluster's members, the surest, that may take the name of the row that was told
+NAMED = 10  # such rows to one that was told, at most: more would drown the answers
 UNLIKE = 4.0  # classes that seem less unequal than this are taken to be equally frequent
 CANDIDATES = 20  # doubtful rows to choose one question from
 
@@ -25,7 +26,7 @@ class Labelling:
     """A classifier that asks for labels: `ask`, answer with `tell`, as often as you like.
 
     First, clusters are found without any label, and the rows asked for are typical of them. What you say of such a row
-    is taken as the name of the surest members of its cluster, for as long as no answer in it differs. After that, rows
+    is taken as the name of some of the surest members of its cluster, for as long as no answer in it differs. After that, rows
     are asked for of which the classifier is least sure, no two of them alike, and it goes on from where it was.
 
     Parameters
@@ -149,9 +150,14 @@ class Labelling:
         cluster = p.argmax(1)
         votes = np.zeros((p.shape[1], len(classes)))
         np.add.at(votes, (cluster[at], of), 1)
-        for k in np.flatnonzero(np.count_nonzero(votes, 1) == 1):  # not where the answers in a cluster differ
+        clear = np.flatnonzero(np.count_nonzero(votes, 1) == 1)  # not where the answers in a cluster differ
+        at_most = round(NAMED * len(told) / max(1, len(clear)))
+        for k in clear:
             members = np.flatnonzero(cluster == k)
-            y[members[np.argsort(-p[members, k], kind="stable")[: round(SURE * len(members))]]] = votes[k].argmax()
+            surest = members[np.argsort(-p[members, k], kind="stable")[: round(SURE * len(members))]]
+            y[surest[np.unique(np.linspace(0, len(surest) - 1, min(at_most, len(surest))).astype(int))]] = votes[
+                k
+            ].argmax()
         y[at] = of
         model = cast(SemiSupervisedAAE, clone(self.classifier))
         if model.class_prior == "labelled":  # rows that were asked for are no sample

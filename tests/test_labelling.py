@@ -82,6 +82,21 @@ def test_a_row_told_again_takes_its_new_label(session, blobs):
     assert [session.labels[int(i)] for i in rows] == y[rows].tolist()
 
 
+def test_names_of_clusters_do_not_drown_the_answers(session, blobs, monkeypatch):
+    X, y = blobs
+    taught, fit = [], SemiSupervisedAAE.fit
+    monkeypatch.setattr(
+        SemiSupervisedAAE, "fit", lambda self, X, y, **k: taught.append(y.copy()) or fit(self, X, y, **k)
+    )
+    rows = session.ask(K + 2)
+    session.tell(rows, y[rows])
+    more = session.ask(4)
+    session.tell(more, y[more])
+    for known, n_told in zip(taught, (K + 2, K + 6), strict=True):
+        n_named = (known >= 0).sum()
+        assert 5 * n_told <= n_named <= (1 + 10) * n_told + K, "some names, and not too many beside the answers"
+
+
 def test_models_that_were_given_stay_as_they_were(session, clusters, blobs):
     before = {k: v.clone() for k, v in clusters.networks_.state_dict().items()}
     rows = session.ask(K + 2)
