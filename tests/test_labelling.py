@@ -182,6 +182,6 @@ def test_names_of_clusters_last_while_no_answer_in_them_differs(blobs, clusters,
     k = of[rows[0]]
     more = np.setdiff1d(np.flatnonzero(of == k), rows)[:1]
     session.tell(more, y[more])  # of the same class, as told before
-    assert (seen[1][of == k] >= 0).mean() > 0.4
+    assert (seen[1][of == k] >= 0).sum() > 10
     session.tell(more, (y[more] + 1) % K)  # another one
-    assert (seen[2][of == k] >= 0).sum() == 2 and (seen[2] >= 0).sum() > len(X) / 4
+    assert (seen[2][of == k] >= 0).sum() == 2 and (seen[2] >= 0).sum() > 10 * (K - 2)
