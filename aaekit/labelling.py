@@ -26,8 +26,9 @@ class Labelling:
     """A classifier that asks for labels: `ask`, answer with `tell`, as often as you like.
 
     First, clusters are found without any label, and the rows asked for are typical of them. What you say of such a row
-    is taken as the name of some of the surest members of its cluster, for as long as no answer in it differs. After that, rows
-    are asked for of which the classifier is least sure, no two of them alike, and it goes on from where it was.
+    is taken as the name of some of the surest members of its cluster, for as long as no answer in it differs. After
+    that, rows are asked for of which the classifier is least sure, no two of them alike, and it goes on from where it
+    was.
 
     Parameters
     ----------

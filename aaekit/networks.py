@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -12,6 +12,27 @@ from aaekit.errors import InputError, nearest
 
 BackboneName = Literal["mlp", "conv"]
 Shape = tuple[int, ...]
+
+
+@torch.no_grad()
+def take_statistics(module: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Give batch normalisation the mean and variance of given minibatches, in place of those of training.
+
+    What the module sees while it is trained (noise, augmented rows, adversarial shifts) is not what it is used on, and
+    its statistics are not either. The module is in evaluation mode afterwards; nothing else about it changes.
+    """
+    layers = [m for m in module.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d))]
+    module.eval()
+    if not layers:
+        return
+    momenta = [m.momentum for m in layers]
+    for m in layers:
+        m.train().reset_running_stats()
+        m.momentum = None  # the mean over all minibatches
+    for x in batches:
+        module(x)
+    for m, momentum in zip(layers, momenta, strict=True):
+        m.eval().momentum = momentum
 
 
 def dense(sizes: Sequence[int], *, dropout: float = 0.0, batch_norm: bool = False) -> list[nn.Module]:

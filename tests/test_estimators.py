@@ -400,6 +400,26 @@ def test_a_full_disk_leaves_nothing_behind(few_labels, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+# --- what batch normalisation knows in the end
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_encoders_normalise_by_clean_rows(variant, few_labels):
+    """In the end an encoder makes of clean rows what their own statistics say, whatever it saw while training."""
+    X, y = few_labels
+    model = VARIANTS[variant](**QUICK).fit(X, y)
+    encoder = model.networks_["encoder"]
+    layers = [m for m in encoder.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))]
+    if not layers or variant == "pretrained, frozen":
+        pytest.skip("it has no batch normalisation of its own")
+    seen = {}
+    layers[0].register_forward_pre_hook(lambda layer, inputs: seen.update(x=inputs[0]))
+    rows = torch.from_numpy(model._rows(X))
+    with torch.no_grad():
+        encoder(model._floats(rows))
+    axes = [d for d in range(seen["x"].dim()) if d != 1]
+    assert torch.allclose(seen["x"].mean(axes), layers[0].running_mean, atol=1e-4)
+    assert torch.allclose(seen["x"].var(axes), layers[0].running_var, rtol=1e-3, atol=1e-5)
+
+
 # --- spreading
 def test_labels_spread_where_no_augmentation_says_more(few_labels):
     X, y = few_labels

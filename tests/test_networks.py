@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from aaekit import InputError
+from aaekit import InputError, networks
 from aaekit.codes import Decoder, Encoder
 from aaekit.networks import (
     Crop,
@@ -220,3 +220,24 @@ def test_decoder_wraps_a_backbone():
     decoder = Decoder(decoder_of("mlp", (30,)), unit_range=True)
     code = torch.randn(3, N_STYLE + N_CLASSES)
     assert torch.equal(decoder(code), decoder.backbone(code))
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_statistics_are_those_of_the_given_batches(momentum):
+    torch.manual_seed(0)
+    first, second = nn.BatchNorm1d(3, momentum=momentum), nn.BatchNorm1d(4, momentum=momentum)
+    net = nn.Sequential(first, nn.Dropout(0.5), nn.Linear(3, 4), second).train()
+    net(torch.randn(50, 3) * 7 - 2)  # what training saw
+    batches = [torch.randn(40, 3) * (k + 1) + k for k in range(3)]
+    networks.take_statistics(net, iter(batches))
+    assert torch.allclose(first.running_mean, torch.stack([b.mean(0) for b in batches]).mean(0), atol=1e-5)
+    assert torch.allclose(first.running_var, torch.stack([b.var(0) for b in batches]).mean(0), atol=1e-4)
+    seen = [net[2]((b - b.mean(0)) / (b.var(0, correction=0) + 1e-5).sqrt()) for b in batches]  # without dropout
+    assert torch.allclose(second.running_mean, torch.stack([h.mean(0) for h in seen]).mean(0), atol=1e-4)
+    assert not any(m.training for m in net.modules()) and first.momentum == second.momentum == momentum
+
+
+def test_statistics_of_no_batch_normalisation_are_nothing():
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU()).train()
+    networks.take_statistics(net, iter(()))
+    assert not net.training

@@ -28,6 +28,7 @@ from aaekit.phases import Phase, Step
 from aaekit.training import Listener, Optimizer, Precision, RateSchedule, Rows, Settings, Training, from_first
 
 UNLABELLED = -1
+N_SETTLING = 10_000  # about as many rows give batch normalisation its statistics
 FORMAT = 1
 
 
@@ -170,6 +171,7 @@ class Estimator(BaseEstimator):
             sets["evaluation"] = torch.from_numpy(self._rows(X_e)), None if y_e is None else self._codes_of(y_e)
 
         def evaluate(nets: nn.ModuleDict) -> dict[str, float]:
+            self._settle(nets, X_train)
             return {f"{name}/{k}": v for name, s in sets.items() for k, v in self._score(nets, *s).items()}
 
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
@@ -195,6 +197,7 @@ class Estimator(BaseEstimator):
 
                 listeners = [*listeners, Progress()]
             training.run(listeners)
+            self._settle(training.averaged, X_train)
         self.networks_ = training.averaged.cpu().eval()
         self.history_ = training.history
         self.n_steps_ = training.n_done
@@ -340,6 +343,13 @@ class Estimator(BaseEstimator):
             batch_norm=self.batch_norm,
         )
         return Encoder(backbone, n_features, n_style, n_classes, posterior)
+
+    def _settle(self, nets: nn.ModuleDict, X: Tensor) -> None:
+        """Let the encoder normalise by clean rows: evenly chosen ones of those it is trained on."""
+        X = X[:: max(1, len(X) // N_SETTLING)]
+        device = next(nets.parameters()).device
+        parts = X.tensor_split(max(1, len(X) // 500))
+        networks.take_statistics(nets["encoder"], (self._floats(x.to(device)) for x in parts))
 
     def _corrupt(self, x: Tensor) -> Tensor:
         return x + self.input_noise * torch.randn_like(x) if self.input_noise else x

@@ -139,6 +139,10 @@ class PretrainedClassifier(Classifier):
         moves = (nets["head"],) if self.frozen else (nets["encoder"], nets["head"])
         return [Phase("classification", phases.classify, moves, self.classification_rate, self.momentum)]
 
+    def _settle(self, nets: nn.ModuleDict, X: Tensor) -> None:
+        if not self.frozen:
+            super()._settle(nets, X)
+
     def _classify(self, nets: nn.ModuleDict, x: Tensor) -> Code:
         """The code of rows, and the logits that the linear layer makes of it."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
