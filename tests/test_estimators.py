@@ -402,9 +402,9 @@ def test_a_full_disk_leaves_nothing_behind(few_labels, tmp_path, monkeypatch):
 
 # --- what batch normalisation knows in the end
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_encoders_normalise_by_clean_rows(variant, few_labels):
+def test_encoders_normalise_by_clean_rows(variant, digits):
     """In the end an encoder makes of clean rows what their own statistics say, whatever it saw while training."""
-    X, y = few_labels
+    X, y = digits
     model = VARIANTS[variant](**QUICK).fit(X, y)
     encoder = model.networks_["encoder"]
     layers = [m for m in encoder.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))]
