@@ -47,7 +47,7 @@ def ask(
     from sklearn.exceptions import ConvergenceWarning
 
     from aaekit import figures, gallery
-    from aaekit.estimators.base import write_text
+    from aaekit.estimators.base import write_json
 
     if not (folder / "settings.json").exists():
         if data is None:
@@ -69,7 +69,7 @@ def ask(
         typer.echo(f"note: {warning.message}", err=True)
     session.save(folder)
     if not (folder / "settings.json").exists():
-        write_text(folder / "settings.json", json.dumps(settings, indent=1) + "\n")
+        write_json(folder / "settings.json", settings)
     path = folder / f"questions-{_number(waiting[0]) + 1 if waiting else 1}.csv"
     images = found.X.ndim == 4
     features = [] if images else [f"x{j + 1}" for j in range(min(N_FEATURES, found.X.shape[1]))]

@@ -73,6 +73,7 @@ def phantoms(
 ) -> None:
     """Write made-up arteries: maps, the codes, and frames by a richer physics than stage 0 for real ones."""
     from aaekit import ultrasound
+    from aaekit.estimators.base import write_json
 
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out} exists already and is not empty: choose another folder")
@@ -84,7 +85,7 @@ def phantoms(
     names = [f"{k + 1:04d}.png" for k in range(n)]
     ultrasound.write_images(out / "maps", maps, names)
     ultrasound.write_images(out / "frames", frames, names)
-    _write_json(out / "tissues.json", {t.name: t.code for t in ultrasound.TISSUES})
+    write_json(out / "tissues.json", {t.name: t.code for t in ultrasound.TISSUES})
     typer.echo(f"{n} maps and frames: {out}")
 
 
@@ -159,7 +160,7 @@ def _train(
     import yaml
 
     from aaekit import ultrasound
-    from aaekit.estimators.base import write_text
+    from aaekit.estimators.base import write_json, write_text
     from aaekit.estimators.simulator import TwoStageSimulator
     from aaekit.parameters import validated
 
@@ -198,15 +199,15 @@ def _train(
             divergences = estimator.divergences(found.maps[test], found.frames[test], resolution=resolution)
             tested[f"divergences_{size}"] = divergences
         results["test"] = tested
-    _write_json(out / "results.json", results)
+    write_json(out / "results.json", results)
     versions = _versions()
-    _write_json(out / "versions.json", versions)
+    write_json(out / "versions.json", versions)
     shown = test if len(test) else kept
     _report(out, estimator, found.maps[shown], found.frames[shown] if estimator.paired else None, results, versions)
     if log is not None:
         command = f"aae simulate train MAPS FRAMES --out RUN --test-share {test_share:g}"
         command += "".join(_as_typed(k, v) for k, v in given.items() if v is not None)
-        _write_json(
+        write_json(
             log,
             {"command": command, "configuration": parameters, "seed": estimator.seed_, "results": results,
              "history": estimator.history_, "versions": versions},
@@ -345,14 +346,6 @@ def _versions() -> dict[str, Any]:
     from aaekit import runs
 
     return runs.versions()
-
-
-def _write_json(path: Path, value: Any) -> None:
-    import json
-
-    from aaekit.estimators.base import write_text
-
-    write_text(path, json.dumps(value, indent=1) + "\n")
 
 
 def _fitted(run: Path) -> Any:

@@ -13,7 +13,7 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 
 from aaekit.errors import InputError
 from aaekit.estimators import ClusteringAAE, SemiSupervisedAAE
-from aaekit.estimators.base import UNLABELLED, write_text
+from aaekit.estimators.base import UNLABELLED, write_json
 from aaekit.training import Listener
 
 SURE = 0.5  # share of each cluster's members, the surest, that may take the name of the row that was told
@@ -156,9 +156,8 @@ class Labelling:
         for k in clear:
             members = np.flatnonzero(cluster == k)
             surest = members[np.argsort(-p[members, k], kind="stable")[: round(SURE * len(members))]]
-            y[surest[np.unique(np.linspace(0, len(surest) - 1, min(at_most, len(surest))).astype(int))]] = votes[
-                k
-            ].argmax()
+            evenly = np.unique(np.linspace(0, len(surest) - 1, min(at_most, len(surest))).astype(int))
+            y[surest[evenly]] = votes[k].argmax()
         y[at] = of
         model = cast(SemiSupervisedAAE, clone(self.classifier))
         if model.class_prior == "labelled":  # rows that were asked for are no sample
@@ -190,7 +189,7 @@ class Labelling:
         if self.model is not None:
             self.model.save(folder / "model.safetensors")
         facts = {"rows": _fingerprint(self.X), "random_state": self.random_state, "labels": list(self.labels.items())}
-        write_text(folder / "session.json", json.dumps(facts, indent=1) + "\n")
+        write_json(folder / "session.json", facts)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], X: Any, **given: Any) -> Self:

@@ -14,6 +14,11 @@ BackboneName = Literal["mlp", "conv"]
 Shape = tuple[int, ...]
 
 
+def batch_norms(module: nn.Module) -> list[nn.Module]:
+    """The layers of batch normalisation in a module."""
+    return [m for m in module.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d))]
+
+
 @torch.no_grad()
 def take_statistics(module: nn.Module, batches: Iterable[Tensor]) -> None:
     """Give batch normalisation the mean and variance of given minibatches, in place of those of training.
@@ -21,7 +26,7 @@ def take_statistics(module: nn.Module, batches: Iterable[Tensor]) -> None:
     What the module sees while it is trained (noise, augmented rows, adversarial shifts) is not what it is used on, and
     its statistics are not either. The module is in evaluation mode afterwards; nothing else about it changes.
     """
-    layers = [m for m in module.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d))]
+    layers = batch_norms(module)
     module.eval()
     if not layers:
         return

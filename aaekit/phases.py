@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from aaekit.codes import Code, Decoder
 from aaekit.divergences import Divergence, mean_probability
+from aaekit.networks import batch_norms
 
 
 class Step:
@@ -334,8 +335,7 @@ class same_statistics:
     """While it lasts, batch normalisation uses a minibatch without keeping its mean and variance for later."""
 
     def __init__(self, module: nn.Module) -> None:
-        kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-        self.layers = [(m, m.momentum) for m in module.modules() if isinstance(m, kinds)]
+        self.layers = [(m, m.momentum) for m in batch_norms(module)]
 
     def __enter__(self) -> None:
         for m, _ in self.layers:

@@ -137,7 +137,9 @@ class Training:
     ) -> None:
         self.networks, self.phases, self.rows, self.make_step = networks, list(phases), rows, make_step
         self.settings, self.evaluate = settings, evaluate
-        self.device, self.bfloat16 = _device(settings.device), _bfloat16(settings)
+        self.device, self.bfloat16 = _device(settings.device), settings.precision == "bfloat16"
+        if settings.precision == "auto":
+            self.bfloat16 = has_fast_bfloat16(self.device.type)
         networks.to(self.device).train()
         from_first(networks.state_dict().values())
         for source in rows.values():
@@ -228,10 +230,12 @@ class Training:
         batch = {name: rows.at(self.n_done) for name, rows in self.rows.items()}
         step = self.make_step(batch, self.settings.schedule == "joint")
         for phases, optimizer, others in self._turns:
-            going = [p for p in phases if not p.over(self.n_done)]
+            going = []
             for p in phases:
-                if p not in going:
+                if p.over(self.n_done):
                     step.note(p.name, torch.zeros((), device=self.device))
+                else:
+                    going.append(p)
             if not going:
                 continue
             factor = self.settings.rate_at(self.n_done, phases[0].adversary)
@@ -389,9 +393,3 @@ def has_fast_bfloat16(device: str = "cpu") -> bool:
     if device == "cuda":
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-
-
-def _bfloat16(settings: Settings) -> bool:
-    if settings.precision == "auto":
-        return has_fast_bfloat16(_device(settings.device).type)
-    return settings.precision == "bfloat16"

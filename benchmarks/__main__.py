@@ -1,7 +1,6 @@
 """`python -m benchmarks`: everything in one run, a table, and a dated log."""
 
 import argparse
-import json
 import os
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aaekit import data, runs
-from aaekit.estimators.base import write_text
+from aaekit.estimators.base import write_json
 from aaekit.experiments import machine
 from benchmarks import measures
 from benchmarks.sides import WARMUP
@@ -54,7 +53,7 @@ def main() -> None:
     for name in given.only:
         with console.status(name) as status:
             log[name] = PARTS[name](mnist, given, lambda text, n=name, s=status: s.update(f"{n}: {text}"))
-        write_text(path, json.dumps(log, indent=1) + "\n")
+        write_json(path, log)
     for table in tables(log):
         Console().print(table)
     print(f"log: {path}")

@@ -126,7 +126,7 @@ random = np.random.default_rng(0)
 X = random.integers(0, 256, (batch * 20, 1, 28, 28), dtype=np.uint8)
 y = np.where(np.arange(len(X)) < 100, np.arange(len(X)) % 10, -1)
 watch = sides.Stopwatch()
-how = {"precision": "float32", "batch_size": batch, "max_steps": steps, "random_state": 0}
+how = {"schedule": "joint", "precision": "float32", "batch_size": batch, "max_steps": steps, "random_state": 0}
 listeners = [watch] if rank == 0 else []
 if system == "classifier":
     SemiSupervisedAAE(**how).fit(X, y, listeners=listeners)

@@ -197,7 +197,8 @@ class Estimator(BaseEstimator):
 
                 listeners = [*listeners, Progress()]
             training.run(listeners)
-            self._settle(training.averaged, X_train)
+            if not sets:  # else it is as it was scored last
+                self._settle(training.averaged, X_train)
         self.networks_ = training.averaged.cpu().eval()
         self.history_ = training.history
         self.n_steps_ = training.n_done
@@ -612,6 +613,11 @@ def write_atomically(path: Path, write: Callable[[str], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file in the same way."""
     write_atomically(path, lambda p: Path(p).write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON in the same way."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:

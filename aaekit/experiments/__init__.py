@@ -22,7 +22,7 @@ import torch
 from aaekit import figures, runs
 from aaekit.data.sets import SETS
 from aaekit.errors import InputError, nearest
-from aaekit.estimators.base import json_value, write_text
+from aaekit.estimators.base import json_value, write_json
 from aaekit.training import Listener
 
 FOLDER = Path(__file__).parent
@@ -192,7 +192,7 @@ def log_path(name: str, folder: Path = LOGS) -> Path:
 def write_log(log: Mapping[str, Any], folder: Path = LOGS) -> Path:
     """Write the log of an experiment."""
     path = log_path(log["experiment"], folder)
-    write_text(path, json.dumps(log, indent=1) + "\n")
+    write_json(path, log)
     return path
 
 
