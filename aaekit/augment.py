@@ -22,11 +22,12 @@ from torch import Tensor
 from aaekit.errors import InputError, nearest
 
 Transform = Callable[[Tensor], Tensor]
+N_KNOTS = 5  # along each side of an image, between which it bends
 
 
 @dataclass(frozen=True)
 class AffineImages:
-    """One small random affine map per image: rotated, scaled, sheared, moved; uniform in each.
+    """One small random map per image: rotated, scaled, sheared, moved, uniform in each; and bent, smoothly.
 
     Images (n, c, h, w) keep shape, type and range (with "zeros", a range that includes 0).
 
@@ -40,16 +41,20 @@ class AffineImages:
         Largest shift of a row in units of its height above the centre.
     translation : float, default 0.1
         Largest shift in units of the width and height.
+    bend : float, default 0.03
+        Standard deviation of each pixel's own shift, in units of the width and height; pixels nearby shift alike (in
+        the manner of Simard et al., *Best Practices for Convolutional Neural Networks*, 2003, section 2).
     padding : "zeros" or "edge", default "zeros"
         What comes in from outside: 0, or the nearest pixel of the edge.
     strength : float, default 1
-        Multiplies the first four; 0 changes nothing.
+        Multiplies the first five; 0 changes nothing.
     """
 
     rotation: float = 15.0
     scale: float = 0.15
     shear: float = 0.2
     translation: float = 0.1
+    bend: float = 0.03
     padding: str = "zeros"
     strength: float = 1.0
 
@@ -76,6 +81,10 @@ class AffineImages:
         rows = y * down[:, :, None] + torch.stack([tx, ty], 1)[:, :, None]  # (n, 2, h)
         # summed by broadcasting: affine_grid's tiny matrix products take six times as long, and suffer under autocast
         grid = rows[:, :, :, None] + (x * across[:, :, None])[:, :, None]  # (n, 2, h, w)
+        if self.bend:
+            knots = torch.randn(n, 2, N_KNOTS, N_KNOTS, device=images.device) * (2 * self.strength * self.bend)
+            with torch.autocast(images.device.type, enabled=False):
+                grid = grid + _bumps(y) @ knots @ _bumps(x).T
         mode = "border" if self.padding == "edge" else "zeros"
         moved = F.grid_sample(images.float(), grid.permute(0, 2, 3, 1), padding_mode=mode, align_corners=False)
         return moved.to(images.dtype)
@@ -173,6 +182,16 @@ def make(spec: str | Transform | None, shape: Sequence[int], strength: float = 1
 def _pixel_centres(size: int, device: torch.device) -> Tensor:
     """Where `size` pixels lie on a grid from -1 to 1."""
     return (2 * torch.arange(size, device=device) + 1) / size - 1
+
+
+def _bumps(at: Tensor) -> Tensor:
+    """Overlapping bumps along -1 to 1 at the places `at` (n,), shape (n, N_KNOTS), of length 1 at each place.
+
+    So the sum of bumps with independent standard Gaussian heights has variance 1 everywhere.
+    """
+    knots = torch.linspace(-1, 1, N_KNOTS, device=at.device)
+    heights = torch.exp(-(((at[:, None] - knots) / (0.7 * (knots[1] - knots[0]))) ** 2) / 2)
+    return F.normalize(heights, dim=1)
 
 
 def _require_strength(strength: float) -> None:

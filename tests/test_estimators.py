@@ -448,8 +448,24 @@ def test_spreading_teaches_what_few_labels_cannot(kind):
 @pytest.mark.parametrize(("n_labels", "steps"), [(100, 1400), (1000, 1400), (20_000, 2000), (60_000, 5000)])
 def test_many_labels_are_worth_more_steps(n_labels, steps):
     model = SemiSupervisedAAE()
-    model.shape_, model.class_counts_ = (1, 28, 28), [n_labels // 10] * 10
+    model.shape_, model.class_counts_, model.n_unlabelled_ = (1, 28, 28), [n_labels // 10] * 10, 60_000 - n_labels
     assert model._auto_steps(60_000) == steps
+
+
+def test_where_each_image_has_a_label_nothing_is_guessed(few_labels):
+    X, some = few_labels
+    every = np.arange(len(X)) % 10
+    guesses = {"agreement", "smoothness"}
+    for y, more, expected in [
+        (every, {}, set()), (every, {"consistency": "both"}, guesses),
+        (every, {"augmentation": "none"}, {"smoothness"}), (some, {}, {"agreement"}),
+    ]:  # fmt: skip
+        model = SemiSupervisedAAE(**{**QUICK, "image_shape": (1, 8, 8), **more}).fit(X, y)
+        assert guesses & set(model.history_[-1]) == expected, more
+        alone = y is every and "augmentation" not in more
+        assert model._batch_size("labelled", 1000) == (150 if alone else 50)
+    tables = SemiSupervisedAAE(**QUICK).fit(X.reshape(len(X), -1), every)
+    assert "smoothness" in tables.history_[-1], "balls about rows say more than their labels"
 
 
 def test_all_labels_spread_nowhere(few_labels, monkeypatch):

@@ -470,6 +470,7 @@ class Labelled(Estimator):
         result = np.full(len(y), UNLABELLED, dtype=np.int64)
         result[labelled] = codes
         self.class_counts_: list[int] = np.bincount(codes).tolist()
+        self.n_unlabelled_ = int((~labelled).sum())
         return result
 
     def _codes_of(self, y: Any) -> np.ndarray:

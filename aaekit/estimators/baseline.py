@@ -44,7 +44,7 @@ class SupervisedBaseline(Classifier):
     ] = True
     augmentation: Annotated[
         Literal["auto", "affine", "noise", "none"] | Callable[[Tensor], Tensor],
-        Field(description="what leaves the class as it is: small affine warps (images), feature noise (tables), none, "
+        Field(description="what leaves the class as it is: small warps (images), feature noise (tables), none, "
               "or a callable on batches; 'auto' goes by the shape of the rows"),
     ] = "none"  # fmt: skip
     classification_rate: Annotated[Rate, Field(description="learning rate")] = 1e-3

@@ -44,7 +44,7 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
     ] = (200, 200)
     augmentation: Annotated[
         Literal["auto", "affine", "noise", "none"] | Callable[[Tensor], Tensor],
-        Field(description="what leaves the class as it is: small affine warps (images), feature noise (tables), none, "
+        Field(description="what leaves the class as it is: small warps (images), feature noise (tables), none, "
               "or a callable on batches; 'auto' goes by the shape of the rows"),
     ] = "auto"  # fmt: skip
     radius: Annotated[
@@ -231,7 +231,7 @@ class PartlyLabelled(CategoricalAutoencoder):
         Literal["auto", "pseudo_labels", "virtual_adversarial", "both", "none"],
         Field(description="what unlabelled rows teach about y: confident classes hold under augmentation, in the worst "
               "direction nearby, or both; 'auto' is both, but the first for images of less than 16 pixels a "
-              "side, and the second where there is no augmentation"),
+              "side, the second where there is no augmentation, and none where each image has a label"),
     ] = "auto"  # fmt: skip
     confidence: Annotated[float, Field(gt=0, lt=1, description="probability from which a pseudo-label counts")] = 0.95
     class_prior: Annotated[
@@ -245,12 +245,20 @@ class PartlyLabelled(CategoricalAutoencoder):
               "300, but 0 where an augmentation of images tells more, or with consistency='none'"),
     ] = "auto"  # fmt: skip
     labelled_batch_size: Annotated[
-        Literal["auto"] | Positive, Field(description="labelled rows in a step; 'auto' is 50, or all if fewer")
+        Literal["auto"] | Positive,
+        Field(description="labelled rows in a step; 'auto' is 50, 150 if each image has a label, or all if fewer"),
     ] = "auto"
 
     @property
     def _consistency(self) -> str:
+        if self.consistency == "auto" and self._all_augmented:
+            return "none"
         return "augmentation" if self.consistency == "pseudo_labels" else self.consistency
+
+    @property
+    def _all_augmented(self) -> bool:
+        """Whether each row has a label, under which its image is warped: there is nothing to guess."""
+        return len(self.shape_) == 3 and self.augmentation != "none" and not getattr(self, "n_unlabelled_", 1)
 
     def _class_prior(self) -> priors.Categorical:
         if self.class_prior == "uniform":
@@ -277,7 +285,7 @@ class PartlyLabelled(CategoricalAutoencoder):
     @property
     def _n_spreading(self) -> int:
         if self.spreading_steps == "auto":
-            return 0 if self.consistency == "none" or (self._agrees and len(self.shape_) == 3) else 300
+            return 0 if self._consistency == "none" or (self._agrees and len(self.shape_) == 3) else 300
         return self.spreading_steps
 
     def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
@@ -293,15 +301,15 @@ class PartlyLabelled(CategoricalAutoencoder):
         if name != "labelled":
             return super()._batch_size(name, n)
         if self.labelled_batch_size == "auto":
-            return min(50, n)
+            return min(150 if self._all_augmented else 50, n)
         if self.labelled_batch_size > n:
             raise InputError(f"labelled_batch_size={self.labelled_batch_size} is larger than the {n} labelled rows")
         return self.labelled_batch_size
 
     def _auto_steps(self, n_rows: int) -> int:
-        """Many labels are worth five passes over them."""
+        """Many labels are worth five passes over them; more where nothing else teaches and steps are cheaper."""
         n = sum(getattr(self, "class_counts_", ()))
-        passes = 5 * n // self._batch_size("labelled", n) if n else 0
+        passes = (15 if self._all_augmented else 5) * n // self._batch_size("labelled", n) if n else 0
         return min(max(super()._auto_steps(n_rows), passes), 5000)
 
     def generate(self, y: Any, Z: Any = None, random_state: Any = None) -> np.ndarray:

@@ -121,7 +121,7 @@ class EmbeddingAAE(PartlyLabelled):
         TrainingError
             When a loss stops being finite.
         """
-        for name in ("classes_", "class_counts_"):
+        for name in ("classes_", "class_counts_", "n_unlabelled_"):
             self.__dict__.pop(name, None)
         rows, codes = self._learn_rows(X), None
         if y is not None:

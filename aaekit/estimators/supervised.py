@@ -118,7 +118,7 @@ class SupervisedAAE(Labelled, Autoencoder):
             codes.append(self._learn_labels(column))
             found.append(self.classes_)
         self.classes_ = found[0] if len(found) == 1 else found
-        del self.class_counts_  # counted for each condition instead
+        del self.class_counts_, self.n_unlabelled_  # counted for each condition instead
         return np.stack(codes, 1)
 
     @property
