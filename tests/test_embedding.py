@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -9,6 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from aaekit import EmbeddingAAE, InputError
+from aaekit.codes import Code
 from aaekit.evaluation import embedding_quality
 from aaekit.gallery import Rows
 from aaekit.metrics import clustering_accuracy
@@ -104,6 +106,18 @@ def test_the_head_weight_keeps_them_apart(rows):
         return np.linalg.norm(heads[:, None] - heads, axis=2)[~np.eye(10, dtype=bool)].min()
 
     assert least(5.0) > least(0.0)
+
+
+@pytest.mark.parametrize("n_labels", [0, 50, 100])
+@pytest.mark.parametrize("consistency", ["auto", "none"])
+def test_the_reconstruction_moves_y_only_where_nothing_else_says_what_it_is(consistency, n_labels, rows):
+    moves = consistency == "none" and n_labels < 100
+    X, y = rows[0][:100], np.where(np.arange(100) < n_labels, rows[1][:100], -1)
+    model = EmbeddingAAE(**{**SMALL, "max_steps": 2}, consistency=consistency).fit(X, y)
+    z, logits = torch.randn(5, 2, requires_grad=True), torch.randn(5, len(model.heads_), requires_grad=True)
+    model._join(model.networks_, Code(z, logits), None).sum().backward()
+    assert (logits.grad is not None) == moves and z.grad is not None
+    assert model.networks_["heads"].weight.grad is not None
 
 
 def test_there_and_back(trained, rows):

@@ -9,7 +9,7 @@ from pydantic import Field
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from aaekit import augment, neighbours, networks, phases, priors
+from aaekit import augment, neighbours, phases, priors
 from aaekit.codes import one_hot
 from aaekit.errors import InputError
 from aaekit.estimators.autoencoder import Autoencoder, seeded
@@ -68,13 +68,16 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
 
     def _networks(self) -> dict[str, nn.Module]:
         nets = super()._networks()
-        if self.balance_weight:
+        if self._balance_weight():
             nets["class_frequencies"] = phases.ClassFrequencies(self._class_prior().mean)
         return nets
 
     def _class_prior(self) -> priors.Categorical:
         """How often each value of y is wanted: all alike."""
         return priors.Categorical(self._n_classes)
+
+    def _balance_weight(self) -> float:
+        return self.balance_weight
 
     def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
         listed = super()._phases(nets)
@@ -84,10 +87,10 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
         if self._smooths:
             radius = self.radius * self.spread_
             losses["smoothness"] = lambda step: phases.smooth(step, radius), self.consistency_weight
-        if self.balance_weight:
+        if self._balance_weight():
             frequencies = nets["class_frequencies"]
             assert isinstance(frequencies, phases.ClassFrequencies)
-            losses["balance"] = lambda step: phases.balance(step, frequencies), self.balance_weight
+            losses["balance"] = lambda step: phases.balance(step, frequencies), self._balance_weight()
         rate, momentum = self.classification_rate, self.momentum
         return listed + [
             Phase(k, loss, (nets["encoder"],), rate, momentum, w, fades=self._fading.get(k, 0))
@@ -183,9 +186,8 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
         )
 
     def _auto_steps(self, n_rows: int) -> int:
-        """More rows have more to teach; fully connected steps are cheaper and teach less."""
-        named = isinstance(self.backbone, str) and networks.backbone_name(self.backbone, self.shape_)
-        return min(800 + n_rows // (27 if named == "mlp" else 100), 5000)
+        """More rows have more to teach: 3,000 steps for 60,000."""
+        return min(800 + n_rows // 27, 5000)
 
     # --- what it can do --------------------------------------------------------------------------------------------
     def _probabilities(self, nets: nn.ModuleDict, rows: np.ndarray | Tensor) -> np.ndarray:

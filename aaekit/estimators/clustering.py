@@ -166,8 +166,8 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
         return self._consistency_without_labels if self.consistency == "auto" else self.consistency
 
     def _auto_steps(self, n_rows: int) -> int:
-        """Clusters settle late: twice as long as with labels."""
-        return min(2 * super()._auto_steps(n_rows), 5000)
+        """Clusters settle late: longer than with labels."""
+        return min(800 + super()._auto_steps(n_rows), 5000)
 
     def _networks(self) -> dict[str, nn.Module]:
         nets = super()._networks()

@@ -75,10 +75,10 @@ class EmbeddingAAE(PartlyLabelled):
     decision_weight: Annotated[
         Weight, Field(description="weight of the entropy of y given a row, where there are no labels")
     ] = 0.1
-    reconstruction_weight: Annotated[
+    balance_weight: Annotated[
         Literal["auto"] | Weight,
-        Field(description="weight of the reconstruction error, summed over a row; 'auto' is 2 / (values in a row): "
-              "more would pull y, which moves rows across the map, to what draws a row best"),
+        Field(description="weight of keeping the mean of y at the class prior; 'auto' is 10 with labels, 1 without: "
+              "clusters need not be alike in size"),
     ] = "auto"  # fmt: skip
     adversarial_weight: Annotated[
         Weight, Field(description="weight of fooling the discriminators; without labels, a tenth of it for that of y")
@@ -147,7 +147,8 @@ class EmbeddingAAE(PartlyLabelled):
         return chosen if self._has_labels or chosen != "auto" else self._consistency_without_labels
 
     def _auto_steps(self, n_rows: int) -> int:
-        return min((1 if self._has_labels else 2) * super()._auto_steps(n_rows), 5000)
+        """Clusters settle late: longer than with labels."""
+        return min((0 if self._has_labels else 800) + super()._auto_steps(n_rows), 5000)
 
     @property
     def _n_code(self) -> int:
@@ -156,14 +157,16 @@ class EmbeddingAAE(PartlyLabelled):
     def _class_prior(self) -> priors.Categorical:
         return super()._class_prior() if self._has_labels else priors.Categorical(self.n_clusters)
 
-    def _reconstruction_weight(self) -> float:
-        return super()._reconstruction_weight() / (5 if self.reconstruction_weight == "auto" else 1)
+    def _balance_weight(self) -> float:
+        return (10.0 if self._has_labels else 1.0) if self.balance_weight == "auto" else self.balance_weight
 
     def _networks(self) -> dict[str, nn.Module]:
         return super()._networks() | {"heads": Heads(self._n_classes, self.n_style, self.head_margin)}
 
     def _join(self, nets: nn.ModuleDict, code: Code, labels: Tensor | None) -> Tensor:
-        return nets["heads"](code.y) + code.z.float()
+        """The place on the map; the reconstruction moves z and W, but not y, where other losses say what y is."""
+        told = self._agrees or self._smooths or self._all_augmented
+        return nets["heads"](code.y.detach() if told else code.y) + code.z.float()
 
     def _reconstructors(self, nets: nn.ModuleDict) -> tuple[nn.Module, ...]:
         return nets["encoder"], nets["decoder"], nets["heads"]
