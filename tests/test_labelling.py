@@ -67,6 +67,21 @@ def test_later_questions_are_doubtful_and_unlike(session, blobs):
     assert apart.min() > 0.5
 
 
+@pytest.mark.parametrize(
+    ("given", "steps"), [({}, [40, 20, 20]), ({"max_steps": 30}, [30] * 3), ({"max_epochs": 1}, [6] * 3)]
+)
+def test_later_answers_take_half_the_steps_unless_they_were_given(given, steps, blobs, clusters, monkeypatch):
+    monkeypatch.setattr(SemiSupervisedAAE, "_auto_steps", lambda *_: 40)
+    session = Labelling(
+        blobs[0], clusters=clusters, classifier=SemiSupervisedAAE(hidden=(32,), random_state=0, **given)
+    )
+    taken = []
+    for _ in steps:
+        rows = session.ask(K)
+        taken.append(session.tell(rows, blobs[1][rows]).model.n_steps_)
+    assert taken == steps
+
+
 @pytest.mark.parametrize("names", [np.array(list("abcdef")), np.array([-1, 3, 5, 8, 9, 11]), np.arange(K) * 1.5])
 def test_labels_of_any_kind(names, session, blobs):
     X, y = blobs
