@@ -33,6 +33,9 @@ class Progress(Listener):
         self.console = console or Console(stderr=True)
         self.bar: Bar | None = None
 
+    def prepare(self, what: str) -> None:
+        self.console.print(f"{what} ...", soft_wrap=True, highlight=False, markup=False)
+
     def start(self, training: Training) -> None:
         n_steps = training.settings.n_steps
         self._began, self._n_before, self._shown = time.monotonic(), training.n_done, 0.0

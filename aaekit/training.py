@@ -106,6 +106,9 @@ class Rows:
 class Listener:
     """What can be told of a training: a progress bar, a run directory. Each method does nothing by itself."""
 
+    def prepare(self, what: str) -> None:
+        """Before something that takes long and has no steps, such as "finding neighbours"."""
+
     def start(self, training: "Training") -> None:
         """Before the first step (of this process)."""
 

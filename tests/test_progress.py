@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from aaekit import AdversarialAutoencoder
+from aaekit import AdversarialAutoencoder, SemiSupervisedAAE
 from aaekit.progress import Progress
 from aaekit.training import Listener
 
@@ -63,3 +63,14 @@ def test_verbose_shows_it(capsys):
     AdversarialAutoencoder(hidden=(8,), max_steps=10, verbose=1).fit(X)
     captured = capsys.readouterr()
     assert "step 10 of 10 (100 %)" in captured.err and not captured.out
+
+
+@pytest.mark.parametrize(("n_rows", "n_labels", "told"), [(60, 20, True), (60, 60, False), (40, 20, False)])
+def test_a_long_wait_before_the_first_step_is_told(n_rows, n_labels, told, capsys, monkeypatch):
+    original = SemiSupervisedAAE._preparation
+    monkeypatch.setattr(SemiSupervisedAAE, "_preparation", lambda self, n, y: original(self, 200 * n, y))
+    y = np.where(np.arange(n_rows) < n_labels, np.arange(n_rows) % 2, -1)
+    SemiSupervisedAAE(hidden=(8,), max_steps=10, verbose=1).fit(np.tile(X, (2, 1))[:n_rows], y)
+    lines = capsys.readouterr().err.splitlines()
+    assert ("finding the nearest neighbours of 12,000 rows" in lines[0]) == told
+    assert sum("neighbours" in line for line in lines) == told and lines[-1].startswith("step 10 of 10")

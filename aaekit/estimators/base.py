@@ -25,7 +25,7 @@ from aaekit.codes import Encoder
 from aaekit.errors import InputError
 from aaekit.parameters import Positive, Share, hyperparameters, validated
 from aaekit.phases import Phase, Step
-from aaekit.training import Listener, Optimizer, Precision, RateSchedule, Rows, Settings, Training, from_first
+from aaekit.training import Listener, Optimizer, Precision, RateSchedule, Rows, Settings, Training, from_first, peers
 
 UNLABELLED = -1
 N_SETTLING = 10_000  # about as many rows give batch normalisation its statistics
@@ -119,6 +119,10 @@ class Estimator(BaseEstimator):
     def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
         """Aligned arrays of training rows by name, the first of which counts the epochs."""
 
+    def _preparation(self, n_rows: int, y: np.ndarray | None) -> str | None:
+        """What `_sources` takes long for, if anything."""
+        return None
+
     @abstractmethod
     def _make_step(self, nets: nn.ModuleDict, batch: dict[str, list[Tensor]], together: bool) -> Step:
         """The step of a batch of `_sources`."""
@@ -174,6 +178,14 @@ class Estimator(BaseEstimator):
             self._settle(nets, X_train)
             return {f"{name}/{k}": v for name, s in sets.items() for k, v in self._score(nets, *s).items()}
 
+        if self.verbose:
+            from aaekit.progress import Progress
+
+            listeners = [*listeners, Progress()]
+        what = self._preparation(len(X_train), y_train)
+        if what and peers()[0] == 0:
+            for listener in listeners:
+                listener.prepare(what)
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(self.seed_)
@@ -192,10 +204,6 @@ class Estimator(BaseEstimator):
                 self._settings(next(iter(sources.values())).steps_per_epoch, len(X_train)),
                 evaluate if sets else None,
             )
-            if self.verbose:
-                from aaekit.progress import Progress
-
-                listeners = [*listeners, Progress()]
             training.run(listeners)
             if not sets:  # else it is as it was scored last
                 self._settle(training.averaged, X_train)

@@ -299,6 +299,11 @@ class PartlyLabelled(CategoricalAutoencoder):
             sources["unlabelled"].append(torch.from_numpy(beliefs))
         return sources
 
+    def _preparation(self, n_rows: int, y: np.ndarray | None) -> str | None:
+        if y is None or not self._n_spreading or n_rows < 10_000 or (y != UNLABELLED).all():
+            return None
+        return f"finding the nearest neighbours of {min(n_rows, neighbours.N_ROWS):,} rows, along which labels spread"
+
     def _batch_size(self, name: str, n: int) -> int:
         if name != "labelled":
             return super()._batch_size(name, n)
