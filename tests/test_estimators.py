@@ -226,6 +226,19 @@ def test_fitting_leaves_the_global_random_state_alone(few_labels):
     assert torch.equal(torch.rand(2), expected)
 
 
+@pytest.mark.parametrize("kind", [AdversarialAutoencoder, ClusteringAAE, EmbeddingAAE, SupervisedAAE])
+def test_the_reconstruction_is_scored_by_the_mean_over_rows(kind, few_labels):
+    """Also of more rows than fit into one pass, and of bytes."""
+    X = np.tile((few_labels[0] * 255).astype(np.uint8), (8, 1, 1, 1))[:1500]
+    y = np.arange(len(X)) % 10
+    model = kind(**QUICK).fit(X[:300], y[:300], evaluation=(X, y))
+    x = X.reshape(len(X), -1) / 255
+    R = model.reconstruct(X, y) if kind is SupervisedAAE else model.reconstruct(X)
+    p = R.reshape(len(X), -1).clip(1e-12, 1 - 1e-7)
+    expected = -(x * np.log(p) + (1 - x) * np.log(1 - p)).sum(1).mean()
+    assert model.history_[-1]["evaluation/reconstruction"] == pytest.approx(expected, rel=1e-3)
+
+
 # --- what estimators return
 def test_images_come_back_as_images(few_labels):
     X, y = few_labels

@@ -197,9 +197,9 @@ class Autoencoder(TransformerMixin, Estimator):
         def errors(x: Tensor) -> Tensor:
             x, y = x.to(device), next(known, None)
             out = nets["decoder"](self._join(nets, nets["encoder"](x), None if y is None else y.to(device)))
-            return phases.reconstruction_error(out, x, kind, self.unit_range_)[None] * len(x)
+            return phases.reconstruction_error(out, x, kind, self.unit_range_).expand(len(x))
 
-        return float(self._in_batches(errors, X, size=1000).sum() / len(X))
+        return float(self._in_batches(errors, X, size=1000).mean())
 
     # --- what it can do --------------------------------------------------------------------------------------------
     def transform(self, X: Any) -> np.ndarray:

@@ -330,12 +330,14 @@ class Estimator(BaseEstimator):
     def _in_batches(
         self, function: Callable[[Tensor], Tensor], rows: np.ndarray | Tensor, size: int = 1000
     ) -> np.ndarray:
-        """`function` of minibatches of rows, without gradients, stacked."""
+        """`function` of minibatches of rows, which gives something of each row, without gradients, stacked."""
         X = torch.as_tensor(rows)
         found = np.empty(0, np.float32)
         with torch.inference_mode():
             for i in range(0, max(1, len(X)), size):
-                part = function(self._floats(X[i : i + size])).float().cpu().numpy()
+                some = self._floats(X[i : i + size])
+                part = function(some).float().cpu().numpy()
+                assert len(part) == len(some), (part.shape, len(some))
                 if i == 0:  # in one piece: small arrays between freed large ones keep these from being used again
                     found = np.empty((len(X), *part.shape[1:]), np.float32)
                 found[i : i + size] = part
