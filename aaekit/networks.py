@@ -14,7 +14,7 @@ BackboneName = Literal["mlp", "conv"]
 Shape = tuple[int, ...]
 
 
-def batch_norms(module: nn.Module) -> list[nn.Module]:
+def batch_norms(module: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d]:
     """The layers of batch normalisation in a module."""
     return [m for m in module.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d))]
 
