@@ -121,14 +121,32 @@ def test_an_image_stays_recognisable_and_in_place(shape: tuple[int, int, int]) -
     _, h, w = shape
     left, right = blobs(400, shape, -w / 4), blobs(400, shape, w / 4)
     transform = augment.make("auto", shape)
+    assert isinstance(transform, AffineImages)
+    transform = replace(transform, bend=0)
+    moved = transform(left)
+    overlap = [(moved * kind).flatten(1).sum(1) for kind in (left, right)]
+    assert (overlap[0] > overlap[1]).all()
+    correlation = torch.cosine_similarity(moved.flatten(1), left.flatten(1))
+    assert correlation.mean() > 0.6
+    move = centroids(transform(blobs(400, shape))).abs()
+    # moved by at most the translation, seen through the change of scale and shear; on average by half of it
+    for size, pixels in ((w, move[:, 0]), (h, move[:, 1])):
+        assert pixels.max() < 1.6 * transform.translation * size + 0.3
+        assert 0.3 * transform.translation * size < pixels.mean() < 0.8 * transform.translation * size + 0.1
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_bent_image_stays_recognisable_and_in_place(shape: tuple[int, int, int]) -> None:
+    """With the bends of the default, fewer than one in a hundred images goes astray, and no blob leaves its place."""
+    _, h, w = shape
+    left, right = blobs(400, shape, -w / 4), blobs(400, shape, w / 4)
+    transform = augment.make("auto", shape)
     moved = transform(left)
     overlap = [(moved * kind).flatten(1).sum(1) for kind in (left, right)]
     assert (overlap[0] > overlap[1]).float().mean() > 0.99
-    correlation = torch.cosine_similarity(moved.flatten(1), left.flatten(1))
-    assert correlation.mean() > 0.55
+    assert torch.cosine_similarity(moved.flatten(1), left.flatten(1)).mean() > 0.55
     move = centroids(transform(blobs(400, shape))).abs()
     assert isinstance(transform, AffineImages)
-    # moved by at most the translation, seen through the change of scale and shear, and bent; on average by half of it
     for size, pixels in ((w, move[:, 0]), (h, move[:, 1])):
         assert pixels.max() < (1.6 * transform.translation + 3 * transform.bend) * size + 0.3
         assert 0.3 * transform.translation * size < pixels.mean() < 0.8 * transform.translation * size + 0.1
