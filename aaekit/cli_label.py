@@ -3,7 +3,6 @@
 torch is loaded only by the commands that need it.
 """
 
-import csv
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from aaekit.cli_base import DataDir, Quiet, listeners, new_app, write_csv
+from aaekit.data.formats import read_filled
 from aaekit.errors import InputError
 
 SURE = 0.95  # the probability from which a row counts as called surely
@@ -60,7 +60,7 @@ def ask(
             raise InputError(f"{folder} is a session on {settings['data']}: leave --data out, or take another folder")
     session, found = _session(folder, settings)
     waiting = _questions(folder)[-1:]
-    if waiting and not _rows_of(waiting[0]) & set(session.labels):
+    if waiting and not {row for row, _ in _lines(waiting[0])} & set(session.labels):
         raise InputError(f"{waiting[0]} waits for answers: fill them in and tell them, or delete it to be asked anew")
     with warnings.catch_warnings(record=True) as noted:
         warnings.simplefilter("always", ConvergenceWarning)
@@ -171,30 +171,18 @@ def _number(path: Path) -> int:
     return int(path.stem.removeprefix("questions-"))
 
 
-def _rows_of(path: Path) -> set[int]:
-    return {int(line["row"]) for line in _lines(path)}
-
-
-def _lines(path: Path) -> list[dict[str, str]]:
-    """The lines of a CSV file with the number of a row and a label, which may be empty."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as CSV ({error})") from error
-    if not lines or not {"row", "label"} <= set(lines[0]):
-        raise InputError(
-            f"{path}: expected the columns row and label, found {', '.join(lines[0]) if lines else 'none'}"
-        )
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """The number of a row and its label, which may be empty, from each line of a CSV file."""
+    lines = read_filled(path, ("row", "label"))
     for at, line in enumerate(lines, 2):
         if not (line["row"] or "").strip().isdecimal():
             raise InputError(f"{path}, line {at}: expected the number of a row, found {line['row']!r}")
-    return lines
+    return [(int(line["row"] or ""), (line["label"] or "").strip()) for line in lines]
 
 
 def _answers(path: Path) -> dict[int, str]:
     """The labels that were filled in, by row."""
-    told = {int(line["row"]): line["label"].strip() for line in _lines(path) if (line["label"] or "").strip()}
+    told = {row: label for row, label in _lines(path) if label}
     if not told:
         raise InputError(f"{path}: expected labels in the column label, found none: fill some in")
     return told

@@ -6,7 +6,6 @@ geometries: *cartesian* `(n, size, size)`, as one looks at them, the catheter in
 are given in samples of a polar frame of 256 x 256 and grow with the frame.
 """
 
-import csv
 import io
 import json
 import math
@@ -23,6 +22,7 @@ from scipy.ndimage import convolve1d, gaussian_filter1d
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import binomtest
 
+from aaekit.data.formats import read_filled
 from aaekit.errors import InputError, nearest
 
 Geometry = Literal["cartesian", "polar"]
@@ -727,7 +727,7 @@ def score_answers(
     """
     truth = _read_key(Path(key))
     said: dict[str, str] = {}
-    for line, row in enumerate(_read_rows(Path(answers)), 2):
+    for line, row in enumerate(read_filled(Path(answers), ("pair", "real")), 2):
         pair, side = ((row[name] or "").strip() for name in ("pair", "real"))
         if pair not in truth:
             raise InputError(f"{answers}, line {line}: the key has no pair {pair!r}.{nearest(pair, truth)}")
@@ -750,15 +750,3 @@ def _read_key(path: Path) -> Mapping[str, str]:
         return real
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: cannot be read as the key of a Turing test: {error}") from error
-
-
-def _read_rows(path: Path) -> list[dict[str, str | None]]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as CSV: {error}") from error
-    if not {"pair", "real"} <= set(reader.fieldnames or ()):
-        raise InputError(f"{path}: expected the columns 'pair' and 'real', got {reader.fieldnames}")
-    return rows

@@ -314,7 +314,7 @@ def test_files_that_are_no_answers_or_no_key(turing, tmp_path):
         ultrasound.score_answers(answers(folder, ["pair-001,a"]), folder / "viewer" / "answers.csv")
     path = answers(folder, [])
     path.write_text("a,b\n1,2\n")
-    with pytest.raises(InputError, match="columns 'pair' and 'real'"):
+    with pytest.raises(InputError, match="columns pair and real, found a, b"):
         ultrasound.score_answers(path, folder / "key.json")
     with pytest.raises(InputError, match="cannot be read as CSV"):
         ultrasound.score_answers(tmp_path / "none.csv", folder / "key.json")

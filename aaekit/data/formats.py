@@ -1,6 +1,7 @@
-"""Readers of the files that the named sets come in."""
+"""Readers of the files that the named sets come in, and of the tables that people fill in."""
 
 import bz2
+import csv
 import gzip
 import struct
 import zlib
@@ -24,6 +25,26 @@ def content(path: Path) -> bytes:
             return handle.read()
     except (EOFError, OSError, zlib.error) as error:
         raise InputError(f"{path}: truncated or damaged ({error}); delete it to download it again") from error
+
+
+def read_filled(path: Path, columns: tuple[str, ...]) -> list[dict[str, str | None]]:
+    """Read the lines of a CSV file that has at least these columns; a cell that is missing is None.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or lacks one of the columns.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            lines: list[dict[str, str | None]] = list(reader)
+            names = reader.fieldnames or ()
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as CSV ({error})") from error
+    if not set(columns) <= set(names):
+        raise InputError(f"{path}: expected the columns {' and '.join(columns)}, found {', '.join(names) or 'none'}")
+    return lines
 
 
 def read_idx(path: Path) -> np.ndarray:
