@@ -336,7 +336,7 @@ def _classes(e: Evidence) -> Iterator[Finding]:
         told = [f"class {k} is called for {100 * called[k]:.1f} % of the rows, and is {100 * wanted[k]:.1f} % of them"
                 for k in off[:3]]  # fmt: skip
         off_balance = e.parameters.get("balance_weight") == 0
-        labelled = e.parameters.get("class_prior") == "labelled"
+        labelled = e.parameters.get("class_prior") in ("auto", "labelled")
         yield Finding(
             "classes off their shares",
             "warning",

@@ -37,7 +37,7 @@ class Labelling:
     clusters : ClusteringAAE, optional
         What finds clusters, fitted to X or not; by default with 20 of them. Never changed.
     classifier : SemiSupervisedAAE, optional
-        What learns the labels. Never changed, but cloned for each fit. If its `class_prior` is "labelled", the default,
+        What learns the labels. Never changed, but cloned for each fit. If its `class_prior` is "auto", the default,
         classes are taken to be equally frequent, unless clusters and answers say that one is at least four times as
         frequent as another; any other `class_prior` is kept.
     random_state : int, default 0
@@ -160,7 +160,7 @@ class Labelling:
             y[surest[evenly]] = votes[k].argmax()
         y[at] = of
         model = cast(SemiSupervisedAAE, clone(self.classifier))
-        if model.class_prior == "labelled":  # rows that were asked for are no sample
+        if model.class_prior == "auto":  # rows that were asked for are no sample
             model.set_params(class_prior=_frequencies(np.bincount(cluster, minlength=len(votes)), votes))
         if self.model is not None and model.max_steps is None and model.max_epochs == "auto":
             model.set_params(max_steps=model._auto_steps(len(self.X)) // 2)  # it goes on from where it was

@@ -8,17 +8,15 @@ from sklearn.neighbors import kneighbors_graph
 N_ROWS = 50_000  # at most, that labels spread to: time goes with the square
 N_FEATURES = 50  # at most, that distances are measured in
 N_ROUNDS = 60
+N_HALVES = 10  # halves of the labels, by which is seen how much hangs on the choice of labels
+CLOSE = 0.05  # relative error of class frequencies that is expected of spreading, however many the labels
 
 
-def spread_labels(
-    rows: np.ndarray, codes: np.ndarray, frequencies: np.ndarray, random_state: int, n_neighbors: int = 7,
-    reach: float = 0.99,
-) -> np.ndarray:  # fmt: skip
-    """Class probabilities of rows by the labels of some, shape `(n, n_classes)`, float32.
+class Neighbourhood:
+    """Rows linked with their nearest neighbours, and the labels of some that flow along the links.
 
-    Rows are linked with their nearest neighbours, by Euclidean distance in their first principal components, the
-    closer the stronger, in units of each one's distance from its last neighbour (Zelnik-Manor & Perona, 2004). Labels
-    flow along the links, and their masses are scaled to `frequencies` (class mass normalisation, Zhu et al., 2003).
+    The links go by Euclidean distance in the first principal components, the closer the stronger, in units of each
+    row's distance from its last neighbour (Zelnik-Manor & Perona, 2004).
 
     Parameters
     ----------
@@ -26,39 +24,88 @@ def spread_labels(
         Numbers of any kind; features should have comparable scales.
     codes : ndarray of shape (n,)
         0, 1, ...; -1 where there is no label.
-    frequencies : ndarray of shape (n_classes,)
-        How frequent each class is, in sum 1.
+    n_classes : int
+        How many classes there are.
     random_state : int
         Seed of the choice of rows: of more than 50,000 only these many are linked, at most half of them labelled.
     n_neighbors : int
         Neighbours that each row is linked with.
     reach : float
         Share of what a row takes from its neighbours in each round; the rest comes from its own label.
-
-    Returns
-    -------
-    ndarray of shape (n, n_classes)
-        Rows of zeros where no label arrived, and for rows that were not linked.
     """
-    labelled, n_classes = np.flatnonzero(codes >= 0), len(frequencies)
-    if len(labelled) == len(rows):
-        return np.eye(n_classes, dtype=np.float32)[codes]
-    chosen = np.arange(len(rows))
-    if len(rows) > N_ROWS:
-        random = np.random.default_rng(random_state)
-        labelled = np.sort(random.permutation(labelled)[: N_ROWS // 2])
-        others = random.permutation(np.flatnonzero(codes < 0))[: N_ROWS - len(labelled)]
-        chosen = np.sort(np.concatenate([labelled, others]))
-    links = _links(rows[chosen].reshape(len(chosen), -1).astype(np.float32), n_neighbors)
-    known = np.zeros((len(chosen), n_classes), np.float32)
-    known[np.searchsorted(chosen, labelled), codes[labelled]] = 1
-    mass = known
-    for _ in range(N_ROUNDS):
-        mass = reach * (links @ mass) + (1 - reach) * known
-    mass = mass * frequencies / np.maximum(mass.sum(0), 1e-12)
-    found = np.zeros((len(rows), n_classes), np.float32)
-    found[chosen] = mass / np.maximum(mass.sum(1, keepdims=True), 1e-12)
-    return found
+
+    def __init__(
+        self, rows: np.ndarray, codes: np.ndarray, n_classes: int, random_state: int, n_neighbors: int = 7,
+        reach: float = 0.99,
+    ) -> None:  # fmt: skip
+        self.n_rows, self.n_classes, self.reach = len(rows), n_classes, reach
+        self.random = np.random.default_rng(random_state)
+        labelled, others = np.flatnonzero(codes >= 0), np.flatnonzero(codes < 0)
+        if len(rows) > N_ROWS and len(others):
+            labelled = self.random.permutation(labelled)[: N_ROWS // 2]
+            others = self.random.permutation(others)[: N_ROWS - len(labelled)]
+        self.linked = np.sort(np.concatenate([labelled, others]))
+        self.codes = codes[self.linked]
+        if len(others):
+            X = rows[self.linked].reshape(len(self.linked), -1).astype(np.float32)
+            self.links = _links(X, n_neighbors)
+
+    def spread(self, frequencies: np.ndarray) -> np.ndarray:
+        """Class probabilities of the rows, `(n, n_classes)`, float32.
+
+        The masses of the classes are scaled to `frequencies` `(n_classes,)` (class mass normalisation, Zhu et al.,
+        2003). Rows of zeros where no label arrived, and for rows that were not linked.
+        """
+        if (self.codes >= 0).all():
+            mass = np.eye(self.n_classes, dtype=np.float32)[self.codes]
+        else:
+            mass = self._flow(self.codes)
+            mass = mass * frequencies / np.maximum(mass.sum(0), 1e-12)
+        found = np.zeros((self.n_rows, self.n_classes), np.float32)
+        found[self.linked] = mass / np.maximum(mass.sum(1, keepdims=True), 1e-12)
+        return found
+
+    def frequencies(self) -> np.ndarray:
+        """How frequent each class is among the rows, `(n_classes,)`, in sum 1.
+
+        As among the labels, moved as rows without a label are called otherwise than rows whose label is hidden: by
+        spreading from the other half of the labels, for several halves. It is moved as far as that is sure, which is
+        the shrinkage of James and Stein (1961), of log frequencies, with the variance between halves. With less than
+        four labels of a class, as among the labels.
+        """
+        counts = np.bincount(self.codes[self.codes >= 0], minlength=self.n_classes)
+        told = counts / counts.sum()
+        if counts.min() < 4 or (self.codes >= 0).all():
+            return told
+        apart = np.array([self._apart(counts, told) for _ in range(N_HALVES)])
+        moved, noise = apart.mean(0), apart.var(0, ddof=1).mean() + CLOSE**2
+        found = told * np.exp(max(0.0, 1 - noise / max((moved**2).mean(), 1e-12)) * moved)
+        return found / found.sum()
+
+    def _apart(self, counts: np.ndarray, told: np.ndarray) -> np.ndarray:
+        """By half of the labels: log of how often each class is called among rows without one, and among the rest."""
+        shown = np.full_like(self.codes, -1)
+        for k, count in enumerate(counts):
+            kept = self.random.permutation(np.flatnonzero(self.codes == k))[: count // 2]
+            shown[kept] = k
+        mass = self._flow(shown)
+        called = (mass * told / np.maximum(mass.sum(0), 1e-12)).argmax(1)
+        reached, unlabelled = mass.any(1), self.codes < 0
+
+        def share(chosen: np.ndarray) -> np.ndarray:
+            found = np.bincount(called[chosen & reached], minlength=len(told)) + len(told) * told
+            return np.log(found / found.sum())
+
+        return share(unlabelled) - share(~unlabelled & (shown < 0))
+
+    def _flow(self, codes: np.ndarray) -> np.ndarray:
+        """What arrives of each class at each linked row, float32."""
+        known = np.zeros((len(codes), self.n_classes), np.float32)
+        known[codes >= 0, codes[codes >= 0]] = 1
+        mass = known
+        for _ in range(N_ROUNDS):
+            mass = self.reach * (self.links @ mass) + (1 - self.reach) * known
+        return mass
 
 
 def _links(X: np.ndarray, n_neighbors: int) -> csr_matrix:

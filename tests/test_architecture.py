@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": {"estimators"},  # lazily: the test of the cheap import holds it to that
     "errors": set(),
     **{name: set() for name in BOTTOM | LEAVES},
+    "ultrasound": {"data"},  # the reader of filled tables
     "codes": BOTTOM,
     "phases": BOTTOM | {"codes"},
     "optimizers": set(),

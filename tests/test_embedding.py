@@ -120,6 +120,15 @@ def test_the_reconstruction_moves_y_only_where_nothing_else_says_what_it_is(cons
     assert model.networks_["heads"].weight.grad is not None
 
 
+def test_a_row_is_at_one_head_and_not_between_two(trained, rows):
+    """However undecided y is, the place is the head of its likeliest value plus z."""
+    model, y = trained(0), torch.tensor([[0.4, 0.35] + [0.025] * 10]).log()
+    place = model._join(model.networks_, Code(torch.tensor([[0.5, -1.0]]), y), None).detach().numpy()
+    assert np.allclose(place, model.heads_[0] + [0.5, -1.0], atol=1e-5)
+    nearest, surest = model.predict(rows[0]), model.y_proba(rows[0]).argmax(1)
+    assert (nearest == surest).mean() > 0.9
+
+
 def test_there_and_back(trained, rows):
     """A point of the map decodes to a row; the place of a row, to something like the row."""
     model, (X, y) = trained(TRAINED), held_out(rows)

@@ -141,7 +141,7 @@ PLANTED = [
      "classes off their shares", set(), "class 3 is called for 0.0 % of the rows, and is 20.0 %",
      "--balance-weight 10 (now 0)"),
     ("wrong class prior", lambda: evidence(y=probabilities(dead)), "classes off their shares", set(), "class 3",
-     "--class-prior uniform, or the true frequencies (now labelled)"),
+     "--class-prior uniform, or the true frequencies (now auto)"),
     ("style by class", lambda: evidence(z=by_class), "style tells the label", {"codes off the prior"},
      "always guessing the most frequent gives 20 %", "--adversarial-weight 1 (now 0.1)"),
     ("style by class, matched together", lambda: evidence(

@@ -117,7 +117,7 @@ def test_models_that_were_given_stay_as_they_were(session, clusters, blobs):
     rows = session.ask(K + 2)
     session.tell(rows, blobs[1][rows])
     assert all(torch.equal(v, clusters.networks_.state_dict()[k]) for k, v in before.items())
-    assert not hasattr(session.classifier, "networks_") and session.classifier.class_prior == "labelled"
+    assert not hasattr(session.classifier, "networks_") and session.classifier.class_prior == "auto"
 
 
 def test_clusters_are_found_if_need_be(blobs):
@@ -177,7 +177,9 @@ def test_classes_count_as_equally_frequent_unless_clusters_say_otherwise():
     assert _frequencies(np.array([20, 100, 500]), unnamed) == pytest.approx((20 / 120, 100 / 120))
 
 
-@pytest.mark.parametrize(("given", "kept"), [("labelled", "uniform"), ((0.5, 0.1, 0.1, 0.1, 0.1, 0.1), None)])
+@pytest.mark.parametrize(("given", "kept"), [
+    ("auto", "uniform"), ("labelled", None), ((0.5, 0.1, 0.1, 0.1, 0.1, 0.1), None),
+])  # fmt: skip
 def test_frequencies_that_were_given_are_kept(blobs, clusters, given, kept):
     X, y = blobs
     classifier = SemiSupervisedAAE(**(QUICK | {"max_steps": 2}), class_prior=given)

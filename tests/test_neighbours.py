@@ -5,7 +5,11 @@ import pytest
 from sklearn.datasets import load_digits, make_moons
 
 from aaekit import neighbours
-from aaekit.neighbours import spread_labels
+from aaekit.neighbours import Neighbourhood
+
+
+def spread_labels(X, codes, frequencies, random_state):
+    return Neighbourhood(X, codes, len(frequencies), random_state).spread(frequencies)
 
 
 @pytest.fixture
@@ -76,3 +80,41 @@ def test_labels_of_all_rows_are_what_they_are():
 def test_odd_rows_do_no_harm(X):
     found = spread_labels(X, np.array([0, 1, -1, -1, -1, -1]), np.full(2, 0.5), 0)
     assert found.shape == (6, 2) and np.isfinite(found).all() and (found >= 0).all()
+
+
+# --- how frequent classes are
+def blobs(sizes, n_labels, apart=4.0):
+    """Rows of classes of these sizes, the first `n_labels` of each labelled: rows, classes, codes."""
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(len(sizes)), sizes)
+    X = rng.normal(0, 1, (len(y), 3)) + apart * np.eye(len(sizes), 3)[y]
+    codes = np.full(len(y), -1)
+    for k in range(len(sizes)):
+        codes[np.flatnonzero(y == k)[:n_labels]] = k
+    return X, y, codes
+
+
+@pytest.mark.parametrize("sizes", [(300, 300, 300), (500, 250, 150), (60, 140)])
+def test_frequencies_are_seen_where_labels_were_drawn_alike(sizes):
+    X, _, codes = blobs(sizes, 8)
+    found = Neighbourhood(X, codes, len(sizes), 0).frequencies()
+    assert np.allclose(found, np.array(sizes) / sum(sizes), atol=0.05) and found.sum() == pytest.approx(1)
+    assert np.array_equal(found, Neighbourhood(X, codes, len(sizes), 0).frequencies())
+
+
+def test_frequencies_stay_as_among_the_labels_where_neighbours_are_not_sure():
+    X, _, codes = blobs((300, 150), 4, apart=0.5)
+    assert np.allclose(Neighbourhood(X, codes, 2, 0).frequencies(), 0.5, atol=0.06)
+    X, _, codes = blobs((300, 150), 3)
+    assert np.array_equal(Neighbourhood(X, codes, 2, 0).frequencies(), [0.5, 0.5]), "halves of three say too little"
+    _, y, _ = blobs((300, 150), 1)
+    assert np.allclose(Neighbourhood(X, y, 2, 0).frequencies(), [2 / 3, 1 / 3]), "all labels say it themselves"
+
+
+@pytest.mark.parametrize("share", [0.03, 0.1, 0.5])
+def test_labels_that_are_a_fair_sample_are_believed(share):
+    """Where classes overlap, nearly all rows are called by the larger one: no reason to think it larger."""
+    X, y, _ = blobs((1200, 300), 1, apart=1.0)
+    codes = np.where(np.random.default_rng(1).random(1500) < share, y, -1)
+    sampled = (codes == 0).sum() / (codes >= 0).sum()
+    assert Neighbourhood(X, codes, 2, 0).frequencies()[0] == pytest.approx(sampled, abs=0.05)

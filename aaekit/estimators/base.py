@@ -150,7 +150,8 @@ class Estimator(BaseEstimator):
             When the other is not fitted.
         """
         check_is_fitted(other)
-        self._start = {k: v.clone() for k, v in other.networks_.state_dict().items()}
+        tensors = other.networks_.state_dict().items()  # but how frequent classes should be is for fit to say
+        self._start = {k: v.clone() for k, v in tensors if not k.startswith("class_frequencies.")}
         return self
 
     def _fit(
@@ -189,12 +190,13 @@ class Estimator(BaseEstimator):
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(self.seed_)
+            arrays = self._sources(X_train, y_train)
             nets = nn.ModuleDict(self._networks())
             start, own = self.__dict__.pop("_start", {}), nets.state_dict()
             nets.load_state_dict({k: v for k, v in start.items() if k in own and own[k].shape == v.shape}, strict=False)
             sources = {
-                name: Rows(arrays, self._batch_size(name, len(arrays[0])), self.seed_ + i)
-                for i, (name, arrays) in enumerate(self._sources(X_train, y_train).items())
+                name: Rows(aligned, self._batch_size(name, len(aligned[0])), self.seed_ + i)
+                for i, (name, aligned) in enumerate(arrays.items())
             }
             training = Training(
                 nets,
@@ -480,6 +482,7 @@ class Labelled(Estimator):
         result = np.full(len(y), UNLABELLED, dtype=np.int64)
         result[labelled] = codes
         self.class_counts_: list[int] = np.bincount(codes).tolist()
+        self.__dict__.pop("class_frequencies_", None)  # of an earlier fit
         self.n_unlabelled_ = int((~labelled).sum())
         return result
 
@@ -492,7 +495,7 @@ class Labelled(Estimator):
         if known is None:
             return {}
         facts = {"classes_": known.tolist(), "classes_dtype": str(known.dtype)}
-        return facts | ({"class_counts_": self.class_counts_} if hasattr(self, "class_counts_") else {})
+        return facts | {k: getattr(self, k) for k in ("class_counts_", "class_frequencies_") if hasattr(self, k)}
 
     def _restore_facts(self) -> None:
         if hasattr(self, "classes_"):

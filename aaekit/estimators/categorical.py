@@ -237,9 +237,10 @@ class PartlyLabelled(CategoricalAutoencoder):
     ] = "auto"  # fmt: skip
     confidence: Annotated[float, Field(gt=0, lt=1, description="probability from which a pseudo-label counts")] = 0.95
     class_prior: Annotated[
-        Literal["labelled", "uniform"] | tuple[float, ...],
-        Field(description="frequencies of the classes: as among the labelled rows, all alike, or given"),
-    ] = "labelled"
+        Literal["auto", "labelled", "uniform"] | tuple[float, ...],
+        Field(description="frequencies of the classes: as among the labelled rows, all alike, or given; 'auto' is as "
+              "among the labelled rows, but as nearest neighbours tell where labels spread and these are sure"),
+    ] = "auto"  # fmt: skip
     classification_weight: Annotated[Weight, Field(description="weight of the cross entropy on labelled rows")] = 1.0
     spreading_steps: Annotated[
         Literal["auto"] | Annotated[int, Field(ge=0)],
@@ -265,8 +266,8 @@ class PartlyLabelled(CategoricalAutoencoder):
     def _class_prior(self) -> priors.Categorical:
         if self.class_prior == "uniform":
             return priors.Categorical(self._n_classes)
-        if self.class_prior == "labelled":
-            return priors.Categorical(self._n_classes, self.class_counts_)
+        if self.class_prior in ("auto", "labelled"):
+            return priors.Categorical(self._n_classes, getattr(self, "class_frequencies_", self.class_counts_))
         if len(self.class_prior) != self._n_classes:
             raise InputError(f"class_prior has {len(self.class_prior)} numbers for {self._n_classes} classes")
         return priors.Categorical(self._n_classes, self.class_prior)
@@ -295,8 +296,12 @@ class PartlyLabelled(CategoricalAutoencoder):
         labelled = np.flatnonzero(y != UNLABELLED)
         sources = {"unlabelled": [X], "labelled": [X[labelled], torch.from_numpy(y[labelled])]}
         if self._n_spreading:
-            beliefs = neighbours.spread_labels(X.numpy(), y, self._class_prior().mean.numpy(), self.seed_)
-            sources["unlabelled"].append(torch.from_numpy(beliefs))
+            wanted = self._class_prior().mean.numpy()  # first, for it may be refused
+            near = neighbours.Neighbourhood(X.numpy(), y, self._n_classes, self.seed_)
+            if self.class_prior == "auto":
+                wanted = near.frequencies()
+                self.class_frequencies_ = wanted.tolist()
+            sources["unlabelled"].append(torch.from_numpy(near.spread(wanted)))
         return sources
 
     def _preparation(self, n_rows: int, y: np.ndarray | None) -> str | None:

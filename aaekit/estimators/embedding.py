@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from aaekit import phases, priors
-from aaekit.codes import Code
+from aaekit.codes import Code, one_hot
 from aaekit.errors import InputError
 from aaekit.estimators.base import UNLABELLED, _labelled, numbers
 from aaekit.estimators.categorical import PartlyLabelled
@@ -81,8 +81,10 @@ class EmbeddingAAE(PartlyLabelled):
               "clusters need not be alike in size"),
     ] = "auto"  # fmt: skip
     adversarial_weight: Annotated[
-        Weight, Field(description="weight of fooling the discriminators; without labels, a tenth of it for that of y")
-    ] = 1.0
+        Weight,
+        Field(description="weight of fooling the discriminators; without labels, a tenth of it for that of z, and a "
+              "hundredth for that of y"),
+    ] = 1.0  # fmt: skip
     discriminator_rate: Annotated[Rate, Field(description="learning rate of the discriminators")] = 3e-3
     discriminator_decay: Annotated[
         bool, Field(description="let rate_schedule lower the discriminators' rate, too; else it stays constant")
@@ -121,7 +123,7 @@ class EmbeddingAAE(PartlyLabelled):
         TrainingError
             When a loss stops being finite.
         """
-        for name in ("classes_", "class_counts_", "n_unlabelled_"):
+        for name in ("classes_", "class_counts_", "class_frequencies_", "n_unlabelled_"):
             self.__dict__.pop(name, None)
         rows, codes = self._learn_rows(X), None
         if y is not None:
@@ -164,9 +166,14 @@ class EmbeddingAAE(PartlyLabelled):
         return super()._networks() | {"heads": Heads(self._n_classes, self.n_style, self.head_margin)}
 
     def _join(self, nets: nn.ModuleDict, code: Code, labels: Tensor | None) -> Tensor:
-        """The place on the map; the reconstruction moves z and W, but not y, where other losses say what y is."""
-        told = self._agrees or self._smooths or self._all_augmented
-        return nets["heads"](code.y.detach() if told else code.y) + code.z.float()
+        """The place on the map: the head of the likeliest y plus z. A mixture of heads would lie among others.
+
+        The reconstruction moves z and W; y only (as if it were not rounded) where no other loss says what y is.
+        """
+        y = one_hot(code.y.argmax(1), self._n_classes)
+        if not (self._agrees or self._smooths or self._all_augmented):
+            y = y + code.y - code.y.detach()
+        return nets["heads"](y) + code.z.float()
 
     def _reconstructors(self, nets: nn.ModuleDict) -> tuple[nn.Module, ...]:
         return nets["encoder"], nets["decoder"], nets["heads"]
@@ -176,8 +183,9 @@ class EmbeddingAAE(PartlyLabelled):
 
     def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
         heads, listed = nets["heads"], super()._phases(nets)
-        if not self._has_labels:  # pressed as hard as z, y would decide for clusters before it has found any
-            listed = [replace(p, weight=0.1 * p.weight) if p.name == "y/generator" else p for p in listed]
+        if not self._has_labels:  # pressed harder, y would decide for clusters before it has found any
+            softer = {"z/generator": 0.1, "y/generator": 0.01}
+            listed = [replace(p, weight=softer.get(p.name, 1.0) * p.weight) for p in listed]
         if self.head_weight:
             assert isinstance(heads, Heads)
             apart: Callable[[Step], Tensor] = lambda step: phases.separate(heads.weight, self.head_margin)
