@@ -572,6 +572,16 @@ def test_latent_tsne_has_no_numbers_on_its_axes():
     assert not len(axes.get_xticks()) and not len(axes.get_yticks())
 
 
+def test_the_name_of_a_class_is_on_one_of_its_islands():
+    random = np.random.default_rng(0)
+    y = np.repeat([0, 1], 200)
+    islands = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
+    Z = random.normal(size=(400, 2)) + islands[np.where(y == 0, 0, 1 + (np.arange(400) % 3 == 0))]
+    (axes,) = (a for a in figures.embedding_comparison({"a": Z}, y).axes if a.collections)
+    at = {t.get_text(): np.array(t.get_position()) for t in axes.texts if t.get_text() in ("0", "1")}
+    assert np.linalg.norm(at["0"] - islands[0]) < 1 and np.linalg.norm(at["1"] - islands[1]) < 1
+
+
 def test_embedding_comparison_draws_the_same_rows_everywhere_in_the_same_colours():
     y = np.arange(60) % 3
     figure = figures.embedding_comparison({"a": Z2, "b": 10 * Z2}, y, {"b": "kNN error 3 %"}, max_points=30)
