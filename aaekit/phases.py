@@ -11,6 +11,8 @@ from aaekit.codes import Code, Decoder
 from aaekit.divergences import Divergence, mean_probability
 from aaekit.networks import batch_norms
 
+YIELDING = 600  # minibatches after which classes have formed, and their frequencies may be other than was guessed
+
 
 class Step:
     """One minibatch: its rows by view, and each forward value, computed at most once between parameter updates.
@@ -197,16 +199,32 @@ def agree(step: Step, confidence: float) -> Tensor:
 
 
 class ClassFrequencies(nn.Module):
-    """A running mean of q(y|x) over minibatches, beside the frequencies `(n_classes,)` that it should have."""
+    """A running mean of q(y|x) over minibatches, beside the frequencies `(n_classes,)` that it should have.
+
+    With `yields`, those were a guess: from the 600th minibatch on, they give way where the mean keeps pulling away from
+    them, each time by this share of what lies between.
+    """
 
     running: Tensor
     expected: Tensor
+    n_seen: Tensor
 
-    def __init__(self, expected: Tensor, decay: float = 0.9) -> None:
+    def __init__(self, expected: Tensor, decay: float = 0.9, yields: float = 0.0) -> None:
         super().__init__()
-        self.decay = decay
+        self.decay, self.yields = decay, yields
         self.register_buffer("expected", expected.clone())
         self.register_buffer("running", expected.clone())
+        self.register_buffer("n_seen", torch.tensor(0))
+
+    def excess(self, mean: Tensor) -> Tensor:
+        """The log of running to expected frequencies, after the mean `(n_classes,)` of one more minibatch."""
+        self.running.lerp_(mean, 1 - self.decay)
+        found = (self.running.clamp_min(1e-8) / self.expected.clamp_min(1e-8)).log()
+        self.n_seen += 1
+        if self.yields:
+            moved = self.expected * (self.yields * (self.n_seen > YIELDING) * found).exp()
+            self.expected.copy_(moved / moved.sum())
+        return found
 
 
 def balance(step: Step, frequencies: ClassFrequencies) -> Tensor:
@@ -217,8 +235,7 @@ def balance(step: Step, frequencies: ClassFrequencies) -> Tensor:
     """
     mean = torch.cat([step.code(view).y for view in step.rows if view != "labelled"]).mean(0)
     with torch.no_grad():
-        frequencies.running.lerp_(mean, 1 - frequencies.decay)
-        excess = (frequencies.running.clamp_min(1e-8) / frequencies.expected.clamp_min(1e-8)).log()
+        excess = frequencies.excess(mean)
     return (mean * excess).sum()
 
 

@@ -487,6 +487,26 @@ def test_all_labels_spread_nowhere(few_labels, monkeypatch):
     SemiSupervisedAAE(**QUICK, spreading_steps=3).fit(X, np.arange(len(X)) % 10)
 
 
+def test_how_frequent_classes_are_is_seen_among_the_rows(tmp_path):
+    """Of a table three quarters of whose rows are of one class, ten labels of each."""
+    random = np.random.default_rng(0)
+    y = (np.arange(400) % 4 == 0).astype(int)
+    X = random.normal(size=(400, 5)) + 3 * y[:, None]
+    known = np.concatenate([np.flatnonzero(y == k)[:10] for k in (0, 1)])
+    labels = np.full(400, -1)
+    labels[known] = y[known]
+    quick = {**QUICK, "max_steps": 3}
+    model = SemiSupervisedAAE(**quick).fit(X, labels)
+    assert model.class_frequencies_ == pytest.approx([0.75, 0.25], abs=0.06)
+    model.save(tmp_path / "model.safetensors")
+    again = SemiSupervisedAAE.load(tmp_path / "model.safetensors")
+    assert again._class_prior().mean.tolist() == pytest.approx(model.class_frequencies_, abs=1e-6)
+    model.set_params(class_prior="labelled").fit(X, labels)
+    assert not hasattr(model, "class_frequencies_") and model._class_prior().mean.tolist() == [0.5, 0.5]
+    model.set_params(class_prior=(0.9, 0.1)).fit(X, labels)
+    assert model._class_prior().mean.tolist() == pytest.approx([0.9, 0.1])
+
+
 # --- bad input
 @pytest.mark.parametrize(
     ("change", "message"),

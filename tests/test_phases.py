@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from aaekit import divergences
 from aaekit.codes import Code, Decoder, Encoder
 from aaekit.phases import (
+    YIELDING,
     ClassFrequencies,
     Phase,
     Step,
@@ -268,7 +269,7 @@ def test_the_mean_of_the_classes_runs_over_minibatches():
         by_hand = 0.8 * by_hand + 0.2 * torch.tensor(p)
         assert torch.allclose(frequencies.running, by_hand)
     assert torch.equal(frequencies.expected, torch.tensor([0.5, 0.25, 0.25]))
-    assert set(frequencies.state_dict()) == {"running", "expected"}, "a checkpoint holds them"
+    assert set(frequencies.state_dict()) == {"running", "expected", "n_seen"}, "a checkpoint holds them"
     assert not list(frequencies.parameters())
 
 
@@ -278,6 +279,19 @@ def test_the_gradient_is_that_of_the_divergence_at_the_running_mean():
     running = 0.8 * frequencies.expected + 0.2 * logits.softmax(1).mean(0)
     (by_hand,) = torch.autograd.grad((running * (running / frequencies.expected).log()).sum() / 0.2, logits)
     assert torch.allclose(found, by_hand, atol=1e-6) and found.any()
+
+
+def test_frequencies_that_were_a_guess_give_way_once_classes_have_formed():
+    """By the share of the log of what lies between that is asked for, and not before the 600th minibatch."""
+    guess, p = [0.5, 0.25, 0.25], [0.2, 0.2, 0.6]
+    firm, yielding = expecting(*guess), ClassFrequencies(torch.tensor(guess), 0.0, yields=0.1)
+    for n in range(1, 620):
+        losses = [balance(in_proportion(p), f) for f in (firm, yielding)]
+        if n <= YIELDING:
+            assert torch.allclose(yielding.expected, torch.tensor(guess)) and torch.allclose(*losses)
+    assert torch.equal(firm.expected, torch.tensor(guess))
+    by_hand = torch.tensor(p).log() + 0.9**19 * (torch.tensor(guess) / torch.tensor(p)).log()
+    assert torch.allclose(yielding.expected, by_hand.softmax(0), atol=1e-4)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.5])

@@ -1,7 +1,7 @@
 """What the systems share that give each row a class code y beside the style z: S8, S10 and S11."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -69,7 +69,8 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
     def _networks(self) -> dict[str, nn.Module]:
         nets = super()._networks()
         if self._balance_weight():
-            nets["class_frequencies"] = phases.ClassFrequencies(self._class_prior().mean)
+            yields = 0.01 if self._guesses_frequencies else 0.0
+            nets["class_frequencies"] = phases.ClassFrequencies(self._class_prior().mean, yields=yields)
         return nets
 
     def _class_prior(self) -> priors.Categorical:
@@ -78,6 +79,11 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
 
     def _balance_weight(self) -> float:
         return self.balance_weight
+
+    @property
+    def _guesses_frequencies(self) -> bool:
+        """Whether the class prior is a guess, which may turn out otherwise."""
+        return False
 
     def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
         listed = super()._phases(nets)
@@ -238,8 +244,9 @@ class PartlyLabelled(CategoricalAutoencoder):
     confidence: Annotated[float, Field(gt=0, lt=1, description="probability from which a pseudo-label counts")] = 0.95
     class_prior: Annotated[
         Literal["auto", "labelled", "uniform"] | tuple[float, ...],
-        Field(description="frequencies of the classes: as among the labelled rows, all alike, or given; 'auto' is as "
-              "among the labelled rows, but as nearest neighbours tell where labels spread and these are sure"),
+        Field(description="frequencies of the classes: as among the labelled rows, all alike, or given; 'auto' begins "
+              "as among the labelled rows, or as nearest neighbours tell where labels spread, and gives way to what "
+              "the rows without a label turn out to be"),
     ] = "auto"  # fmt: skip
     classification_weight: Annotated[Weight, Field(description="weight of the cross entropy on labelled rows")] = 1.0
     spreading_steps: Annotated[
@@ -271,6 +278,16 @@ class PartlyLabelled(CategoricalAutoencoder):
         if len(self.class_prior) != self._n_classes:
             raise InputError(f"class_prior has {len(self.class_prior)} numbers for {self._n_classes} classes")
         return priors.Categorical(self._n_classes, self.class_prior)
+
+    @property
+    def _guesses_frequencies(self) -> bool:
+        return self.class_prior == "auto" and getattr(self, "n_unlabelled_", 0) > 0
+
+    def _fit(self, *given: Any) -> Self:
+        super()._fit(*given)
+        if self._guesses_frequencies and "class_frequencies" in self.networks_:
+            self.class_frequencies_ = self.networks_["class_frequencies"].expected.tolist()
+        return self
 
     def _class_losses(self, nets: nn.ModuleDict) -> dict[str, tuple[Callable[[Step], Tensor], float]]:
         losses: dict[str, tuple[Callable[[Step], Tensor], float]] = {}

@@ -23,7 +23,7 @@ class SemiSupervisedAAE(PartlyLabelled, Classifier):
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
     class_frequencies_ : list of float
-        How frequent the classes were taken to be; with class_prior="auto", and only where labels spread.
+        How frequent the classes turned out to be; only with class_prior="auto", and rows without a label.
     networks_ : torch.nn.ModuleDict
         "encoder", "decoder", "y_discriminator" and "z_discriminator".
     history_ : list of dict
