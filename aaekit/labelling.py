@@ -5,7 +5,7 @@ import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 from sklearn.base import clone
@@ -38,8 +38,8 @@ class Labelling:
         What finds clusters, fitted to X or not; by default with 20 of them. Never changed.
     classifier : SemiSupervisedAAE, optional
         What learns the labels. Never changed, but cloned for each fit. If its `class_prior` is "auto", the default,
-        classes are taken to be equally frequent, unless clusters and answers say that one is at least four times as
-        frequent as another; any other `class_prior` is kept.
+        each fit begins with classes that are equally frequent, unless clusters and answers say that one is at least
+        four times as frequent as another; any other `class_prior` is kept.
     random_state : int, default 0
         Seed of the choice of rows, and of the default models.
 
@@ -161,7 +161,7 @@ class Labelling:
         y[at] = of
         model = cast(SemiSupervisedAAE, clone(self.classifier))
         if model.class_prior == "auto":  # rows that were asked for are no sample
-            model.set_params(class_prior=_frequencies(np.bincount(cluster, minlength=len(votes)), votes))
+            model.guess_frequencies(_frequencies(np.bincount(cluster, minlength=len(votes)), votes))
         if self.model is not None and model.max_steps is None and model.max_epochs == "auto":
             model.set_params(max_steps=model._auto_steps(len(self.X)) // 2)  # it goes on from where it was
         model.start_from(self.clusters_ if self.model is None else self.model)
@@ -254,12 +254,13 @@ def _fingerprint(X: np.ndarray) -> list[int]:
     return [len(X), zlib.crc32(np.ascontiguousarray(X[:: max(1, len(X) // 1000)]).tobytes())]
 
 
-def _frequencies(sizes: np.ndarray, votes: np.ndarray) -> Literal["uniform"] | tuple[float, ...]:
-    """How often classes occur, by the sizes of clusters and the answers in each `(n_clusters, n_classes)`.
+def _frequencies(sizes: np.ndarray, votes: np.ndarray) -> np.ndarray:
+    """How often classes seem to occur, by the sizes of clusters and the answers in each `(n_clusters, n_classes)`.
 
     All alike, unless a class seems `UNLIKE` times as frequent as another: clusters that hold two classes make the
-    estimate wrong by half, and the classifier keeps to it.
+    estimate wrong by half.
     """
     named = votes.any(1)
     shares = sizes[named] @ (votes[named] / votes[named].sum(1, keepdims=True))
-    return "uniform" if shares.max() < UNLIKE * shares.min() else tuple((shares / shares.sum()).tolist())
+    alike = shares.max() < UNLIKE * shares.min()
+    return np.full(len(shares), 1 / len(shares)) if alike else shares / shares.sum()

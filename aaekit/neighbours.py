@@ -65,21 +65,22 @@ class Neighbourhood:
         found[self.linked] = mass / np.maximum(mass.sum(1, keepdims=True), 1e-12)
         return found
 
-    def frequencies(self) -> np.ndarray:
+    def frequencies(self, guess: np.ndarray) -> np.ndarray:
         """How frequent each class is among the rows, `(n_classes,)`, in sum 1.
 
-        As among the labels, moved as rows without a label are called otherwise than rows whose label is hidden: by
-        spreading from the other half of the labels, for several halves. It is moved as far as that is sure, which is
-        the shrinkage of James and Stein (1961), of log frequencies, with the variance between halves. With less than
-        four labels of a class, as among the labels.
+        What is called by spreading from half of the labels tells by how much a class is more frequent among the rows
+        without a label than among those of the other half, whose labels are hidden for the moment. The guess
+        `(n_classes,)` is moved to there as far as that is sure by several halves, which is the shrinkage of James and
+        Stein (1961), of log frequencies, with the variance between halves. With less than four labels of a class, or
+        no row without one, it stays.
         """
         counts = np.bincount(self.codes[self.codes >= 0], minlength=self.n_classes)
-        told = counts / counts.sum()
         if counts.min() < 4 or (self.codes >= 0).all():
-            return told
-        apart = np.array([self._apart(counts, told) for _ in range(N_HALVES)])
-        moved, noise = apart.mean(0), apart.var(0, ddof=1).mean() + CLOSE**2
-        found = told * np.exp(max(0.0, 1 - noise / max((moved**2).mean(), 1e-12)) * moved)
+            return guess
+        told = counts / counts.sum()
+        seen = np.log(told) + [self._apart(counts, told) for _ in range(N_HALVES)]
+        moved, noise = seen.mean(0) - np.log(guess), seen.var(0, ddof=1).mean() + CLOSE**2
+        found = guess * np.exp(max(0.0, 1 - noise / max((moved**2).mean(), 1e-12)) * moved)
         return found / found.sum()
 
     def _apart(self, counts: np.ndarray, told: np.ndarray) -> np.ndarray:

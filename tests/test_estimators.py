@@ -501,6 +501,11 @@ def test_how_frequent_classes_are_is_seen_among_the_rows(tmp_path):
     model.save(tmp_path / "model.safetensors")
     again = SemiSupervisedAAE.load(tmp_path / "model.safetensors")
     assert again._class_prior().mean.tolist() == pytest.approx(model.class_frequencies_, abs=1e-6)
+    model.guess_frequencies([0.3, 0.7]).set_params(spreading_steps=0).fit(X, labels)
+    assert model.class_frequencies_ == pytest.approx([0.3, 0.7]), "a guess is for one fit"
+    assert model.fit(X, labels).class_frequencies_ == pytest.approx([0.5, 0.5])
+    with pytest.raises(InputError, match="guess of 2 frequencies, one a class, got 3"):
+        model.guess_frequencies([0.3, 0.3, 0.4]).fit(X, labels)
     model.set_params(class_prior="labelled").fit(X, labels)
     assert not hasattr(model, "class_frequencies_") and model._class_prior().mean.tolist() == [0.5, 0.5]
     model.set_params(class_prior=(0.9, 0.1)).fit(X, labels)

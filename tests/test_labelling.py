@@ -171,21 +171,30 @@ def test_only_a_fitted_model_can_be_started_from():
 def test_classes_count_as_equally_frequent_unless_clusters_say_otherwise():
     """A cluster of two classes makes them look unlike; one class of most rows is unlike."""
     sizes, votes = np.array([50, 40, 100]), np.array([[1, 0, 0], [0, 1, 0], [0, 2, 2]])
-    assert _frequencies(sizes, votes) == "uniform"
+    assert _frequencies(sizes, votes) == pytest.approx(1 / 3)
     assert _frequencies(np.array([20, 100, 80]), votes) == pytest.approx((0.1, 0.7, 0.2))
     unnamed = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0]])[:, :2]
     assert _frequencies(np.array([20, 100, 500]), unnamed) == pytest.approx((20 / 120, 100 / 120))
 
 
-@pytest.mark.parametrize(("given", "kept"), [
-    ("auto", "uniform"), ("labelled", None), ((0.5, 0.1, 0.1, 0.1, 0.1, 0.1), None),
-])  # fmt: skip
-def test_frequencies_that_were_given_are_kept(blobs, clusters, given, kept):
+@pytest.mark.parametrize("given", ["labelled", (0.5, 0.1, 0.1, 0.1, 0.1, 0.1)])
+def test_frequencies_that_were_given_are_kept(blobs, clusters, given):
     X, y = blobs
     classifier = SemiSupervisedAAE(**(QUICK | {"max_steps": 2}), class_prior=given)
     session = Labelling(X, clusters=clusters, classifier=classifier)
     rows = np.concatenate([np.flatnonzero(y == k)[:2] for k in range(K)])
-    assert session.tell(rows, y[rows]).model.class_prior == (kept or given)
+    model = session.tell(rows, y[rows]).model
+    assert model.class_prior == given and not hasattr(model, "class_frequencies_")
+
+
+def test_rows_that_were_asked_for_do_not_say_how_frequent_classes_are(blobs, clusters):
+    """Nine labels of one class and one of each other: a fit begins with classes that are alike all the same."""
+    X, y = blobs
+    classifier = SemiSupervisedAAE(**(QUICK | {"max_steps": 2}), spreading_steps=0)
+    session = Labelling(X, clusters=clusters, classifier=classifier)
+    rows = np.concatenate([np.flatnonzero(y == 0)[:9], *(np.flatnonzero(y == k)[:1] for k in range(1, K))])
+    model = session.tell(rows, y[rows]).model
+    assert model.class_prior == "auto" and model.class_frequencies_ == pytest.approx([1 / K] * K)
 
 
 def test_names_of_clusters_last_while_no_answer_in_them_differs(blobs, clusters, monkeypatch):

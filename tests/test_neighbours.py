@@ -97,18 +97,26 @@ def blobs(sizes, n_labels, apart=4.0):
 @pytest.mark.parametrize("sizes", [(300, 300, 300), (500, 250, 150), (60, 140)])
 def test_frequencies_are_seen_where_labels_were_drawn_alike(sizes):
     X, _, codes = blobs(sizes, 8)
-    found = Neighbourhood(X, codes, len(sizes), 0).frequencies()
+    guess = np.full(len(sizes), 1 / len(sizes))
+    found = Neighbourhood(X, codes, len(sizes), 0).frequencies(guess)
     assert np.allclose(found, np.array(sizes) / sum(sizes), atol=0.05) and found.sum() == pytest.approx(1)
-    assert np.array_equal(found, Neighbourhood(X, codes, len(sizes), 0).frequencies())
+    assert np.array_equal(found, Neighbourhood(X, codes, len(sizes), 0).frequencies(guess))
 
 
-def test_frequencies_stay_as_among_the_labels_where_neighbours_are_not_sure():
+def test_frequencies_stay_as_guessed_where_neighbours_are_not_sure():
     X, _, codes = blobs((300, 150), 4, apart=0.5)
-    assert np.allclose(Neighbourhood(X, codes, 2, 0).frequencies(), 0.5, atol=0.06)
-    X, _, codes = blobs((300, 150), 3)
-    assert np.array_equal(Neighbourhood(X, codes, 2, 0).frequencies(), [0.5, 0.5]), "halves of three say too little"
-    _, y, _ = blobs((300, 150), 1)
-    assert np.allclose(Neighbourhood(X, y, 2, 0).frequencies(), [2 / 3, 1 / 3]), "all labels say it themselves"
+    assert np.allclose(Neighbourhood(X, codes, 2, 0).frequencies(np.full(2, 0.5)), 0.5, atol=0.06)
+    X, y, codes = blobs((300, 150), 3)
+    guess = np.array([0.4, 0.6])
+    assert np.array_equal(Neighbourhood(X, codes, 2, 0).frequencies(guess), guess), "halves of three say too little"
+    assert np.array_equal(Neighbourhood(X, y, 2, 0).frequencies(guess), guess), "no row is left to look at"
+
+
+def test_how_often_a_class_is_labelled_does_not_matter():
+    X, y, _ = blobs((300, 300), 1)
+    codes = np.full(600, -1)
+    codes[:40], codes[300:308] = 0, 1
+    assert np.allclose(Neighbourhood(X, codes, 2, 0).frequencies(np.array([0.8, 0.2])), 0.5, atol=0.06)
 
 
 @pytest.mark.parametrize("share", [0.03, 0.1, 0.5])
@@ -117,4 +125,5 @@ def test_labels_that_are_a_fair_sample_are_believed(share):
     X, y, _ = blobs((1200, 300), 1, apart=1.0)
     codes = np.where(np.random.default_rng(1).random(1500) < share, y, -1)
     sampled = (codes == 0).sum() / (codes >= 0).sum()
-    assert Neighbourhood(X, codes, 2, 0).frequencies()[0] == pytest.approx(sampled, abs=0.05)
+    guess = np.array([sampled, 1 - sampled])
+    assert Neighbourhood(X, codes, 2, 0).frequencies(guess)[0] == pytest.approx(sampled, abs=0.05)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from pydantic import Field
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -283,10 +284,27 @@ class PartlyLabelled(CategoricalAutoencoder):
     def _guesses_frequencies(self) -> bool:
         return self.class_prior == "auto" and getattr(self, "n_unlabelled_", 0) > 0
 
+    def guess_frequencies(self, guess: ArrayLike) -> Self:
+        """With class_prior="auto", begin the next fit with these class frequencies, not those of the labels.
+
+        One for each class, in the order of the sorted labels, in sum 1.
+        """
+        self._guess = np.asarray(guess, dtype=float).ravel().tolist()
+        return self
+
+    def _learn_labels(self, y: Any) -> np.ndarray:
+        codes, guess = super()._learn_labels(y), self.__dict__.pop("_guess", None)
+        if guess is not None and self.class_prior == "auto":
+            if len(guess) != self._n_classes:
+                raise InputError(f"expected a guess of {self._n_classes} frequencies, one a class, got {len(guess)}")
+            self.class_frequencies_ = guess
+        return codes
+
     def _fit(self, *given: Any) -> Self:
         super()._fit(*given)
-        if self._guesses_frequencies and "class_frequencies" in self.networks_:
-            self.class_frequencies_ = self.networks_["class_frequencies"].expected.tolist()
+        frequencies = dict(self.networks_.items()).get("class_frequencies")
+        if self._guesses_frequencies and isinstance(frequencies, phases.ClassFrequencies):
+            self.class_frequencies_ = frequencies.expected.tolist()
         return self
 
     def _class_losses(self, nets: nn.ModuleDict) -> dict[str, tuple[Callable[[Step], Tensor], float]]:
@@ -316,7 +334,7 @@ class PartlyLabelled(CategoricalAutoencoder):
             wanted = self._class_prior().mean.numpy()  # first, for it may be refused
             near = neighbours.Neighbourhood(X.numpy(), y, self._n_classes, self.seed_)
             if self.class_prior == "auto":
-                wanted = near.frequencies()
+                wanted = near.frequencies(wanted)
                 self.class_frequencies_ = wanted.tolist()
             sources["unlabelled"].append(torch.from_numpy(near.spread(wanted)))
         return sources
