@@ -103,8 +103,10 @@ def training_of(model, X, y) -> Training:
     return catch.training
 
 
-def fixed_by_design(variant, name) -> bool:
-    """The output bias of a Wasserstein critic cancels in its loss."""
+def fixed_by_design(variant, phase, name) -> bool:
+    """What cancels: the output bias of a Wasserstein critic, and where a whole map is, as the decoder normalises first."""
+    if variant.startswith("embedding") and phase == "reconstruction" and name == "encoder.head_z.bias":
+        return True
     return " wasserstein" in variant and "discriminator" in name and name.endswith(".4.bias")
 
 
@@ -146,7 +148,7 @@ def test_each_phase_moves_all_that_it_names_and_nothing_else(variant, schedule, 
                 changes = moved(before[module], module)
                 if module in phase.trains:
                     # heads of codes that the loss does not read stay as they are
-                    reached = [p.grad is not None and not fixed_by_design(variant, f"{name}.{n}")
+                    reached = [p.grad is not None and not fixed_by_design(variant, phase.name, f"{name}.{n}")
                                for n, p in module.named_parameters()]  # fmt: skip
                     assert any(changes) and all(c for c, r in zip(changes, reached, strict=True) if r), (
                         phase.name,
@@ -168,7 +170,7 @@ def test_a_step_moves_every_parameter_and_leaves_no_gradient(variant, schedule, 
     training._one_step()
     unmoved = [n for (n, p), b in zip(training.networks.named_parameters(), before, strict=True) if torch.equal(p, b)]
     kept = "encoder" if variant == "pretrained, frozen" else "nothing"
-    assert [n for n in unmoved if not fixed_by_design(variant, n) and not n.startswith(kept)] == []
+    assert [n for n in unmoved if not fixed_by_design(variant, "all", n) and not n.startswith(kept)] == []
     assert all(p.grad is None and p.requires_grad for p in training.networks.parameters())
 
 
