@@ -104,7 +104,7 @@ def training_of(model, X, y) -> Training:
 
 
 def fixed_by_design(variant, phase, name) -> bool:
-    """What cancels: the output bias of a Wasserstein critic, and where a whole map is, as the decoder normalises first."""
+    """What cancels: the output bias of a Wasserstein critic, and a shift of a whole map, which the decoder normalises."""
     if variant.startswith("embedding") and phase == "reconstruction" and name == "encoder.head_z.bias":
         return True
     return " wasserstein" in variant and "discriminator" in name and name.endswith(".4.bias")
