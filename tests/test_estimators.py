@@ -104,7 +104,7 @@ def training_of(model, X, y) -> Training:
 
 
 def fixed_by_design(variant, phase, name) -> bool:
-    """What cancels: the output bias of a Wasserstein critic, and a shift of a whole map, which the decoder normalises."""
+    """The output bias of a Wasserstein critic cancels in its loss, and a shift of a whole map in the decoder."""
     if variant.startswith("embedding") and phase == "reconstruction" and name == "encoder.head_z.bias":
         return True
     return " wasserstein" in variant and "discriminator" in name and name.endswith(".4.bias")
