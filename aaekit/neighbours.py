@@ -53,14 +53,13 @@ class Neighbourhood:
     def spread(self, frequencies: np.ndarray) -> np.ndarray:
         """Class probabilities of the rows, `(n, n_classes)`, float32.
 
-        The masses of the classes are scaled to `frequencies` `(n_classes,)` (class mass normalisation, Zhu et al.,
-        2003). Rows of zeros where no label arrived, and for rows that were not linked.
+        The masses of the classes are scaled to `frequencies` `(n_classes,)`. Rows of zeros where no label arrived, and
+        for rows that were not linked.
         """
         if (self.codes >= 0).all():
             mass = np.eye(self.n_classes, dtype=np.float32)[self.codes]
         else:
-            mass = self._flow(self.codes)
-            mass = mass * frequencies / np.maximum(mass.sum(0), 1e-12)
+            mass = self._flow(self.codes, frequencies)
         found = np.zeros((self.n_rows, self.n_classes), np.float32)
         found[self.linked] = mass / np.maximum(mass.sum(1, keepdims=True), 1e-12)
         return found
@@ -89,9 +88,8 @@ class Neighbourhood:
         for k, count in enumerate(counts):
             kept = self.random.permutation(np.flatnonzero(self.codes == k))[: count // 2]
             shown[kept] = k
-        mass = self._flow(shown)
-        called = (mass * told / np.maximum(mass.sum(0), 1e-12)).argmax(1)
-        reached, unlabelled = mass.any(1), self.codes < 0
+        mass = self._flow(shown, told)
+        called, reached, unlabelled = mass.argmax(1), mass.any(1), self.codes < 0
 
         def share(chosen: np.ndarray) -> np.ndarray:
             found = np.bincount(called[chosen & reached], minlength=len(told)) + len(told) * told
@@ -99,14 +97,14 @@ class Neighbourhood:
 
         return share(unlabelled) - share(~unlabelled & (shown < 0))
 
-    def _flow(self, codes: np.ndarray) -> np.ndarray:
-        """What arrives of each class at each linked row, float32."""
+    def _flow(self, codes: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+        """What arrives of each class at each linked row, by class mass normalisation (Zhu et al., 2003)."""
         known = np.zeros((len(codes), self.n_classes), np.float32)
         known[codes >= 0, codes[codes >= 0]] = 1
         mass = known
         for _ in range(N_ROUNDS):
             mass = self.reach * (self.links @ mass) + (1 - self.reach) * known
-        return mass
+        return mass * frequencies / np.maximum(mass.sum(0), 1e-12)
 
 
 def _links(X: np.ndarray, n_neighbors: int) -> csr_matrix:

@@ -163,6 +163,15 @@ def test_a_fit_starts_where_another_ended(blobs, clusters):
     assert distance(model.fit(X, y)) > 0.01
 
 
+def test_class_frequencies_are_not_started_from(blobs):
+    """Those of the other's fit are not wanted any more."""
+    X, y = blobs
+    other = SemiSupervisedAAE(**(QUICK | {"max_steps": 2}), class_prior="uniform").fit(X, y)
+    given = (0.5, 0.1, 0.1, 0.1, 0.1, 0.1)
+    model = SemiSupervisedAAE(**(QUICK | {"max_steps": 2}), class_prior=given).start_from(other).fit(X, y)
+    assert model.networks_["class_frequencies"].expected.tolist() == pytest.approx(given)
+
+
 def test_only_a_fitted_model_can_be_started_from():
     with pytest.raises(NotFittedError):
         SemiSupervisedAAE().start_from(AdversarialAutoencoder())

@@ -190,7 +190,7 @@ class Estimator(BaseEstimator):
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(self.seed_)
-            arrays = self._sources(X_train, y_train)
+            arrays = self._sources(X_train, y_train)  # first, for networks hold what it sees of class frequencies
             nets = nn.ModuleDict(self._networks())
             start, own = self.__dict__.pop("_start", {}), nets.state_dict()
             nets.load_state_dict({k: v for k, v in start.items() if k in own and own[k].shape == v.shape}, strict=False)
