@@ -163,7 +163,8 @@ class Labelling:
         if model.class_prior == "auto":  # rows that were asked for are no sample
             model.guess_frequencies(_frequencies(np.bincount(cluster, minlength=len(votes)), votes))
         if self.model is not None and model.max_steps is None and model.max_epochs == "auto":
-            model.set_params(max_steps=model._auto_steps(len(self.X)) // 2)  # it goes on from where it was
+            # it goes on from where it was, and somebody waits
+            model.set_params(max_steps=min(model._auto_steps(len(self.X)) // 2, 1500))
         model.start_from(self.clusters_ if self.model is None else self.model)
         model.fit(self.X, y, listeners=listeners)
         model.classes_ = classes  # it learned their numbers: a label may be anything, even -1

@@ -82,6 +82,16 @@ def test_later_answers_take_half_the_steps_unless_they_were_given(given, steps, 
     assert taken == steps
 
 
+def test_nobody_waits_longer_for_later_answers_than_for_1500_steps(blobs, clusters, monkeypatch):
+    monkeypatch.setattr(SemiSupervisedAAE, "_auto_steps", lambda *_: 8000)
+    monkeypatch.setattr(SemiSupervisedAAE, "fit", lambda model, *_, **__: model)
+    session = Labelling(blobs[0], clusters=clusters)
+    session.tell(np.arange(20), blobs[1][:20])
+    assert session.model.max_steps is None
+    monkeypatch.setattr(SemiSupervisedAAE, "start_from", lambda model, other: model)
+    assert session.tell(np.arange(20, 30), blobs[1][20:30]).model.max_steps == 1500
+
+
 @pytest.mark.parametrize("names", [np.array(list("abcdef")), np.array([-1, 3, 5, 8, 9, 11]), np.arange(K) * 1.5])
 def test_labels_of_any_kind(names, session, blobs):
     X, y = blobs

@@ -73,3 +73,7 @@ class SemiSupervisedAAE(PartlyLabelled, Classifier):
     @property
     def _n_classes(self) -> int:
         return len(self.classes_)
+
+    def _auto_steps(self, n_rows: int) -> int:
+        """Classes get sharper for long: 8,000 steps for 60,000 rows, where 3,000 are enough for a map or clusters."""
+        return super()._auto_steps(n_rows) + min(max(0, n_rows - 10_000) // 10, 5000)
