@@ -59,6 +59,19 @@ def test_without_labels_heads_are_clusters(trained, rows):
     assert clustering_accuracy(y, model.predict(X), "majority") > 50, "by chance it is about 15"
 
 
+@pytest.mark.parametrize("weight", [1.0, 0.3])
+def test_without_labels_the_codes_are_matched_more_softly(weight, rows):
+    X, y = rows[0][:100], rows[1][:100]
+
+    def weights(labels):
+        model = EmbeddingAAE(**SMALL | {"max_steps": 1}, adversarial_weight=weight).fit(X, labels)
+        listed = {p.name: p.weight for p in model._phases(model.networks_)}
+        return np.array([listed["z/generator"], listed["y/generator"], listed["heads"]])
+
+    assert np.allclose(weights(np.where(y < 5, y, -1)), [weight, weight, 1.0])
+    assert np.allclose(weights(None), [0.1 * weight, 0.01 * weight, 1.0])
+
+
 def test_there_is_a_head_for_each_class_of_any_kind(rows):
     names = np.array([f"digit {k}" for k in rows[1]])
     model = EmbeddingAAE(**{**SMALL, "max_steps": 30}).fit(*(a[:200] for a in (rows[0], names)))
