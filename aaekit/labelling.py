@@ -117,8 +117,7 @@ class Labelling:
             wanted[largest] += 1
         rows = []
         for k, m in wanted.items():
-            members = np.flatnonzero(of == k)
-            surest = members[np.argsort(-p[members, k], kind="stable")[: max(m, round(SURE * len(members)))]]
+            surest = self._surest(p, of, k, at_least=m)
             codes = self.clusters_.transform(self.X[left[surest]])
             centres = KMeans(m, n_init=cast(Any, 1), random_state=self.random_state).fit(codes).cluster_centers_
             distance = ((codes[:, None] - centres) ** 2).sum(2)
@@ -151,13 +150,15 @@ class Labelling:
         cluster = p.argmax(1)
         votes = np.zeros((p.shape[1], len(classes)))
         np.add.at(votes, (cluster[at], of), 1)
-        clear = np.flatnonzero(np.count_nonzero(votes, 1) == 1)  # not where the answers in a cluster differ
+        middle = [self._surest(p, cluster, k) for k in range(len(votes))]
+        names = np.zeros_like(votes)  # an answer at the edge of a cluster says nothing of its middle
+        central = np.isin(at, np.concatenate(middle))
+        np.add.at(names, (cluster[at][central], of[central]), 1)
+        clear = np.flatnonzero(np.count_nonzero(names, 1) == 1)  # not where the answers in a cluster differ
         at_most = round(NAMED * len(told) / max(1, len(clear)))
         for k in clear:
-            members = np.flatnonzero(cluster == k)
-            surest = members[np.argsort(-p[members, k], kind="stable")[: round(SURE * len(members))]]
-            evenly = np.unique(np.linspace(0, len(surest) - 1, min(at_most, len(surest))).astype(int))
-            y[surest[evenly]] = votes[k].argmax()
+            evenly = np.unique(np.linspace(0, len(middle[k]) - 1, min(at_most, len(middle[k]))).astype(int))
+            y[middle[k][evenly]] = names[k].argmax()
         y[at] = of
         model = cast(SemiSupervisedAAE, clone(self.classifier))
         if model.class_prior == "auto":  # rows that were asked for are no sample
@@ -241,6 +242,12 @@ class Labelling:
             )
             self._belonging = self.clusters_.y_proba(self.X)
         return self._belonging
+
+    @staticmethod
+    def _surest(p: np.ndarray, cluster: np.ndarray, k: int, at_least: int = 1) -> np.ndarray:
+        """The half of cluster k's rows that are in it most surely, the surest first."""
+        members = np.flatnonzero(cluster == k)
+        return members[np.argsort(-p[members, k], kind="stable")[: max(at_least, round(SURE * len(members)))]]
 
     def _codes(self, rows: np.ndarray) -> np.ndarray:
         """Where rows lie for the choice of unlike ones: their class probabilities beside their style."""

@@ -216,17 +216,36 @@ def test_rows_that_were_asked_for_do_not_say_how_frequent_classes_are(blobs, clu
     assert model.class_prior == "auto" and model.class_frequencies_ == pytest.approx([1 / K] * K)
 
 
-def test_names_of_clusters_last_while_no_answer_in_them_differs(blobs, clusters, monkeypatch):
+@pytest.mark.parametrize("where", ["middle", "edge"])
+def test_a_cluster_has_a_name_while_no_answer_in_its_middle_differs(where, blobs, clusters, monkeypatch):
+    """A row at the edge may be of another class than its cluster, and is just what is asked for."""
     X, y = blobs
     seen, fit = [], SemiSupervisedAAE.fit
     monkeypatch.setattr(SemiSupervisedAAE, "fit", lambda self, X, y, **k: seen.append(y) or fit(self, X, y, **k))
     session = Labelling(X, clusters=clusters, classifier=SemiSupervisedAAE(**(QUICK | {"max_steps": 2})))
     rows = session.ask(K)
     session.tell(rows, y[rows])
-    of = clusters.y_proba(X).argmax(1)
+    p = clusters.y_proba(X)
+    of, sure = p.argmax(1), p.max(1)
     k = of[rows[0]]
-    more = np.setdiff1d(np.flatnonzero(of == k), rows)[:1]
+    members = np.flatnonzero(of == k)
+    ranked = members[np.argsort(-sure[members], kind="stable")]
+    more = np.setdiff1d(ranked[: len(ranked) // 2] if where == "middle" else ranked[len(ranked) // 2 + 1 :], rows)[:1]
     session.tell(more, y[more])  # of the same class, as told before
     assert (seen[1][of == k] >= 0).sum() > 10
     session.tell(more, (y[more] + 1) % K)  # another one
-    assert (seen[2][of == k] >= 0).sum() == 2 and (seen[2] >= 0).sum() > 10 * (K - 2)
+    named = (seen[2][of == k] >= 0).sum()
+    assert named == 2 if where == "middle" else named > 10
+    assert seen[2][more] == (y[more] + 1) % K and (seen[2] >= 0).sum() > 10 * (K - 2)
+
+
+def test_an_answer_at_the_edge_of_a_cluster_does_not_name_it(blobs, clusters, monkeypatch):
+    X, y = blobs
+    seen, fit = [], SemiSupervisedAAE.fit
+    monkeypatch.setattr(SemiSupervisedAAE, "fit", lambda self, X, y, **k: seen.append(y) or fit(self, X, y, **k))
+    p = clusters.y_proba(X)
+    of, sure = p.argmax(1), p.max(1)
+    edges = [min(np.flatnonzero(of == k), key=lambda i: sure[i]) for k in np.unique(of)]
+    session = Labelling(X, clusters=clusters, classifier=SemiSupervisedAAE(**(QUICK | {"max_steps": 2})))
+    session.tell(np.array(edges), y[edges])
+    assert (seen[0] >= 0).sum() == len(edges)
