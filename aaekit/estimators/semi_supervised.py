@@ -75,6 +75,6 @@ class SemiSupervisedAAE(PartlyLabelled, Classifier):
         return len(self.classes_)
 
     def _auto_steps(self, n_rows: int) -> int:
-        """What must hold under warps of images gets sharper for long: 8,000 steps for 60,000; a map is done in 3,000."""
+        """What must hold under warps of images gets sharper for long: 8,000 steps for 60,000 images."""
         pays = self._agrees and len(self.shape_) == 3 and not self._all_augmented
         return super()._auto_steps(n_rows) + (min(max(0, n_rows - 10_000) // 10, 5000) if pays else 0)
