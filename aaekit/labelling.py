@@ -150,15 +150,16 @@ class Labelling:
         cluster = p.argmax(1)
         votes = np.zeros((p.shape[1], len(classes)))
         np.add.at(votes, (cluster[at], of), 1)
-        middle = [self._surest(p, cluster, k) for k in range(len(votes))]
-        names = np.zeros_like(votes)  # an answer at the edge of a cluster says nothing of its middle
-        central = np.isin(at, np.concatenate(middle))
-        np.add.at(names, (cluster[at][central], of[central]), 1)
-        clear = np.flatnonzero(np.count_nonzero(names, 1) == 1)  # not where the answers in a cluster differ
-        at_most = round(NAMED * len(told) / max(1, len(clear)))
-        for k in clear:
-            evenly = np.unique(np.linspace(0, len(middle[k]) - 1, min(at_most, len(middle[k]))).astype(int))
-            y[middle[k][evenly]] = names[k].argmax()
+        named = []  # not where the answers in the middle of a cluster differ; one at its edge says nothing of it
+        for k in range(len(votes)):
+            middle = self._surest(p, cluster, k)
+            answers = np.unique(of[np.isin(at, middle)])
+            if len(answers) == 1:
+                named.append((middle, answers[0]))
+        at_most = round(NAMED * len(told) / max(1, len(named)))
+        for middle, answer in named:
+            evenly = np.unique(np.linspace(0, len(middle) - 1, min(at_most, len(middle))).astype(int))
+            y[middle[evenly]] = answer
         y[at] = of
         model = cast(SemiSupervisedAAE, clone(self.classifier))
         if model.class_prior == "auto":  # rows that were asked for are no sample

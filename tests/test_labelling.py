@@ -216,12 +216,18 @@ def test_rows_that_were_asked_for_do_not_say_how_frequent_classes_are(blobs, clu
     assert model.class_prior == "auto" and model.class_frequencies_ == pytest.approx([1 / K] * K)
 
 
+@pytest.fixture
+def seen(monkeypatch):
+    """The labels of each fit of a classifier."""
+    given, fit = [], SemiSupervisedAAE.fit
+    monkeypatch.setattr(SemiSupervisedAAE, "fit", lambda self, X, y, **k: given.append(y) or fit(self, X, y, **k))
+    return given
+
+
 @pytest.mark.parametrize("where", ["middle", "edge"])
-def test_a_cluster_has_a_name_while_no_answer_in_its_middle_differs(where, blobs, clusters, monkeypatch):
+def test_a_cluster_has_a_name_while_no_answer_in_its_middle_differs(where, blobs, clusters, seen):
     """A row at the edge may be of another class than its cluster, and is just what is asked for."""
     X, y = blobs
-    seen, fit = [], SemiSupervisedAAE.fit
-    monkeypatch.setattr(SemiSupervisedAAE, "fit", lambda self, X, y, **k: seen.append(y) or fit(self, X, y, **k))
     session = Labelling(X, clusters=clusters, classifier=SemiSupervisedAAE(**(QUICK | {"max_steps": 2})))
     rows = session.ask(K)
     session.tell(rows, y[rows])
@@ -239,10 +245,8 @@ def test_a_cluster_has_a_name_while_no_answer_in_its_middle_differs(where, blobs
     assert seen[2][more] == (y[more] + 1) % K and (seen[2] >= 0).sum() > 10 * (K - 2)
 
 
-def test_an_answer_at_the_edge_of_a_cluster_does_not_name_it(blobs, clusters, monkeypatch):
+def test_an_answer_at_the_edge_of_a_cluster_does_not_name_it(blobs, clusters, seen):
     X, y = blobs
-    seen, fit = [], SemiSupervisedAAE.fit
-    monkeypatch.setattr(SemiSupervisedAAE, "fit", lambda self, X, y, **k: seen.append(y) or fit(self, X, y, **k))
     p = clusters.y_proba(X)
     of, sure = p.argmax(1), p.max(1)
     edges = [min(np.flatnonzero(of == k), key=lambda i: sure[i]) for k in np.unique(of)]
