@@ -354,10 +354,10 @@ class PartlyLabelled(CategoricalAutoencoder):
         return self.labelled_batch_size
 
     def _auto_steps(self, n_rows: int) -> int:
-        """Many labels are worth five passes over them; more where nothing else teaches and steps are cheaper."""
+        """Many labels are worth five passes over them; fifty, of images that are warped anew in each pass."""
         n = sum(getattr(self, "class_counts_", ()))
-        passes = (15 if self._all_augmented else 5) * n // self._batch_size("labelled", n) if n else 0
-        return min(max(super()._auto_steps(n_rows), passes), 5000)
+        passes = (50 if self._all_augmented else 5) * n // self._batch_size("labelled", n) if n else 0
+        return min(max(super()._auto_steps(n_rows), passes), 20_000 if self._all_augmented else 5000)
 
     def generate(self, y: Any, Z: Any = None, random_state: Any = None) -> np.ndarray:
         """Rows of the given classes `(n,)`, with styles `Z` `(n, n_style)` or, without, draws of the prior.
