@@ -12,6 +12,7 @@ from aaekit.divergences import Divergence, mean_probability
 from aaekit.networks import batch_norms
 
 YIELDING = 600  # minibatches after which classes have formed, and their frequencies may be other than was guessed
+PROBE = 10  # radii from a row, in any direction: there, where classes change, is looked for the worst direction
 
 
 class Step:
@@ -242,7 +243,8 @@ def balance(step: Step, frequencies: ClassFrequencies) -> Tensor:
 def smooth(step: Step, radius: float) -> Tensor:
     """Virtual adversarial smoothing: q(y|x) must not change in the worst direction (Miyato et al., 2017).
 
-    `radius` is the length of the perturbation in the units of the rows. One power iteration finds the direction.
+    `radius` is the length of the perturbation in the units of the rows. The direction is that in which the divergence
+    grows at a random place some radii away: near the row itself y is so sure that its slope says little.
     """
     x, encoder = step.rows["unlabelled"], step.encoder
     assert isinstance(encoder, nn.Module)
@@ -254,7 +256,7 @@ def smooth(step: Step, radius: float) -> Tensor:
 
     with torch.no_grad():
         target = step.detached_code("unlabelled").y
-    shift = _unit_length(torch.randn_like(x)).mul_(0.1).requires_grad_()
+    shift = _unit_length(torch.randn_like(x)).mul_(PROBE * radius).requires_grad_()
     with frozen(encoder):
         (direction,) = torch.autograd.grad(divergence_at(shift), shift)
     return divergence_at(radius * _unit_length(direction))
