@@ -12,7 +12,6 @@ from aaekit.divergences import Divergence, mean_probability
 from aaekit.networks import batch_norms
 
 YIELDING = 600  # minibatches after which classes have formed, and their frequencies may be other than was guessed
-PROBE = 10  # radii from a row, in any direction: there, where classes change, is looked for the worst direction
 
 
 class Step:
@@ -240,11 +239,12 @@ def balance(step: Step, frequencies: ClassFrequencies) -> Tensor:
     return (mean * excess).sum()
 
 
-def smooth(step: Step, radius: float) -> Tensor:
+def smooth(step: Step, radius: float, probe: float) -> Tensor:
     """Virtual adversarial smoothing: q(y|x) must not change in the worst direction (Miyato et al., 2017).
 
-    `radius` is the length of the perturbation in the units of the rows. The direction is that in which the divergence
-    grows at a random place some radii away: near the row itself y is so sure that its slope says little.
+    `radius` is the length of the perturbation, `probe` that of a random shift at the end of which the divergence is
+    differentiated to find the direction: both in the units of the rows. Near a row y may be so sure that its slope
+    says little of where the next class is.
     """
     x, encoder = step.rows["unlabelled"], step.encoder
     assert isinstance(encoder, nn.Module)
@@ -256,7 +256,7 @@ def smooth(step: Step, radius: float) -> Tensor:
 
     with torch.no_grad():
         target = step.detached_code("unlabelled").y
-    shift = _unit_length(torch.randn_like(x)).mul_(PROBE * radius).requires_grad_()
+    shift = _unit_length(torch.randn_like(x)).mul_(probe).requires_grad_()
     with frozen(encoder):
         (direction,) = torch.autograd.grad(divergence_at(shift), shift)
     return divergence_at(radius * _unit_length(direction))

@@ -28,6 +28,7 @@ from aaekit import (
     SupervisedBaseline,
     TrainingError,
     neighbours,
+    phases,
 )
 from aaekit.parameters import hyperparameters_of
 from aaekit.phases import frozen
@@ -446,6 +447,19 @@ def test_labels_spread_where_no_augmentation_says_more(few_labels):
         assert model._n_spreading == steps, more
         assert ("spreading" in model.history_[-1]) == (steps > 0), more
     assert SemiSupervisedAAE(**QUICK).fit(X.reshape(len(X), -1), y)._n_spreading == 300, "tables have no such warps"
+
+
+def test_the_worst_direction_is_looked_for_far_from_rows_where_nothing_else_shows_it(few_labels, monkeypatch):
+    seen, smooth = [], phases.smooth
+    monkeypatch.setattr(phases, "smooth", lambda step, *lengths: seen.append(lengths) or smooth(step, *lengths))
+    X, y = few_labels
+    for more, far in [
+        ({"augmentation": "none"}, True), ({"consistency": "virtual_adversarial"}, True),
+        ({"consistency": "both"}, False),
+    ]:  # fmt: skip
+        seen.clear()
+        SemiSupervisedAAE(**{**QUICK, "image_shape": (1, 8, 8), **more}).fit(X, y)
+        assert seen and all((probe == 10 * radius) == far for radius, probe in seen), more
 
 
 @pytest.mark.parametrize("kind", [SemiSupervisedAAE, EmbeddingAAE])

@@ -325,7 +325,7 @@ def curved():
 
 def test_smoothing_a_constant_classifier_does_nothing(rows):
     encoder = Constant()
-    loss = smooth(Step(rows, encoder), radius=2.0)
+    loss = smooth(Step(rows, encoder), radius=2.0, probe=0.1)
     loss.backward()
     assert loss.item() == pytest.approx(0.0, abs=1e-6)
     assert encoder.bias.grad.abs().max() < 1e-6
@@ -338,14 +338,14 @@ def test_the_perturbation_has_the_length_of_the_radius(shape, radius, curved):
     curved.backbone = nn.Sequential(nn.Flatten(), curved.backbone)
     x = torch.rand(N, *shape)
     curved.register_forward_hook(lambda m, inputs, out: seen.append(inputs[0].detach()))
-    smooth(Step({"unlabelled": x}, curved), radius)
+    smooth(Step({"unlabelled": x}, curved), radius, 0.1)
     assert torch.allclose((seen[-1] - x).flatten(1).norm(dim=1), torch.full((N,), radius), rtol=1e-3)
     assert seen[-1].shape == x.shape
 
 
 def test_the_worst_direction_is_worse_than_a_random_one(curved):
     x, radius = torch.rand(200, D), 0.05
-    found = smooth(Step({"unlabelled": x}, curved), radius)
+    found = smooth(Step({"unlabelled": x}, curved), radius, 0.1)
     target = curved(x).y
     random = [
         F.kl_div(curved(x + radius * F.normalize(torch.randn(200, D))).logits.log_softmax(1), target,
@@ -354,11 +354,26 @@ def test_the_worst_direction_is_worse_than_a_random_one(curved):
     assert found > 2 * sum(random) / 20 and found > max(random)
 
 
+def test_a_boundary_is_found_that_cannot_be_felt_at_the_row():
+    """Flat at the rows, in another class from half a radius away in one of the directions."""
+    encoder = Encoder(nn.Sequential(nn.Linear(D, 1), nn.ReLU()), 1, 0, 2)
+    with torch.no_grad():
+        encoder.backbone[0].weight.copy_(torch.eye(D)[:1])
+        encoder.backbone[0].bias.fill_(-0.5)
+        encoder.head_y.weight.copy_(torch.tensor([[-20.0], [20.0]]))
+        encoder.head_y.bias.copy_(torch.tensor([5.0, -5.0]))
+    losses = []
+    for probe in (0.1, 10.0):
+        torch.manual_seed(0)
+        losses.append(smooth(Step({"unlabelled": torch.zeros(200, D)}, encoder), 1.0, probe).item())
+    assert losses[0] < 0.01 and losses[1] > 1
+
+
 def test_smoothness_is_zero_at_best_and_grows_with_the_radius(curved):
     losses = []
     for radius in (0.001, 0.01, 0.1):
         torch.manual_seed(3)
-        losses.append(smooth(Step({"unlabelled": torch.rand(50, D)}, curved), radius).item())
+        losses.append(smooth(Step({"unlabelled": torch.rand(50, D)}, curved), radius, 0.1).item())
     assert -1e-6 < losses[0] < losses[1] < losses[2]
 
 
@@ -367,7 +382,7 @@ def test_looking_for_the_direction_leaves_nothing_behind(together, curved, rows)
     curved.head_y.bias.requires_grad_(False)
     x = rows["unlabelled"].clone()
     step = Step(rows, curved, together=together)
-    loss = smooth(step, 0.1)
+    loss = smooth(step, 0.1, 0.1)
     assert all(p.grad is None for p in curved.parameters())
     assert [p.requires_grad for p in curved.parameters()] == [n != "head_y.bias" for n, _ in curved.named_parameters()]
     assert torch.equal(rows["unlabelled"], x) and not rows["unlabelled"].requires_grad
@@ -379,7 +394,7 @@ def test_the_unperturbed_side_gives_no_gradient(curved):
     """The target is fixed: d/dw KL(target || q(x + r)) alone, worked out with the direction that was found."""
     seen, x = [], torch.rand(N, D)
     hook = curved.register_forward_hook(lambda m, inputs, out: seen.append(inputs[0].detach()))
-    smooth(Step({"unlabelled": x}, curved), 0.5).backward()
+    smooth(Step({"unlabelled": x}, curved), 0.5, 0.1).backward()
     hook.remove()
     found = [p.grad.clone() for p in curved.parameters()]
     curved.zero_grad()

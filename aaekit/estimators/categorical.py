@@ -93,7 +93,8 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
         losses = self._class_losses(nets)
         if self._smooths:
             radius = self.radius * self.spread_
-            losses["smoothness"] = lambda step: phases.smooth(step, radius), self.consistency_weight
+            probe = 0.1 if self._agrees else 10 * radius  # far, where nothing else shows how y goes on beyond a row
+            losses["smoothness"] = lambda step: phases.smooth(step, radius, probe), self.consistency_weight
         if self._balance_weight():
             frequencies = nets["class_frequencies"]
             assert isinstance(frequencies, phases.ClassFrequencies)
