@@ -31,6 +31,13 @@ UNLABELLED = -1
 N_SETTLING = 10_000  # about as many rows give batch normalisation its statistics
 FORMAT = 1
 
+RatesOverTime = Annotated[
+    RateSchedule, Field(description="learning rates: constant, falling as a cosine, or divided by 10 at milestones")
+]
+Averaging = Annotated[
+    Share, Field(description="decay per step of the moving average of the weights that is used in the end; 0: none")
+]
+
 
 @hyperparameters
 class Estimator(BaseEstimator):
@@ -70,9 +77,7 @@ class Estimator(BaseEstimator):
     ] = 0.0
     optimizer: Annotated[Optimizer, Field(description="update rule")] = "adam"
     momentum: Annotated[Share, Field(description="momentum of SGD, or beta_1 of Adam")] = 0.5
-    rate_schedule: Annotated[
-        RateSchedule, Field(description="learning rates: constant, falling as a cosine, or divided by 10 at milestones")
-    ] = "constant"
+    rate_schedule: RatesOverTime = "constant"
     milestones: Annotated[
         tuple[Positive, ...], Field(description="epochs at which rate_schedule='step' divides the rates by 10")
     ] = ()
@@ -83,9 +88,7 @@ class Estimator(BaseEstimator):
     batch_size: Annotated[
         Literal["auto"] | Positive, Field(description="rows in a minibatch; 'auto' is 100, or all rows if fewer")
     ] = "auto"
-    averaging: Annotated[
-        Share, Field(description="decay per step of the moving average of the weights that is used in the end; 0: none")
-    ] = 0.0
+    averaging: Averaging = 0.0
     early_stopping: Annotated[
         bool, Field(description="hold out validation_fraction of what is given and stop when it gets no better")
     ] = False

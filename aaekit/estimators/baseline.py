@@ -9,10 +9,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from aaekit import augment, phases
-from aaekit.estimators.base import UNLABELLED, Classifier
-from aaekit.parameters import Rate, Share, hyperparameters
+from aaekit.estimators.base import UNLABELLED, Averaging, Classifier, RatesOverTime
+from aaekit.parameters import Rate, hyperparameters
 from aaekit.phases import Phase, Step
-from aaekit.training import Listener, RateSchedule
+from aaekit.training import Listener
 
 
 @hyperparameters
@@ -48,12 +48,8 @@ class SupervisedBaseline(Classifier):
               "or a callable on batches; 'auto' goes by the shape of the rows"),
     ] = "none"  # fmt: skip
     classification_rate: Annotated[Rate, Field(description="learning rate")] = 1e-3
-    rate_schedule: Annotated[
-        RateSchedule, Field(description="learning rates: constant, falling as a cosine, or divided by 10 at milestones")
-    ] = "cosine"
-    averaging: Annotated[
-        Share, Field(description="decay per step of the moving average of the weights that is used in the end; 0: none")
-    ] = 0.99
+    rate_schedule: RatesOverTime = "cosine"
+    averaging: Averaging = 0.99
 
     def fit(
         self,

@@ -14,10 +14,9 @@ from aaekit import augment, neighbours, phases, priors
 from aaekit.codes import one_hot
 from aaekit.errors import InputError
 from aaekit.estimators.autoencoder import Autoencoder, seeded
-from aaekit.estimators.base import UNLABELLED, Labelled
-from aaekit.parameters import Positive, Rate, Share, Weight, hyperparameters
+from aaekit.estimators.base import UNLABELLED, Averaging, Labelled, RatesOverTime
+from aaekit.parameters import Positive, Rate, Weight, hyperparameters
 from aaekit.phases import Phase, Step
-from aaekit.training import RateSchedule
 
 
 @hyperparameters
@@ -56,12 +55,8 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
     reconstruction_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 2e-3
     generator_rate: Annotated[Rate, Field(description="learning rate of fooling the discriminators")] = 2e-3
     classification_rate: Annotated[Rate, Field(description="learning rate of classification and consistency")] = 2e-3
-    rate_schedule: Annotated[
-        RateSchedule, Field(description="learning rates: constant, falling as a cosine, or divided by 10 at milestones")
-    ] = "cosine"
-    averaging: Annotated[
-        Share, Field(description="decay per step of the moving average of the weights that is used in the end; 0: none")
-    ] = 0.995
+    rate_schedule: RatesOverTime = "cosine"
+    averaging: Averaging = 0.995
 
     # --- networks and phases ---------------------------------------------------------------------------------------
     def _codes_matched(self) -> dict[str, int]:
@@ -357,8 +352,9 @@ class PartlyLabelled(CategoricalAutoencoder):
     def _auto_steps(self, n_rows: int) -> int:
         """Many labels are worth five passes over them; fifty, of images that are warped anew in each pass."""
         n = sum(getattr(self, "class_counts_", ()))
-        passes = (50 if self._all_augmented else 5) * n // self._batch_size("labelled", n) if n else 0
-        return min(max(super()._auto_steps(n_rows), passes), 20_000 if self._all_augmented else 5000)
+        passes, at_most = (50, 20_000) if self._all_augmented else (5, 5000)
+        steps = passes * n // self._batch_size("labelled", n) if n else 0
+        return min(max(super()._auto_steps(n_rows), steps), at_most)
 
     def generate(self, y: Any, Z: Any = None, random_state: Any = None) -> np.ndarray:
         """Rows of the given classes `(n,)`, with styles `Z` `(n, n_style)` or, without, draws of the prior.

@@ -15,8 +15,9 @@ from torch import Tensor
 from aaekit.codes import Decoder
 from aaekit.errors import InputError
 from aaekit.estimators.autoencoder import AdversarialAutoencoder
+from aaekit.estimators.base import Averaging, RatesOverTime
 from aaekit.parameters import Positive, Rate, Share, Weight, hyperparameters
-from aaekit.training import Listener, RateSchedule, Schedule
+from aaekit.training import Listener, Schedule
 
 N_JUDGED = 20_000  # rows of fit, at most, that say what is usual
 
@@ -72,12 +73,8 @@ class AAEOutlierDetector(OutlierMixin, AdversarialAutoencoder):
     generator_rate: Annotated[Rate, Field(description="learning rate of fooling the discriminators")] = 2e-3
     discriminator_rate: Annotated[Rate, Field(description="learning rate of the discriminators")] = 2e-3
     adversarial_weight: Annotated[Weight, Field(description="weight of fooling the discriminators")] = 0.1
-    rate_schedule: Annotated[
-        RateSchedule, Field(description="learning rates: constant, falling as a cosine, or divided by 10 at milestones")
-    ] = "cosine"
-    averaging: Annotated[
-        Share, Field(description="decay per step of the moving average of the weights that is used in the end; 0: none")
-    ] = 0.99
+    rate_schedule: RatesOverTime = "cosine"
+    averaging: Averaging = 0.99
     schedule: Annotated[
         Schedule,
         Field(description="'alternating' runs phase after phase as in the papers; 'joint' sums them into one update"),

@@ -16,10 +16,10 @@ from aaekit import phases
 from aaekit.codes import Code
 from aaekit.errors import InputError
 from aaekit.estimators.autoencoder import AdversarialAutoencoder, Autoencoder
-from aaekit.estimators.base import UNLABELLED, Classifier, json_value
+from aaekit.estimators.base import UNLABELLED, Averaging, Classifier, RatesOverTime, json_value
 from aaekit.parameters import Rate, Share, hyperparameters
 from aaekit.phases import Phase, Step
-from aaekit.training import Listener, RateSchedule
+from aaekit.training import Listener
 
 
 @hyperparameters
@@ -64,12 +64,8 @@ class PretrainedClassifier(Classifier):
     dropout: Annotated[Share, Field(description="without a given autoencoder: share of hidden units dropped")] = 0.25
     classification_rate: Annotated[Rate, Field(description="learning rate of the second stage")] = 1e-3
     momentum: Annotated[Share, Field(description="momentum of SGD, or beta_1 of Adam")] = 0.9
-    rate_schedule: Annotated[
-        RateSchedule, Field(description="learning rate: constant, falling as a cosine, or divided by 10 at milestones")
-    ] = "cosine"
-    averaging: Annotated[
-        Share, Field(description="decay per step of the moving average of the weights that is used in the end; 0: none")
-    ] = 0.995
+    rate_schedule: RatesOverTime = "cosine"
+    averaging: Averaging = 0.995
 
     def fit(
         self,

@@ -18,7 +18,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from aaekit import divergences, ultrasound
 from aaekit.errors import InputError
-from aaekit.estimators.base import FORMAT, drawn_seed, json_value, read_model, write_atomically
+from aaekit.estimators.base import FORMAT, Averaging, drawn_seed, json_value, read_model, write_atomically
 from aaekit.parameters import Positive, Rate, Share, Weight, hyperparameters, validated
 from aaekit.phases import Phase, Step, matching
 from aaekit.training import Listener, Precision, Rows, Settings, Training
@@ -238,9 +238,7 @@ class TwoStageSimulator(BaseEstimator):
     batch_size: Annotated[Positive, Field(description="frames in a minibatch of stage I")] = 8
     batch_size_2: Annotated[Positive, Field(description="strips in a minibatch of stage II")] = 4
     lines: Annotated[Positive, Field(description="scan lines of a strip in stage II; more than there are: all")] = 32
-    averaging: Annotated[
-        Share, Field(description="decay per step of the moving average of the weights that is used in the end; 0: none")
-    ] = 0.99
+    averaging: Averaging = 0.99
     precision: Annotated[
         Precision, Field(description="arithmetic: 'auto' takes bfloat16 where the machine has it in hardware")
     ] = "auto"

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from aaekit.codes import Code, Decoder, one_hot
 from aaekit.errors import InputError
 from aaekit.estimators.autoencoder import Autoencoder, seeded
-from aaekit.estimators.base import UNLABELLED, Labelled, numbers
-from aaekit.parameters import Positive, Rate, Share, Weight, hyperparameters
+from aaekit.estimators.base import UNLABELLED, Averaging, Labelled, RatesOverTime, numbers
+from aaekit.parameters import Positive, Rate, Weight, hyperparameters
 from aaekit.phases import Phase, Step
-from aaekit.training import Listener, RateSchedule
+from aaekit.training import Listener
 
 
 @hyperparameters
@@ -62,15 +62,11 @@ class SupervisedAAE(Labelled, Autoencoder):
     reconstruction_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 2e-3
     generator_rate: Annotated[Rate, Field(description="learning rate of fooling the discriminators")] = 2e-3
     discriminator_rate: Annotated[Rate, Field(description="learning rate of the discriminators")] = 3e-3
-    rate_schedule: Annotated[
-        RateSchedule, Field(description="learning rates: constant, falling as a cosine, or divided by 10 at milestones")
-    ] = "cosine"
+    rate_schedule: RatesOverTime = "cosine"
     discriminator_decay: Annotated[
         bool, Field(description="let rate_schedule lower the discriminators' rate, too; else it stays constant")
     ] = False
-    averaging: Annotated[
-        Share, Field(description="decay per step of the moving average of the weights that is used in the end; 0: none")
-    ] = 0.995
+    averaging: Averaging = 0.995
 
     def fit(
         self,
