@@ -39,7 +39,7 @@ PANELS = {  # where --help lists an estimator's parameters; what is not named he
     "Networks": "image_shape backbone hidden channels batch_norm dropout decoder n_style n_clusters posterior "
     "discriminator_hidden discriminator_dropout",
     "Codes and their prior": "prior class_prior adversarial divergence independence head_margin adversarial_prior",
-    "Losses": "input_noise augmentation consistency confidence radius reconstruction separation_margin "
+    "Losses": "input_noise augmentation consistency confidence radius probe reconstruction separation_margin "
     "reconstruction_weight adversarial_weight classification_weight consistency_weight balance_weight decision_weight "
     "cyclic_weight style_weight mode_weight separation_weight head_weight",
     "Score": "contamination n_components reconstruction_share",

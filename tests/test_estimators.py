@@ -449,17 +449,17 @@ def test_labels_spread_where_no_augmentation_says_more(few_labels):
     assert SemiSupervisedAAE(**QUICK).fit(X.reshape(len(X), -1), y)._n_spreading == 300, "tables have no such warps"
 
 
-def test_the_worst_direction_is_looked_for_far_from_rows_where_nothing_else_shows_it(few_labels, monkeypatch):
+def test_the_worst_direction_is_looked_for_as_far_away_as_asked_or_where_nothing_else_shows_it(few_labels, monkeypatch):
     seen, smooth = [], phases.smooth
     monkeypatch.setattr(phases, "smooth", lambda step, *lengths: seen.append(lengths) or smooth(step, *lengths))
     X, y = few_labels
-    for more, far in [
-        ({"augmentation": "none"}, True), ({"consistency": "virtual_adversarial"}, True),
-        ({"consistency": "both"}, False),
+    for more, radii in [
+        ({"augmentation": "none"}, 10), ({"consistency": "virtual_adversarial"}, 10),
+        ({"consistency": "both"}, None), ({"consistency": "both", "probe": 3}, 3),
     ]:  # fmt: skip
         seen.clear()
         SemiSupervisedAAE(**{**QUICK, "image_shape": (1, 8, 8), **more}).fit(X, y)
-        assert seen and all((probe == 10 * radius) == far for radius, probe in seen), more
+        assert seen and all(probe == (radii * radius if radii else 0.1) for radius, probe in seen), more
 
 
 @pytest.mark.parametrize("kind", [SemiSupervisedAAE, EmbeddingAAE])

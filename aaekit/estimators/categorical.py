@@ -15,7 +15,7 @@ from aaekit.codes import one_hot
 from aaekit.errors import InputError
 from aaekit.estimators.autoencoder import Autoencoder, seeded
 from aaekit.estimators.base import UNLABELLED, Averaging, Labelled, RatesOverTime
-from aaekit.parameters import Positive, Rate, Weight, hyperparameters
+from aaekit.parameters import Length, Positive, Rate, Weight, hyperparameters
 from aaekit.phases import Phase, Step
 
 
@@ -48,8 +48,13 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
               "or a callable on batches; 'auto' goes by the shape of the rows"),
     ] = "auto"  # fmt: skip
     radius: Annotated[
-        float, Field(gt=0, description="length of virtual adversarial shifts; 1 is the rows' distance from their mean")
+        Length, Field(description="length of virtual adversarial shifts; 1 is the rows' distance from their mean")
     ] = 0.25
+    probe: Annotated[
+        Literal["auto"] | Length,
+        Field(description="length of the random shift at whose end the worst direction is sought, in radii; "
+              "'auto' is 10, or next to none where an augmentation teaches, too"),
+    ] = "auto"  # fmt: skip
     consistency_weight: Annotated[Weight, Field(description="weight of each consistency")] = 1.0
     balance_weight: Annotated[Weight, Field(description="weight of keeping the mean of y at the class prior")] = 10.0
     reconstruction_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 2e-3
@@ -88,7 +93,7 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
         losses = self._class_losses(nets)
         if self._smooths:
             radius = self.radius * self.spread_
-            probe = 0.1 if self._agrees else 10 * radius  # far, where nothing else shows how y goes on beyond a row
+            probe = self.probe * radius if self.probe != "auto" else 0.1 if self._agrees else 10 * radius
             losses["smoothness"] = lambda step: phases.smooth(step, radius, probe), self.consistency_weight
         if self._balance_weight():
             frequencies = nets["class_frequencies"]

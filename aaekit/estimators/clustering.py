@@ -20,7 +20,7 @@ from aaekit.errors import InputError
 from aaekit.estimators.base import UNLABELLED, _labelled, numbers
 from aaekit.estimators.categorical import CategoricalAutoencoder
 from aaekit.metrics import clustering_accuracy
-from aaekit.parameters import Positive, Rate, Weight, hyperparameters
+from aaekit.parameters import Length, Positive, Rate, Weight, hyperparameters
 from aaekit.phases import Phase, Step
 from aaekit.training import Listener
 
@@ -88,7 +88,7 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
         Weight, Field(description="weight of keeping the decoder's modes (z = 0) of the clusters apart")
     ] = 0.0
     separation_margin: Annotated[
-        float, Field(gt=0, description="distance from which modes are apart; 1 is the rows' distance from their mean")
+        Length, Field(description="distance from which modes are apart; 1 is the rows' distance from their mean")
     ] = 0.5
     adversarial_prior: Annotated[
         bool, Field(description="draw clusters from the prior more often if the encoder uses them less")

@@ -17,7 +17,7 @@ from aaekit.errors import InputError
 from aaekit.estimators.base import UNLABELLED, _labelled, numbers
 from aaekit.estimators.categorical import PartlyLabelled
 from aaekit.metrics import clustering_accuracy, error_rate
-from aaekit.parameters import Positive, Rate, Weight, hyperparameters
+from aaekit.parameters import Length, Positive, Rate, Weight, hyperparameters
 from aaekit.phases import Phase, Step
 from aaekit.training import Listener
 
@@ -90,7 +90,7 @@ class EmbeddingAAE(PartlyLabelled):
         bool, Field(description="let rate_schedule lower the discriminators' rate, too; else it stays constant")
     ] = False
     head_margin: Annotated[
-        float, Field(gt=0, description="distance at which heads are kept apart, in units of the prior of z")
+        Length, Field(description="distance at which heads are kept apart, in units of the prior of z")
     ] = 6.0
     head_weight: Annotated[Weight, Field(description="weight of keeping the heads apart")] = 1.0
     head_rate: Annotated[Rate, Field(description="learning rate of keeping the heads apart")] = 2e-3
