@@ -38,7 +38,11 @@ class Code(NamedTuple):
 
     def detach(self) -> "Code":
         """The same values, cut off from the encoder."""
-        return Code(self.z.detach(), None if self.logits is None else self.logits.detach())
+        return Code(self.z.detach(), self.with_fixed_y().logits)
+
+    def with_fixed_y(self) -> "Code":
+        """The same values, of which y is cut off from the encoder."""
+        return Code(self.z, None if self.logits is None else self.logits.detach())
 
 
 class Encoder(nn.Module):

@@ -93,7 +93,7 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
         losses = self._class_losses(nets)
         if self._smooths:
             radius = self.radius * self.spread_
-            probe = self.probe * radius if self.probe != "auto" else 0.1 if self._agrees else 10 * radius
+            probe = self.probe * radius if self.probe != "auto" else 10 * radius if self._only_smooths else 0.1
             losses["smoothness"] = lambda step: phases.smooth(step, radius, probe), self.consistency_weight
         if self._balance_weight():
             frequencies = nets["class_frequencies"]
@@ -169,6 +169,11 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
             # a ball that leaves the class of 28x28 digits alone holds other classes at 8x8
             wanted = self.augmentation == "none" or len(self.shape_) == 1 or min(self.shape_[1:]) >= 16
         return wanted and self.consistency_weight > 0
+
+    @property
+    def _only_smooths(self) -> bool:
+        """Whether nothing but smoothness says how y goes on beyond a row."""
+        return self._smooths and not self._agrees
 
     def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
         return {"unlabelled": [X]}

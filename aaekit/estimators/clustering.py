@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from aaekit import networks, phases
-from aaekit.codes import Decoder, one_hot
+from aaekit.codes import Code, Decoder, one_hot
 from aaekit.errors import InputError
 from aaekit.estimators.base import UNLABELLED, _labelled, numbers
 from aaekit.estimators.categorical import CategoricalAutoencoder
@@ -185,11 +186,17 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
             nets["cluster_usage"] = phases.ClassFrequencies(self._class_prior().mean)
         return nets
 
+    def _join(self, nets: nn.ModuleDict, code: Code, labels: Tensor | None) -> Tensor:
+        """`[y, z]`. Where clusters follow from smoothness alone, the reconstruction leaves y as it is."""
+        return (code.with_fixed_y() if self._only_smooths else code).joined
+
     def _class_losses(self, nets: nn.ModuleDict) -> dict[str, tuple[Callable[[Step], Tensor], float]]:
         return self._without_labels(self.decision_weight)
 
     def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
         listed, kind, momentum = super()._phases(nets), self._reconstruction_kind(), self.momentum
+        if self._only_smooths:  # pressed harder, y would decide for clusters before it has found any
+            listed = [replace(p, weight=0.1 * p.weight) if p.name == "y/generator" else p for p in listed]
         encoder, decoder, scale = nets["encoder"], nets["decoder"], self._reconstruction_weight()
         if self.cyclic_weight:
             both = (encoder, decoder)
