@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import normalized_mutual_info_score
 
 from aaekit import ClusteringAAE, InputError
+from aaekit.codes import Code
 from aaekit.metrics import clustering_accuracy
 from aaekit.training import Listener
 
@@ -71,6 +72,25 @@ def test_rows_of_a_cluster_are_made_and_its_mode(good, rows):
         made = good.generate([k] * len(styles), styles).mean(0).ravel()
         assert ((made - means) ** 2).sum(1).argmin() == k, "rows made of a cluster are like its own rows"
     assert good.modes().shape == (10, 1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "alone"),
+    [
+        ({}, False), ({"consistency": "both"}, False), ({"consistency": "none"}, False),
+        ({"augmentation": "none"}, True), ({"consistency": "virtual_adversarial"}, True),
+        ({"augmentation": "none", "consistency_weight": 0.0}, False),
+    ],
+)  # fmt: skip
+def test_reconstruction_and_prior_leave_clusters_to_smoothness_where_it_is_alone(options, alone, rows):
+    model = ClusteringAAE(**{**SMALL, "max_steps": 2, **options}).fit(rows[0][:100])
+    z, logits = torch.randn(5, 4, requires_grad=True), torch.randn(5, 10, requires_grad=True)
+    seen = model._join(model.networks_, Code(z, logits), None)
+    assert torch.allclose(seen, torch.cat([logits.softmax(1), z], 1))
+    (seen**2).sum().backward()
+    assert z.grad is not None and (logits.grad is None) == alone
+    weights = {phase.name: phase.weight for phase in model._phases(model.networks_)}
+    assert weights["y/generator"] == pytest.approx(weights["z/generator"] * (0.1 if alone else 1))
 
 
 # --- the five additions ----------------------------------------------------------------------------------------------
