@@ -1,7 +1,7 @@
 """A phase is a loss, the networks it moves, and how fast. Every variant is a list of phases over shared networks."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -108,6 +108,11 @@ class Phase:
     def weight_at(self, step: int) -> float:
         """The weight after so many steps, until it is over."""
         return self.weight * (1 - step / self.fades) if self.fades else self.weight
+
+
+def softened(listed: Iterable[Phase], factors: Mapping[str, float]) -> list[Phase]:
+    """The same phases, of which those that `factors` names weigh so many times as much."""
+    return [replace(p, weight=factors.get(p.name, 1.0) * p.weight) for p in listed]
 
 
 def matching(

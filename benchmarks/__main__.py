@@ -109,7 +109,7 @@ PARTS = {
     "processes, generator": lambda mnist, given, say: _processes("generator", given, say),
     "processes, classifier": lambda mnist, given, say: _processes("classifier", given, say),
     "flops": _flops,
-    "profile": lambda mnist, given, say: measures.profile(mnist.X, 100),
+    "profile": lambda mnist, given, say: measures.profile(mnist.X, 100)[:15],
     "input pipeline": lambda mnist, given, say: measures.input_pipeline(mnist.X, measures.BATCHES[0]),
     "encoding": lambda mnist, given, say: measures.encoding(min(given.rows, 10**6)),
     "rows": _rows,

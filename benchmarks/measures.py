@@ -148,7 +148,7 @@ def flops(X: np.ndarray, batch: int) -> float:
     return (count(sides.WARMUP + 3) - count(sides.WARMUP + 1)) / 2
 
 
-def profile(X: np.ndarray, batch: int, steps: int = 20, at_most: int | None = 15) -> list[dict[str, Any]]:
+def profile(X: np.ndarray, batch: int, steps: int = 20) -> list[dict[str, Any]]:
     """Where the time of our joint step goes, by operation: share of the time and calls a step, the costliest first."""
     taken = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
 
@@ -163,8 +163,7 @@ def profile(X: np.ndarray, batch: int, steps: int = 20, at_most: int | None = 15
     sides.ours("joint", "auto", AfterWarmup)(X, batch, sides.WARMUP + steps)
     every = sorted(taken.key_averages(), key=lambda e: -e.self_cpu_time_total)
     total = sum(e.self_cpu_time_total for e in every)
-    most = every[:at_most]
-    return [{"operation": e.key, "share": e.self_cpu_time_total / total, "calls": e.count / steps} for e in most]
+    return [{"operation": e.key, "share": e.self_cpu_time_total / total, "calls": e.count / steps} for e in every]
 
 
 # --- what ours costs beside training ---------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -196,7 +195,7 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
     def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
         listed, kind, momentum = super()._phases(nets), self._reconstruction_kind(), self.momentum
         if self._only_smooths:  # pressed harder, y would decide for clusters before it has found any
-            listed = [replace(p, weight=0.1 * p.weight) if p.name == "y/generator" else p for p in listed]
+            listed = phases.softened(listed, {"y/generator": 0.1})
         encoder, decoder, scale = nets["encoder"], nets["decoder"], self._reconstruction_weight()
         if self.cyclic_weight:
             both = (encoder, decoder)

@@ -1,7 +1,6 @@
 """Maps of the data in a few dimensions: system S11."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -184,8 +183,7 @@ class EmbeddingAAE(PartlyLabelled):
     def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
         heads, listed = nets["heads"], super()._phases(nets)
         if not self._has_labels:  # pressed harder, y would decide for clusters before it has found any
-            softer = {"z/generator": 0.1, "y/generator": 0.01}
-            listed = [replace(p, weight=softer.get(p.name, 1.0) * p.weight) for p in listed]
+            listed = phases.softened(listed, {"z/generator": 0.1, "y/generator": 0.01})
         if self.head_weight:
             assert isinstance(heads, Heads)
             apart: Callable[[Step], Tensor] = lambda step: phases.separate(heads.weight, self.head_margin)
