@@ -191,8 +191,10 @@ class Training:
         return Adam(groups)
 
     # --- the loop --------------------------------------------------------------------------------------------------
-    def run(self, listeners: Sequence[Listener] = ()) -> None:
+    def run(self, listeners: Sequence[Listener] = (), until: int | None = None) -> None:
         """Train to the end, or to an interruption (Ctrl-C), which is passed on after the listeners were told.
+
+        `until` so many steps are done: another call goes on from there.
 
         Raises
         ------
@@ -203,11 +205,12 @@ class Training:
         if n > 1:  # noise of its own, and one that tells of it
             torch.manual_seed(hash((self.settings.random_state, rank)) % 2**63)
             listeners = listeners if rank == 0 else ()
+        self.networks.train()
         for listener in listeners:
             listener.start(self)
-        complete = False
+        complete, last = False, self.settings.n_steps if until is None else until
         try:
-            while self.n_done < self.settings.n_steps and not self._stopping():
+            while self.n_done < last and not self._stopping():
                 began = time.perf_counter()
                 self._one_step()
                 at_epoch_end = self.n_done % self.steps_per_epoch == 0 or self.n_done == self.settings.n_steps
@@ -225,7 +228,7 @@ class Training:
         finally:
             for listener in listeners:
                 listener.stop(self, complete)
-        if self.best is not None:
+        if self.best is not None and until is None:
             self.averaged.load_state_dict(self.best[1])
         self.averaged.eval()
 
@@ -378,6 +381,24 @@ class Training:
         self._counted = int(facts["counted"])
         if facts["best_score"] is not None:
             self.best = float(facts["best_score"]), below("best/")
+
+
+def best_start(trainings: Iterable[Training], n_steps: int, score: Callable[[nn.ModuleDict], float]) -> Training:
+    """Of several trainings the one whose averaged networks score lowest after so many steps.
+
+    The time that the others took counts as its own.
+    """
+    best, lowest, seconds = None, math.inf, 0.0
+    for training in trainings:
+        training.run(until=n_steps)
+        seconds += training.seconds
+        found = torch.tensor(score(training.averaged), device=training.device)
+        from_first([found])  # or some processes might go on with another one
+        if best is None or found < lowest:
+            best, lowest = training, float(found)
+    assert best is not None
+    best.seconds = seconds
+    return best
 
 
 def _device(wanted: str) -> torch.device:

@@ -474,6 +474,79 @@ def test_spreading_teaches_what_few_labels_cannot(kind):
     assert errors[1] < 0.05 < errors[0] - 0.04
 
 
+# --- several starts
+class Told(Listener):
+    """What was announced, and where the training began."""
+
+    def __init__(self):
+        self.announced = []
+
+    def prepare(self, what):
+        self.announced.append(what)
+
+    def start(self, training):
+        self.began = training.n_done
+
+
+def test_of_several_starts_the_surest_goes_on(few_labels, monkeypatch):
+    monkeypatch.setattr(base, "N_TELLING", 1)
+    X, y = few_labels
+    quick = {**QUICK, "max_steps": 45, "image_shape": (1, 8, 8), "augmentation": "none", "spreading_steps": 0}
+    alone, asked, told, known = SemiSupervisedAAE(**quick, n_init=1).fit(X, y), [], Told(), iter([0.3, 0.2, 0.1, 0.4])
+
+    def weights(nets):
+        return torch.cat([p.detach().flatten() for p in nets["encoder"].parameters()])
+
+    def doubt(self, nets, X, y):
+        asked.append(weights(nets))
+        return next(known)
+
+    monkeypatch.setattr(SemiSupervisedAAE, "_doubt", doubt)
+    model = SemiSupervisedAAE(**quick, n_init=4).fit(X, y, listeners=[told])
+    assert (
+        told.announced == [f"start {k} of 4, 15 steps; the best of them will go on" for k in (1, 2, 3, 4)]
+        and told.began == 15
+    )
+    assert model.n_steps_ == 45 and model.history_[-1]["step"] == 45 and model.history_[0]["epoch"] == 1
+    distances = [float((weights(model.networks_) - other).norm()) for other in asked]
+    assert len(distances) == 4 and min(distances) > 0 and np.argmin(distances) == 2
+    known = iter([0.1, 0.2, 0.3, 0.4])
+    first = SemiSupervisedAAE(**quick, n_init=4).fit(X, y)
+    assert first.history_[0]["classification"] == alone.history_[0]["classification"], "the first start is the only one"
+
+
+def test_doubt_is_the_entropy_of_rows_without_a_label(few_labels):
+    X, y = few_labels
+    model = SemiSupervisedAAE(**QUICK, image_shape=(1, 8, 8)).fit(X, y)
+    codes = model._learn_labels(y)
+    found = model._doubt(model.networks_, torch.from_numpy(model._rows(X)), codes)
+    p = model.predict_proba(X)[y == -1]
+    assert found == pytest.approx(-(p * np.log(p)).sum(1).mean(), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("given", "n_rows", "n_labels", "n_starts"),
+    [
+        ({}, 1797, 50, 5), ({}, 1797, 51, 1), ({}, 5001, 50, 1), ({}, 1797, 1797, 1),
+        ({"n_init": 2}, 60_000, 1000, 2), ({"n_init": 1}, 1797, 20, 1), ({"n_init": 3}, 1797, 1797, 1),
+    ],
+)  # fmt: skip
+def test_few_rows_with_few_labels_are_begun_several_times(given, n_rows, n_labels, n_starts):
+    model = SemiSupervisedAAE(**given)
+    model.classes_, model.n_unlabelled_ = np.arange(10), n_rows - n_labels
+    model.class_counts_ = [n_labels - 9, *[1] * 9]
+    assert model._n_starts(n_rows) == n_starts
+
+
+def test_who_goes_on_from_other_networks_begins_once(few_labels, monkeypatch):
+    monkeypatch.setattr(base, "N_TELLING", 1)
+    X, y = few_labels
+    quick, told = {**QUICK, "image_shape": (1, 8, 8), "n_init": 2}, Told()
+    first = SemiSupervisedAAE(**quick).fit(X, y)
+    SemiSupervisedAAE(**quick).start_from(first).fit(X, y, listeners=[told])
+    assert not told.announced and told.began == 0
+
+
 @pytest.mark.parametrize(("n_labels", "steps"), [(100, 8022), (1000, 8022), (40_000, 9000), (60_000, 20_000)])
 def test_many_labels_are_worth_more_steps(n_labels, steps):
     model = SemiSupervisedAAE()

@@ -15,7 +15,7 @@ from aaekit import InputError, TrainingError
 from aaekit.codes import Decoder, Encoder
 from aaekit.divergences import GAN
 from aaekit.phases import Phase, Step, classify, matching, reconstruct
-from aaekit.training import Listener, Rows, Settings, Training
+from aaekit.training import Listener, Rows, Settings, Training, best_start
 
 N, D, BATCH, N_STYLE = 20, 4, 5, 2
 STEPS_PER_EPOCH = N // BATCH
@@ -399,6 +399,35 @@ def test_an_interrupted_run_can_go_on():
     second.restore(*state)
     second.run()
     assert all_equal(weights(second), weights(whole)) and second.seconds > first.seconds
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.9])
+def test_a_training_goes_on_from_where_it_was_told_to_wait(averaging):
+    settings = replace(DEFAULTS, averaging=averaging, rate_schedule="cosine")
+    whole, parts, told = trained(settings), aae(settings), Recorder()
+    parts.run(until=5)
+    assert parts.n_done == 5 and not parts.averaged.training
+    parts.run([told])
+    assert all_equal(weights(parts, "averaged"), weights(whole, "averaged"))
+    assert without_times(parts.history) == without_times(whole.history)
+    assert told.told[:2] == [("start", 5), ("step", 6)]
+
+
+@pytest.mark.parametrize(("scores", "chosen"), [([2.0, 1.0, 3.0], 1), ([1.0, 1.0], 0), ([5.0], 0)])
+def test_the_best_start_goes_on(scores, chosen):
+    starts, asked = [line(settings=replace(DEFAULTS, averaging=0.9)) for _ in scores], iter(scores)
+
+    def score(networks):
+        assert networks in [s.averaged for s in starts]
+        return next(asked)
+
+    best = best_start(iter(starts), 3, score)
+    assert best is starts[chosen] and [s.n_done for s in starts] == [3] * len(starts)
+    others = sum(s.seconds for s in starts if s is not best)
+    before = best.seconds
+    assert before > others, "the time of all counts"
+    best.run()
+    assert best.n_done == 12 and best.seconds > before
 
 
 def test_a_state_is_a_copy():

@@ -5,7 +5,7 @@ import math
 import os
 import tempfile
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -25,10 +25,22 @@ from aaekit.codes import Encoder
 from aaekit.errors import InputError
 from aaekit.parameters import Positive, Share, hyperparameters, validated
 from aaekit.phases import Phase, Step
-from aaekit.training import Listener, Optimizer, Precision, RateSchedule, Rows, Settings, Training, from_first, peers
+from aaekit.training import (
+    Listener,
+    Optimizer,
+    Precision,
+    RateSchedule,
+    Rows,
+    Settings,
+    Training,
+    best_start,
+    from_first,
+    peers,
+)
 
 UNLABELLED = -1
 N_SETTLING = 10_000  # about as many rows give batch normalisation its statistics
+N_TELLING = 100  # steps, at least, after which a start tells how good it is
 FORMAT = 1
 
 RatesOverTime = Annotated[
@@ -126,6 +138,14 @@ class Estimator(BaseEstimator):
         """What `_sources` takes long for, if anything."""
         return None
 
+    def _n_starts(self, n_rows: int) -> int:
+        """How often to begin: the start with the least `_doubt` after a third of the steps goes on."""
+        return 1
+
+    def _doubt(self, nets: nn.ModuleDict, X: Tensor, y: np.ndarray | None) -> float:
+        """How unsure the networks are of the rows they are trained on."""
+        raise NotImplementedError
+
     @abstractmethod
     def _make_step(self, nets: nn.ModuleDict, batch: dict[str, list[Tensor]], together: bool) -> Step:
         """The step of a batch of `_sources`."""
@@ -186,29 +206,48 @@ class Estimator(BaseEstimator):
             from aaekit.progress import Progress
 
             listeners = [*listeners, Progress()]
-        what = self._preparation(len(X_train), y_train)
-        if what and peers()[0] == 0:
-            for listener in listeners:
+
+        def announce(what: str) -> None:
+            for listener in listeners if peers()[0] == 0 else ():
                 listener.prepare(what)
+
+        if what := self._preparation(len(X_train), y_train):
+            announce(what)
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(self.seed_)
             arrays = self._sources(X_train, y_train)  # first, for networks hold what it sees of class frequencies
-            nets = nn.ModuleDict(self._networks())
-            start, own = self.__dict__.pop("_start", {}), nets.state_dict()
-            nets.load_state_dict({k: v for k, v in start.items() if k in own and own[k].shape == v.shape}, strict=False)
-            sources = {
-                name: Rows(aligned, self._batch_size(name, len(aligned[0])), self.seed_ + i)
-                for i, (name, aligned) in enumerate(arrays.items())
-            }
-            training = Training(
-                nets,
-                self._phases(nets),
-                sources,
-                lambda batch, together: self._make_step(nets, batch, together),
-                self._settings(next(iter(sources.values())).steps_per_epoch, len(X_train)),
-                evaluate if sets else None,
-            )
+            start = self.__dict__.pop("_start", {})
+
+            def begin(k: int) -> Training:
+                torch.manual_seed(hash((self.seed_, k)) % 2**63 if k else self.seed_)
+                nets = nn.ModuleDict(self._networks())
+                own = nets.state_dict()
+                agreeing = {name: v for name, v in start.items() if name in own and own[name].shape == v.shape}
+                nets.load_state_dict(agreeing, strict=False)
+                sources = {
+                    name: Rows(aligned, self._batch_size(name, len(aligned[0])), self.seed_ + i)
+                    for i, (name, aligned) in enumerate(arrays.items())
+                }
+                return Training(
+                    nets,
+                    self._phases(nets),
+                    sources,
+                    lambda batch, together: self._make_step(nets, batch, together),
+                    self._settings(next(iter(sources.values())).steps_per_epoch, len(X_train)),
+                    evaluate if sets else None,
+                )
+
+            training = begin(0)
+            n_starts, n_steps = 1 if start else self._n_starts(len(X_train)), training.settings.n_steps // 3
+            if n_starts > 1 and n_steps >= N_TELLING:
+
+                def starts() -> Iterator[Training]:
+                    for k in range(n_starts):
+                        announce(f"start {k + 1} of {n_starts}, {n_steps} steps; the best of them will go on")
+                        yield begin(k)
+
+                training = best_start(starts(), n_steps, lambda nets: self._doubt(nets, X_train, y_train))
             training.run(listeners)
             if not sets:  # else it is as it was scored last
                 self._settle(training.averaged, X_train)
