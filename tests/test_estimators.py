@@ -515,13 +515,16 @@ def test_of_several_starts_the_surest_goes_on(few_labels, monkeypatch):
     assert first.history_[0]["classification"] == alone.history_[0]["classification"], "the first start is the only one"
 
 
-def test_doubt_is_the_entropy_of_rows_without_a_label(few_labels):
+@pytest.mark.parametrize("weight", [0.0, 10.0])
+def test_doubt_is_entropy_and_imbalance_of_rows_without_a_label(few_labels, weight):
     X, y = few_labels
-    model = SemiSupervisedAAE(**QUICK, image_shape=(1, 8, 8)).fit(X, y)
-    codes = model._learn_labels(y)
-    found = model._doubt(model.networks_, torch.from_numpy(model._rows(X)), codes)
+    model = SemiSupervisedAAE(**QUICK, image_shape=(1, 8, 8), class_prior="uniform", balance_weight=weight).fit(X, y)
+    found = model._doubt(model.networks_, torch.from_numpy(model._rows(X)), model._learn_labels(y))
     p = model.predict_proba(X)[y == -1]
-    assert found == pytest.approx(-(p * np.log(p)).sum(1).mean(), rel=1e-3)
+    mean = p.mean(0)
+    divergence = np.log(len(mean)) + (mean * np.log(mean)).sum()
+    assert divergence > 1e-4
+    assert found == pytest.approx(-(p * np.log(p)).sum(1).mean() + weight * divergence, rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -94,11 +94,16 @@ class SemiSupervisedAAE(PartlyLabelled, Classifier):
         return 5 if n_rows <= 5000 and sum(self.class_counts_) <= 5 * self._n_classes else 1
 
     def _doubt(self, nets: nn.ModuleDict, X: Tensor, y: np.ndarray | None) -> float:
-        """Mean entropy of q(y|x), in nats, of rows without a label: where classes are mixed up, y stays unsure."""
+        """Mean entropy of q(y|x) of rows without a label, in nats, and how far its mean is from the class prior.
+
+        Where classes are mixed up, y stays unsure; where one has lost a part to another, they are not as frequent.
+        """
         assert y is not None
         self._settle(nets, X)
-        p = self._probabilities(nets, X[np.flatnonzero(y == UNLABELLED)[:N_DOUBTED]])
-        return float(-(p * np.log(p.clip(1e-12))).sum(1).mean())
+        p = self._probabilities(nets, X[np.flatnonzero(y == UNLABELLED)[:N_DOUBTED]]).clip(1e-12)
+        mean, wanted = p.mean(0), self._class_prior().mean.numpy().clip(1e-12)
+        entropy, divergence = -(p * np.log(p)).sum(1).mean(), (mean * np.log(mean / wanted)).sum()
+        return float(entropy + self._balance_weight() * divergence)
 
     def _auto_steps(self, n_rows: int) -> int:
         """What must hold under warps of images gets sharper for long: 8,000 steps for 60,000 images."""
