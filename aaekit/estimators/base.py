@@ -245,7 +245,7 @@ class Estimator(BaseEstimator):
                 def starts() -> Iterator[Training]:
                     for k in range(n_starts):
                         announce(f"start {k + 1} of {n_starts}, {n_steps} steps; the best of them will go on")
-                        yield begin(k)
+                        yield begin(k) if k else training
 
                 training = best_start(starts(), n_steps, lambda nets: self._doubt(nets, X_train, y_train))
             training.run(listeners)
