@@ -2,6 +2,7 @@
 
 import copy
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -502,11 +503,14 @@ def test_of_several_starts_the_surest_goes_on(few_labels, monkeypatch):
         return next(known)
 
     monkeypatch.setattr(SemiSupervisedAAE, "_doubt", doubt)
-    model = SemiSupervisedAAE(**quick, n_init=4).fit(X, y, listeners=[told])
-    assert (
-        told.announced == [f"start {k} of 4, 15 steps; the best of them will go on" for k in (1, 2, 3, 4)]
-        and told.began == 15
-    )
+    with monkeypatch.context() as patched:
+        patched.setattr(base, "time", SimpleNamespace(monotonic=iter([0.0, 10.0, 20.0, 30.0]).__next__))
+        model = SemiSupervisedAAE(**quick, n_init=4).fit(X, y, listeners=[told])
+    assert told.announced == [
+        f"start {k} of 4, 15 steps; the best of them will go on{left}"
+        for k, left in ((1, ""), (2, ", 50 s left"), (3, ", 40 s left"), (4, ", 30 s left"))
+    ]
+    assert told.began == 15
     assert model.n_steps_ == 45 and model.history_[-1]["step"] == 45 and model.history_[0]["epoch"] == 1
     distances = [float((weights(model.networks_) - other).norm()) for other in asked]
     assert len(distances) == 4 and min(distances) > 0 and np.argmin(distances) == 2

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import tempfile
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -243,8 +244,11 @@ class Estimator(BaseEstimator):
             if n_starts > 1 and n_steps >= N_TELLING:
 
                 def starts() -> Iterator[Training]:
+                    began, in_all = time.monotonic(), training.settings.n_steps + (n_starts - 1) * n_steps
                     for k in range(n_starts):
-                        announce(f"start {k + 1} of {n_starts}, {n_steps} steps; the best of them will go on")
+                        seconds = (time.monotonic() - began) * (in_all / (k * n_steps) - 1) if k else 0.0
+                        left = f", {seconds:.0f} s left" if k else ""
+                        announce(f"start {k + 1} of {n_starts}, {n_steps} steps; the best of them will go on{left}")
                         yield begin(k) if k else training
 
                 training = best_start(starts(), n_steps, lambda nets: self._doubt(nets, X_train, y_train))
