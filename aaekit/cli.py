@@ -6,7 +6,6 @@ torch is loaded only by the commands that need it, so that help and mistakes in 
 import errno
 import inspect
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -628,7 +627,6 @@ def reproduce(
 # --- the entry point -------------------------------------------------------------------------------------------------
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; mistakes are said in one line each, with exit code 2."""
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: threads that wait leave a busy core to others
     code: Any = 2
     try:
         code = typer.main.get_command(app).main(

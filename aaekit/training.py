@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from aaekit.cores import SharedCores
 from aaekit.errors import InputError, TrainingError
 from aaekit.optimizers import Adam
 from aaekit.phases import Phase, Step, frozen
@@ -210,20 +211,22 @@ class Training:
             listener.start(self)
         complete, last = False, self.settings.n_steps if until is None else until
         try:
-            while self.n_done < last and not self._stopping():
-                began = time.perf_counter()
-                self._one_step()
-                at_epoch_end = self.n_done % self.steps_per_epoch == 0 or self.n_done == self.settings.n_steps
-                if at_epoch_end or self.n_done % 20 == 0 or self.device.type == "cpu":
-                    self._check_finite()
-                row = self._close_epoch() if at_epoch_end else None
-                self.seconds += time.perf_counter() - began
-                if row is not None:
-                    row["seconds"] = self.seconds
-                for listener in listeners:
-                    listener.step(self)
+            with SharedCores() as cores:
+                while self.n_done < last and not self._stopping():
+                    began = time.perf_counter()
+                    self._one_step()
+                    at_epoch_end = self.n_done % self.steps_per_epoch == 0 or self.n_done == self.settings.n_steps
+                    if at_epoch_end or self.n_done % 20 == 0 or self.device.type == "cpu":
+                        self._check_finite()
+                    row = self._close_epoch() if at_epoch_end else None
+                    self.seconds += time.perf_counter() - began
                     if row is not None:
-                        listener.epoch(self, row)
+                        row["seconds"] = self.seconds
+                    for listener in listeners:
+                        listener.step(self)
+                        if row is not None:
+                            listener.epoch(self, row)
+                    cores.look()
             complete = True
         finally:
             for listener in listeners:

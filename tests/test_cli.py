@@ -47,15 +47,6 @@ def no_figures(monkeypatch):
 
 
 # --- help ------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("given", "found"), [(None, "1000"), ("7", "7")])
-def test_threads_that_wait_leave_their_core_unless_told_otherwise(given, found, aae, monkeypatch):
-    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    if given is not None:
-        monkeypatch.setenv("GOMP_SPINCOUNT", given)
-    aae("--version")
-    assert os.environ["GOMP_SPINCOUNT"] == found
-
-
 def test_help_and_typos_do_not_load_torch():
     code = """
 import contextlib, io, sys

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 import aaekit.training as training_module
-from aaekit import InputError, TrainingError
+from aaekit import InputError, TrainingError, cores
 from aaekit.codes import Decoder, Encoder
 from aaekit.divergences import GAN
 from aaekit.phases import Phase, Step, classify, matching, reconstruct
@@ -428,6 +429,23 @@ def test_the_best_start_goes_on(scores, chosen):
     assert before > others, "the time of all counts"
     best.run()
     assert best.n_done == 12 and best.seconds > before
+
+
+def test_a_training_gives_way_to_other_work(monkeypatch):
+    class Threads(Listener):
+        def step(self, training):
+            found.append(torch.get_num_threads())
+
+    found, before = [], torch.get_num_threads()
+    monkeypatch.setattr(cores, "_seconds_waited", time.monotonic)  # it waits all the time
+    monkeypatch.setattr(cores, "LOOK", 0.0)
+    monkeypatch.setattr(cores, "LASTING", 0.0)
+    torch.set_num_threads(2)
+    try:
+        aae().run([Threads()])
+        assert found == [2] + 11 * [1] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_state_is_a_copy():
