@@ -438,6 +438,10 @@ class Run(Listener):
             raise TrainingError(text) from error
         return self.estimator
 
+    def restores(self) -> bool:
+        """Whether there is a checkpoint to go back to."""
+        return not self.fresh and bool(self._checkpoints())
+
     def start(self, training: Training) -> None:
         """Write what the run is, or go back to its newest checkpoint."""
         self.n_steps = training.settings.n_steps

@@ -110,6 +110,10 @@ class Listener:
     def prepare(self, what: str) -> None:
         """Before something that takes long and has no steps, such as "finding neighbours"."""
 
+    def restores(self) -> bool:
+        """Whether `start` will put the training back to a state, so that how it begins does not matter."""
+        return False
+
     def start(self, training: "Training") -> None:
         """Before the first step (of this process)."""
 

@@ -5,6 +5,7 @@ import errno
 import html
 import json
 import os
+import shutil
 import signal
 import sys
 
@@ -15,7 +16,8 @@ import yaml
 from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 
-from aaekit import InputError, TrainingError, evaluation, gallery, health, runs
+from aaekit import InputError, SemiSupervisedAAE, TrainingError, evaluation, gallery, health, runs
+from aaekit.estimators import base
 from aaekit.runs import Run, completed, configuration
 from aaekit.training import Listener
 
@@ -179,6 +181,39 @@ def test_resumed_is_identical(system, schedule, step, digits, tmp_path):
         with open(run.path / "metrics.csv") as file:
             tables.append([{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)])
     assert tables[0] == tables[1]
+
+
+def test_resumed_does_not_begin_several_times_again(digits, tmp_path, monkeypatch):
+    class Announced(Listener):
+        def prepare(self, what):
+            said.append(what)
+
+    monkeypatch.setattr(base, "N_TELLING", 1)
+    config, doubts, said = config_for("classifier", digits, n_init=3), iter([3.0, 1.0, 2.0, 3.0, 1.0, 2.0]), []
+    monkeypatch.setattr(SemiSupervisedAAE, "_doubt", lambda *_: next(doubts))
+    whole, parts = Run.create(tmp_path / "whole", config), Run.create(tmp_path / "parts", config)
+    whole.train()
+    with pytest.raises(KeyboardInterrupt):
+        parts.train([At(7, interrupt), Announced()])
+    assert sum("start" in what for what in said) == 3
+    said.clear()
+    again = Run.open(parts.path)
+    again.train([Announced()])
+    assert not any("start" in what for what in said) and same(weights(whole), weights(again))
+
+
+def test_a_run_that_died_before_its_first_checkpoint_begins_anew(digits, tmp_path):
+    config = config_for("classifier", digits)
+    whole, parts = Run.create(tmp_path / "whole", config), Run.create(tmp_path / "parts", config)
+    whole.train()
+    with pytest.raises(KeyboardInterrupt):
+        parts.train([At(7, interrupt)])
+    assert Run.open(parts.path).restores()
+    shutil.rmtree(parts.path / "checkpoints")
+    again = Run.open(parts.path)
+    assert not again.restores()
+    again.train()
+    assert same(weights(whole), weights(again))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

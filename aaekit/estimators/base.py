@@ -240,7 +240,8 @@ class Estimator(BaseEstimator):
                 )
 
             training = begin(0)
-            n_starts, n_steps = 1 if start else self._n_starts(len(X_train)), training.settings.n_steps // 3
+            begun = start or any(listener.restores() for listener in listeners)
+            n_starts, n_steps = 1 if begun else self._n_starts(len(X_train)), training.settings.n_steps // 3
             if n_starts > 1 and n_steps >= N_TELLING:
 
                 def starts() -> Iterator[Training]:
