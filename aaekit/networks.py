@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from aaekit.errors import InputError, nearest
 
 BackboneName = Literal["mlp", "conv"]
+Widths = Literal["auto"] | Sequence[int]
 Shape = tuple[int, ...]
+N_NARROW = 256  # values of a row up to which narrower layers do
 
 
 def batch_norms(module: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d]:
@@ -140,8 +142,15 @@ def backbone_name(spec: object, shape: Shape) -> BackboneName:
     return spec  # type: ignore[return-value]
 
 
+def hidden_widths(spec: Widths, shape: Shape) -> Sequence[int]:
+    """What `"auto"` stands for: two layers of 1,000 units, or of 256 where a row has few values."""
+    if spec == "auto":
+        return (256, 256) if math.prod(shape) <= N_NARROW else (1000, 1000)
+    return spec
+
+
 def encoder_backbone(
-    spec: object, shape: Shape, *, hidden: Sequence[int], channels: Sequence[int], dropout: float, batch_norm: bool
+    spec: object, shape: Shape, *, hidden: Widths, channels: Sequence[int], dropout: float, batch_norm: bool
 ) -> tuple[nn.Module, int]:
     """The encoder's backbone and the number of features it puts out.
 
@@ -152,12 +161,12 @@ def encoder_backbone(
     elif backbone_name(spec, shape) == "conv":
         module = conv_encoder(shape, channels, 2 * channels[-1], dropout=dropout)
     else:
-        module = dense_encoder(shape, hidden, dropout=dropout, batch_norm=batch_norm)
+        module = dense_encoder(shape, hidden_widths(hidden, shape), dropout=dropout, batch_norm=batch_norm)
     return module, math.prod(_output_shape(module, shape, "backbone"))
 
 
 def decoder_backbone(
-    spec: object, n_code: int, shape: Shape, *, hidden: Sequence[int], channels: Sequence[int], dropout: float
+    spec: object, n_code: int, shape: Shape, *, hidden: Widths, channels: Sequence[int], dropout: float
 ) -> nn.Module:
     """The decoder's backbone; `spec` as in `encoder_backbone`, from `(n, n_code)` to `(n, *shape)`."""
     if isinstance(spec, nn.Module):
@@ -170,7 +179,7 @@ def decoder_backbone(
         return module
     if backbone_name(spec, shape) == "conv":
         return conv_decoder(n_code, shape, channels)
-    return dense_decoder(n_code, shape, hidden, dropout=dropout)
+    return dense_decoder(n_code, shape, hidden_widths(hidden, shape), dropout=dropout)
 
 
 def _output_shape(module: nn.Module, shape: Shape, name: str) -> Shape:

@@ -68,8 +68,10 @@ class Estimator(BaseEstimator):
         Field(description="encoder: convolutional, fully connected, by the shape of the data, or any torch module"),
     ] = "auto"
     hidden: Annotated[
-        tuple[Positive, ...], Field(description="widths of the hidden layers of fully connected encoders and decoders")
-    ] = (1000, 1000)
+        Literal["auto"] | tuple[Positive, ...],
+        Field(description="widths of the hidden layers of fully connected encoders and decoders; 'auto' is 1000,1000, "
+              "or 256,256 for rows of up to 256 values"),
+    ] = "auto"  # fmt: skip
     channels: Annotated[
         tuple[Positive, ...],
         Field(

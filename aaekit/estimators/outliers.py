@@ -65,7 +65,8 @@ class AAEOutlierDetector(OutlierMixin, AdversarialAutoencoder):
     ] = 0.2
     n_style: Annotated[Positive, Field(description="dimensions of the continuous code z")] = 16
     hidden: Annotated[
-        tuple[Positive, ...], Field(description="widths of the hidden layers of fully connected encoders and decoders")
+        Literal["auto"] | tuple[Positive, ...],
+        Field(description="widths of the hidden layers of fully connected encoders and decoders"),
     ] = (500, 500)
     dropout: Annotated[Share, Field(description="share of hidden units dropped in encoder and decoder")] = 0.0
     momentum: Annotated[Share, Field(description="momentum of SGD, or beta_1 of Adam")] = 0.5
