@@ -68,7 +68,7 @@ class InOrder(TyperGroup):
 app = new_app(
     cls=InOrder,
     help="Adversarial autoencoders: new samples, classification from few labels.\n\n"
-    "A first try, about three minutes: [bold]aae train classifier --data digits --labels 50 --out runs/first[/bold]",
+    "A first try, about a minute: [bold]aae train classifier --data digits --labels 50 --out runs/first[/bold]",
 )
 
 
