@@ -19,11 +19,13 @@ from benchmarks import measures
 from benchmarks.sides import WARMUP
 
 LOGS = Path(__file__).parent / "logs"
+SECONDS_BESIDE = 10.0  # of each side beside other work, the two in which threads find out included
 PARTS_BESIDE = (  # and the side to compare with
     ("vanilla", "pythae"),
     ("semi-supervised", "textbook loop, tensors"),
     ("processes, generator", "1 process"),
     ("processes, classifier", "1 process"),
+    ("small images beside other work", "alone"),
 )
 
 
@@ -83,6 +85,12 @@ def _processes(system: str, given: Any, say: Any) -> dict[str, Any]:
     return {str(batch): measures.interleaved(contest, given.rounds, say) for batch, contest in sides.items()}
 
 
+def _beside_other_work(mnist: data.Dataset, given: Any, say: Any) -> dict[str, Any]:
+    batch = measures.BATCHES[0]
+    contest = measures.beside_other_work(batch, SECONDS_BESIDE, given.threads)
+    return {str(batch): measures.interleaved(contest, given.rounds, say)}
+
+
 def _flops(mnist: data.Dataset, given: Any, say: Any) -> dict[str, float]:
     return {str(batch): measures.flops(mnist.X, batch) for batch in measures.BATCHES}
 
@@ -108,6 +116,7 @@ PARTS = {
     "semi-supervised": _semi_supervised,
     "processes, generator": lambda mnist, given, say: _processes("generator", given, say),
     "processes, classifier": lambda mnist, given, say: _processes("classifier", given, say),
+    "small images beside other work": _beside_other_work,
     "flops": _flops,
     "profile": lambda mnist, given, say: measures.profile(mnist.X, 100)[:15],
     "input pipeline": lambda mnist, given, say: measures.input_pipeline(mnist.X, measures.BATCHES[0]),

@@ -137,6 +137,62 @@ if rank == 0:
 """
 
 
+def beside_other_work(batch: int, seconds: float, threads: int) -> dict[str, Callable[[], float]]:
+    """The classifier of small images: alone, beside a program that keeps a core busy, and beside another training.
+
+    Each with threads that give way (`aaekit.cores`), and with all of them all the time.
+    """
+
+    def run(other: str | None, threads: int, gives_way: bool) -> float:
+        given = [str(x) for x in (batch, seconds, threads, int(gives_way))]
+        program = [sys.executable, "-c", _BESIDE, *given]
+        others = {None: [], "busy": [[sys.executable, "-c", "while True: pass"]], "training": [program]}[other]
+        running = [
+            subprocess.Popen(p, stdout=subprocess.DEVNULL, env=os.environ, start_new_session=True) for p in others
+        ]
+        try:
+            return float(_python(_BESIDE, *given).splitlines()[-1])
+        finally:
+            for process in running:
+                process.kill()
+                process.wait()
+
+    return {
+        "alone": lambda: run(None, threads, True),
+        "alone, one thread": lambda: run(None, 1, True),
+        "beside a busy program": lambda: run("busy", threads, True),
+        "beside a busy program, all threads kept": lambda: run("busy", threads, False),
+        "beside another like it": lambda: run("training", threads, True),
+        "beside another like it, all threads kept": lambda: run("training", threads, False),
+    }
+
+
+_BESIDE = """
+import sys, time
+import numpy as np, torch
+from aaekit import SemiSupervisedAAE, cores
+from aaekit.training import Listener
+batch, seconds, threads, gives_way = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "1"
+torch.set_num_threads(threads)
+if not gives_way:
+    cores._seconds_waited = lambda: None
+class Watch(Listener):
+    def start(self, training):
+        self.began = time.perf_counter()
+    def step(self, training):
+        self.n, self.passed = training.n_done, time.perf_counter() - self.began
+        if self.passed >= seconds:
+            raise KeyboardInterrupt
+random, watch = np.random.default_rng(0), Watch()
+X = random.integers(0, 256, (batch * 20, 1, 8, 8), dtype=np.uint8)
+y = np.where(np.arange(len(X)) < 100, np.arange(len(X)) % 10, -1)
+try:
+    SemiSupervisedAAE(batch_size=batch, max_steps=10**6, n_init=1, random_state=0).fit(X, y, listeners=[watch])
+except KeyboardInterrupt:
+    print(watch.passed / watch.n)
+"""
+
+
 def flops(X: np.ndarray, batch: int) -> float:
     """Floating-point operations of the products of one of our joint steps."""
 

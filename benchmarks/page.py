@@ -17,8 +17,8 @@ BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->"
 
 
 def newest() -> dict[str, Any]:
-    """The log that the page shows."""
-    return json.loads(max(LOGS.glob("*.json")).read_text(encoding="utf-8"))
+    """The log that the page shows: of all parts, so named by its date alone."""
+    return json.loads(max(LOGS.glob("????-??-??.json")).read_text(encoding="utf-8"))
 
 
 def measured(log: Mapping[str, Any]) -> str:

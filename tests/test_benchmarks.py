@@ -103,6 +103,14 @@ def test_processes_take_their_turns(system, monkeypatch):
     assert list(one) == ["1 process", "2 processes"] and all(run() > 0 for run in one.values())
 
 
+def test_beside_other_work_each_side_is_measured_alike(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(page.ROOT))
+    found = measures.beside_other_work(20, 0.2, 2)
+    assert {name.split(", all")[0] for name in found} > {"alone", "beside a busy program", "beside another like it"}
+    for name in ("beside a busy program", "beside another like it, all threads kept"):
+        assert 0 < found[name]() < 5
+
+
 def test_rounds_take_turns():
     said, calls = [], []
     found = measures.interleaved(
