@@ -249,8 +249,7 @@ class Estimator(BaseEstimator):
                 def starts() -> Iterator[Training]:
                     began, in_all = time.monotonic(), training.settings.n_steps + (n_starts - 1) * n_steps
                     for k in range(n_starts):
-                        seconds = (time.monotonic() - began) * (in_all / (k * n_steps) - 1) if k else 0.0
-                        left = f", {seconds:.0f} s left" if k else ""
+                        left = f", {(time.monotonic() - began) * (in_all / (k * n_steps) - 1):.0f} s left" if k else ""
                         announce(f"start {k + 1} of {n_starts}, {n_steps} steps; the best of them will go on{left}")
                         yield begin(k) if k else training
 
