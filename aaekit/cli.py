@@ -442,19 +442,22 @@ def translate(
     out: Annotated[Path, typer.Option(help="File to write: .png for pairs, .npy for the rows.")] = Path("pairs.png"),
     n: Annotated[int, typer.Option("--n", min=1, help="How many of the first rows.")] = 10,
 ) -> None:
-    """Rows in their own style as another class, or from another domain, by a style model."""
+    """Rows in their own style as another class, or from another domain, by a style model or a classifier."""
     import numpy as np
 
     from aaekit import figures, gallery
-    from aaekit.estimators import SupervisedAAE
+    from aaekit.estimators import SemiSupervisedAAE, SupervisedAAE
 
     found = _run(run)
     estimator = found.fitted()
-    if not isinstance(estimator, SupervisedAAE):
-        raise InputError(f"{run} is a {found.config['system']}: only a style model translates (aae train style)")
+    if not isinstance(estimator, (SupervisedAAE, SemiSupervisedAAE)):
+        raise InputError(
+            f"{run} is a {found.config['system']}: only style models translate (aae train style), and classifiers "
+            "(aae train classifier --independence class)"
+        )
     X, y = _first_rows(found, data, data_dir, n)
     label = _class_of(to, found, estimator, "--to")
-    if found.config["condition"] == "domain,class":  # each row keeps its class
+    if found.config.get("condition") == "domain,class":  # each row keeps its class
         if y is None or (y == -1).any():
             raise InputError(f"{run} is told domain and class: expected rows with labels, their classes; found none")
         label = np.column_stack([np.full(len(X), label), y])

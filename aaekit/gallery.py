@@ -12,7 +12,7 @@ from sklearn.manifold import TSNE
 
 from aaekit import figures
 from aaekit.errors import InputError
-from aaekit.estimators import AdversarialAutoencoder, ClusteringAAE, EmbeddingAAE, SupervisedAAE
+from aaekit.estimators import AdversarialAutoencoder, ClusteringAAE, EmbeddingAAE, SemiSupervisedAAE, SupervisedAAE
 from aaekit.estimators.autoencoder import Autoencoder
 from aaekit.estimators.base import Classifier
 from aaekit.estimators.categorical import CategoricalAutoencoder
@@ -166,7 +166,7 @@ def _draw_codes(
         "code_vs_prior": ("Codes against the prior", figures.code_vs_prior(z, drawn)),
         "code_histogram": ("The first dimension of z", figures.code_histogram(z, drawn)),
     }
-    if isinstance(estimator, SupervisedAAE):
+    if getattr(estimator, "independence", "") == "class" or isinstance(estimator, SupervisedAAE):
         found["style_label_grid"] = "Styles and labels", styles(estimator, rows, labels)
     elif z.shape[1] == 2 and estimator._n_code == 2:
         found["code_grid"] = "The latent plane", code_grid(estimator)
@@ -213,16 +213,16 @@ def style_figure(estimator: Any, names: Sequence[str], n_columns: int = 10) -> F
     return figures.style_grid(pictures(estimator, rows), n, n_columns, labels, Z[:, 0])
 
 
-def styles(estimator: SupervisedAAE, rows: Rows, labels: Sequence[str], n: int = 10) -> Figure:
+def styles(estimator: SupervisedAAE | SemiSupervisedAAE, rows: Rows, labels: Sequence[str], n: int = 10) -> Figure:
     """Row = the style of a real row; column = every label (Makhzani et al., section 2.4)."""
-    names, Z = names_of(estimator, labels), estimator.transform(rows.X[:n])
-    K, conditions = len(names), estimator._conditions
-    every: Any = np.tile(conditions[0], len(Z))
-    if len(conditions) > 1:  # of the further conditions, each row keeps its own
+    names, X = names_of(estimator, labels), rows.X[:n]
+    K, classes = len(names), estimator.classes_
+    every: Any = np.tile(classes[0] if isinstance(classes, list) else classes, len(X))
+    if isinstance(classes, list):  # of the further conditions, each row keeps its own
         assert rows.y is not None
-        every = np.column_stack([every, np.repeat(rows.y[: len(Z), 1:], K, axis=0)])
-    made = estimator.generate(np.repeat(Z, K, axis=0), every)
-    return figures.style_label_grid(pictures(estimator, rows.X[: len(Z)]), pictures(estimator, made), names)
+        every = np.column_stack([every, np.repeat(rows.y[: len(X), 1:], K, axis=0)])
+    made = estimator.translate(np.repeat(X, K, axis=0), every)
+    return figures.style_label_grid(pictures(estimator, X), pictures(estimator, made), names)
 
 
 def walk(estimator: AdversarialAutoencoder, images: np.ndarray, labels: Sequence[str]) -> Figure:

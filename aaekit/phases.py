@@ -41,6 +41,7 @@ class Step:
         self._corrupt, self._join = corrupt, join
         self._inputs: dict[str, Tensor] = {}
         self._codes: dict[str, Code] = {}
+        self._detached: dict[str, Code] = {}
         self._reconstructions: dict[str, Tensor] = {}
 
     def input(self, view: str) -> Tensor:
@@ -62,8 +63,10 @@ class Step:
         """The same values for a phase that must not move the encoder; costs no graph."""
         if view in self._codes or self.together:
             return self.code(view).detach()
-        with torch.no_grad():
-            return self.encoder(self.input(view))
+        if view not in self._detached:
+            with torch.no_grad():
+                self._detached[view] = self.encoder(self.input(view))
+        return self._detached[view]
 
     def reconstruction(self, view: str = "unlabelled") -> Tensor:
         """The decoder's output for a view, before any sigmoid."""
@@ -79,6 +82,7 @@ class Step:
     def forget(self) -> None:
         """Drop what was computed from parameters that have moved."""
         self._codes.clear()
+        self._detached.clear()
         self._reconstructions.clear()
 
 
@@ -87,7 +91,8 @@ class Phase:
     """A loss, the networks that it moves (nothing else may), and its optimiser's settings.
 
     `adversary` marks the phase of a discriminator, which takes the codes as given. `weight` scales the loss; if it
-    `fades`, the weight falls evenly to 0 in so many steps, and the phase is over. In the joint schedule every network
+    `fades`, the weight falls evenly to 0 in so many steps, and the phase is over. A `steady` rate is warmed up, and
+    then does not follow the rate schedule. In the joint schedule every network
     moves at the rate of the first phase that names it, and the losses of the other phases are weighted by the ratio of
     the rates.
     """
@@ -100,6 +105,7 @@ class Phase:
     weight: float = 1.0
     adversary: bool = False
     fades: int = 0
+    steady: bool = False
 
     def over(self, step: int) -> bool:
         """Whether it has faded away after so many steps."""
@@ -127,10 +133,12 @@ def matching(
     generator_rate: float,
     weight: float = 1.0,
     momentum: float = 0.5,
+    steady: bool = False,
 ) -> list[Phase]:
     """The two phases that pull `fake` towards `real`; one, where the divergence needs no discriminator.
 
-    `fake(step, gradient)` and `real(step)` give samples `(n, d)`; `gradient` tells whether the graph is wanted.
+    `fake(step, gradient)` and `real(step)` give samples `(n, d)`; `gradient` tells whether the graph is wanted. The
+    discriminator's rate may be `steady`.
     """
 
     def discriminate(step: Step) -> Tensor:
@@ -154,7 +162,15 @@ def matching(
         return [generate]
     assert critic is not None, f"{divergence!r} needs a discriminator"
     return [
-        Phase(f"{name}/discriminator", discriminate, (critic,), discriminator_rate, momentum, adversary=True),
+        Phase(
+            f"{name}/discriminator",
+            discriminate,
+            (critic,),
+            discriminator_rate,
+            momentum,
+            adversary=True,
+            steady=steady,
+        ),
         generate,
     ]
 

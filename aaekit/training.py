@@ -34,17 +34,16 @@ class Settings:
     rate_schedule: RateSchedule = "constant"
     warmup_steps: int = 0
     milestones: tuple[int, ...] = ()  # in steps
-    discriminator_decay: bool = True  # discriminators follow the rate schedule, too
     averaging: float = 0.0  # decay of the moving average of the weights; 0 turns it off
     patience: int = 0  # epochs without a better score before stopping; 0 never stops early
     precision: Precision = "auto"
     device: str = "auto"
     random_state: int = 0
 
-    def rate_at(self, step: int, adversary: bool = False) -> float:
-        """What the rates, or those of the discriminators, are multiplied by at a step."""
+    def rate_at(self, step: int, steady: bool = False) -> float:
+        """What the rates are multiplied by at a step; those that stay `steady` are warmed up only."""
         warm = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
-        if adversary and not self.discriminator_decay:
+        if steady:
             return warm
         if self.rate_schedule == "cosine":
             return warm * 0.5 * (1 + math.cos(math.pi * step / self.n_steps))
@@ -186,7 +185,10 @@ class Training:
         for phase in phases:
             for module in phase.trains:
                 first.setdefault(module, phase)
-        groups = [{"params": list(m.parameters()), "lr": p.rate, "top_rate": p.rate} for m, p in first.items()]
+        groups = [
+            {"params": list(m.parameters()), "lr": p.rate, "top_rate": p.rate, "steady": p.steady}
+            for m, p in first.items()
+        ]
         if self.settings.optimizer == "sgd":
             for group, p in zip(groups, first.values(), strict=True):
                 group["momentum"] = p.momentum
@@ -251,9 +253,8 @@ class Training:
                     going.append(p)
             if not going:
                 continue
-            factor = self.settings.rate_at(self.n_done, phases[0].adversary)
             for group in optimizer.param_groups:
-                group["lr"] = group["top_rate"] * factor
+                group["lr"] = group["top_rate"] * self.settings.rate_at(self.n_done, group["steady"])
             with others:
                 with torch.autocast(self.device.type, torch.bfloat16, self.bfloat16):
                     losses = [p.loss(step) for p in going]

@@ -205,6 +205,18 @@ def test_translate_rows(condition, folder, tmp_path, aae):
         assert code == 0 and (tmp_path / "t.png").exists()
 
 
+def test_a_classifier_translates_too(folder, tmp_path, aae):
+    run, data = tmp_path / "run", folder / "some.npz"
+    options = ["--labels", "50", "--independence", "class", *TINY, "--max-steps", "20", "--quiet", "--out", run]
+    assert aae("train", "classifier", "--data", data, *options)[0] == 0
+    code, _, err = aae("translate", run, "--to", "digit 3", "--n", "7", "--out", tmp_path / "t.npy")
+    assert code == 0 and err == []
+    model, X = runs.Run.open(run).fitted(), np.load(data)["X_test"][:7]
+    np.testing.assert_array_equal(np.load(tmp_path / "t.npy"), gallery.pictures(model, model.translate(X, 3)))
+    code, _, err = aae("translate", folder / "generator", "--to", "digit 3", "--out", tmp_path / "u.npy")
+    assert code == 2 and "only style models translate" in err[-1] and not (tmp_path / "u.npy").exists()
+
+
 def test_data(tmp_path, aae):
     assert "mnist" in aae("data", "list")[1] and "scikit-learn" in aae("data", "info", "digits")[1]
     code, text, _ = aae("data", "prepare", "digits", "--out", tmp_path, "--labels", 50)

@@ -48,6 +48,7 @@ VARIANTS = {
     "semi-supervised virtual adversarial": partial(SemiSupervisedAAE, augmentation="none"),
     "semi-supervised both": partial(SemiSupervisedAAE, consistency="both", confidence=0.12),
     "semi-supervised mlp, no consistency": partial(SemiSupervisedAAE, backbone="mlp", consistency="none"),
+    "semi-supervised by class": partial(SemiSupervisedAAE, independence="class", confidence=0.12),
     **{f"semi-supervised {d}": partial(SemiSupervisedAAE, divergence=d, confidence=0.12) for d in DIVERGENCES[2:]},
     "supervised by class": SupervisedAAE,
     "supervised in the aggregate": partial(SupervisedAAE, independence="aggregate", backbone="mlp"),
@@ -195,6 +196,14 @@ def test_the_discriminator_trains_without_a_graph_through_the_encoder(few_labels
             with others:
                 phase.loss(step)
     assert with_graph and not any(with_graph)
+
+
+@pytest.mark.parametrize("kind", [SemiSupervisedAAE, SupervisedAAE])
+def test_discriminator_decay_is_for_the_discriminators(kind, few_labels):
+    for decay in (True, False):
+        training = training_of(kind(**QUICK, independence="aggregate", discriminator_decay=decay), *few_labels)
+        assert {p.steady for p in training.phases if p.adversary} == {not decay}
+        assert not any(p.steady for p in training.phases if not p.adversary)
 
 
 def test_all_unlabelled_rows_are_seen_each_epoch(few_labels):

@@ -143,7 +143,7 @@ PLANTED = [
     ("wrong class prior", lambda: evidence(y=probabilities(dead)), "classes off their shares", set(), "class 3",
      "--class-prior uniform, or the true frequencies (now auto)"),
     ("style by class", lambda: evidence(z=by_class), "style tells the label", {"codes off the prior"},
-     "always guessing the most frequent gives 20 %", "--adversarial-weight 1 (now 0.1)"),
+     "always guessing the most frequent gives 20 %", "--independence class (now aggregate)"),
     ("style by class, matched together", lambda: evidence(
         None, {"independence": "aggregate"}, SupervisedAAE, z=by_class, y=None),
      "style tells the label", {"codes off the prior"}, "20 %", "--independence class (now aggregate)"),

@@ -172,29 +172,27 @@ def test_steps_divide_by_ten_at_milestones():
 
 
 def test_discriminators_may_keep_their_rate():
-    settings = Settings(n_steps=100, rate_schedule="cosine", warmup_steps=10, discriminator_decay=False)
-    assert [settings.rate_at(i, adversary=True) for i in (0, 9, 50, 99)] == pytest.approx([0.1, 1, 1, 1])
+    settings = Settings(n_steps=100, rate_schedule="cosine", warmup_steps=10)
+    assert [settings.rate_at(i, steady=True) for i in (0, 9, 50, 99)] == pytest.approx([0.1, 1, 1, 1])
     assert settings.rate_at(50) == pytest.approx(0.5)
-    assert replace(settings, discriminator_decay=True).rate_at(50, adversary=True) == settings.rate_at(50)
 
 
-@pytest.mark.parametrize("decay", [True, False])
-def test_the_rate_of_a_discriminator_is_that_of_its_own_schedule(decay):
-    """Plain gradient descent of a loss of slope 1: a weight moves by its rates."""
-    critic, net = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
-    start = [m.weight.item() for m in (critic, net)]
+@pytest.mark.parametrize("schedule", ["joint", "alternating"])
+def test_a_steady_rate_stays_beside_others_that_fall(schedule):
+    """Plain gradient descent of losses of slope 1: a weight moves by its rates."""
+    nets = nn.ModuleDict({name: nn.Linear(1, 1, bias=False) for name in ("steady", "falling", "other")})
+    start = [m.weight.item() for m in nets.values()]
     phases = [
-        Phase("discriminator", lambda step: critic.weight.sum(), (critic,), 0.1, 0.0, adversary=True),
-        Phase("other", lambda step: net.weight.sum(), (net,), 0.1, 0.0),
+        Phase(
+            name, lambda step, m=m: m.weight.sum(), (m,), 0.1, 0.0, adversary=name != "other", steady=name == "steady"
+        )
+        for name, m in nets.items()
     ]
-    settings = replace(
-        DEFAULTS, n_steps=8, optimizer="sgd", rate_schedule="step", milestones=(4,), discriminator_decay=decay
-    )
+    settings = replace(DEFAULTS, n_steps=8, optimizer="sgd", rate_schedule="step", milestones=(4,), schedule=schedule)
     rows = {"x": Rows([torch.arange(4.0)[:, None]], 2, 0)}
-    nets = nn.ModuleDict({"critic": critic, "net": net})
-    Training(nets, phases, rows, lambda b, t: Step({"x": b["x"][0]}, net), settings).run()
-    moved = [a - m.weight.item() for a, m in zip(start, (critic, net), strict=True)]
-    assert moved == pytest.approx([0.44 if decay else 0.8, 0.44], rel=1e-4)
+    Training(nets, phases, rows, lambda b, t: Step({"x": b["x"][0]}, nets["other"]), settings).run()
+    moved = [a - m.weight.item() for a, m in zip(start, nets.values(), strict=True)]
+    assert moved == pytest.approx([0.8, 0.44, 0.44], rel=1e-4)
 
 
 def test_the_optimiser_moves_at_the_rate_of_the_step():

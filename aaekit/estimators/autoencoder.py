@@ -116,8 +116,17 @@ class Autoencoder(TransformerMixin, Estimator):
         return self.adversarial and self.adversarial_weight > 0
 
     def _codes_matched(self) -> dict[str, int]:
-        """The codes that are matched to a prior, with their dimensions."""
-        return {"z": self.n_style}
+        """The codes that are matched to a prior, with the number of values that the discriminator sees."""
+        return {"z": self.n_style + self._n_shown}
+
+    @property
+    def _n_shown(self) -> int:
+        """Values that the discriminator of z is shown beside z; 0 to match the codes of all rows together."""
+        return 0
+
+    def _shown(self, step: Step) -> Tensor:
+        """What the discriminator is shown beside z `(n, _n_shown)`: z is then matched for each value of it."""
+        raise NotImplementedError
 
     def _prior(self) -> priors.Prior:
         return priors.make(self.prior, self.n_style)
@@ -134,7 +143,7 @@ class Autoencoder(TransformerMixin, Estimator):
                 self._reconstruction_weight(),
             )
         ]
-        return listed + (self._matching(nets, "z", self._fake_z, self._prior()) if self._matches else [])
+        return listed + (self._match_z(nets) if self._matches else [])
 
     def _reconstructors(self, nets: nn.ModuleDict) -> tuple[nn.Module, ...]:
         """What the reconstruction moves."""
@@ -160,7 +169,23 @@ class Autoencoder(TransformerMixin, Estimator):
             generator_rate=self.generator_rate,
             weight=self.adversarial_weight,
             momentum=self.momentum,
+            steady=not self.discriminator_decay,
         )
+
+    def _match_z(self, nets: nn.ModuleDict) -> list[Phase]:
+        """The phases that pull z towards its prior; class by class, if the discriminator is shown the class."""
+        prior = self._prior()
+        if not self._n_shown:
+            return self._matching(nets, "z", self._fake_z, prior)
+
+        def fake(step: Step, gradient: bool) -> Tensor:
+            return torch.cat([self._fake_z(step, gradient).float(), self._shown(step)], 1)
+
+        def real(step: Step) -> Tensor:
+            shown = self._shown(step)
+            return torch.cat([prior.sample(len(shown), device=shown.device).float(), shown], 1)
+
+        return self._matching(nets, "z", fake, prior, real)
 
     @staticmethod
     def _fake_z(step: Step, gradient: bool) -> Tensor:

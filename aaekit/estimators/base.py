@@ -277,7 +277,6 @@ class Estimator(BaseEstimator):
             rate_schedule=self.rate_schedule,
             warmup_steps=min(200, n_steps // 10) if self.rate_schedule == "cosine" else 0,
             milestones=tuple(m * steps_per_epoch for m in self.milestones),
-            discriminator_decay=getattr(self, "discriminator_decay", True),
             averaging=self.averaging,
             patience=self.patience if self.early_stopping else 0,
             precision=self.precision,

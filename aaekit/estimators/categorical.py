@@ -65,7 +65,7 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
 
     # --- networks and phases ---------------------------------------------------------------------------------------
     def _codes_matched(self) -> dict[str, int]:
-        return {"y": self._n_classes, "z": self.n_style}
+        return {"y": self._n_classes} | super()._codes_matched()
 
     def _networks(self) -> dict[str, nn.Module]:
         nets = super()._networks()

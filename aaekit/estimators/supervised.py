@@ -16,7 +16,7 @@ from aaekit.errors import InputError
 from aaekit.estimators.autoencoder import Autoencoder, seeded
 from aaekit.estimators.base import UNLABELLED, Averaging, Labelled, RatesOverTime, numbers
 from aaekit.parameters import Positive, Rate, Weight, hyperparameters
-from aaekit.phases import Phase, Step
+from aaekit.phases import Step
 from aaekit.training import Listener
 
 
@@ -156,23 +156,12 @@ class SupervisedAAE(Labelled, Autoencoder):
     def _encoder(self, n_style: int, n_classes: int, posterior: Any = "deterministic") -> Any:
         return super()._encoder(n_style, 0, posterior)  # the label is given, not found
 
-    def _codes_matched(self) -> dict[str, int]:
-        return {"z": self.n_style + (self._n_classes if self.independence == "class" else 0)}
+    @property
+    def _n_shown(self) -> int:
+        return self._n_classes if self.independence == "class" else 0
 
-    def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
-        listed = super()._phases(nets)
-        if self.independence == "aggregate" or not self._matches:
-            return listed
-        prior = self._prior()
-
-        def fake(step: Step, gradient: bool) -> Tensor:
-            return torch.cat([self._fake_z(step, gradient).float(), self._hot(step.labels["unlabelled"])], 1)
-
-        def real(step: Step) -> Tensor:
-            labels = step.labels["unlabelled"]
-            return torch.cat([prior.sample(len(labels), device=labels.device), self._hot(labels)], 1)
-
-        return listed[:1] + self._matching(nets, "z", fake, prior, real)
+    def _shown(self, step: Step) -> Tensor:
+        return self._hot(step.labels["unlabelled"])
 
     def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
         assert y is not None

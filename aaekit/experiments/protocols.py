@@ -198,27 +198,43 @@ def _judge_error(wise: SupervisedBaseline, rows: Rows) -> float:
 def independence(trial: Trial) -> None:
     """Does z tell the label, and does the decoder obey it? (S6; Makhzani et al., section 2.4)"""
     estimator = trial.trained()
-    some, wise = trial.rows.some(), judge(trial.config["data"], trial.config["data_dir"])
-    assert some.y is not None
-    random = np.random.default_rng(trial.seed)
-    drawn = estimator.sample_prior(N_SAMPLES * 10, random_state=trial.seed)
-    wanted = random.choice(estimator.classes_, len(drawn))
-    made = gallery.pictures(estimator, estimator.generate(drawn, wanted))
-    other = random.choice(estimator.classes_, len(some.X))
-    turned = gallery.pictures(estimator, estimator.translate(some.X, other))
-    trial.note(
-        style_leak=metrics.label_leakage(estimator.transform(some.X), some.y),
-        called=called(wise, made, wanted),
-        translated_called=called(wise, turned, other),
-        judge_error=_judge_error(wise, trial.rows),
-    )
+    some = _obeyed(trial, estimator, estimator.generate)
     shared = {k: trial.config[k] for k in ("n_style", "backbone", "hidden", "channels", "random_state")}
     plain = AdversarialAutoencoder(
         **shared, adversarial=False, dropout=0.0, schedule="joint", reconstruction_rate=2e-3,
         max_steps=min(1000, estimator.n_steps_),
     ).fit(trial.X)  # fmt: skip
     trial.note(plain_leak=metrics.label_leakage(plain.transform(some.X), some.y))
+
+
+def separation(trial: Trial) -> None:
+    """The same of a classifier from few labels, and its error (S8; Makhzani et al., sections 2.4 and 4)"""
+    estimator = _judged(trial)
+    _obeyed(trial, estimator, lambda Z, labels: estimator.generate(labels, Z))
+
+
+def _obeyed(trial: Trial, estimator: Any, make: Callable[[Any, Any], np.ndarray]) -> Rows:
+    """Note how well style and label are apart; `make` gives rows of styles and labels. The rows that it was asked of.
+
+    What is made of drawn and of real styles, with a label at random, is called by an independent judge.
+    """
+    some, wise = trial.rows.some(), judge(trial.config["data"], trial.config["data_dir"])
+    assert some.y is not None
+    random = np.random.default_rng(trial.seed)
+    drawn, real = estimator.sample_prior(N_SAMPLES * 10, random_state=trial.seed), estimator.transform(some.X)
+    labels = [random.choice(estimator.classes_, len(Z)) for Z in (drawn, real)]
+    shares = [
+        called(wise, gallery.pictures(estimator, make(Z, wanted)), wanted)
+        for Z, wanted in zip((drawn, real), labels, strict=True)
+    ]
+    trial.note(
+        style_leak=metrics.label_leakage(real, some.y),
+        called=shares[0],
+        translated_called=shares[1],
+        judge_error=_judge_error(wise, trial.rows),
+    )
     trial.pictures["style_label_grid"] = gallery.styles(estimator, trial.rows, trial.data.classes)
+    return some
 
 
 def domains(trial: Trial) -> None:
@@ -332,6 +348,7 @@ PROTOCOLS: dict[str, Callable[[Any], None]] = {
     "ablation": ablation,
     "components": components,
     "independence": independence,
+    "separation": separation,
     "domains": domains,
     "finetune": finetune,
     "maps": maps,
