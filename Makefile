@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: install
 	rm -rf runs/demo
-	$(BIN)/aae train classifier --data digits --labels 50 --random-state 0 --compare --out runs/demo
+	$(BIN)/aae train classifier --data digits --labels 50 --independence class --random-state 0 --compare --out runs/demo
 
 test: install
 	$(BIN)/python -m pytest -m 'not slow' --numprocesses 2
