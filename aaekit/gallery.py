@@ -166,7 +166,9 @@ def _draw_codes(
         "code_vs_prior": ("Codes against the prior", figures.code_vs_prior(z, drawn)),
         "code_histogram": ("The first dimension of z", figures.code_histogram(z, drawn)),
     }
-    if getattr(estimator, "independence", "") == "class" or isinstance(estimator, SupervisedAAE):
+    if isinstance(estimator, SupervisedAAE) or (
+        isinstance(estimator, SemiSupervisedAAE) and estimator.independence == "class"
+    ):
         found["style_label_grid"] = "Styles and labels", styles(estimator, rows, labels)
     elif z.shape[1] == 2 and estimator._n_code == 2:
         found["code_grid"] = "The latent plane", code_grid(estimator)

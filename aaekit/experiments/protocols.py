@@ -198,13 +198,13 @@ def _judge_error(wise: SupervisedBaseline, rows: Rows) -> float:
 def independence(trial: Trial) -> None:
     """Does z tell the label, and does the decoder obey it? (S6; Makhzani et al., section 2.4)"""
     estimator = trial.trained()
-    some = _obeyed(trial, estimator, estimator.generate)
+    X, y = _obeyed(trial, estimator, estimator.generate)
     shared = {k: trial.config[k] for k in ("n_style", "backbone", "hidden", "channels", "random_state")}
     plain = AdversarialAutoencoder(
         **shared, adversarial=False, dropout=0.0, schedule="joint", reconstruction_rate=2e-3,
         max_steps=min(1000, estimator.n_steps_),
     ).fit(trial.X)  # fmt: skip
-    trial.note(plain_leak=metrics.label_leakage(plain.transform(some.X), some.y))
+    trial.note(plain_leak=metrics.label_leakage(plain.transform(X), y))
 
 
 def separation(trial: Trial) -> None:
@@ -213,8 +213,8 @@ def separation(trial: Trial) -> None:
     _obeyed(trial, estimator, lambda Z, labels: estimator.generate(labels, Z))
 
 
-def _obeyed(trial: Trial, estimator: Any, make: Callable[[Any, Any], np.ndarray]) -> Rows:
-    """Note how well style and label are apart; `make` gives rows of styles and labels. The rows that it was asked of.
+def _obeyed(trial: Trial, estimator: Any, make: Callable[[Any, Any], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Note how well style and label are apart; `make` gives rows of styles and labels. The rows and labels asked of.
 
     What is made of drawn and of real styles, with a label at random, is called by an independent judge.
     """
@@ -234,7 +234,7 @@ def _obeyed(trial: Trial, estimator: Any, make: Callable[[Any, Any], np.ndarray]
         judge_error=_judge_error(wise, trial.rows),
     )
     trial.pictures["style_label_grid"] = gallery.styles(estimator, trial.rows, trial.data.classes)
-    return some
+    return some.X, some.y
 
 
 def domains(trial: Trial) -> None:
