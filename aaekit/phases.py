@@ -92,9 +92,8 @@ class Phase:
 
     `adversary` marks the phase of a discriminator, which takes the codes as given. `weight` scales the loss; if it
     `fades`, the weight falls evenly to 0 in so many steps, and the phase is over. A `steady` rate is warmed up, and
-    then does not follow the rate schedule. In the joint schedule every network
-    moves at the rate of the first phase that names it, and the losses of the other phases are weighted by the ratio of
-    the rates.
+    then does not follow the rate schedule. In the joint schedule every network moves at the rate of the first phase
+    that names it, and the losses of the other phases are weighted by the ratio of the rates.
     """
 
     name: str

@@ -6,6 +6,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from aaekit import cli
+from aaekit.training import Listener
 
 QUICK = {
     "max_steps": 5,
@@ -15,6 +16,26 @@ QUICK = {
     "random_state": 0,
     "precision": "float32",
 }
+
+
+class FirstStep(Listener):
+    """Keeps what the encoder saw and made in the first step, (rows, code) by call, and what D of z saw."""
+
+    def __init__(self):
+        self.encoded, self.judged, self.hooks = [], [], []
+
+    def start(self, training):
+        nets = training.networks
+        self.hooks = [
+            nets["encoder"].register_forward_hook(
+                lambda _, x, code: self.encoded.append((x[0].detach().numpy(), code.detach()))
+            ),
+            nets["z_discriminator"].register_forward_hook(lambda _, x, out: self.judged.append(x[0].detach().numpy())),
+        ]
+
+    def step(self, training):
+        while self.hooks:
+            self.hooks.pop().remove()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-from conftest import QUICK
+from conftest import QUICK, FirstStep
 from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
 from aaekit import InputError, SemiSupervisedAAE, gallery
 from aaekit.metrics import label_leakage
-from aaekit.training import Listener
 
 INDEPENDENCES = ["class", "aggregate"]
 
@@ -49,33 +48,15 @@ def test_class_by_class_style_tells_less_and_rows_show_their_class(separated):
     assert a["error"] < b["error"] + 1.5, separated  # 2.7 and 2.8
 
 
-class Watch(Listener):
-    """Keeps the codes of the first step, and what the discriminator of z saw of them."""
-
-    def __init__(self):
-        self.codes, self.judged, self.hooks = [], [], []
-
-    def start(self, training):
-        nets = training.networks
-        self.hooks = [
-            nets["encoder"].register_forward_hook(lambda _, x, code: self.codes.append(code.detach())),
-            nets["z_discriminator"].register_forward_hook(lambda _, x, out: self.judged.append(x[0].detach().numpy())),
-        ]
-
-    def step(self, training):
-        while self.hooks:
-            self.hooks.pop().remove()
-
-
 @pytest.mark.parametrize("schedule", ["joint", "alternating"])
 @pytest.mark.parametrize("independence", INDEPENDENCES)
 def test_the_discriminator_of_z_is_shown_y_for_independence_by_class_only(independence, schedule, few_labels):
-    watch = Watch()
+    watch = FirstStep()
     SemiSupervisedAAE(**QUICK, n_init=1, n_style=3, independence=independence, schedule=schedule).fit(
         *few_labels, listeners=[watch]
     )
     drawn, made = np.split(watch.judged[0], 2)
-    code = next(c for c in watch.codes if np.allclose(c.z[: len(made)], made[:, :3], atol=1e-5))
+    code = next(c for _, c in watch.encoded if np.allclose(c.z[: len(made)], made[:, :3], atol=1e-5))
     if independence == "class":
         y = code.y[: len(made)]
         np.testing.assert_allclose(made[:, 3:], y, atol=1e-5)

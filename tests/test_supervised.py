@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from conftest import FirstStep
 from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
 from aaekit import AdversarialAutoencoder, InputError, SupervisedAAE
 from aaekit.metrics import label_leakage
-from aaekit.training import Listener
 
 SETTINGS = {
     "hidden": (100,),
@@ -70,32 +70,14 @@ def test_style_tells_less_of_the_label_than_codes_that_are_not_matched_to_it(mod
     assert leak["class"] + 20 < leak["aggregate"] and leak["class"] + 30 < leak["plain"], leak
 
 
-class Watch(Listener):
-    """Keeps what encoder and discriminator saw in the first step."""
-
-    def __init__(self):
-        self.rows, self.judged, self.hooks = [], [], []
-
-    def start(self, training):
-        nets = training.networks
-        self.hooks = [
-            nets["encoder"].register_forward_hook(lambda _, x, code: self.rows.append((x[0].numpy(), code.z.detach()))),
-            nets["z_discriminator"].register_forward_hook(lambda _, x, out: self.judged.append(x[0].detach().numpy())),
-        ]
-
-    def step(self, training):
-        while self.hooks:
-            self.hooks.pop().remove()
-
-
 @pytest.mark.parametrize("independence", ["class", "aggregate"])
 def test_the_discriminator_is_shown_the_label_for_independence_by_class_only(independence, rows):
     X, y = rows[:2]
-    watch = Watch()
+    watch = FirstStep()
     SupervisedAAE(**QUICK, independence=independence).fit(X, y, listeners=[watch])
-    seen, z = watch.rows[0]
+    seen, code = watch.encoded[0]
     drawn, made = np.split(watch.judged[0], 2)
-    np.testing.assert_allclose(made[:, :3], z, atol=1e-5)
+    np.testing.assert_allclose(made[:, :3], code.z, atol=1e-5)
     of_row = {row.tobytes(): label for row, label in zip(X, y, strict=True)}
     label = np.eye(10)[[of_row[row.tobytes()] for row in seen]]
     if independence == "class":

@@ -500,13 +500,15 @@ class AdversarialAutoencoder(Labelled, Autoencoder):
             )
         return prior
 
-    def _codes_matched(self) -> dict[str, int]:
-        return {"z": self.n_style + (self._n_labels + 1 if self._n_labels else 0)}
+    @property
+    def _n_shown(self) -> int:
+        return self._n_labels + 1 if self._n_labels else 0
 
-    def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
-        K, listed = self._n_labels, super()._phases(nets)
-        if not K or not self._matches:
-            return listed
+    def _match_z(self, nets: nn.ModuleDict) -> list[Phase]:
+        """With labels, rows of every view are matched to the component of their class."""
+        K = self._n_labels
+        if not K:
+            return super()._match_z(nets)
 
         def told(z: Tensor, labels: Tensor) -> Tensor:
             """[z, one-hot label], the last class being "unlabelled"."""
@@ -521,7 +523,7 @@ class AdversarialAutoencoder(Labelled, Autoencoder):
             return told(prior.sample(len(labels), labels, labels.device), labels)
 
         prior = self._prior()
-        return listed[:1] + self._matching(nets, "z", fake, prior, real)
+        return self._matching(nets, "z", fake, prior, real)
 
     def _draw_codes(self, n: int, component: int | None, random_state: Any) -> np.ndarray:
         with seeded(random_state):
