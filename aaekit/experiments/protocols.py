@@ -158,8 +158,8 @@ def _judged(trial: Trial) -> Any:
     found = evaluation.evaluate(estimator, trial.rows)
     plain = {k: v for k, v in found.items() if isinstance(v, float) and k != "seconds"}
     trial.note(**plain)
+    drawn = gallery.draw(estimator, trial.rows, trial.data.classes)
     for name in ("code_grid", "latent_scatter", "modes_and_samples", "style_grid", "cluster_matrix"):
-        drawn = gallery.draw(estimator, trial.rows, trial.data.classes)
         if name in drawn:
             trial.pictures[name] = drawn[name][1]
     return estimator
