@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from aaekit import experiments, runs
+from aaekit import SupervisedBaseline, experiments, runs
 from aaekit.errors import InputError
+from aaekit.experiments import protocols
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -114,6 +115,19 @@ def test_other_methods_are_measured_beside_ours(tiny):
     (found,) = experiments.measure("tiny", [0])["seeds"]
     for name in ("error", "supervised baseline", "label spreading", "self-training"):
         assert 0 < found[name] < 100
+
+
+def test_what_a_classifier_makes_of_a_class_is_judged(tiny, monkeypatch, digits):
+    wise = SupervisedBaseline(max_steps=150, hidden=(32,), batch_size=50, random_state=0).fit(*digits)
+    monkeypatch.setattr(protocols, "judge", lambda *_: wise)
+    text = (tiny / "tiny.yaml").read_text() + "independence: class\nprotocol: separation\nmeasure: called\n"
+    (tiny / "tiny.yaml").write_text(text)
+    log = experiments.measure("tiny", [0], pictures=tiny / "pictures")
+    (found,) = log["seeds"]
+    for name in ("error", "style_leak", "called", "translated_called", "judge_error"):
+        assert 0 < found[name] < 100, name
+    assert found["judge_error"] < 25 and log["summary"]["called"]["mean"] == found["called"]
+    assert (tiny / "pictures" / "tiny-style_label_grid.png").is_file()
 
 
 def test_families_are_kept_apart(tiny):
