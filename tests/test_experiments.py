@@ -63,6 +63,25 @@ def test_seeds_that_are_logged_are_not_run_again_unless_the_configuration_change
     assert ran == [0, 1, 0]
 
 
+def test_a_log_from_before_an_option_was_added_goes_on_where_the_option_stands_at_its_default(tiny):
+    logs = tiny / "logs"
+    path = experiments.log_path("tiny", logs)
+    experiments.measure("tiny", [0], folder=logs)
+
+    def without(option: str, **changed) -> str:
+        log = json.loads(path.read_text())
+        del log["configuration"][option], log["seeds"][0]["git"]
+        log["versions"]["git"] = "older"
+        path.write_text(json.dumps(log))
+        seeds = experiments.measure("tiny", [0, 1], folder=logs, **changed)["seeds"]
+        assert [r["seed"] for r in seeds] == [0, 1] and seeds[1]["git"] != "older"
+        return seeds[0]["git"]
+
+    assert without("independence") == "older"
+    experiments.measure("tiny", [0], folder=logs, input_noise=0.25)
+    assert without("input_noise", input_noise=0.25) != "older", "of other noise: to be run again"
+
+
 def test_each_seed_draws_other_labels_and_other_held_out_rows(tiny, monkeypatch):
     seen = []
     split_of = runs.split_of

@@ -75,7 +75,7 @@ def measure(
 
     Test rows are scored each epoch for the curve; nothing is trained, chosen or stopped by them. With a `folder`, the
     log is written there after each seed; seeds that it already has, by the same configuration, are kept and not run
-    again. Into `pictures` go those that the protocol draws, of seed 0. With `jobs`, so many seeds run side by side and
+    again, and each seed tells the commit that ran it. Into `pictures` go those that the protocol draws, of seed 0. With `jobs`, so many seeds run side by side and
     share the threads; listeners are told of one at a time only. `changed` are settings in place of the experiment's.
     """
     settings = read(name) | {"name": name}
@@ -93,8 +93,7 @@ def measure(
     }
     path = log_path(name, folder) if folder else None
     before = json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
-    same = all(before.get(k) == json.loads(json.dumps(log[k])) for k in ("configuration", "variants"))
-    results = {r["seed"]: r for r in before.get("seeds", ())} if same else {}
+    results = {r["seed"]: r for r in _continued(before, log)}
 
     def varied(seed: int) -> dict[str, Any]:
         found: dict[str, Any] = {"random_state": seed}
@@ -106,13 +105,26 @@ def measure(
 
     left = {seed: varied(seed) for seed in seeds if seed not in results}
     for seed, result in _side_by_side(left, jobs, listeners, settings, pictures):
-        results[seed] = {"seed": seed, **result}
+        results[seed] = {"seed": seed, "git": log["versions"].get("git"), **result}
         log["seeds"] = [results[k] for k in sorted(results)]
         log["command"] = f"aae reproduce {name} --seeds {len(results)}"
         log |= _summary(log["seeds"]) | {"date": datetime.now().isoformat(timespec="seconds")}
         if folder:
             write_log(log, folder)
     return log if left else before
+
+
+def _continued(before: Mapping[str, Any], log: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The seeds of a log that `log` goes on with: of one configuration, options that are newer than it at their defaults."""
+    if not before:
+        return []
+    defaults = {k: json_value(v) for k, v in _complete({"system": log["configuration"]["system"]}).items()}
+    was = {k: v for k, v in {**defaults, **before["configuration"]}.items() if k != "data_dir"}
+    now = json.loads(json.dumps([log["configuration"], log["variants"]]))
+    if [json.loads(json.dumps(was)), before["variants"]] != now:
+        return []
+    seeds = before["seeds"]  # of several, an older log told only the commit of the last
+    return [{"git": before["versions"].get("git"), **seeds[0]}] if len(seeds) == 1 else list(seeds)
 
 
 def _side_by_side(
