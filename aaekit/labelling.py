@@ -166,7 +166,7 @@ class Labelling:
             model.guess_frequencies(_frequencies(np.bincount(cluster, minlength=len(votes)), votes))
         if self.model is not None and model.max_steps is None and model.max_epochs == "auto":
             # it goes on from where it was, and somebody waits
-            model.set_params(max_steps=min(model._auto_steps(len(self.X)) // 2, 1500))
+            model.set_params(max_steps=min(self.model._auto_steps(len(self.X)) // 2, 1500))
         model.start_from(self.clusters_ if self.model is None else self.model)
         model.fit(self.X, y, listeners=listeners)
         model.classes_ = classes  # it learned their numbers: a label may be anything, even -1

@@ -7,6 +7,7 @@ from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 
 from aaekit import AdversarialAutoencoder, ClusteringAAE, InputError, Labelling, SemiSupervisedAAE
+from aaekit.estimators.categorical import CategoricalAutoencoder
 from aaekit.labelling import _frequencies
 
 QUICK = {"hidden": (32,), "max_steps": 300, "random_state": 0}
@@ -71,7 +72,9 @@ def test_later_questions_are_doubtful_and_unlike(session, blobs):
     ("given", "steps"), [({}, [40, 20, 20]), ({"max_steps": 30}, [30] * 3), ({"max_epochs": 1}, [6] * 3)]
 )
 def test_later_answers_take_half_the_steps_unless_they_were_given(given, steps, blobs, clusters, monkeypatch):
-    monkeypatch.setattr(SemiSupervisedAAE, "_auto_steps", lambda *_: 40)
+    monkeypatch.setattr(
+        CategoricalAutoencoder, "_auto_steps", lambda *_: 40
+    )  # whose subclass goes by what it was fitted to
     session = Labelling(
         blobs[0], clusters=clusters, classifier=SemiSupervisedAAE(hidden=(32,), random_state=0, **given)
     )
