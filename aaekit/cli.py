@@ -52,7 +52,7 @@ Out = Annotated[Path, typer.Option(help="File to write.", show_default=False)]
 RunPath = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run directory, made by `aae train`.", show_default=False)
 ]
-RandomState = Annotated[int, typer.Option(min=0, help="Seed.")]
+RandomState = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed.")]
 
 
 class InOrder(TyperGroup):
@@ -173,6 +173,10 @@ def _train(
     from_file = runs.read_config(config) if config is not None else {}
     values = runs.configuration(system, from_file, str(config)) | runs.configuration(system, from_line)
     complete = runs.completed(system, values)
+    complete["data"] = runs.whole_path(complete["data"])
+    for name in ("data_dir", "autoencoder"):  # the run is to find them from everywhere
+        if complete.get(name) is not None:
+            complete[name] = str(Path(complete[name]).expanduser().resolve())
     if print_config:
         typer.echo(runs.config_text(complete), nl=False)
         return
@@ -345,7 +349,7 @@ def name(
     given: dict[int, str] = {}
     for text in names:
         cluster, equals, meaning = text.partition("=")
-        if not equals or not cluster.strip().isdigit() or not meaning.strip():
+        if not equals or not cluster.strip().isdecimal() or not meaning.strip():
             raise InputError(f"{text!r}: expected CLUSTER=NAME, for instance 3=seven")
         given[int(cluster)] = meaning.strip()
     estimator.name_clusters(given).save(found.path / "model.safetensors")

@@ -37,7 +37,7 @@ def ask(
     max_steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of each training, at the first call.", show_default="by the rows")
     ] = None,
-    random_state: Annotated[int, typer.Option(min=0, help="Seed, at the first call.")] = 0,
+    random_state: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed, at the first call.")] = 0,
     data_dir: DataDir = None,
     quiet: Quiet = False,
 ) -> None:
@@ -48,15 +48,21 @@ def ask(
 
     from aaekit import figures, gallery
     from aaekit.estimators.base import write_json
+    from aaekit.runs import whole_path
 
     if not (folder / "settings.json").exists():
         if data is None:
             raise InputError(f"{folder}: no session there yet: give --data to begin one")
-        settings = {"data": _whole(data), "clusters": clusters, "max_steps": max_steps, "random_state": random_state}
+        settings = {
+            "data": whole_path(data),
+            "clusters": clusters,
+            "max_steps": max_steps,
+            "random_state": random_state,
+        }
         settings["data_dir"] = None if data_dir is None else str(data_dir.expanduser().resolve())
     else:
         settings = _settings(folder)
-        if data is not None and _whole(data) != settings["data"]:
+        if data is not None and whole_path(data) != settings["data"]:
             raise InputError(f"{folder} is a session on {settings['data']}: leave --data out, or take another folder")
     session, found = _session(folder, settings)
     waiting = _questions(folder)[-1:]
@@ -186,9 +192,3 @@ def _answers(path: Path) -> dict[int, str]:
     if not told:
         raise InputError(f"{path}: expected labels in the column label, found none: fill some in")
     return told
-
-
-def _whole(data: str) -> str:
-    """A path that is right from everywhere; names stay as they are."""
-    path = Path(data).expanduser()
-    return str(path.resolve()) if path.is_file() else data

@@ -168,6 +168,7 @@ def _train(
     values |= validated(TwoStageSimulator, {k: v for k, v in given.items() if v is not None})
     values.setdefault("random_state", 0)
     estimator = TwoStageSimulator(**values)
+    estimator._check()
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"{out} exists already: choose another directory")
     found = ultrasound.read_folders(maps, frames, paired=estimator.paired)
@@ -176,6 +177,11 @@ def _train(
     n_test = round(test_share * len(found.maps)) if estimator.paired else 0
     test, kept = np.sort(order[:n_test]), np.sort(order[n_test:])
     real = found.frames[kept] if estimator.paired else found.frames
+    if min(len(kept), len(real)) < 2:
+        raise InputError(
+            f"expected at least 2 maps and 2 frames to train on, got {len(kept)} and {len(real)} "
+            f"(and {n_test} pairs set aside): give more, or a smaller --test-share"
+        )
 
     out.mkdir(parents=True, exist_ok=True)
     parameters = estimator.get_params(deep=False)

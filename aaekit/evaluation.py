@@ -1,5 +1,6 @@
 """What a fitted estimator is worth on rows it was not trained on: numbers, tables, and other methods beside it."""
 
+import math
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -129,8 +130,9 @@ def embedding_quality(X: np.ndarray, Z: np.ndarray, y: np.ndarray | None) -> dic
     from sklearn.neighbors import KNeighborsClassifier
 
     n = min(len(X), 2000)
-    flat = X.reshape(len(X), -1).astype(np.float32)
-    found = {"trustworthiness": float(trustworthiness(flat[:n], Z[:n], n_neighbors=min(12, n // 2 - 1)))}
+    flat, found = X.reshape(len(X), -1).astype(np.float32), {}
+    if n >= 4:
+        found["trustworthiness"] = float(trustworthiness(flat[:n], Z[:n], n_neighbors=min(12, n // 2 - 1)))
     if y is not None and (known := y != UNLABELLED).sum() > 20:
         neighbours = KNeighborsClassifier(n_neighbors=11).fit(Z[known], y[known])
         near = neighbours.kneighbors(Z[known], return_distance=False)[:, 1:]  # the first is the row itself
@@ -165,8 +167,10 @@ def _autoencoder(estimator: Autoencoder, rows: Rows) -> dict[str, float]:
         found |= metrics.prior_fit(codes, estimator.sample_prior(2000, random_state=0))
         if isinstance(estimator, SupervisedAAE) and rows.y is not None:
             content = rows.y if rows.y.ndim == 1 else rows.y[:, 0]
-            if min(np.unique(content, return_counts=True)[1]) >= 5:
-                found["style_leak"] = metrics.label_leakage(codes, content)
+            known = content != UNLABELLED
+            counts = np.unique(content[known], return_counts=True)[1]
+            if len(counts) > 1 and counts.min() >= 5:
+                found["style_leak"] = metrics.label_leakage(codes[known], content[known])
     return found
 
 
@@ -190,9 +194,9 @@ def compare(
     others = np.random.default_rng(config["random_state"]).permutation(np.setdiff1d(split.unlabelled, split.labelled))
 
     def flat(rows: np.ndarray) -> np.ndarray:
+        rows = rows.reshape(len(rows), math.prod(rows.shape[1:]))
         if rows.dtype == np.uint8:
-            return rows.reshape(len(rows), -1) / np.float32(255)
-        rows = rows.reshape(len(rows), -1)
+            return rows / np.float32(255)
         return rows if estimator.unit_range_ else (rows - estimator.center_) / estimator.scale_
 
     def semi(n: int) -> tuple[np.ndarray, np.ndarray, str]:
@@ -209,8 +213,11 @@ def compare(
     candidates: list[tuple[str, Any, Any]] = []
     if not isinstance(estimator, SupervisedBaseline):
         candidates.append(("supervised baseline, same labels", baseline, (X, y, "")))
-    candidates.append(("label spreading, 10 neighbours", LabelSpreading(kernel="knn", n_neighbors=10), semi(n_spread)))
-    if folds > 1:
+    if len(others):  # else there is nothing to spread labels to
+        known = semi(n_spread)
+        spreading = LabelSpreading(kernel="knn", n_neighbors=min(10, len(known[0])))
+        candidates.append(("label spreading, 10 neighbours", spreading, known))
+    if len(others) and folds > 1:
         machine = CalibratedClassifierCV(SVC(), ensemble=False, cv=folds)  # pyright: ignore[reportArgumentType]
         candidates.append(("self-training, support vectors", SelfTrainingClassifier(machine), semi(n_svm)))
     found = []

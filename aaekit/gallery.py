@@ -14,7 +14,7 @@ from aaekit import figures
 from aaekit.errors import InputError
 from aaekit.estimators import AdversarialAutoencoder, ClusteringAAE, EmbeddingAAE, SemiSupervisedAAE, SupervisedAAE
 from aaekit.estimators.autoencoder import Autoencoder
-from aaekit.estimators.base import Classifier
+from aaekit.estimators.base import UNLABELLED, Classifier
 from aaekit.estimators.categorical import CategoricalAutoencoder
 from aaekit.priors import SwissRoll
 
@@ -220,9 +220,11 @@ def styles(estimator: SupervisedAAE | SemiSupervisedAAE, rows: Rows, labels: Seq
     names, X = names_of(estimator, labels), rows.X[:n]
     K, classes = len(names), estimator.classes_
     every: Any = np.tile(classes[0] if isinstance(classes, list) else classes, len(X))
-    if isinstance(classes, list):  # of the further conditions, each row keeps its own
+    if isinstance(classes, list):  # of the further conditions, each row keeps its own, or has the first if unlabelled
         assert rows.y is not None
-        every = np.column_stack([every, np.repeat(rows.y[: len(X), 1:], K, axis=0)])
+        own = rows.y[: len(X), 1:]
+        own = np.where(own == UNLABELLED, [c[0] for c in classes[1:]], own)
+        every = np.column_stack([every, np.repeat(own, K, axis=0)])
     made = estimator.translate(np.repeat(X, K, axis=0), every)
     return figures.style_label_grid(pictures(estimator, X), pictures(estimator, made), names)
 

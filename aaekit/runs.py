@@ -191,10 +191,19 @@ def versions() -> dict[str, Any]:
         found["gpu"] = torch.cuda.get_device_name()
     with suppress(OSError, subprocess.SubprocessError):
         folder = Path(__file__).parent
-        found["git"] = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
+        told = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "--show-toplevel", "HEAD"],
+            capture_output=True, text=True, check=True, timeout=10,
+        ).stdout.split("\n")  # fmt: skip
+        if Path(told[0]).resolve() == folder.parent.resolve():  # not that of somebody's project around an environment
+            found["git"] = told[1]
     return found
+
+
+def whole_path(data: str) -> str:
+    """A path that is right from everywhere; names of data sets stay as they are."""
+    path = Path(data).expanduser()
+    return str(path.resolve()) if path.is_file() else data
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
@@ -205,7 +214,10 @@ def load_data(config: Mapping[str, Any]) -> Dataset:
         name, equals, value = text.partition("=")
         if not equals:
             raise InputError(f"data_options: expected name=value, found {text!r}")
-        options[name.strip()] = yaml.safe_load(value)
+        try:
+            options[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"data_options: expected name=value, found {text!r}, whose value is no YAML") from None
     return datasets.load(config["data"], config["data_dir"], **options)
 
 

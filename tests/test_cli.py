@@ -238,6 +238,7 @@ BAD_FILES = {
     "unlabelled": dict(X=X, y=0 * y - 1),
     "no-labels": dict(X=X),
     "good": dict(X=X, y=y),
+    "gaps": dict(X=X, y=20_000 + 10_000 * (y % 2)),
 }
 
 
@@ -268,10 +269,18 @@ BAD_FILES = {
         ("train generator --data good.npz --validation 30 --out new", ["validation: expected at most 27"]),
         ("train generator --data good.npz --batch-size 31 --out new", ["batch_size=31", "30 rows"]),
         ("train classifier --data good.npz --labels 9 --labelled-batch-size 10 --out new", ["10", "9 labelled rows"]),
-        ("train generator --batch-size 0 --out new", ["batch_size='0'", "greater than or equal to 1"]),
+        ("train generator --batch-size 0 --out new", ["batch_size='0'", "greater than or equal to 2"]),
         ("train generator --divergence gann --out new", ["divergence='gann'", "'gan'"]),
         ("train generator --data good.npz --image-shape 1,3,3 --out new", ["9 values", "rows have 4"]),
         ("train generator --data-options x --out new", ["name=value", "'x'"]),
+        ("train generator --data-options x=[ --out new", ["name=value", "'x=['"]),
+        ("train generator --random-state 5000000000 --out new", ["random_state='5000000000'", "4294967295"]),
+        (
+            "train generator --data {runs}/rows.npy --data-options memory_limit_bytes=1GB --out new",
+            ["1GB", "whole number"],
+        ),
+        ("train generator --data gaps.npz --out new", ["2 labels up to 30000", "numpy.unique"]),
+        ("sample {runs}/generator --random-state 5000000000", ["--random-state", "4294967295"]),
         ("train generator --config misspelt.yaml --out new", ["misspelt.yaml", "'max_epoch'", "'max_epochs'"]),
         ("train generator --config classifier.yaml --out new", ["classifier.yaml", "aae train classifier"]),
         ("train generator --config broken.yaml --out new", ["broken.yaml", "YAML"]),

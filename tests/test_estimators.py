@@ -1,6 +1,7 @@
 """What holds for every variant: its phases, scikit-learn's contract, saving, bad input."""
 
 import copy
+import json
 from functools import partial
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import torch
 from conftest import QUICK
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, make_moons
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -31,6 +33,7 @@ from aaekit import (
     neighbours,
     phases,
 )
+from aaekit.estimators.categorical import CategoricalAutoencoder
 from aaekit.parameters import hyperparameters_of
 from aaekit.phases import frozen
 from aaekit.training import Listener, Rows, Training
@@ -284,6 +287,22 @@ def test_bytes_are_the_interval_from_0_to_1(few_labels):
     assert 0 <= a.reconstruct(as_bytes[:2]).min() <= a.reconstruct(as_bytes[:2]).max() <= 1
 
 
+def test_the_same_numbers_in_another_type_are_the_same_rows(few_labels):
+    """Bytes as floats, what `reconstruct` gives of bytes, zeros and ones as bytes: nobody has to think of the type."""
+    X = (few_labels[0] * 255).round().astype(np.uint8)
+    model = AdversarialAutoencoder(**QUICK).fit(X)
+    for same in (X.astype(np.float64), X / 255):
+        assert np.allclose(model.transform(same), model.transform(X), atol=1e-4)
+    bits = X > 100
+    for fitted in (bits.astype(float), bits.astype(np.uint8), bits):
+        model = AdversarialAutoencoder(**QUICK).fit(fitted)
+        codes = [model.transform(same) for same in (bits.astype(float), bits.astype(np.uint8), bits)]
+        assert np.allclose(codes[0], codes[1:], atol=1e-6)
+        assert np.std(codes[0]) > 0.01
+    images = AdversarialAutoencoder(**QUICK).fit((X / 255).astype(np.float32))
+    assert np.allclose(images.transform(X), images.transform(X / 255), atol=1e-4)
+
+
 def test_tables_of_any_scale_are_reconstructed_in_their_own_units():
     X = load_breast_cancer().data
     model = AdversarialAutoencoder(**{**QUICK, "max_steps": 400, "batch_size": 100}, n_style=10, dropout=0.0)
@@ -292,7 +311,9 @@ def test_tables_of_any_scale_are_reconstructed_in_their_own_units():
     assert np.median(explained) > 0.5
 
 
-@pytest.mark.parametrize("name", ["pandas", "strings with None", "objects with -1", "floats"])
+@pytest.mark.parametrize(
+    "name", ["pandas", "pandas texts", "strings with None", "list with -1", "objects with -1", "floats"]
+)
 def test_labels_of_any_kind(name, few_labels):
     X, y = few_labels
     words = np.array([f"digit {k}" for k in range(10)], dtype=object)
@@ -301,6 +322,11 @@ def test_labels_of_any_kind(name, few_labels):
         pd = pytest.importorskip("pandas")
         X = pd.DataFrame(X, columns=[f"pixel {i}" for i in range(64)])
         y = pd.Series(np.where(y >= 0, words[y], None))
+    elif name == "pandas texts":
+        pd = pytest.importorskip("pandas")
+        y = pd.Series(np.where(y >= 0, words[y], pd.NA), dtype="string")
+    elif name == "list with -1":
+        y = [words[k] if k >= 0 else -1 for k in y]
     elif name == "strings with None":
         y = np.where(y >= 0, words[y], None)
     elif name == "objects with -1":
@@ -313,6 +339,32 @@ def test_labels_of_any_kind(name, few_labels):
     if name == "pandas":
         assert list(model.feature_names_in_[:2]) == ["pixel 0", "pixel 1"]
         assert model.predict(X)[0].startswith("digit")
+
+
+@pytest.mark.parametrize(
+    "kind", [AdversarialAutoencoder, SemiSupervisedAAE, ClusteringAAE, EmbeddingAAE, SupervisedAAE]
+)
+def test_what_needs_a_fit_says_so(kind, few_labels):
+    X, model = few_labels[0], kind(**QUICK)
+    calls = [
+        lambda: model.transform(X),
+        lambda: model.reconstruct(X),
+        lambda: model.sample(2),
+    ]
+    if kind is EmbeddingAAE:  # whose heads are learned; else the prior is known beforehand
+        calls.append(lambda: model.sample_prior(2))
+    if hasattr(model, "generate"):
+        calls.append(
+            lambda: model.generate([0]) if isinstance(model, CategoricalAutoencoder) else model.generate([[0]], 0)
+        )
+    for call in calls:
+        with pytest.raises(NotFittedError):
+            call()
+    refused = SemiSupervisedAAE(**QUICK)
+    with pytest.raises(InputError, match="at least 2 classes"):
+        refused.fit(X, np.zeros(len(X), int))
+    with pytest.raises(NotFittedError):
+        refused.predict(X)
 
 
 def test_pipeline_clone_and_grid_search(few_labels):
@@ -351,6 +403,16 @@ def test_without_early_stopping_every_label_trains_and_none_is_set_aside(few_lab
     )
     SemiSupervisedAAE(**QUICK).fit(*few_labels)
     assert seen == [300, 50]
+
+
+def test_evaluation_rows_without_a_label_are_left_out(few_labels, digits):
+    X, y = digits
+    known = np.arange(200) % 2 == 0
+    curves = [
+        [row.get("evaluation/error") for row in SemiSupervisedAAE(**QUICK).fit(*few_labels, evaluation=rows).history_]
+        for rows in ((X[:200], np.where(known, y[:200], -1)), (X[:200][known], y[:200][known]), (X[:200], None))
+    ]
+    assert curves[0] == pytest.approx(curves[1]) and set(curves[2]) == {None}
 
 
 def test_evaluation_rows_change_nothing_but_the_history(few_labels, digits):
@@ -398,6 +460,33 @@ def test_objects_are_asked_for_again(few_labels, tmp_path):
         SupervisedBaseline.load(tmp_path / "m")
     again = SupervisedBaseline.load(tmp_path / "m", backbone=backbone)
     assert np.array_equal(again.predict(few_labels[0]), model.predict(few_labels[0]))
+
+
+def test_objects_inside_an_autoencoder_are_asked_for_again(few_labels, tmp_path):
+    X, y = few_labels
+    backbone = nn.Sequential(nn.Flatten(), nn.Linear(64, 12))
+    below = AdversarialAutoencoder(**{**QUICK, "backbone": backbone}).fit(X)
+    model = PretrainedClassifier(autoencoder=below, **QUICK).fit(X, y)
+    model.save(tmp_path / "m")
+    with pytest.raises(InputError, match=r"load\(..., autoencoder=None, backbone=...\)"):
+        PretrainedClassifier.load(tmp_path / "m")
+    again = PretrainedClassifier.load(tmp_path / "m", autoencoder=None, backbone=backbone)
+    assert np.array_equal(again.predict_proba(X), model.predict_proba(X))
+
+
+def test_models_of_another_version_are_refused(few_labels, tmp_path):
+    SupervisedBaseline(**QUICK).fit(*few_labels).save(tmp_path / "m")
+    header, tensors = base.read_model(tmp_path / "m")
+    newer = {**header, "format": 99}
+    option = {**header, "parameters": {**header["parameters"], "sparkle": 3}}
+    for found, message in (
+        (newer, "format 1, found 99"),
+        (option, "'sparkle' is not a parameter"),
+        ({}, "damaged: its header"),
+    ):
+        base.save_file(tensors, str(tmp_path / "other"), {"aaekit": json.dumps(found)})
+        with pytest.raises(InputError, match=message):
+            SupervisedBaseline.load(tmp_path / "other")
 
 
 def test_damaged_and_foreign_models_are_refused(few_labels, tmp_path):

@@ -51,7 +51,7 @@ def test_logs_are_written_and_tabled(tiny):
     assert time == f"{log['seconds']:.0f} s, {len(log['seeds'][0]['history'])} epochs"
 
 
-def test_seeds_that_are_logged_are_not_run_again_unless_the_configuration_changed(tiny, monkeypatch):
+def test_seeds_that_are_logged_are_not_run_again_nor_lost_where_the_configuration_changed(tiny, monkeypatch):
     logs, ran = tiny / "logs", []
     once = experiments._once
     monkeypatch.setattr(experiments, "_once", lambda c, *more: ran.append(c["random_state"]) or once(c, *more))
@@ -59,7 +59,10 @@ def test_seeds_that_are_logged_are_not_run_again_unless_the_configuration_change
     both = experiments.measure("tiny", [0, 1], folder=logs)
     assert ran == [0, 1] and both["seeds"][0] == json.loads(json.dumps(first["seeds"][0]))
     (tiny / "tiny.yaml").write_text((tiny / "tiny.yaml").read_text().replace("labels: 50", "labels: 60"))
-    experiments.measure("tiny", [0], folder=logs)
+    with pytest.raises(InputError, match="another configuration"):
+        experiments.measure("tiny", [0], folder=logs)
+    assert ran == [0, 1] and len(json.loads(experiments.log_path("tiny", logs).read_text())["seeds"]) == 2
+    experiments.measure("tiny", [0], folder=tiny / "others")
     assert ran == [0, 1, 0]
 
 
@@ -78,8 +81,10 @@ def test_a_log_from_before_an_option_was_added_goes_on_where_the_option_stands_a
         return seeds[0]["git"]
 
     assert without("independence") == "older"
+    path.unlink()
     experiments.measure("tiny", [0], folder=logs, input_noise=0.25)
-    assert without("input_noise", input_noise=0.25) != "older", "of other noise: to be run again"
+    with pytest.raises(InputError, match="another configuration"):
+        without("input_noise", input_noise=0.25)
 
 
 def test_each_seed_draws_other_labels_and_other_held_out_rows(tiny, monkeypatch):

@@ -122,12 +122,17 @@ def test_tile_puts_image_k_where_it_says(images, scale):
     assert (mosaic[-h:, 2 * (w + 2) :] == 1).all()  # the empty places of the last row
 
 
+def test_images_of_other_channels_are_drawn_as_their_mean():
+    four = np.random.default_rng(0).random((3, 4, 5, 5), dtype=np.float32)
+    np.testing.assert_allclose(figures.tile(four), figures.tile(four.mean(1, keepdims=True)))
+
+
 def test_tile_clips_and_survives_nan():
     images = np.array([-1.0, 0.5, 2.0, np.nan]).reshape(1, 1, 2, 2)
     np.testing.assert_array_equal(figures.tile(images), [[0, 0.5], [1, 0]])
 
 
-@pytest.mark.parametrize("images", [TABLE, IMAGES[:, :, 0], IMAGES[:0], np.zeros((2, 2, 4, 4))])
+@pytest.mark.parametrize("images", [TABLE, IMAGES[:, :, 0], IMAGES[:0]])
 def test_tile_refuses_what_is_no_image(images):
     with pytest.raises(ValueError, match=r"^Expected .*got"):
         figures.tile(images)
@@ -423,6 +428,12 @@ def test_code_errors_say_what_is_wrong(z):
     for draw in (figures.latent_scatter, lambda z: figures.code_vs_prior(z, Z2)):
         with pytest.raises(ValueError, match="Expected (finite )?z"):
             draw(z)
+
+
+def test_a_single_code_of_many_dimensions_is_drawn_by_its_first_two():
+    (axes,) = figures.latent_scatter(Z5[:1]).axes
+    np.testing.assert_allclose(np.asarray(axes.collections[0].get_offsets()), Z5[:1, :2])
+    assert "of 5 dimensions" in axes.get_xlabel()
 
 
 # --- modes, styles, domains

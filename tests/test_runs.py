@@ -81,6 +81,30 @@ def no_figures(monkeypatch):
     monkeypatch.setattr(gallery, "draw", lambda *_, **__: {})
 
 
+# --- data of which little is known -----------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "system", ["generator", "classifier", "style", "clusters", "embedding", "pretrained", "baseline"]
+)
+@pytest.mark.parametrize(
+    "kind", ["partly labelled", "one test row", "three test rows", "one class in the test", "four channels"]
+)
+def test_a_run_on_odd_data_comes_to_its_end(system, kind, tmp_path, monkeypatch):
+    monkeypatch.undo()  # pictures, too
+    random = np.random.default_rng(0)
+    X, y = random.random((60, 8), dtype=np.float32), np.arange(60) % 3
+    n = {"one test row": 1, "three test rows": 3, "one class in the test": 12}.get(kind, 0)
+    test = {"X_test": X[:n], "y_test": np.zeros(n, int) if kind == "one class in the test" else y[:n]} if n else {}
+    if kind == "partly labelled":
+        y = np.where(np.arange(60) < 40, y, -1)
+    X = random.random((60, 4, 8, 8), dtype=np.float32) if kind == "four channels" else X
+    np.savez(tmp_path / "odd.npz", X=X, y=y, **test)
+    few = {"n_clusters": 3} if system == "clusters" else {"pretraining_epochs": 1} if system == "pretrained" else {}
+    given = {"data": str(tmp_path / "odd.npz"), "max_steps": 2, "hidden": (16,), **few}
+    run = Run.create(tmp_path / "run", completed(system, configuration(system, given)))
+    run.train()
+    assert (run.path / "report.html").exists() and (run.path / "results.json").exists()
+
+
 # --- what is in it ---------------------------------------------------------------------------------------------------
 def test_directory(run):
     names = {p.name for p in run.path.iterdir()}
@@ -420,6 +444,21 @@ def test_compare(digits, tmp_path):
     ]
     assert all(0 <= row["error"] <= 100 and row["seconds"] >= 0 for row in found)
     assert found[1]["error"] < 60, "label spreading on digits is far better than chance"
+
+
+def test_compare_where_no_row_is_unlabelled(tmp_path):
+    """There is nothing then that labels could spread to."""
+    random = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    X = random.normal(size=(60, 3)) + 6 * y[:, None]
+    np.savez(tmp_path / "table.npz", X=X[:40], y=y[:40], X_test=X[40:], y_test=y[40:])
+    run = Run.create(tmp_path / "run", config_for("classifier", tmp_path / "table.npz", labels=None, batch_size=20))
+    estimator = run.train()
+    assert [row["name"] for row in compare(run, estimator)] == ["supervised baseline, same labels"]
+    few = Run.create(tmp_path / "few", config_for("classifier", tmp_path / "table.npz", labels=6, batch_size=20))
+    found = compare(few, few.train(), n_spread=4, n_svm=4)
+    assert [row["name"].split(",")[-1] for row in found[1:]] == [" on 0 of 34 unlabelled rows"] * 2
+    assert all(0 <= row["error"] <= 100 for row in found)
 
 
 def test_compare_scales_tables(tmp_path):

@@ -440,6 +440,9 @@ WRONG = {
     "no partner": (lambda m, f: (f / "0003.png").unlink(), (), "--no-paired"),
     "no such option": (lambda m, f: None, ("--stepz", 3), "--steps"),
     "not a number": (lambda m, f: None, ("--steps", "many"), "steps"),
+    "sizes that do not fit": (lambda m, f: None, ("--size", 64, "--low-size", 40), "multiple of low_size"),
+    "strips too narrow": (lambda m, f: None, ("--lines", 4), "lines"),
+    "no pairs left": (lambda m, f: None, ("--test-share", 0.75), "1 and 1 (and 3 pairs set aside)"),
     "a run that is there": (lambda m, f: None, ("--out", "."), "exists already"),
     "no such file": (lambda m, f: None, ("--config", "none.yaml"), "cannot be read as YAML"),
 }

@@ -165,6 +165,19 @@ def test_rows_without_a_label_are_left_out(rows):
     )
 
 
+def test_rows_without_a_label_are_reconstructed_by_what_fits_them_best(model, two_conditions, rows):
+    X, y = rows[2][:40], rows[3][:40]
+    some = np.where(np.arange(40) % 2, y, -1)
+    known = some >= 0
+    mixed = model.reconstruct(X, some)
+    assert np.allclose(mixed[known], model.reconstruct(X[known], y[known]), atol=1e-6)
+    assert np.allclose(mixed[~known], model.reconstruct(X[~known]), atol=1e-6)
+    pairs = [["bold", -1], [-1, 3], ["faint", 7]]
+    both = two_conditions.reconstruct(X[:3], pairs)
+    assert np.allclose(both[:2], two_conditions.reconstruct(X[:2]), atol=1e-6)
+    assert np.allclose(both[2:], two_conditions.reconstruct(X[2:3], [["faint", 7]]), atol=1e-6)
+
+
 def test_labels_are_drawn_as_often_as_they_were_seen(rows):
     X, y = rows[0][:1000], np.where(np.arange(1000) < 800, "often", "rarely")
     model = SupervisedAAE(**QUICK).fit(X, y)

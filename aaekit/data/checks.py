@@ -108,3 +108,10 @@ def check_labels(y: np.ndarray, n: int, n_classes: int | None = None, name: str 
     if len(wrong):
         expected = "labels from -1 (unlabelled) up" if n_classes is None else f"labels in -1..{top}"
         raise InputError(f"{name}: expected {expected}, found {y[wrong[0]]} in row {wrong[0]}")
+    if n_classes is None and n and (largest := int(y.max())) >= 1000:
+        n_known = len(np.unique(y[y >= 0]))
+        if largest >= 10 * n_known:
+            raise InputError(
+                f"{name}: expected classes numbered from 0, found {n_known} labels up to {largest}; "
+                "number them, for instance by numpy.unique(y, return_inverse=True)"
+            )

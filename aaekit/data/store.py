@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import InputError
-from .checks import blocks
+from .checks import blocks, check_whole
 
 MEMORY_LIMIT = 4 * 2**30  # bytes of one array that are kept in memory
 
@@ -115,6 +115,7 @@ def as_store(
     InputError
         If the .npy cannot be written.
     """
+    memory_limit_bytes = check_whole(memory_limit_bytes, 0, "memory_limit_bytes")
     wanted = np.dtype(dtype or (np.uint8 if array.dtype == np.uint8 else np.float32))
     if array.size * wanted.itemsize <= memory_limit_bytes:
         in_memory = np.asarray(array) if not isinstance(array, np.memmap) else np.array(array)

@@ -16,7 +16,7 @@ from torch.distributions import Distribution
 from aaekit import divergences, networks, phases, priors
 from aaekit.codes import Code, Decoder, Posterior, one_hot
 from aaekit.errors import InputError
-from aaekit.estimators.base import UNLABELLED, Estimator, Labelled
+from aaekit.estimators.base import UNLABELLED, Estimator, Labelled, _labelled
 from aaekit.metrics import choose_parzen_sigma, parzen_log_likelihood
 from aaekit.parameters import Positive, Rate, Share, Weight, hyperparameters
 from aaekit.phases import Phase, Step, matching
@@ -251,6 +251,7 @@ class Autoencoder(TransformerMixin, Estimator):
 
     def reconstruct(self, X: Any) -> np.ndarray:
         """Rows as the autoencoder gives them back; of the shape and in the units of what was fitted."""
+        check_is_fitted(self)
         nets = self.networks_
         return self._decode(self._in_batches(lambda x: self._join(nets, nets["encoder"](x), None), self._rows(X)))
 
@@ -480,9 +481,10 @@ class AdversarialAutoencoder(Labelled, Autoencoder):
         self.__dict__.pop("classes_", None)
         codes = None
         if y is not None and self.adversarial and priors.make(self.prior, self.n_style).n_components is not None:
-            codes = self._learn_labels(y)
-            check_consistent_length(rows, codes)
-            self._prior()
+            check_consistent_length(rows, y)
+            if _labelled(y)[1].any():
+                codes = self._learn_labels(y)
+                self._prior()
         return self._fit(rows, codes, listeners, evaluation)
 
     @property

@@ -101,7 +101,8 @@ class Estimator(BaseEstimator):
     ] = "auto"
     max_steps: Annotated[Positive | None, Field(description="steps to make, whatever the number of epochs")] = None
     batch_size: Annotated[
-        Literal["auto"] | Positive, Field(description="rows in a minibatch; 'auto' is 100, or all rows if fewer")
+        Literal["auto"] | Annotated[int, Field(ge=2)],
+        Field(description="rows in a minibatch; 'auto' is 100, or all rows if fewer"),
     ] = "auto"
     averaging: Averaging = 0.0
     early_stopping: Annotated[
@@ -116,7 +117,8 @@ class Estimator(BaseEstimator):
     ] = "auto"
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Field(description="where to train")] = "auto"
     random_state: Annotated[
-        int | None | np.random.RandomState, Field(description="seed of everything random; None draws a new one")
+        Annotated[int, Field(ge=0, le=2**32 - 1)] | None | np.random.RandomState,
+        Field(description="seed of everything random; None draws a new one"),
     ] = None
     verbose: Annotated[int, Field(ge=0, description="1 shows a progress bar with the losses and the time left")] = 0
 
@@ -199,7 +201,7 @@ class Estimator(BaseEstimator):
             sets["validation"] = X[held_out], None if y is None else y[held_out]
         if evaluation is not None:
             X_e, y_e = evaluation
-            sets["evaluation"] = torch.from_numpy(self._rows(X_e)), None if y_e is None else self._codes_of(y_e)
+            sets["evaluation"] = torch.from_numpy(self._as_in_fit(X_e)), None if y_e is None else self._codes_of(y_e)
 
         def evaluate(nets: nn.ModuleDict) -> dict[str, float]:
             self._settle(nets, X_train)
@@ -329,7 +331,7 @@ class Estimator(BaseEstimator):
         networks.backbone_name("auto" if isinstance(self.backbone, nn.Module) else self.backbone, self.shape_)
         self.unit_range_ = bool(X.dtype == np.uint8 or (X.min() >= 0 and X.max() <= 1))
         if self.unit_range_:
-            self.center_, self.scale_ = np.float32(0), np.float32(255 if X.dtype == np.uint8 else 1)
+            self.center_, self.scale_ = np.float32(0), np.float32(255 if X.dtype == np.uint8 and X.max() > 1 else 1)
         else:
             self.center_ = X.mean(0, dtype=np.float64).astype(np.float32)
             scale = X.std(0, dtype=np.float64).astype(np.float32)
@@ -342,6 +344,10 @@ class Estimator(BaseEstimator):
     def _rows(self, X: Any) -> np.ndarray:
         """Validated, scaled rows `(n, *shape)` for the fitted networks."""
         check_is_fitted(self)
+        return self._as_in_fit(X)
+
+    def _as_in_fit(self, X: Any) -> np.ndarray:
+        """Rows like those whose shape and range were learned."""
         if len(_shape(X)) == 4 and _shape(X)[1:] != self.shape_:
             raise InputError(f"expected images of shape {self.shape_} as in fit, got {_shape(X)[1:]}")
         return self._scaled(self._flat(X, reset=False))
@@ -358,13 +364,19 @@ class Estimator(BaseEstimator):
         return validate_data(self, X, reset=reset, dtype=[np.float32, np.float64, np.uint8])  # pyright: ignore
 
     def _scaled(self, X: np.ndarray) -> np.ndarray:
-        """Rows as the networks take them, but bytes stay bytes until they are in a minibatch."""
+        """Rows as the networks take them, but bytes stay bytes until they are in a minibatch.
+
+        Where bytes were fitted, floats up to 1 are what `sample` and `reconstruct` give, larger ones are bytes as
+        floats. Where 0 to 1 was fitted, bytes above 1 are those of images.
+        """
         if not self.unit_range_:
             X = ((X - self.center_) / self.scale_).astype(np.float32)
         elif X.dtype != np.uint8:
-            if self.scale_ == 255:
+            if self.scale_ == 255 and X.size and X.max() > 1:
                 X = X / np.float32(255)  # bytes were fitted; the same values may come as floats
             X = X.astype(np.float32, copy=False)
+        elif self.scale_ == 1 and (not X.size or X.max() <= 1):
+            X = X.astype(np.float32)  # 0 and 1 are these numbers, in bytes too
         return np.ascontiguousarray(X).reshape(len(X), *self.shape_)
 
     @staticmethod
@@ -430,15 +442,18 @@ class Estimator(BaseEstimator):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator into one safetensors file, settings and facts as JSON in its header.
 
+        A parameter that was given as an object, for instance a backbone, is only named: give it again to `load`.
+
         Raises
         ------
         InputError
-            When a parameter was given as an object: JSON cannot hold it (give it again to `load`).
+            When the file cannot be written.
         """
         check_is_fitted(self)
         tensors = {k: v.contiguous() for k, v in self.networks_.state_dict().items()}
-        for name in ("center_", "scale_"):
-            tensors[f"rows/{name}"] = torch.from_numpy(np.atleast_1d(np.asarray(getattr(self, name))))
+        for name in ("center_", "scale_", "labels_"):
+            if hasattr(self, name):
+                tensors[f"rows/{name}"] = torch.from_numpy(np.atleast_1d(np.asarray(getattr(self, name))))
         facts = {k: getattr(self, k) for k in self._facts}
         facts["feature_names_in_"] = list(map(str, getattr(self, "feature_names_in_", []))) or None
         facts |= self._more_facts()
@@ -466,6 +481,8 @@ class Estimator(BaseEstimator):
         for name in ("center_", "scale_"):
             value = tensors.pop(f"rows/{name}").numpy()
             setattr(self, name, value[0] if self.unit_range_ else value)
+        if "rows/labels_" in tensors:
+            setattr(self, "labels_", tensors.pop("rows/labels_").numpy())  # noqa: B010 (clusters declare it)
         self._restore_facts()
         with torch.random.fork_rng([]):
             nets = nn.ModuleDict(self._networks())
@@ -497,10 +514,18 @@ class Estimator(BaseEstimator):
                     f"{path}: {name} was the object {value['object']}: give it again, load(..., {name}=...)"
                 )
             if isinstance(value, dict) and "estimator" in value:
+                held = [k for k, v in value["parameters"].items() if isinstance(v, dict) and "object" in v]
+                if held:
+                    again = ", ".join(f"{k}=..." for k in held)
+                    raise InputError(
+                        f"{path}: {name} was given objects ({', '.join(held)}): load(..., {name}=None, {again})"
+                    )
                 parameters[name] = Estimator._from_description(value, path)
             if isinstance(value, list):
                 parameters[name] = tuple(value)
-        return kinds[description["estimator"]](**parameters)
+        kind = kinds[description["estimator"]]
+        validated(kind, parameters, path)
+        return kind(**parameters)
 
     def _more_facts(self) -> dict[str, Any]:
         """What else to save, as JSON."""
@@ -510,7 +535,7 @@ class Estimator(BaseEstimator):
         """Put what was read from JSON into the types that fit gave it."""
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "shape_")
+        return hasattr(self, "networks_")
 
 
 class Labelled(Estimator):
@@ -562,8 +587,10 @@ class Classifier(ClassifierMixin, Labelled):
         return rows, codes
 
     def _score(self, nets: nn.ModuleDict, X: Tensor, y: np.ndarray | None) -> dict[str, float]:
-        assert y is not None
-        p = self._probabilities(nets, X)
+        known = np.zeros(len(X), bool) if y is None else y != UNLABELLED
+        if y is None or not known.any():
+            return {}
+        p, y = self._probabilities(nets, X)[known], y[known]
         entropy = -np.log(np.clip(p[np.arange(len(y)), y], 1e-12, 1)).mean()
         return {"error": 100 * float((p.argmax(1) != y).mean()), "score": float(entropy)}
 
@@ -603,9 +630,26 @@ def _shape(X: Any) -> tuple[int, ...]:
     return tuple(X.shape)
 
 
+def as_labels(y: Any) -> np.ndarray:
+    """Labels as an array that keeps what they were: in a list, -1 beside texts is no text."""
+    found = np.asarray(y)
+    if hasattr(y, "dtype") or found.dtype.kind not in "US":
+        return found
+    objects = np.array(y, dtype=object)
+    return found if all(isinstance(v, (str, bytes)) for v in objects.flat) else objects
+
+
+def _missing(value: Any) -> bool:
+    """Whether a label among objects says "unlabelled": -1, None, NaN, or the NA of pandas, which equals nothing."""
+    try:
+        return value is None or bool(value != value) or (not isinstance(value, str) and bool(value == UNLABELLED))
+    except (TypeError, ValueError):
+        return True
+
+
 def _labelled(y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Labels and which of them are labels: not -1, None or (among objects) NaN."""
-    y = np.asarray(y)
+    y = as_labels(y)
     if y.ndim == 2 and y.shape[1] == 1:
         import warnings
 
@@ -616,7 +660,7 @@ def _labelled(y: Any) -> tuple[np.ndarray, np.ndarray]:
     if y.ndim != 1:
         raise InputError(f"expected labels of shape (n,), got {y.shape}")
     if y.dtype == object:
-        labelled = np.array([not (v is None or v != v or (not isinstance(v, str) and v == UNLABELLED)) for v in y])
+        labelled = np.array([not _missing(v) for v in y])
         kept = y[labelled].tolist()
         if all(isinstance(v, (int, np.integer)) for v in kept) and kept:
             y = np.array([v if ok else UNLABELLED for v, ok in zip(y, labelled, strict=True)], dtype=np.int64)
@@ -690,6 +734,14 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     try:
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {})["aaekit"])
+        missing = [k for k in ("estimator", "parameters", "facts") if k not in header]
+        if missing:
+            raise ValueError(f"its header has no {', '.join(missing)}")
+        if header.get("format", FORMAT) != FORMAT:
+            raise InputError(
+                f"{path}: expected a model of format {FORMAT}, found {header['format']}: it was saved by another "
+                "version of aaekit; load it with that"
+            )
         return header, load_file(path)
     except (SafetensorError, KeyError, ValueError) as error:
         raise InputError(f"{path} is not a model that aaekit saved, or it is damaged: {error}") from error

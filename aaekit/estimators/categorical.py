@@ -374,6 +374,7 @@ class PartlyLabelled(CategoricalAutoencoder):
         InputError
             For classes that were not seen in fit, rows without a class, or styles of another shape.
         """
+        check_is_fitted(self)
         codes = self._codes_of(y)
         if (codes == UNLABELLED).any():
             raise InputError(f"expected a class for each row, of {self.classes_.tolist()}")

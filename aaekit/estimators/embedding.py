@@ -262,6 +262,7 @@ class EmbeddingAAE(PartlyLabelled):
 
     def sample_prior(self, n_samples: int, random_state: Any = None) -> np.ndarray:
         """Draws of what the map should be like, `(n_samples, n_style)`: a head by the class prior plus z by its own."""
+        check_is_fitted(self)
         return self._draw_codes(n_samples, None, random_state)
 
     def _with_style(self, y: Tensor, z: Tensor) -> Tensor:

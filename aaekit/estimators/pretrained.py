@@ -91,7 +91,7 @@ class PretrainedClassifier(Classifier):
             )
         for name in ("shape_", "unit_range_", "center_", "scale_", "spread_"):  # its rows, as it was taught to see them
             setattr(self, name, getattr(self.autoencoder_, name))
-        rows = self._rows(X)
+        rows = self._as_in_fit(X)
         self._describe()
         labelled = codes != UNLABELLED
         return self._fit(rows[labelled], codes[labelled], listeners, evaluation)

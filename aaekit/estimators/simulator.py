@@ -237,7 +237,9 @@ class TwoStageSimulator(BaseEstimator):
     steps_2: Annotated[Positive, Field(description="steps of stage II")] = 1200
     batch_size: Annotated[Positive, Field(description="frames in a minibatch of stage I")] = 8
     batch_size_2: Annotated[Positive, Field(description="strips in a minibatch of stage II")] = 4
-    lines: Annotated[Positive, Field(description="scan lines of a strip in stage II; more than there are: all")] = 32
+    lines: Annotated[
+        int, Field(ge=8, multiple_of=8, description="scan lines of a strip in stage II; more than there are: all")
+    ] = 32
     averaging: Averaging = 0.99
     precision: Annotated[
         Precision, Field(description="arithmetic: 'auto' takes bfloat16 where the machine has it in hardware")
@@ -557,7 +559,7 @@ class TwoStageSimulator(BaseEstimator):
         header, tensors = read_model(path)
         if header["estimator"] != cls.__name__:
             raise InputError(f"{path}: expected a saved {cls.__name__}, got a {header['estimator']}")
-        self = cls(**header["parameters"])
+        self = cls(**validated(cls, header["parameters"], str(path)))
         for name in cls._facts:
             setattr(self, name, header["facts"][name])
         with torch.random.fork_rng([]):

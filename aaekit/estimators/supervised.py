@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from aaekit.codes import Code, Decoder, one_hot
 from aaekit.errors import InputError
 from aaekit.estimators.autoencoder import Autoencoder, seeded
-from aaekit.estimators.base import UNLABELLED, Averaging, Labelled, RatesOverTime, numbers
+from aaekit.estimators.base import UNLABELLED, Averaging, Labelled, RatesOverTime, as_labels, numbers
 from aaekit.parameters import Positive, Rate, Weight, hyperparameters
 from aaekit.phases import Step
 from aaekit.training import Listener
@@ -128,15 +128,15 @@ class SupervisedAAE(Labelled, Autoencoder):
             raise InputError(f"expected {len(self._conditions)} label(s) a row as in fit, got {len(columns)}")
         return np.stack([numbers(column, c) for column, c in zip(columns, self._conditions, strict=True)], 1)
 
-    def _spread(self, label: Any, n: int) -> np.ndarray:
-        """One label for all rows, or one each, as numbers `(n, n_conditions)`."""
+    def _spread(self, label: Any, n: int, unlabelled: bool = False) -> np.ndarray:
+        """One label for all rows, or one each, as numbers `(n, n_conditions)`; -1 is refused unless `unlabelled`."""
         label, k = np.asarray(label, dtype=object if isinstance(label, (tuple, list)) else None), len(self._conditions)
         if label.ndim == 0 or (label.shape == (k,) and k > 1):
             label = np.tile(label.reshape(1, -1), (n, 1))
         codes = self._codes_of(label.ravel() if k == 1 else label)
         if len(codes) != n:
             raise InputError(f"expected one label, or one for each of the {n} rows, got {len(codes)}")
-        if (codes == UNLABELLED).any():
+        if not unlabelled and (codes == UNLABELLED).any():
             raise InputError(f"expected a label for each row, of {[c.tolist() for c in self._conditions]}")
         return codes
 
@@ -202,13 +202,17 @@ class SupervisedAAE(Labelled, Autoencoder):
         return self.generate(self.transform(X), label)
 
     def reconstruct(self, X: Any, y: Any = None) -> np.ndarray:
-        """Rows as the autoencoder gives them back, by their labels; without y, by those that fit each row best."""
-        if y is not None:
-            return self.translate(X, y)
+        """Rows as the autoencoder gives them back, by their labels; those that lack one, by what fits best."""
+        check_is_fitted(self)
         rows = self._rows(X)
-        found = self._in_batches(self._best_labels, rows).astype(np.int64)
-        hot = self._hot(torch.from_numpy(found)).numpy()
-        return self._decode(np.concatenate([hot, self.transform(X)], 1))
+        if y is None:
+            labels = np.full((len(rows), len(self._conditions)), UNLABELLED)
+        else:
+            labels = self._spread(y, len(rows), unlabelled=True)
+        missing = (labels == UNLABELLED).any(1)
+        if missing.any():
+            labels[missing] = self._in_batches(self._best_labels, rows[missing])
+        return self._decode(np.concatenate([self._hot(torch.from_numpy(labels)).numpy(), self.transform(X)], 1))
 
     def _best_labels(self, x: Tensor) -> Tensor:
         """The labels `(n, n_conditions)` under which rows are reconstructed best."""
@@ -248,7 +252,7 @@ class SupervisedAAE(Labelled, Autoencoder):
 
 def _columns(y: Any) -> list[np.ndarray]:
     """The columns of labels `(n,)` or `(n, k)`."""
-    y = np.asarray(y)
+    y = as_labels(y)
     if y.ndim == 2 and y.shape[1] > 1:
         return list(y.T)
     return [y]

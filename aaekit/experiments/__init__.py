@@ -74,9 +74,15 @@ def measure(
     """Run an experiment once for each seed, which draws the labels, the held-out rows of small sets, and the rest.
 
     Test rows are scored each epoch for the curve; nothing is trained, chosen or stopped by them. With a `folder`, the
-    log is written there after each seed; seeds that it already has, by the same configuration, are kept and not run
-    again, and each seed tells the commit that ran it. Into `pictures` go those that the protocol draws, of seed 0. With `jobs`, so many seeds run side by side and
-    share the threads; listeners are told of one at a time only. `changed` are settings in place of the experiment's.
+    log is written there after each seed, which tells the commit that ran it; seeds that it already has, by the same
+    configuration, are kept and not run again. Into `pictures` go those that the protocol draws, of seed 0. With `jobs`,
+    so many seeds run side by side and share the threads; listeners are told of one at a time only. `changed` are
+    settings in place of the experiment's.
+
+    Raises
+    ------
+    InputError
+        When the log in the folder is of another configuration: it is not written over.
     """
     settings = read(name) | {"name": name}
     given = {k: v for k, v in settings.items() if k not in (*OWN_KEYS, "name")} | changed
@@ -94,6 +100,11 @@ def measure(
     path = log_path(name, folder) if folder else None
     before = json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
     results = {r["seed"]: r for r in _continued(before, log)}
+    if before and not results:
+        raise InputError(
+            f"{path}: the log there is of another configuration, and its seeds would be lost: choose another folder "
+            "(--out), or delete it first"
+        )
 
     def varied(seed: int) -> dict[str, Any]:
         found: dict[str, Any] = {"random_state": seed}
@@ -115,7 +126,7 @@ def measure(
 
 
 def _continued(before: Mapping[str, Any], log: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The seeds of a log that `log` goes on with: of one configuration, options that are newer than it at their defaults."""
+    """The seeds of a log that `log` goes on with: of one configuration, newer options at their defaults."""
     if not before:
         return []
     defaults = {k: json_value(v) for k, v in _complete({"system": log["configuration"]["system"]}).items()}

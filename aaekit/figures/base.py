@@ -76,11 +76,11 @@ def write(path: str | Path, data: bytes) -> Path:
 
 
 def check_samples(x: ArrayLike) -> NDArray[np.float32]:
-    """Images or tables as float32, checked."""
+    """Images or tables as float32, checked; images of neither one nor three channels as their mean, in grey."""
     x = np.asarray(x, dtype=np.float32)
-    if x.ndim not in (2, 4) or not x.size or (x.ndim == 4 and x.shape[1] not in (1, 3)):
-        raise InputError(f"Expected samples of shape (n, 1 or 3, h, w) or (n, d), got {x.shape}.")
-    return x
+    if x.ndim not in (2, 4) or not x.size:
+        raise InputError(f"Expected samples of shape (n, channels, h, w) or (n, d), got {x.shape}.")
+    return x.mean(axis=1, keepdims=True) if x.ndim == 4 and x.shape[1] not in (1, 3) else x
 
 
 def check_codes(z: ArrayLike, name: str) -> NDArray[np.float64]:

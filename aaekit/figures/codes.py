@@ -265,11 +265,11 @@ def _plane(
         spread = [None if a is None else np.column_stack([a, random.uniform(0, 1, len(a))]) for a in (z, prior)]
         assert spread[0] is not None
         return spread[0], spread[1], "$z_1$", "(random height)"
+    if len(z) < 2:  # nothing to find axes by
+        return z[:, :2], None if prior is None else prior[:, :2], f"$z_1$ of {d} dimensions", "$z_2$"
     centre = z.mean(axis=0)
     _, s, axes = np.linalg.svd(z - centre, full_matrices=False)
     axes = axes[:2] * np.where(axes[:2].sum(axis=1, keepdims=True) < 0, -1, 1)  # the sign is arbitrary: fix it
-    if len(axes) < 2:
-        raise InputError(f"Expected at least 2 codes to project from {d} dimensions, got {len(z)}.")
     share = 100 * s**2 / max(float((s**2).sum()), 1e-30)
     names = [f"principal component {k + 1} of {d} dimensions ({share[k]:.0f} % of variance)" for k in range(2)]
     return (z - centre) @ axes.T, None if prior is None else (prior - centre) @ axes.T, names[0], names[1]
