@@ -509,7 +509,7 @@ def _save(rows: Any, out: Path, figure: Callable[[Any], Any]) -> None:
     import numpy as np
 
     from aaekit import figures
-    from aaekit.estimators.base import write_atomically
+    from aaekit.files import write_atomically
 
     if out.suffix == ".png":
         figures.save(figure(rows), out)

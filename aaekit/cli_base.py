@@ -34,7 +34,7 @@ def listeners(quiet: bool) -> list[Any]:
 
 def write_csv(path: Path, lines: Iterable[Sequence[Any]]) -> None:
     """Write lines, the header first."""
-    from aaekit.estimators.base import write_atomically
+    from aaekit.files import write_atomically
 
     def write(temporary: str) -> None:
         with open(temporary, "w", newline="", encoding="utf-8") as file:

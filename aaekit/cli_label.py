@@ -47,7 +47,7 @@ def ask(
     from sklearn.exceptions import ConvergenceWarning
 
     from aaekit import figures, gallery
-    from aaekit.estimators.base import write_json
+    from aaekit.files import write_json
     from aaekit.runs import whole_path
 
     if not (folder / "settings.json").exists():

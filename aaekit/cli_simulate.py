@@ -73,7 +73,7 @@ def phantoms(
 ) -> None:
     """Write made-up arteries: maps, the codes, and frames by a richer physics than stage 0 for real ones."""
     from aaekit import ultrasound
-    from aaekit.estimators.base import write_json
+    from aaekit.files import write_json
 
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out} exists already and is not empty: choose another folder")
@@ -160,8 +160,8 @@ def _train(
     import yaml
 
     from aaekit import ultrasound
-    from aaekit.estimators.base import write_json, write_text
     from aaekit.estimators.simulator import TwoStageSimulator
+    from aaekit.files import write_json, write_text
     from aaekit.parameters import validated
 
     values = validated(TwoStageSimulator, _from_file(config), str(config) if config else "")
@@ -339,7 +339,7 @@ def _write_history(path: Path, history: list[dict[str, float]]) -> None:
     import csv
     import io
 
-    from aaekit.estimators.base import write_text
+    from aaekit.files import write_text
 
     text = io.StringIO()
     writer = csv.DictWriter(text, list(_columns(history)), lineterminator="\n")

@@ -13,7 +13,8 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 
 from aaekit.errors import InputError
 from aaekit.estimators import ClusteringAAE, SemiSupervisedAAE
-from aaekit.estimators.base import UNLABELLED, write_json
+from aaekit.estimators.base import UNLABELLED
+from aaekit.files import write_json
 from aaekit.training import Listener
 
 SURE = 0.5  # share of each cluster's members, the surest, that may take the name of the row that was told

@@ -1,9 +1,7 @@
 """One self-contained HTML page about a run: numbers, figures, settings. No scripts, nothing fetched from elsewhere."""
 
 import base64
-import os
 import struct
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -13,6 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from aaekit.figures import to_png
+from aaekit.files import write_text
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -194,23 +193,7 @@ def write_report(
         contents=f'<nav aria-label="Contents"><h2>Contents</h2><ul>{contents}</ul></nav>' if contents else "",
         body="\n".join(parts),
     )
-    return _write(path, page)
-
-
-def _write(path: str | Path, page: str) -> Path:
-    """Write a file under a temporary name, then rename it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page)
-        os.chmod(temporary, 0o644)  # mkstemp's own mode would hide the file from everyone else
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return path
+    return write_text(path, page)
 
 
 def _table(table: Table, wrap: str = "div") -> str:

@@ -45,7 +45,8 @@ from aaekit.estimators import (
     SupervisedBaseline,
 )
 from aaekit.estimators.autoencoder import Autoencoder
-from aaekit.estimators.base import UNLABELLED, Classifier, Estimator, json_value, write_atomically, write_text
+from aaekit.estimators.base import UNLABELLED, Classifier, Estimator, json_value
+from aaekit.files import write_atomically, write_text
 from aaekit.parameters import Hyperparameter, hyperparameters, hyperparameters_of, validated
 from aaekit.training import Listener, Training
 

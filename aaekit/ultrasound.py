@@ -10,7 +10,6 @@ import io
 import json
 import math
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from scipy.stats import binomtest
 
 from aaekit.data.formats import read_filled
 from aaekit.errors import InputError, nearest
+from aaekit.files import write_bytes, write_json, write_text
 
 Geometry = Literal["cartesian", "polar"]
 Seed = int | None | np.random.Generator
@@ -546,7 +546,7 @@ def write_images(folder: str | os.PathLike[str], images: np.ndarray, names: Sequ
     """
     folder = Path(folder)
     for image, name in zip(images, names, strict=True):
-        _write(folder / name, png(image))
+        write_bytes(folder / name, png(image))
     return folder
 
 
@@ -559,20 +559,6 @@ def png(image: np.ndarray) -> bytes:
 
 def _bytes(image: np.ndarray) -> np.ndarray:
     return image if image.dtype == np.uint8 else np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, then rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 # --- how far intensities are from real ones --------------------------------------------------------------------------
@@ -651,8 +637,8 @@ class TuringTest:
         for side, frames in zip(SIDES, (self.a, self.b), strict=True):
             write_images(folder, frames, [f"{name}-{side}.png" for name in self.names])
         blank = "pair,real\n" + "".join(f"{name},\n" for name in self.names)
-        _write(folder / "answers.csv", blank.encode())
-        _write(key, (json.dumps({"real": dict(zip(self.names, self.real, strict=True))}, indent=1) + "\n").encode())
+        write_text(folder / "answers.csv", blank)
+        write_json(key, {"real": dict(zip(self.names, self.real, strict=True))})
 
 
 def turing_test(real: np.ndarray, made: np.ndarray, random_state: Seed = None) -> TuringTest:

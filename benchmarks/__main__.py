@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from aaekit import data, runs
-from aaekit.estimators.base import write_json
 from aaekit.experiments import machine
+from aaekit.files import write_json
 from benchmarks import measures
 from benchmarks.sides import WARMUP
 

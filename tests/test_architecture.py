@@ -13,7 +13,7 @@ import aaekit
 ROOT = Path(aaekit.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
-# What each module may import of the package, besides `errors`, which all may.
+# What each module may import of the package, besides `errors` and `files`, which all may.
 BOTTOM = {"priors", "networks", "divergences", "augment", "neighbours", "parameters"}
 UP_TO_TRAINING = BOTTOM | {"codes", "phases", "training"}
 LEAVES = {"data", "metrics", "figures", "ultrasound"}
@@ -22,6 +22,7 @@ UP_TO_RUNS = UP_TO_TRAINING | LEAVES | JUDGES | {"estimators", "progress", "runs
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": {"estimators"},  # lazily: the test of the cheap import holds it to that
     "errors": set(),
+    "files": set(),
     **{name: set() for name in BOTTOM | LEAVES},
     "ultrasound": {"data"},  # the reader of filled tables
     "codes": BOTTOM,
@@ -79,7 +80,7 @@ def layers_used(path: Path) -> set[str]:
         for n in ast.walk(tree(path))
         if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id == "aaekit"
     }
-    return {name for name in used if not name.startswith("__")} - {layer(path), "errors"}
+    return {name for name in used if not name.startswith("__")} - {layer(path), "errors", "files"}
 
 
 def calls(path: Path) -> list[tuple[str, ast.Call]]:

@@ -417,7 +417,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
         raise OSError("disk full")
 
     monkeypatch.setattr("os.replace", full)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match="disk full"):
         figures.save(figures.sample_grid(IMAGES), path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from aaekit import figures
+from aaekit.errors import InputError
 from aaekit.report import CAPTIONS, FigureEntry, Table, write_report
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -137,7 +138,7 @@ def test_a_bad_table_or_a_full_disk_writes_nothing(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr("os.replace", full)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match="disk full"):
         write_report(path, "New")
     assert not list(tmp_path.iterdir())
 

@@ -1,43 +1,15 @@
 """One contiguous array per data set: in memory if it fits, else a memory-mapped .npy built once."""
 
-import errno
 import hashlib
-import os
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from ..errors import InputError
+from ..files import replacing
 from .checks import blocks, check_whole
 
 MEMORY_LIMIT = 4 * 2**30  # bytes of one array that are kept in memory
-
-
-def cannot_write(path: Path, error: OSError) -> InputError:
-    """Say in one line why `path` was not written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return InputError(f"{path}: the disk is full, nothing was written; free some space or choose another folder")
-    return InputError(f"{path}: cannot write ({error.strerror or error}); choose another folder")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file that becomes `path` if the block succeeds and vanishes if it does not."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as handle:
-            yield handle
-        os.replace(temporary, path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def remove(path: Path) -> None:
@@ -50,7 +22,7 @@ def remove(path: Path) -> None:
 
 def write_npz(path: Path, **arrays: np.ndarray) -> None:
     """Write arrays to an uncompressed .npz, whole or not at all."""
-    with replacing(path) as handle:
+    with replacing(path) as temporary, open(temporary, "wb") as handle:
         np.savez(handle, **arrays)  # pyright: ignore[reportArgumentType]
 
 
@@ -128,7 +100,8 @@ def as_store(
     path = _cache_folder(cache_dir) / f"{digest.hexdigest()[:32]}.npy"
     if not path.exists():
         header = {"descr": np.lib.format.dtype_to_descr(wanted), "fortran_order": False, "shape": array.shape}
-        with replacing(path) as handle:  # plain writes: a full disk is an error there, a crash in a memory map
+        with replacing(path) as temporary, open(temporary, "wb") as handle:
+            # plain writes: a full disk is an error there, a crash in a memory map
             np.lib.format.write_array_header_1_0(handle, header)
             for _, block in blocks(array):
                 handle.write(np.ascontiguousarray(block, dtype=wanted).data)

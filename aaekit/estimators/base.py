@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import tempfile
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 from aaekit import networks
 from aaekit.codes import Encoder
 from aaekit.errors import InputError
+from aaekit.files import write_atomically
 from aaekit.parameters import Positive, Share, hyperparameters, validated
 from aaekit.phases import Phase, Step
 from aaekit.training import (
@@ -458,7 +458,7 @@ class Estimator(BaseEstimator):
         facts["feature_names_in_"] = list(map(str, getattr(self, "feature_names_in_", []))) or None
         facts |= self._more_facts()
         header = {"format": FORMAT, **self._described(), "facts": facts}
-        write_atomically(Path(path), lambda p: save_file(tensors, p, {"aaekit": json.dumps(header)}))
+        write_atomically(path, lambda p: save_file(tensors, p, {"aaekit": json.dumps(header)}))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], **given: Any) -> Self:
@@ -690,39 +690,6 @@ def drawn_seed(random_state: Any) -> int:
     seed = torch.tensor(check_random_state(random_state).randint(2**31 - 1))
     from_first([seed])
     return int(seed)
-
-
-def write_atomically(path: Path, write: Callable[[str], object]) -> None:
-    """Let `write` make a file under a temporary name, then rename it: all of it is there, or nothing.
-
-    Raises
-    ------
-    InputError
-        When it cannot be written, for instance on a full disk.
-    """
-    handle, temporary = -1, ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        write(temporary)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"cannot write {path}: {error}. Free some space or choose another place") from error
-    finally:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in the same way."""
-    write_atomically(path, lambda p: Path(p).write_text(text, encoding="utf-8"))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as JSON in the same way."""
-    write_text(path, json.dumps(value, indent=1) + "\n")
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:

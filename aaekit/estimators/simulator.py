@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -18,7 +17,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from aaekit import divergences, ultrasound
 from aaekit.errors import InputError
-from aaekit.estimators.base import FORMAT, Averaging, drawn_seed, json_value, read_model, write_atomically
+from aaekit.estimators.base import FORMAT, Averaging, drawn_seed, json_value, read_model
+from aaekit.files import write_atomically
 from aaekit.parameters import Positive, Rate, Share, Weight, hyperparameters, validated
 from aaekit.phases import Phase, Step, matching
 from aaekit.training import Listener, Precision, Rows, Settings, Training
@@ -545,7 +545,7 @@ class TwoStageSimulator(BaseEstimator):
         facts = {name: getattr(self, name) for name in self._facts}
         header = {"format": FORMAT, "estimator": type(self).__name__, "parameters": parameters, "facts": facts}
         tensors = {k: v.contiguous() for k, v in self.networks_.state_dict().items()}
-        write_atomically(Path(path), lambda p: save_file(tensors, p, {"aaekit": json.dumps(header)}))
+        write_atomically(path, lambda p: save_file(tensors, p, {"aaekit": json.dumps(header)}))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -22,7 +22,8 @@ import torch
 from aaekit import figures, runs
 from aaekit.data.sets import SETS
 from aaekit.errors import InputError, nearest
-from aaekit.estimators.base import json_value, write_json
+from aaekit.estimators.base import json_value
+from aaekit.files import write_json
 from aaekit.training import Listener
 
 FOLDER = Path(__file__).parent

@@ -11,8 +11,8 @@ import re
 import sys
 from pathlib import Path
 
-from aaekit.estimators.base import write_text
 from aaekit.experiments import LOGS, log_path, markdown, measured, read_logs
+from aaekit.files import write_text
 
 CELL = re.compile(r"(<!-- ours:([\w-]+)(?::([^>]+?))? -->)([^|\n]*?)(?= *(?:\||$))", re.MULTILINE)
 RESULTS = re.compile(r"(<!-- results: begin -->\n).*?(<!-- results: end -->)", re.DOTALL)

@@ -2,8 +2,6 @@
 
 import base64
 import io
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from aaekit.errors import InputError
+from aaekit.files import write_bytes
 
 # From Okabe and Ito's and Paul Tol's colour-blind-safe sets, ordered so that each next colour is as far as possible
 # from those before it, the page and the prior's grey, in the worst of normal, protan and deutan vision.
@@ -51,28 +50,12 @@ def save(figure: Figure, path: str | Path) -> Path:
     Path
         The file written.
     """
-    return write(path, to_png(figure))
+    return write_bytes(path, to_png(figure))
 
 
 def palette(n: int) -> list[str]:
     """Colours for n classes, from the start again after 12."""
     return [PALETTE[k % len(PALETTE)] for k in range(n)]
-
-
-def write(path: str | Path, data: bytes) -> Path:
-    """Write a file under a temporary name, then rename it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)  # mkstemp's own mode would hide the file from everyone else
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return path
 
 
 def check_samples(x: ArrayLike) -> NDArray[np.float32]:

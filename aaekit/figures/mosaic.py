@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from aaekit.errors import InputError
-from aaekit.figures.base import BLUE, FAINT, bare, check_samples, new_figure, span, write
+from aaekit.figures.base import BLUE, FAINT, bare, check_samples, new_figure, span
+from aaekit.files import write_bytes
 
 
 def tile(images: ArrayLike, n_columns: int = 10, gap: int | tuple[int, int] = 1, scale: int = 1) -> NDArray[np.float32]:
@@ -81,7 +82,7 @@ def save_mosaic(images: ArrayLike, path: str | Path, n_columns: int = 10, scale:
     pixels = np.round(255 * tile(x, n_columns, gap=2, scale=scale)).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
-    return write(path, buffer.getvalue())
+    return write_bytes(path, buffer.getvalue())
 
 
 def mosaic_figure(
