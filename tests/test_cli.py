@@ -344,7 +344,7 @@ def test_full_disk(folder, tmp_path, monkeypatch, aae):
     arguments = ["train", "generator", "--data", folder / "some.npz", "--quiet", *TINY]
     monkeypatch.setattr(runs, "save_file", full)
     code, _, err = aae(*arguments, "--out", tmp_path / "a")
-    assert code == 2 and len(err) == 1 and "No space left on device" in err[0]
+    assert code == 2 and len(err) == 1 and "the disk is full" in err[0]
     monkeypatch.undo()
     monkeypatch.setattr(runs.Run, "log", full)  # what is written without a temporary name
     code, _, err = aae(*arguments, "--out", tmp_path / "b")

@@ -510,7 +510,7 @@ def test_a_full_disk_leaves_nothing_behind(few_labels, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(base, "save_file", full)
-    with pytest.raises(InputError, match="No space left"):
+    with pytest.raises(InputError, match="the disk is full"):
         model.save(tmp_path / "m")
     assert list(tmp_path.iterdir()) == []
 

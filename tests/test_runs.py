@@ -312,7 +312,7 @@ def test_full_disk(digits, tmp_path, monkeypatch):
 
         monkeypatch.setattr(runs, "save_file", full)
 
-    with pytest.raises(InputError, match="No space left on device"):
+    with pytest.raises(InputError, match="the disk is full"):
         run.train([At(4, fill)])
     monkeypatch.undo()
     Run.open(run.path).train()
