@@ -10,18 +10,15 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_origin
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-from aaekit.cli_base import DataDir, Quiet, listeners, new_app, write_csv
+from aaekit.cli_base import DataDir, Quiet, RandomState, listeners, new_app, option_of, print_table, write_csv
 from aaekit.cli_label import label_app
 from aaekit.cli_simulate import simulate_app
 from aaekit.errors import InputError, TrainingError, nearest
-
-if TYPE_CHECKING:
-    from aaekit.parameters import Hyperparameter
 
 USAGE_ERROR: Any = typer.BadParameter.__base__  # click's own, wherever this version of typer keeps it
 SYSTEMS = {
@@ -52,7 +49,6 @@ Out = Annotated[Path, typer.Option(help="File to write.", show_default=False)]
 RunPath = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run directory, made by `aae train`.", show_default=False)
 ]
-RandomState = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed.")]
 
 
 class InOrder(TyperGroup):
@@ -115,46 +111,23 @@ def _train_command(system: str) -> Any:
     }
     if system not in ("classifier", "pretrained", "baseline"):
         del own["compare"]
-    parameters = [_parameter(name, h, "Data") for name, h in options.items() if name in ours and name != "system"]
+    parameters = [
+        option_of(h, "Data", DEFAULTS.get(name)) for name, h in options.items() if name in ours and name != "system"
+    ]
     parameters += [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False if kind is bool else None,
                           annotation=Annotated[kind, option])
         for name, (kind, option) in own.items()
     ]  # fmt: skip
     parameters += [
-        _parameter(name, h, PANEL_OF.get(name, "Training")) for name, h in options.items() if name not in ours
+        option_of(h, PANEL_OF.get(name, "Training"), DEFAULTS.get(name))
+        for name, h in options.items()
+        if name not in ours
     ]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     alone = new_app()
     alone.command(system, help=SYSTEMS[system], epilog=EPILOG)(run)
     return typer.main.get_command(alone)
-
-
-def _parameter(name: str, h: "Hyperparameter", panel: str) -> inspect.Parameter:
-    """A hyper-parameter as an argument that typer makes an option of; None means that it was not given."""
-    flag = bool in h.types
-    text = f"{h.description} [{', '.join(h.choices)}]" if len(h.choices) > 1 else h.description
-    text = f"{text} [default: {DEFAULTS.get(name) or _text(h.default)}]"
-    option = typer.Option(
-        help=text.replace("[", r"\["), show_default=False, rich_help_panel=panel, metavar=None if flag else _metavar(h)
-    )
-    kind = Annotated[(bool if flag else str) | None, option]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-
-
-def _text(default: Any) -> str:
-    """A default as one would type it."""
-    if isinstance(default, bool):
-        return "yes" if default else "no"
-    if isinstance(default, tuple):
-        return ",".join(map(str, default)) or "none"
-    return "none" if default is None else str(default)
-
-
-def _metavar(h: "Hyperparameter") -> str:
-    if any(get_origin(t) is tuple for t in h.types):
-        return "A,B,..."
-    return "INTEGER" if int in h.types else "NUMBER" if float in h.types else "TEXT"
 
 
 def _train(
@@ -214,22 +187,10 @@ def _print_results(run: Any) -> None:
 
     results = json.loads((run.path / "results.json").read_text(encoding="utf-8"))
     for found in tables(results):
-        _print_table(found)
+        print_table(found)
     names = ", ".join(f["name"] for f in results["findings"])
     typer.echo(f"health: {names}; more: aae doctor {run.path}" if names else "health: nothing looks wrong")
     typer.echo(f"report: {run.path / 'report.html'}")
-
-
-def _print_table(found: Any) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table(title=found.title, title_justify="left")
-    for k, name in enumerate(found.columns):
-        shown.add_column(name, justify="left" if k == 0 else "right")
-    for row in found.rows:
-        shown.add_row(*row)
-    Console().print(shown)
 
 
 # --- what can be done with a run -------------------------------------------------------------------------------------
@@ -269,7 +230,7 @@ def evaluate(
             raise InputError("--compare is for the run's own data: leave --data out, or --compare")
         rows = runs.held_out(found.config, runs.datasets.load(data, data_dir))
         for table in evaluation.tables(evaluation.evaluate(estimator, rows)):
-            _print_table(table)
+            print_table(table)
         return
     results = evaluation.evaluate(estimator, found.held_out)
     if compare is not False:
@@ -622,12 +583,12 @@ def reproduce(
         typer.echo(experiments.markdown(experiments.read_logs(folder)))
         return
     if name is None:
-        _print_table(Table("Experiments with a log", columns, experiments.table(experiments.read_logs(folder))))
+        print_table(Table("Experiments with a log", columns, experiments.table(experiments.read_logs(folder))))
         typer.echo(f"all experiments: {', '.join(experiments.names())}")
         return
     changed = {} if device is None else {"device": device}
     log = experiments.measure(name, range(seeds), place, listeners(quiet), folder, pictures, jobs, **changed)
-    _print_table(Table(name, columns, experiments.table([log])))
+    print_table(Table(name, columns, experiments.table([log])))
     typer.echo(f"log: {experiments.log_path(name, folder)}")
 
 

@@ -4,13 +4,18 @@ torch is loaded only by the commands that need it.
 """
 
 import csv
+import inspect
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
 
+if TYPE_CHECKING:
+    from aaekit.parameters import Hyperparameter
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")]
+RandomState = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed.")]
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Where named sets live; else AAE_DATA_DIR, else the user's cache directory.", show_default=False),
@@ -41,3 +46,45 @@ def write_csv(path: Path, lines: Iterable[Sequence[Any]]) -> None:
             csv.writer(file).writerows(lines)
 
     write_atomically(path, write)
+
+
+def print_table(found: Any) -> None:
+    """Print a `report.Table`."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(title=found.title, title_justify="left")
+    for k, name in enumerate(found.columns):
+        shown.add_column(name, justify="left" if k == 0 else "right")
+    for row in found.rows:
+        shown.add_row(*row)
+    Console().print(shown)
+
+
+# --- hyper-parameters as options -------------------------------------------------------------------------------------
+def option_of(h: "Hyperparameter", panel: str, default: str | None = None) -> inspect.Parameter:
+    """A hyper-parameter as an argument that typer makes an option of; None means that it was not given.
+
+    `default` is what to call its default where that of the command is another.
+    """
+    flag = bool in h.types
+    text = f"{h.description} [{', '.join(h.choices)}]" if len(h.choices) > 1 else h.description
+    text = f"{text} [default: {default or _text(h.default)}]".replace("[", r"\[")
+    option = typer.Option(help=text, show_default=False, rich_help_panel=panel, metavar=None if flag else _metavar(h))
+    kind = Annotated[(bool if flag else str) | None, option]
+    return inspect.Parameter(h.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+
+
+def _text(default: Any) -> str:
+    """A default as one would type it."""
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    if isinstance(default, tuple):
+        return ",".join(map(str, default)) or "none"
+    return "none" if default is None else str(default)
+
+
+def _metavar(h: "Hyperparameter") -> str:
+    if any(get_origin(t) is tuple for t in h.types):
+        return "A,B,..."
+    return "INTEGER" if int in h.types else "NUMBER" if float in h.types else "TEXT"

@@ -6,16 +6,13 @@ torch is loaded only by the commands that need it.
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_origin
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from aaekit.cli_base import listeners, new_app
+from aaekit.cli_base import RandomState, listeners, new_app, option_of, print_table
 from aaekit.errors import InputError, nearest
-
-if TYPE_CHECKING:
-    from aaekit.parameters import Hyperparameter
 
 TRAIN_HELP = "Train a simulator from tissue maps and real frames into a new run directory."
 CAPTIONS = {
@@ -34,7 +31,6 @@ TITLES = {
     "turing": "Pairs for a visual Turing test",
 }
 
-Seed = Annotated[int, typer.Option(min=0, help="Seed.")]
 RunPath = Annotated[
     Path,
     typer.Argument(metavar="RUN", help="A run directory, made by `aae simulate train`.", show_default=False),
@@ -69,7 +65,7 @@ def phantoms(
     n: Annotated[int, typer.Option("--n", min=1, help="How many.")] = 240,
     size: Annotated[int, typer.Option(min=32, help="Pixels a side.")] = 256,
     geometry: Annotated[str, typer.Option(help="cartesian or polar.")] = "cartesian",
-    random_state: Seed = 0,
+    random_state: RandomState = 0,
 ) -> None:
     """Write made-up arteries: maps, the codes, and frames by a richer physics than stage 0 for real ones."""
     from aaekit import ultrasound
@@ -125,7 +121,11 @@ def _train_command() -> Any:
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, option], **needed)
         )
     known = hyperparameters_of(TwoStageSimulator)
-    parameters += [_option(h) for name, h in known.items() if h.from_text and name != "verbose"]
+    parameters += [
+        option_of(h, "Simulator", "0" if name == "random_state" else None)
+        for name, h in known.items()
+        if h.from_text and name != "verbose"
+    ]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     alone = typer.Typer(
         add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
@@ -133,21 +133,6 @@ def _train_command() -> Any:
     )  # fmt: skip
     alone.command("train", help=TRAIN_HELP)(run)
     return typer.main.get_command(alone)
-
-
-def _option(h: "Hyperparameter") -> inspect.Parameter:
-    """A hyper-parameter as an option; None means that it was not given."""
-    flag = bool in h.types
-    default = (
-        {True: "yes", False: "no", None: "none"}.get(h.default, h.default) if flag or h.default is None else h.default
-    )
-    text = f"{h.description} [{', '.join(h.choices)}]" if len(h.choices) > 1 else h.description
-    text = f"{text} [default: {0 if h.name == 'random_state' else default}]".replace("[", r"\[")
-    number = "INTEGER" if int in h.types else "NUMBER" if float in h.types else "TEXT"
-    metavar = None if flag else "A,B,..." if any(get_origin(t) is tuple for t in h.types) else number
-    option = typer.Option(help=text, show_default=False, rich_help_panel="Simulator", metavar=metavar)
-    kind = Annotated[(bool if flag else str) | None, option]
-    return inspect.Parameter(h.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
 
 
 def _train(
@@ -163,8 +148,9 @@ def _train(
     from aaekit.estimators.simulator import TwoStageSimulator
     from aaekit.files import write_json, write_text
     from aaekit.parameters import validated
+    from aaekit.runs import read_config
 
-    values = validated(TwoStageSimulator, _from_file(config), str(config) if config else "")
+    values = validated(TwoStageSimulator, read_config(config) if config else {}, str(config) if config else "")
     values |= validated(TwoStageSimulator, {k: v for k, v in given.items() if v is not None})
     values.setdefault("random_state", 0)
     estimator = TwoStageSimulator(**values)
@@ -219,28 +205,14 @@ def _train(
              "history": estimator.history_, "versions": versions},
         )  # fmt: skip
     if not quiet:
-        _print_tables(results)
+        for table in _tables(results):
+            print_table(table)
         typer.echo(f"report: {out / 'report.html'}")
 
 
 def _as_typed(name: str, value: Any) -> str:
     option = name.replace("_", "-")
     return f" --{'' if value else 'no-'}{option}" if isinstance(value, bool) else f" --{option} {value}"
-
-
-def _from_file(path: Path | None) -> dict[str, Any]:
-    """The options in a YAML file."""
-    import yaml
-
-    if path is None:
-        return {}
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected lines `name: value`, found {type(values).__name__}")
-    return values
 
 
 def _report(
@@ -316,19 +288,6 @@ def _tables(results: Mapping[str, Any]) -> list[Any]:
     return tables
 
 
-def _print_tables(results: Mapping[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    for found in _tables(results):
-        shown = Table(title=found.title, title_justify="left")
-        for k, name in enumerate(found.columns):
-            shown.add_column(name, justify="left" if k == 0 else "right")
-        for row in found.rows:
-            shown.add_row(*row)
-        Console().print(shown)
-
-
 def _columns(history: list[dict[str, float]]) -> dict[str, Any]:
     """The history by series; what an epoch does not have is None."""
     names = list(dict.fromkeys(name for row in history for name in row))
@@ -368,7 +327,7 @@ def apply(
     maps: Maps,
     out: Annotated[Path, typer.Option(help="Folder for the frames.", show_default=False)],
     stage: Annotated[int, typer.Option(min=0, max=2, help="How far to go.")] = 2,
-    random_state: Seed = 0,
+    random_state: RandomState = 0,
 ) -> None:
     """Make a frame of each tissue map in a folder, under the same file name."""
     from aaekit import ultrasound
@@ -391,7 +350,7 @@ def pairs(
     key: Annotated[
         Path | None, typer.Option(help="File for the answers, outside of --out.", show_default="OUT-key.json")
     ] = None,
-    random_state: Seed = 0,
+    random_state: RandomState = 0,
 ) -> None:
     """Export a visual Turing test: pairs of frames, one real, one simulated; a sheet, an empty answers.csv, the key."""
     import numpy as np

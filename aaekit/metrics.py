@@ -4,7 +4,7 @@ Errors and accuracies are in percent. Labels may be integers or strings; the int
 unlabelled rows are left out of every count.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -156,83 +156,6 @@ def clustering_accuracy(y_true: ArrayLike, clusters: ArrayLike, rule: Rule = "ma
     true, found = _labelled_pair(y_true, clusters)
     pairs = zip(found.tolist(), true.tolist(), strict=True)
     return 100 * float(np.mean([c in named and named[c] == y for c, y in pairs]))
-
-
-def labels_per_class(y: ArrayLike, classes: Sequence[Hashable] | None = None) -> dict[Any, int]:
-    """How many labelled rows each class has.
-
-    Parameters
-    ----------
-    y : array-like of shape (n,)
-        Labels; rows with -1 are not counted.
-    classes : sequence of labels, optional
-        Which classes to count, so that an empty one shows as 0; by default those that occur, sorted.
-
-    Returns
-    -------
-    dict
-        Label to count.
-
-    Raises
-    ------
-    ValueError
-        If a label is not among `classes`.
-    """
-    y = _labels(y, "y")
-    y = y[_is_labelled(y)]
-    labels = np.unique(y).tolist() if classes is None else list(classes)
-    counts = np.bincount(_positions(y, labels), minlength=len(labels))
-    return dict(zip(labels, counts.tolist(), strict=True))
-
-
-def class_balance(y: ArrayLike, classes: Sequence[Hashable] | None = None) -> float:
-    """How evenly the labelled rows fall into classes: entropy of the class frequencies over its maximum.
-
-    For predicted clusters this is the quickest sign of a collapse: 1 is even, 0 is "all in one".
-
-    Parameters
-    ----------
-    y : array-like of shape (n,)
-        Labels or predicted labels; rows with -1 are not counted.
-    classes : sequence of labels, optional
-        All classes there are; by default those that occur (then unused ones cannot show).
-
-    Returns
-    -------
-    float
-        0 (one class has everything) to 1 (all equal); 1 for a single class; 0 without any labelled row.
-    """
-    counts = np.array(list(labels_per_class(y, classes).values()), dtype=float)
-    if counts.sum() == 0:
-        return 0.0
-    if len(counts) == 1:
-        return 1.0
-    p = counts[counts > 0] / counts.sum()
-    return float(np.clip(-(p * np.log(p)).sum() / np.log(len(counts)), 0, 1))
-
-
-def code_moments(z: ArrayLike, z_prior: ArrayLike) -> dict[str, NDArray[np.float64]]:
-    """Means and standard deviations of codes and of prior samples, dimension by dimension.
-
-    Parameters
-    ----------
-    z : array-like of shape (n, d)
-        Codes of data: samples of the aggregated posterior q(z).
-    z_prior : array-like of shape (m, d)
-        Samples of the prior p(z).
-
-    Returns
-    -------
-    dict of ndarray of shape (d,)
-        `mean`, `sd`, `prior_mean`, `prior_sd`.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit or a value is not finite.
-    """
-    z, z_prior = _code_pair(z, z_prior)
-    return {"mean": z.mean(0), "sd": z.std(0), "prior_mean": z_prior.mean(0), "prior_sd": z_prior.std(0)}
 
 
 def prior_fit(

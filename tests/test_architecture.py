@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runs": UP_TO_RUNS - {"runs"},
     "experiments": UP_TO_RUNS | {"labelling"},
     "studio": UP_TO_RUNS,
-    "cli_base": {"progress", "estimators"},
+    "cli_base": {"progress", "parameters"},
     "cli": UP_TO_RUNS | {"experiments", "studio", "cli_base", "cli_simulate", "cli_label"},
     "cli_simulate": UP_TO_RUNS | {"experiments", "cli_base"},
     "cli_label": UP_TO_RUNS | {"labelling", "cli_base"},

@@ -13,12 +13,9 @@ import aaekit.metrics
 from aaekit.errors import InputError
 from aaekit.metrics import (
     choose_parzen_sigma,
-    class_balance,
     clustering_accuracy,
-    code_moments,
     confusion,
     error_rate,
-    labels_per_class,
     match_clusters,
     mmd,
     parzen_log_likelihood,
@@ -120,34 +117,6 @@ def test_an_unknown_rule_suggests_a_known_one():
         clustering_accuracy([0], [0], "hungarain")  # pyright: ignore[reportArgumentType]
 
 
-def test_labels_per_class_counts_labelled_rows_only():
-    assert labels_per_class([2, 0, 2, -1, -1]) == {0: 1, 2: 2}
-    assert labels_per_class([2, 0, 2, -1], classes=range(4)) == {0: 1, 1: 0, 2: 2, 3: 0}
-    assert labels_per_class(["b", "a", "b"]) == {"a": 1, "b": 2}
-
-
-@pytest.mark.parametrize(
-    ("y", "classes", "expected"),
-    [
-        ([0, 1, 2, 3, -1], None, 1),
-        ([0, 0, 0], range(10), 0),
-        ([0, 0, 1, 1], range(4), 0.5),
-        ([5, 5], None, 1),
-        ([-1, -1], range(3), 0),
-    ],
-)
-def test_class_balance_in_closed_form(y, classes, expected):
-    assert class_balance(y, classes) == pytest.approx(expected, abs=1e-12)
-
-
-def test_code_moments():
-    moments = code_moments([[0, 1], [2, 1]], [[5, 0], [5, 4], [5, 2]])
-    np.testing.assert_allclose(moments["mean"], [1, 1])
-    np.testing.assert_allclose(moments["sd"], [1, 0])
-    np.testing.assert_allclose(moments["prior_mean"], [5, 2])
-    np.testing.assert_allclose(moments["prior_sd"], [0, np.sqrt(8 / 3)])
-
-
 def test_mmd_by_hand():
     # two points a side: k(0, 1) = k(2, 3), and four pairs across
     def k(distance):
@@ -204,7 +173,7 @@ def test_prior_fit_is_repeatable_and_survives_collapsed_codes(random):
     assert mmd(np.zeros((5, 1)), np.zeros((5, 1))) == 0
 
 
-@pytest.mark.parametrize("function", [code_moments, prior_fit, mmd, sliced_wasserstein, two_sample_auc])
+@pytest.mark.parametrize("function", [prior_fit, mmd, sliced_wasserstein, two_sample_auc])
 def test_code_errors_say_what_is_wrong(function):
     good = np.zeros((20, 2))
     with pytest.raises(ValueError, match=r"\(20, 2\) and \(20, 3\)"):
