@@ -58,6 +58,11 @@ class Adam:
         """Take over the moments of a `state_dict`; the groups stay."""
         parameters = self._parameters
         self._slots = {
-            parameters[j]: {name: value.to(parameters[j].device) for name, value in slots.items()}
+            parameters[j]: {name: _placed(value, parameters[j]) for name, value in slots.items()}
             for j, slots in state["state"].items()
         }
+
+
+def _placed(value: Tensor, like: Tensor) -> Tensor:
+    """A moment on the device of its parameter and in its order in memory, by which the fused update pairs them."""
+    return torch.empty_like(like, dtype=value.dtype).copy_(value) if value.dim() else value.to(like.device)

@@ -188,9 +188,12 @@ def test_newest_three_checkpoints(digits, tmp_path, monkeypatch):
 
 # --- stopping and going on -------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("schedule", ["joint", "alternating"])
-@pytest.mark.parametrize(("system", "step"), [("classifier", 7), ("classifier", 9), ("generator", 4)])
-def test_resumed_is_identical(system, schedule, step, digits, tmp_path):
-    config = config_for(system, digits, schedule=schedule, validation=20)
+@pytest.mark.parametrize(
+    ("system", "step", "backbone"),
+    [("classifier", 7, "mlp"), ("classifier", 9, "mlp"), ("generator", 4, "mlp"), ("classifier", 5, "conv")],
+)
+def test_resumed_is_identical(system, schedule, step, backbone, digits, tmp_path):
+    config = config_for(system, digits, schedule=schedule, validation=20, backbone=backbone)
     whole, parts = Run.create(tmp_path / "whole", config), Run.create(tmp_path / "parts", config)
     whole.train()
     with pytest.raises(KeyboardInterrupt, match=f"stopped at step {step} of 12; go on with: aae resume {parts.path}"):
