@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from aaekit.cli_base import DataDir, Quiet, RandomState, listeners, new_app, option_of, print_table, write_csv
+from aaekit.cli_base import DataDir, Quiet, RandomState, listeners, new_app, notes, option_of, print_table, write_csv
 from aaekit.cli_label import label_app
 from aaekit.cli_simulate import simulate_app
 from aaekit.errors import InputError, TrainingError, nearest
@@ -161,13 +161,15 @@ def _train(
 def _finish(run: Any, quiet: bool, compare: bool) -> None:
     """Train a run to its end and print what came of it."""
     try:
-        estimator = run.train(listeners(quiet))
+        with notes():
+            estimator = run.train(listeners(quiet))
         if compare:
             from aaekit.evaluation import evaluate
 
             _compare(run, estimator, evaluate(estimator, run.held_out))
     except KeyboardInterrupt as stop:
-        _say(str(stop) or "stopped")
+        again = f"stopped; compare with: aae evaluate {run.path}" if run.complete else "stopped"
+        _say(str(stop) or again)
         raise typer.Exit(130) from None
     if not quiet:
         _print_results(run)

@@ -5,7 +5,8 @@ torch is loaded only by the commands that need it.
 
 import csv
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
@@ -35,6 +36,20 @@ def listeners(quiet: bool) -> list[Any]:
     from aaekit.progress import Progress
 
     return [] if quiet else [Progress()]
+
+
+@contextmanager
+def notes() -> Iterator[None]:
+    """Say in a line each what a training warns of."""
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings(record=True) as noted:
+        warnings.simplefilter("always", ConvergenceWarning)
+        yield
+    for warning in noted:
+        typer.echo(f"note: {warning.message}", err=True)
 
 
 def write_csv(path: Path, lines: Iterable[Sequence[Any]]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aaekit.cli_base import DataDir, Quiet, listeners, new_app, write_csv
+from aaekit.cli_base import DataDir, Quiet, listeners, new_app, notes, write_csv
 from aaekit.data.formats import read_filled
 from aaekit.errors import InputError
 
@@ -42,10 +42,6 @@ def ask(
     quiet: Quiet = False,
 ) -> None:
     """Write the rows to label into FOLDER: a CSV file to fill in and, of images, a picture to look at."""
-    import warnings
-
-    from sklearn.exceptions import ConvergenceWarning
-
     from aaekit import figures, gallery
     from aaekit.files import write_json
     from aaekit.runs import whole_path
@@ -68,11 +64,8 @@ def ask(
     waiting = _questions(folder)[-1:]
     if waiting and not {row for row, _ in _lines(waiting[0])} & set(session.labels):
         raise InputError(f"{waiting[0]} waits for answers: fill them in and tell them, or delete it to be asked anew")
-    with warnings.catch_warnings(record=True) as noted:
-        warnings.simplefilter("always", ConvergenceWarning)
+    with notes():
         rows = session.ask(n, listeners(quiet))
-    for warning in noted:
-        typer.echo(f"note: {warning.message}", err=True)
     session.save(folder)
     if not (folder / "settings.json").exists():
         write_json(folder / "settings.json", settings)
@@ -164,7 +157,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return {k: found[k] for k in ("data", "clusters", "max_steps", "random_state", "data_dir")}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged ({error})") from error
 
 
@@ -188,7 +181,10 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 
 def _answers(path: Path) -> dict[int, str]:
     """The labels that were filled in, by row."""
-    told = {row: label for row, label in _lines(path) if label}
+    told: dict[int, str] = {}
+    for row, label in _lines(path):
+        if label and told.setdefault(row, label) != label:
+            raise InputError(f"{path}: row {row} has two labels, {told[row]} and {label}: leave one")
     if not told:
         raise InputError(f"{path}: expected labels in the column label, found none: fill some in")
     return told

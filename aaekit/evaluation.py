@@ -16,7 +16,7 @@ from aaekit.estimators import AdversarialAutoencoder, ClusteringAAE, EmbeddingAA
 from aaekit.estimators.autoencoder import Autoencoder
 from aaekit.estimators.base import UNLABELLED, Classifier
 from aaekit.estimators.categorical import CategoricalAutoencoder
-from aaekit.gallery import Rows, fitting, pictures, unit
+from aaekit.gallery import Rows, fitting, known_labels, pictures, unit
 from aaekit.health import Evidence, Finding, diagnose
 from aaekit.parameters import hyperparameters_of
 
@@ -103,7 +103,10 @@ def predictions(estimator: Any, X: np.ndarray, names: Sequence[str]) -> tuple[li
     elif hasattr(estimator, "predict_proba"):
         what, p = "class", estimator.predict_proba(X)
     else:
-        raise InputError(f"a {type(estimator).__name__} predicts no classes: only classifiers, clusters and maps do")
+        raise InputError(
+            f"{type(estimator).__name__} predicts nothing: only classifiers, clusters, maps and outlier detectors do; "
+            "see `aae reconstruct` and `aae sample`"
+        )
     lines = [[k, names[row.argmax()], *(f"{v:.6f}" for v in row)] for k, row in enumerate(p)]
     return ["row", what, *(f"p({name})" for name in names)], lines
 
@@ -154,7 +157,7 @@ def _embedding(estimator: EmbeddingAAE, rows: Rows) -> dict[str, float]:
 def _again(estimator: Autoencoder, rows: Rows) -> np.ndarray:
     """Rows by way of their codes, and of their labels if the decoder is told those."""
     if isinstance(estimator, SupervisedAAE) and rows.y is not None:
-        return estimator.reconstruct(rows.X, rows.y)
+        return estimator.reconstruct(rows.X, known_labels(estimator, rows.y))
     return estimator.reconstruct(rows.X)
 
 

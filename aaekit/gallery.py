@@ -73,6 +73,12 @@ def names_of(estimator: Any, labels: Sequence[str]) -> list[str]:
     return [str(labels[k] if len(labels) else k) for k in classes]
 
 
+def known_labels(estimator: SupervisedAAE, y: np.ndarray) -> np.ndarray:
+    """Labels, but -1 for those of classes that it was not told of."""
+    known = [np.isin(column, c) for column, c in zip(np.atleast_2d(y.T), estimator._conditions, strict=True)]
+    return np.where(np.stack(known, 1).reshape(y.shape), y, UNLABELLED)
+
+
 def draw(estimator: Any, rows: Rows, labels: Sequence[str], slow: bool = False) -> dict[str, tuple[str, Figure]]:
     """Every figure that fits the estimator, with its title, by the name of its function in `figures`.
 
@@ -155,7 +161,7 @@ def _draw_codes(
     """The figures of an autoencoder."""
     z, drawn, few = estimator.transform(rows.X), estimator.sample_prior(2000, random_state=0), rows.X[:10]
     if isinstance(estimator, SupervisedAAE) and rows.y is not None:
-        again = estimator.reconstruct(few, rows.y[:10])
+        again = estimator.reconstruct(few, known_labels(estimator, rows.y[:10]))
     else:
         again = estimator.reconstruct(few)
     pairs = figures.reconstruction_pairs(pictures(estimator, few), pictures(estimator, again))
@@ -223,7 +229,7 @@ def styles(estimator: SupervisedAAE | SemiSupervisedAAE, rows: Rows, labels: Seq
     if isinstance(classes, list):  # of the further conditions, each row keeps its own, or has the first if unlabelled
         assert rows.y is not None
         own = rows.y[: len(X), 1:]
-        own = np.where(own == UNLABELLED, [c[0] for c in classes[1:]], own)
+        own = np.where(known_labels(estimator, rows.y[: len(X)])[:, 1:] == UNLABELLED, [c[0] for c in classes[1:]], own)
         every = np.column_stack([every, np.repeat(own, K, axis=0)])
     made = estimator.translate(np.repeat(X, K, axis=0), every)
     return figures.style_label_grid(pictures(estimator, X), pictures(estimator, made), names)

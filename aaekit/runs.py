@@ -329,6 +329,8 @@ class Run(Listener):
             raise InputError(f"{path} is not a run directory: it {found}. `aae train` makes them")
         values = read_config(path / "config.yaml")
         system = values.get("system")
+        if system is None and "low_size" in values:
+            raise InputError(f"{path} is a run of the simulator: use `aae simulate apply` or `aae simulate pairs`")
         if system not in SYSTEMS:
             raise InputError(
                 f"{path}/config.yaml is damaged: expected system: {' or '.join(SYSTEMS)}, found {system!r}"
@@ -388,7 +390,7 @@ class Run(Listener):
             facts = json.loads((self.path / "data.json").read_text(encoding="utf-8"))
             of_domains = self.config.get("condition", "class") != "class"
             return list(facts["domains"] if of_domains else facts["classes"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{self.path} is damaged: data.json cannot be read ({error})") from error
 
     def class_names(self, estimator: Any) -> list[str]:

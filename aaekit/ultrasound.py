@@ -629,11 +629,15 @@ class TuringTest:
         Raises
         ------
         InputError
-            When the key would lie within the folder that the viewer gets.
+            When the key would lie within the folder that the viewer gets, or either holds something already.
         """
         folder, key = Path(folder), Path(key)
         if folder.resolve() in key.resolve().parents:
             raise InputError(f"{key}: the key must lie outside {folder}, which the viewer gets; choose another place")
+        if key.exists() or (folder.exists() and any(folder.iterdir())):
+            raise InputError(
+                f"{key if key.exists() else folder} exists already, perhaps with answers: choose another place"
+            )
         for side, frames in zip(SIDES, (self.a, self.b), strict=True):
             write_images(folder, frames, [f"{name}-{side}.png" for name in self.names])
         blank = "pair,real\n" + "".join(f"{name},\n" for name in self.names)

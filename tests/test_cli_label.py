@@ -22,10 +22,10 @@ def lines(path):
         return list(csv.DictReader(file))
 
 
-def answer(path, names):
+def answer(path, names, delimiter=","):
     asked = lines(path)
     with open(path, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([["row", "label"], *([a["row"], names[int(a["row"])]] for a in asked)])
+        csv.writer(file, delimiter=delimiter).writerows([["row", "label"], *([a["row"], names[int(a["row"])]] for a in asked)])
     return [int(a["row"]) for a in asked]
 
 
@@ -42,7 +42,7 @@ def test_a_table_is_labelled_in_two_rounds(aae, blobs, tmp_path):
     first = answer(folder / "questions-1.csv", names)
     assert aae("label", "tell", folder, "--quiet")[0] == 0
     aae("label", "ask", folder, "-n", 4, "--quiet")
-    second = answer(folder / "questions-2.csv", names)
+    second = answer(folder / "questions-2.csv", names, ";")
     assert len(set(first + second)) == 10
     code, said, _ = aae("label", "tell", folder, folder / "questions-2.csv", "--quiet")
     assert code == 0 and "10 labels" in said
@@ -84,7 +84,8 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_is_lost(aae, blobs, tmp_p
     before = (folder / "session.json").read_bytes()
     wrong = tmp_path / "wrong.csv"
     for text, expected in (
-        ("row;label\n1;red\n", "expected the columns row and label, found row;label"),
+        ("row|label\n1|red\n", "expected the columns row and label, found row|label"),
+        ("row;label\n1;red\n1;blue\n", "row 1 has two labels, red and blue"),
         ("row,label\nten,red\n", "line 2: expected the number of a row, found 'ten'"),
         ("row,label\n1,red\n2,red\n", "at least 2 classes"),
         ("row,label\n1,red\n300,blue\n", "from 0 to 299"),

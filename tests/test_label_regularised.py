@@ -207,14 +207,19 @@ def test_a_prior_with_other_classes_than_the_labels_is_refused(prior, message, r
     assert "\n" not in str(error.value)
 
 
+def test_labels_of_which_none_is_known_are_as_good_as_none(rows):
+    unlabelled = AdversarialAutoencoder(**QUICK, prior="mixture").fit(rows[0], np.full(len(rows[0]), -1))
+    alone = AdversarialAutoencoder(**QUICK, prior="mixture").fit(rows[0])
+    assert np.array_equal(unlabelled.transform(rows[0]), alone.transform(rows[0]))
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (lambda y: np.full(len(y), -1), "at least 2 classes, got 0"),
         (lambda y: np.where(y == "one", 1, -1), "at least 2 classes, got 1"),
         (lambda y: np.stack([y, y], 1), r"labels of shape \(n,\)"),
     ],
-    ids=["none", "one class", "two columns"],
+    ids=["one class", "two columns"],
 )
 def test_bad_labels_get_one_line(labels, message, rows):
     with pytest.raises(InputError, match=message) as error:

@@ -86,14 +86,24 @@ def no_figures(monkeypatch):
     "system", ["generator", "classifier", "style", "clusters", "embedding", "pretrained", "baseline"]
 )
 @pytest.mark.parametrize(
-    "kind", ["partly labelled", "one test row", "three test rows", "one class in the test", "four channels"]
+    "kind",
+    [
+        "partly labelled",
+        "one test row",
+        "three test rows",
+        "one class in the test",
+        "another class in the test",
+        "four channels",
+    ],
 )
 def test_a_run_on_odd_data_comes_to_its_end(system, kind, tmp_path, monkeypatch):
     monkeypatch.undo()  # pictures, too
     random = np.random.default_rng(0)
     X, y = random.random((60, 8), dtype=np.float32), np.arange(60) % 3
-    n = {"one test row": 1, "three test rows": 3, "one class in the test": 12}.get(kind, 0)
+    n = {"one test row": 1, "three test rows": 3}.get(kind, 12 if kind.endswith("in the test") else 0)
     test = {"X_test": X[:n], "y_test": np.zeros(n, int) if kind == "one class in the test" else y[:n]} if n else {}
+    if kind == "another class in the test":
+        test["y_test"] = np.append(y[:11], 3)
     if kind == "partly labelled":
         y = np.where(np.arange(60) < 40, y, -1)
     X = random.random((60, 4, 8, 8), dtype=np.float32) if kind == "four channels" else X

@@ -417,6 +417,24 @@ def test_a_turing_test_from_pairs_to_score(folder, aae, tmp_path):
     assert "not passed" in score(8) and "not at chance" in score(0)
 
 
+def test_answers_are_not_written_over(folder, aae, tmp_path):
+    arteries, out = folder / "arteries", tmp_path / "viewer"
+    pairs = "simulate", "pairs", folder / "run", arteries / "maps", arteries / "frames", "--out", out, "--n", 2
+    aae(*pairs)
+    answers = out / "answers.csv"
+    answers.write_text("pair,real\npair-001,a\n")
+    assert "exists already" in aae(*pairs, wrong=True)
+    assert answers.read_text().endswith("pair-001,a\n")
+    for path in out.iterdir():
+        path.unlink()
+    assert "viewer-key.json exists already" in aae(*pairs, wrong=True)
+
+
+@pytest.mark.parametrize("command", ["doctor", "resume"])
+def test_a_simulator_is_no_other_run(command, folder, aae):
+    assert "run of the simulator" in aae(command, folder / "run", wrong=True)
+
+
 def test_help_shows_every_parameter(aae, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     out = aae("simulate", "train", "--help")

@@ -302,7 +302,7 @@ def prepare(
     paths = [path, split_path(path)]
     for path in paths:
         if path.exists() and not overwrite:
-            raise InputError(f"{path}: exists already; choose another folder, or allow overwriting")
+            raise InputError(f"{path}: exists already; choose another folder, or allow it with overwrite (--overwrite)")
     data = load(name, data_dir, download, **options)
     if wants_split and data.y is None:
         raise InputError(f"{name}: expected labels to split by, found none; leave labels and validation out")

@@ -30,6 +30,8 @@ def content(path: Path) -> bytes:
 def read_filled(path: Path, columns: tuple[str, ...]) -> list[dict[str, str | None]]:
     """Read the lines of a CSV file that has at least these columns; a cell that is missing is None.
 
+    Cells are separated by commas, or by the semicolons or tabs that spreadsheets write in some countries.
+
     Raises
     ------
     InputError
@@ -37,7 +39,9 @@ def read_filled(path: Path, columns: tuple[str, ...]) -> list[dict[str, str | No
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
+            first = file.readline()
+            file.seek(0)
+            reader = csv.DictReader(file, delimiter=max(",;\t", key=first.count))
             lines: list[dict[str, str | None]] = list(reader)
             names = reader.fieldnames or ()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
