@@ -227,7 +227,7 @@ def styles(estimator: SupervisedAAE | SemiSupervisedAAE, rows: Rows, labels: Seq
     K, classes = len(names), estimator.classes_
     every: Any = np.tile(classes[0] if isinstance(classes, list) else classes, len(X))
     if isinstance(classes, list):  # of the further conditions, each row keeps its own, or has the first if unlabelled
-        assert rows.y is not None
+        assert rows.y is not None and isinstance(estimator, SupervisedAAE)
         own = rows.y[: len(X), 1:]
         own = np.where(known_labels(estimator, rows.y[: len(X)])[:, 1:] == UNLABELLED, [c[0] for c in classes[1:]], own)
         every = np.column_stack([every, np.repeat(own, K, axis=0)])
