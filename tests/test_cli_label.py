@@ -25,7 +25,9 @@ def lines(path):
 def answer(path, names, delimiter=","):
     asked = lines(path)
     with open(path, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file, delimiter=delimiter).writerows([["row", "label"], *([a["row"], names[int(a["row"])]] for a in asked)])
+        csv.writer(file, delimiter=delimiter).writerows(
+            [["row", "label"], *([a["row"], names[int(a["row"])]] for a in asked)]
+        )
     return [int(a["row"]) for a in asked]
 
 
