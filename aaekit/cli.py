@@ -8,6 +8,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from textwrap import fill
 from typing import Annotated, Any, NoReturn
@@ -15,7 +16,18 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from aaekit.cli_base import DataDir, Quiet, RandomState, listeners, new_app, notes, option_of, print_table, write_csv
+from aaekit.cli_base import (
+    DataDir,
+    Quiet,
+    RandomState,
+    Stopped,
+    listeners,
+    new_app,
+    notes,
+    option_of,
+    print_table,
+    write_csv,
+)
 from aaekit.cli_label import label_app
 from aaekit.cli_simulate import simulate_app
 from aaekit.errors import InputError, TrainingError, nearest
@@ -42,8 +54,9 @@ PANELS = {  # where --help lists an estimator's parameters; what is not named he
     "Pretraining": "autoencoder frozen pretraining_epochs",
 }
 PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names.split()}
+COMPARED = ("classifier", "pretrained", "baseline")  # with other methods, on request
 DEFAULTS = {"random_state": "0", "split_random_state": "random_state"}  # of a run, which must be repeatable
-EPILOG = "Every option can also stand in a YAML file: see --print-config and --config."
+EPILOG = "Every option of model, data and training can also stand in a YAML file: see --print-config and --config."
 
 Out = Annotated[Path, typer.Option(help="File to write.", show_default=False)]
 RunPath = Annotated[
@@ -109,7 +122,7 @@ def _train_command(system: str) -> Any:
         "compare": (bool, typer.Option("--compare", help="Afterwards, train other methods with the same labels.")),
         "quiet": (bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")),
     }
-    if system not in ("classifier", "pretrained", "baseline"):
+    if system not in COMPARED:
         del own["compare"]
     parameters = [
         option_of(h, "Data", DEFAULTS.get(name)) for name, h in options.items() if name in ours and name != "system"
@@ -169,8 +182,8 @@ def _finish(run: Any, quiet: bool, compare: bool) -> None:
             _compare(run, estimator, evaluate(estimator, run.held_out))
     except KeyboardInterrupt as stop:
         again = f"stopped; compare with: aae evaluate {run.path}" if run.complete else "stopped"
-        _say(str(stop) or again)
-        raise typer.Exit(130) from None
+        resumed = " --compare" if compare and str(stop).endswith(f"aae resume {run.path}") else ""
+        raise Stopped((str(stop) or again) + resumed) from None
     if not quiet:
         _print_results(run)
 
@@ -197,14 +210,22 @@ def _print_results(run: Any) -> None:
 
 # --- what can be done with a run -------------------------------------------------------------------------------------
 @app.command()
-def resume(run: RunPath, quiet: Quiet = False) -> None:
+def resume(
+    run: RunPath,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Afterwards, train other methods with the same labels.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
     """Go on with a training that was stopped, as if it had never been."""
     from aaekit.runs import Run
 
     found = Run.open(run)
     if found.complete:
         raise InputError(f"{run} is complete: there is nothing to resume. Its results are in {run / 'report.html'}")
-    _finish(found, quiet, compare=False)
+    if compare and found.config["system"] not in COMPARED:
+        raise InputError(f"{run} is a {found.config['system']}: only a {' or '.join(COMPARED)} can be compared")
+    _finish(found, quiet, compare)
 
 
 @app.command()
@@ -230,8 +251,10 @@ def evaluate(
     if data is not None:
         if compare:
             raise InputError("--compare is for the run's own data: leave --data out, or --compare")
-        rows = runs.held_out(found.config, runs.datasets.load(data, data_dir))
-        for table in evaluation.tables(evaluation.evaluate(estimator, rows)):
+        rows = runs.held_out(found.config, found.other_data(data, data_dir))
+        with notes():
+            judged = evaluation.evaluate(estimator, rows)
+        for table in evaluation.tables(judged):
             print_table(table)
         return
     results = evaluation.evaluate(estimator, found.held_out)
@@ -288,8 +311,9 @@ def predict(
 
     found = runs.Run.open(run)
     estimator = found.fitted()
-    X = fitting(estimator, runs.held_out(found.config, runs.datasets.load(rows, data_dir)).X)
-    header, lines = predictions(estimator, X, found.class_names(estimator))
+    X = fitting(estimator, runs.held_out(found.config, found.other_data(rows, data_dir)).X)
+    with notes():
+        header, lines = predictions(estimator, X, found.class_names(estimator))
     write_csv(out, [header, *lines])
     typer.echo(f"{len(lines)} rows: {out}")
 
@@ -329,7 +353,10 @@ def sample(
     n: Annotated[int, typer.Option("--n", min=1, help="How many.")] = 100,
     label: Annotated[
         str | None,
-        typer.Option(help="Only of this class (or cluster), if the model knows any.", show_default="all classes"),
+        typer.Option(
+            help="Only of this class (or cluster), if the model knows any; of a model told both, DOMAIN,CLASS.",
+            show_default="all classes",
+        ),
     ] = None,
     grid: Annotated[
         bool,
@@ -355,11 +382,25 @@ def sample(
     elif walk:
         _save(gallery.pictures(estimator, estimator.walk(n)), out, lambda x: gallery.walk(estimator, x, found.labels))
     else:
-        y = None if label is None else _class_of(label, found, estimator)
+        y = None if label is None else _label_of(label, found, estimator)
         title = "Samples" if label is None else f"Samples of class {label}"
         rows = gallery.pictures(estimator, estimator.sample(n, random_state, label=y))
         _save(rows, out, lambda x: figures.sample_grid(x, title=title))
     typer.echo(str(out))
+
+
+def _label_of(label: str, run: Any, estimator: Any) -> Any:
+    """The label to make rows of: a class, or for a model of domains and classes one of each."""
+    if not isinstance(classes := getattr(estimator, "classes_", None), list):
+        return _class_of(label, run, estimator)
+    names = [run.class_names(estimator), [run.class_labels[k] for k in classes[1]]]
+    both = dict(zip(map(",".join, product(*names)), product(*classes), strict=True))
+    if label not in both:
+        raise InputError(
+            f"--label {label}: expected DOMAIN,CLASS, for instance {next(iter(both))}: a domain of "
+            f"{', '.join(names[0])} and a class of {', '.join(names[1])}"
+        )
+    return both[label]
 
 
 def _class_of(label: str, run: Any, estimator: Any, option: str = "--label") -> Any:
@@ -392,7 +433,8 @@ def reconstruct(
     found = _run(run)
     estimator = _autoencoder(found)
     X, _ = _first_rows(found, data, data_dir, n)
-    again = gallery.pictures(estimator, estimator.reconstruct(gallery.fitting(estimator, X)))
+    with notes():
+        again = gallery.pictures(estimator, estimator.reconstruct(gallery.fitting(estimator, X)))
     _save(again, out, lambda x: figures.reconstruction_pairs(gallery.pictures(estimator, X), x, len(x)))
     typer.echo(str(out))
 
@@ -422,13 +464,16 @@ def translate(
             f"{run} is a {found.config['system']}: only style models translate (aae train style), and classifiers "
             "(aae train classifier --independence class)"
         )
+    if getattr(estimator, "independence", "class") == "aggregate":
+        _say("note: style and class were not kept apart: for translations train with --independence class")
     X, y = _first_rows(found, data, data_dir, n)
     label = _class_of(to, found, estimator, "--to")
     if found.config.get("condition") == "domain,class":  # each row keeps its class
         if y is None or (y == -1).any():
             raise InputError(f"{run} is told domain and class: expected rows with labels, their classes; found none")
         label = np.column_stack([np.full(len(X), label), y])
-    rows = estimator.translate(gallery.fitting(estimator, X), label)
+    with notes():
+        rows = estimator.translate(gallery.fitting(estimator, X), label)
     seen = gallery.pictures(estimator, X)
     _save(gallery.pictures(estimator, rows), out, lambda x: figures.domain_translation(seen, x, "as they are", to))
     typer.echo(str(out))
@@ -442,18 +487,16 @@ def _run(path: Path) -> Any:
 
 def _first_rows(run: Any, data: str | None, data_dir: Path | None, n: int) -> tuple[Any, Any]:
     """The first rows to look at, of a run's own data or of another set, and their classes if there are any."""
-    from aaekit import runs
     from aaekit.data.domains import same_shape
 
     if data is None:
         _, X, y = run.held_out
         return X[:n], None if y is None else y[:n] if y.ndim == 1 else y[:n, -1]
-    found = runs.datasets.load(data, data_dir)
+    found = run.other_data(data, data_dir)
     X, y = (found.X, found.y) if found.X_test is None else (found.X_test, found.y_test)
     X, y = X[:n], None if y is None else y[:n]
-    shape = tuple(json.loads((run.path / "data.json").read_text(encoding="utf-8"))["shape"])
-    joined = run.config.get("condition", "class") != "class" and X.ndim == 4 and X.shape[1:] != shape
-    return same_shape(X, shape, data) if joined else X, y
+    joined = run.config.get("condition", "class") != "class" and X.ndim == 4 and X.shape[1:] != run.shape
+    return same_shape(X, run.shape, data) if joined else X, y
 
 
 def _autoencoder(run: Any) -> Any:
@@ -513,14 +556,16 @@ def list_sets(data_dir: DataDir = None) -> None:
 
 @data_app.command()
 def info(
-    name: Annotated[str, typer.Argument(metavar="SET", help="A named set, or a .npz or .npy file.")],
+    name: Annotated[
+        str, typer.Argument(metavar="SET", help="A named set, a .npz or .npy file, or several joined by +.")
+    ],
     data_dir: DataDir = None,
 ) -> None:
     """Say what a data set is, and where its files are; nothing is downloaded."""
     from aaekit import data
 
-    if name not in data.names() and Path(name).exists():
-        facts = data.load(name).describe()
+    if not set(name.split("+")) <= set(data.names()):
+        facts = data.load(name, data_dir, download=False).describe()
     else:
         facts = data.info(name, data_dir)
         for file in facts.pop("files"):
@@ -572,7 +617,7 @@ def reproduce(
 ) -> None:
     """Run an experiment over several seeds, log it, and print ours beside the published figure.
 
-    What the log has already is not run again: a command that was stopped goes on, and more seeds are added.
+    What the log has is not run again: a command that was stopped goes on where it was, and more seeds are added.
     """
     from aaekit import experiments
     from aaekit.report import Table
@@ -589,7 +634,10 @@ def reproduce(
         typer.echo(f"all experiments: {', '.join(experiments.names())}")
         return
     changed = {} if device is None else {"device": device}
-    log = experiments.measure(name, range(seeds), place, listeners(quiet), folder, pictures, jobs, **changed)
+    try:
+        log = experiments.measure(name, range(seeds), place, listeners(quiet), folder, pictures, jobs, **changed)
+    except KeyboardInterrupt:
+        raise Stopped("stopped; the same command goes on where it was") from None
     print_table(Table(name, columns, experiments.table([log])))
     typer.echo(f"log: {experiments.log_path(name, folder)}")
 
@@ -602,6 +650,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = typer.main.get_command(app).main(
             args=None if arguments is None else list(arguments), prog_name="aae", standalone_mode=False
         )
+        if code == 130:  # typer's own answer to an interrupt
+            _say("stopped")
     except USAGE_ERROR as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()
@@ -616,6 +666,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             _say(f"error: {line}")
     except (KeyboardInterrupt, typer.Abort):
         _say("stopped")
+        code = 130
+    except Stopped as stop:
+        _say(str(stop))
         code = 130
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""

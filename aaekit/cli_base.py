@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
 
+from aaekit.errors import RangeWarning
+
 if TYPE_CHECKING:
     from aaekit.parameters import Hyperparameter
 
@@ -21,6 +23,10 @@ DataDir = Annotated[
     Path | None,
     typer.Option(help="Where named sets live; else AAE_DATA_DIR, else the user's cache directory.", show_default=False),
 ]
+
+
+class Stopped(Exception):
+    """It was interrupted; the message says what was kept, and how to go on."""
 
 
 def new_app(**settings: Any) -> typer.Typer:
@@ -40,13 +46,14 @@ def listeners(quiet: bool) -> list[Any]:
 
 @contextmanager
 def notes() -> Iterator[None]:
-    """Say in a line each what a training warns of."""
+    """Say in a line each what a training, or an answer, warns of."""
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings(record=True) as noted:
-        warnings.simplefilter("always", ConvergenceWarning)
+        for kind in (ConvergenceWarning, RangeWarning):
+            warnings.simplefilter("always", kind)
         yield
     for warning in noted:
         typer.echo(f"note: {warning.message}", err=True)

@@ -61,6 +61,10 @@ def ask(
         if data is not None and whole_path(data) != settings["data"]:
             raise InputError(f"{folder} is a session on {settings['data']}: leave --data out, or take another folder")
     session, found = _session(folder, settings)
+    if not (folder / "settings.json").exists() and found.y is not None and (n_known := int((found.y >= 0).sum())):
+        typer.echo(
+            f"note: the {n_known} labels in {settings['data']} are not used: whoever answers gives them", err=True
+        )
     waiting = _questions(folder)[-1:]
     if waiting and not {row for row, _ in _lines(waiting[0])} & set(session.labels):
         raise InputError(f"{waiting[0]} waits for answers: fill them in and tell them, or delete it to be asked anew")
@@ -123,7 +127,8 @@ def predict(
     if not path.exists():
         raise InputError(f"{folder} has learned nothing yet: aae label ask {folder}, then aae label tell {folder}")
     model, found = SemiSupervisedAAE.load(path), runs.datasets.load(rows, data_dir)
-    lines = _called(model, fitting(model, runs.held_out({}, found).X))
+    with notes():
+        lines = _called(model, fitting(model, runs.held_out({}, found).X))
     write_csv(out, [["row", "label", "probability"], *lines])
     typer.echo(f"{len(lines)} rows: {out}")
 

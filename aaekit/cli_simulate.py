@@ -4,7 +4,8 @@ torch is loaded only by the commands that need it.
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -141,12 +142,42 @@ def _train(
 ) -> None:  # fmt: skip
     import time
 
-    import numpy as np
-    import yaml
+    from aaekit.files import write_json
 
-    from aaekit import ultrasound
+    estimator = _simulator(config, given)
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError(f"{out} exists already: choose another directory")
+    found, kept, test = _pairs(maps, frames, estimator, test_share)
+    real = found.frames[kept] if estimator.paired else found.frames
+    began = time.process_time()
+    with _made(out):
+        estimator.fit(found.maps[kept], real, listeners=listeners(quiet))
+    results: dict[str, Any] = {
+        "training": {"maps": len(kept), "frames": len(real), "steps": estimator.n_steps_,
+                     "seconds": estimator.training_seconds_, "cpu_seconds": time.process_time() - began}
+    }  # fmt: skip
+    if len(test):
+        results["test"] = _judged(estimator, found, test)
+    versions = _write_run(out, estimator, results)
+    shown = test if len(test) else kept
+    _report(out, estimator, found.maps[shown], found.frames[shown] if estimator.paired else None, results, versions)
+    if log is not None:
+        command = f"aae simulate train MAPS FRAMES --out RUN --test-share {test_share:g}"
+        command += "".join(_as_typed(k, v) for k, v in given.items() if v is not None)
+        write_json(
+            log,
+            {"command": command, "configuration": estimator.get_params(deep=False), "seed": estimator.seed_,
+             "results": results, "history": estimator.history_, "versions": versions},
+        )  # fmt: skip
+    if not quiet:
+        for table in _tables(results):
+            print_table(table)
+        typer.echo(f"report: {out / 'report.html'}")
+
+
+def _simulator(config: Path | None, given: Mapping[str, Any]) -> Any:
+    """The simulator that a file and the command line, which goes on top, describe."""
     from aaekit.estimators.simulator import TwoStageSimulator
-    from aaekit.files import write_json, write_text
     from aaekit.parameters import validated
     from aaekit.runs import read_config
 
@@ -155,59 +186,64 @@ def _train(
     values.setdefault("random_state", 0)
     estimator = TwoStageSimulator(**values)
     estimator._check()
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise InputError(f"{out} exists already: choose another directory")
+    return estimator
+
+
+def _pairs(maps: Path, frames: Path, estimator: Any, test_share: float) -> tuple[Any, Any, Any]:
+    """The images of both folders, and the numbers of the maps to train on and of the pairs to judge by."""
+    import numpy as np
+
+    from aaekit import ultrasound
+
     found = ultrasound.read_folders(maps, frames, paired=estimator.paired)
     assert found.frames is not None
     order = np.random.default_rng(estimator.random_state).permutation(len(found.maps))
     n_test = round(test_share * len(found.maps)) if estimator.paired else 0
     test, kept = np.sort(order[:n_test]), np.sort(order[n_test:])
-    real = found.frames[kept] if estimator.paired else found.frames
-    if min(len(kept), len(real)) < 2:
+    n_real = len(kept) if estimator.paired else len(found.frames)
+    if min(len(kept), n_real) < 2:
         raise InputError(
-            f"expected at least 2 maps and 2 frames to train on, got {len(kept)} and {len(real)} "
+            f"expected at least 2 maps and 2 frames to train on, got {len(kept)} and {n_real} "
             f"(and {n_test} pairs set aside): give more, or a smaller --test-share"
         )
+    return found, kept, test
 
-    out.mkdir(parents=True, exist_ok=True)
-    parameters = estimator.get_params(deep=False)
-    write_text(
-        out / "config.yaml", yaml.safe_dump({k: v for k, v in parameters.items() if k != "verbose"}, sort_keys=False)
-    )
-    began = time.process_time()
-    estimator.fit(found.maps[kept], real, listeners=listeners(quiet))
-    cpu_seconds = time.process_time() - began
+
+def _judged(estimator: Any, found: Any, test: Any) -> dict[str, Any]:
+    """The divergences of pairs that were kept apart, at both sizes."""
+    judged: dict[str, Any] = {"files": [found.map_names[k] for k in test]}
+    for resolution, size in (("high", estimator.size), ("low", estimator.low_size)):
+        divergences = estimator.divergences(found.maps[test], found.frames[test], resolution=resolution)
+        judged[f"divergences_{size}"] = divergences
+    return judged
+
+
+def _write_run(out: Path, estimator: Any, results: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything about a run but its report; returns the versions."""
+    import yaml
+
+    from aaekit.files import write_json, write_text
+    from aaekit.runs import versions
+
+    parameters = {k: v for k, v in estimator.get_params(deep=False).items() if k != "verbose"}
+    write_text(out / "config.yaml", yaml.safe_dump(parameters, sort_keys=False))
     estimator.save(out / "model.safetensors")
     _write_history(out / "metrics.csv", estimator.history_)
-
-    results: dict[str, Any] = {
-        "training": {"maps": len(kept), "frames": len(real), "steps": estimator.n_steps_,
-                     "seconds": estimator.training_seconds_, "cpu_seconds": cpu_seconds}
-    }  # fmt: skip
-    if len(test):
-        tested: dict[str, Any] = {"files": [found.map_names[k] for k in test]}
-        for resolution in ("high", "low"):
-            size = estimator.size if resolution == "high" else estimator.low_size
-            divergences = estimator.divergences(found.maps[test], found.frames[test], resolution=resolution)
-            tested[f"divergences_{size}"] = divergences
-        results["test"] = tested
     write_json(out / "results.json", results)
-    versions = _versions()
-    write_json(out / "versions.json", versions)
-    shown = test if len(test) else kept
-    _report(out, estimator, found.maps[shown], found.frames[shown] if estimator.paired else None, results, versions)
-    if log is not None:
-        command = f"aae simulate train MAPS FRAMES --out RUN --test-share {test_share:g}"
-        command += "".join(_as_typed(k, v) for k, v in given.items() if v is not None)
-        write_json(
-            log,
-            {"command": command, "configuration": parameters, "seed": estimator.seed_, "results": results,
-             "history": estimator.history_, "versions": versions},
-        )  # fmt: skip
-    if not quiet:
-        for table in _tables(results):
-            print_table(table)
-        typer.echo(f"report: {out / 'report.html'}")
+    write_json(out / "versions.json", found := versions())
+    return found
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """A new folder, which is gone again if the block fails."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            folder.rmdir()
+        raise
 
 
 def _as_typed(name: str, value: Any) -> str:
@@ -307,12 +343,6 @@ def _write_history(path: Path, history: list[dict[str, float]]) -> None:
     write_text(path, text.getvalue())
 
 
-def _versions() -> dict[str, Any]:
-    from aaekit import runs
-
-    return runs.versions()
-
-
 def _fitted(run: Path) -> Any:
     from aaekit.estimators.simulator import TwoStageSimulator
 
@@ -333,8 +363,8 @@ def apply(
     from aaekit import ultrasound
 
     estimator, found = _fitted(run), ultrasound.read_folders(maps)
-    if out.resolve() == maps.resolve():
-        raise InputError(f"{out} holds the maps, which would be overwritten: choose another folder")
+    if there := next((out / name for name in found.map_names if (out / name).exists()), None):
+        raise InputError(f"{there} exists already and would be overwritten: choose another folder")
     frames = estimator.simulate(found.maps, stage=stage, random_state=random_state)
     ultrasound.write_images(out, frames, found.map_names)
     typer.echo(f"{len(frames)} frames: {out}")

@@ -15,6 +15,10 @@ class TrainingError(RuntimeError):
     """Training cannot go on (a loss stopped being finite, the disk is full); what was reached is kept."""
 
 
+class RangeWarning(UserWarning):
+    """Rows are far from those that were trained on, as if they were in other units."""
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """`" Did you mean 'x'?"` for the closest of `names`, or `""` where none is close."""
     close = get_close_matches(str(name), [str(n) for n in names], n=1, cutoff=0.6)

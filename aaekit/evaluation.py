@@ -137,8 +137,8 @@ def embedding_quality(X: np.ndarray, Z: np.ndarray, y: np.ndarray | None) -> dic
     if n >= 4:
         found["trustworthiness"] = float(trustworthiness(flat[:n], Z[:n], n_neighbors=min(12, n // 2 - 1)))
     if y is not None and (known := y != UNLABELLED).sum() > 20:
-        neighbours = KNeighborsClassifier(n_neighbors=11).fit(Z[known], y[known])
-        near = neighbours.kneighbors(Z[known], return_distance=False)[:, 1:]  # the first is the row itself
+        neighbours = KNeighborsClassifier(n_neighbors=10).fit(Z[known], y[known])
+        near = neighbours.kneighbors(return_distance=False)  # of each row all others
         votes = np.apply_along_axis(lambda row: np.bincount(row).argmax(), 1, y[known][near])
         found["knn_error"] = metrics.error_rate(y[known], votes)
     return found

@@ -2,7 +2,6 @@
 
 import json
 import os
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self, cast
@@ -11,9 +10,10 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.cluster import KMeans, kmeans_plusplus
 
+from aaekit.data import fingerprint
 from aaekit.errors import InputError
 from aaekit.estimators import ClusteringAAE, SemiSupervisedAAE
-from aaekit.estimators.base import UNLABELLED
+from aaekit.estimators.base import UNLABELLED, as_labels
 from aaekit.files import write_json
 from aaekit.training import Listener
 
@@ -136,12 +136,16 @@ class Labelling:
         InputError
             For rows that there are not, labels of another number, or if all labels so far are alike.
         """
-        rows, labels = np.asarray(rows), np.asarray(labels)
+        rows, labels = np.asarray(rows), as_labels(labels)
         if rows.ndim != 1 or labels.shape != rows.shape or rows.dtype.kind not in "iu":
             raise InputError(f"expected row numbers (n,) and as many labels, got {rows.shape} and {labels.shape}")
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self.X)):
             raise InputError(f"expected row numbers from 0 to {len(self.X) - 1}, got {rows.min()} to {rows.max()}")
         told = self.labels | dict(zip(rows.tolist(), labels.tolist(), strict=True))
+        if any(label is None or label != label for label in told.values()):
+            raise InputError("expected a label for each row, got None or NaN: leave out rows that nobody can tell")
+        if len({isinstance(label, str) for label in told.values()}) > 1:
+            raise InputError("expected labels that are all texts, or all numbers, with those told before; got both")
         classes, of = np.unique(list(told.values()), return_inverse=True)
         if len(classes) < 2:
             raise InputError(f"expected labels of at least 2 classes, got {classes.tolist()}: tell of some more rows")
@@ -194,7 +198,7 @@ class Labelling:
             self.clusters_.save(folder / "clusters.safetensors")
         if self.model is not None:
             self.model.save(folder / "model.safetensors")
-        facts = {"rows": _fingerprint(self.X), "random_state": self.random_state, "labels": list(self.labels.items())}
+        facts = {"rows": fingerprint(self.X), "random_state": self.random_state, "labels": list(self.labels.items())}
         write_json(folder / "session.json", facts)
 
     @classmethod
@@ -227,7 +231,7 @@ class Labelling:
         if (folder / "clusters.safetensors").exists():
             given["clusters"] = ClusteringAAE.load(folder / "clusters.safetensors")
         session = cls(X, random_state=random_state, **given)
-        if _fingerprint(session.X) != rows:
+        if fingerprint(session.X) != rows:
             raise InputError(f"{folder}: it is of {rows[0]} other rows; give those that it was begun with")
         session.labels = told
         if (folder / "model.safetensors").exists():
@@ -257,11 +261,6 @@ class Labelling:
         X = self.X[rows]
         z = self.model.transform(X)
         return np.concatenate([self.model.predict_proba(X), z / (z.std(0) + 1e-9) / np.sqrt(z.shape[1])], 1)
-
-
-def _fingerprint(X: np.ndarray) -> list[int]:
-    """What tells rows from others: their number, and a checksum of a thousand of them."""
-    return [len(X), zlib.crc32(np.ascontiguousarray(X[:: max(1, len(X) // 1000)]).tobytes())]
 
 
 def _frequencies(sizes: np.ndarray, votes: np.ndarray) -> np.ndarray:

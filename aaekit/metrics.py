@@ -439,6 +439,8 @@ def _labels(y: ArrayLike, name: str) -> NDArray[Any]:
 
 def _is_labelled(y: NDArray[Any]) -> NDArray[np.bool_]:
     """Where `y` is a label: everywhere for strings, else where it is not -1."""
+    if y.dtype == object:
+        return np.array([isinstance(v, str) or v != -1 for v in y], dtype=bool)
     return y != -1 if y.dtype.kind in "iuf" else np.ones(len(y), dtype=bool)
 
 

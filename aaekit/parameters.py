@@ -116,8 +116,8 @@ def validated(estimator: type, values: Mapping[str, Any], source: str = "") -> d
         found: dict[str, list[Any]] = {}
         for e in error.errors():
             found.setdefault(str(e["loc"][0]), []).append(e)
-        for name, errors in found.items():  # of the members of a union, the one whose bounds are missed says most
-            told = next((e for e in errors if _out_of_bounds(e)), errors[0])
+        for name, errors in found.items():  # of the members of a union, one whose bounds or items are wrong says most
+            told = next((e for e in errors if _out_of_bounds(e) or _of_an_item(e)), errors[0])
             problems.append(f"{where}{name}={values[name]!r}: {_expected(known[name], told)}")
     if problems:
         raise InputError("\n".join(problems))
@@ -134,11 +134,20 @@ def _out_of_bounds(error: Any) -> bool:
     return error["type"].startswith(("greater_than", "less_than"))
 
 
+def _of_an_item(error: Any) -> bool:
+    return isinstance(error["loc"][-1], int)
+
+
 def _expected(h: Hyperparameter, error: Any) -> str:
+    if _of_an_item(error) and error["type"].startswith("int_"):
+        names = "".join(f"{c!r} or " for c in h.choices)
+        return f"expected {names}whole numbers, separated by commas; found {error['input']!r}"
     if h.choices and isinstance(error["input"], str) and not _out_of_bounds(error):
         names = ", ".join(repr(c) for c in h.choices)
         other = f" or a value of type {_plain(h)}" if _plain(h) else ""
         return f"expected {names}{other}.{nearest(error['input'], h.choices)}"
+    if any(p is tuple or typing.get_origin(p) is tuple for p in h.types) and isinstance(error["input"], int):
+        return f"expected {''.join(f'{c!r} or ' for c in h.choices)}a list, for instance [{error['input']}]"
     return error["msg"][0].lower() + error["msg"][1:] + f" (default {h.default!r})"
 
 

@@ -139,17 +139,26 @@ def matching(
     `fake(step, gradient)` and `real(step)` give samples `(n, d)`; `gradient` tells whether the graph is wanted. The
     discriminator's rate may be `steady`.
     """
+    together: list[bool] = []  # whether the divergence has both judged at once, the real ones first; seen at first
 
     def discriminate(step: Step) -> Tensor:
         assert critic is not None
-        judged: list[Tensor] = []
-        hook = critic.register_forward_hook(lambda _, inputs, out: judged.append(out.detach()))
-        p = real(step)
+        calls: list[tuple[Tensor, Tensor]] = []
+        hook = critic.register_forward_hook(lambda _, inputs, out: calls.append((inputs[0], out.detach())))
+        p, q = real(step), fake(step, False)
         try:
-            loss = divergence.critic_loss(critic, p, fake(step, False))
+            loss = divergence.critic_loss(critic, p, q)
         finally:
             hook.remove()
-        for side, chance in zip(("real", "fake"), mean_probability(*judged[0].tensor_split([len(p)])), strict=True):
+        if not together:
+            seen = calls[0][0] if calls else p
+            together.append(len(seen) == len(p) + len(q) and bool((seen[: len(p)] == p).all()))
+        if together[0]:
+            judged = calls[0][1].tensor_split([len(p)])
+        else:
+            with torch.no_grad():
+                judged = [critic(p), critic(q)]
+        for side, chance in zip(("real", "fake"), mean_probability(*judged), strict=True):
             step.note(f"{name}/D({side})", chance)
         return loss
 

@@ -6,13 +6,8 @@ import json
 import math
 import os
 import platform
-import re
 import shutil
-import signal
 import subprocess
-import sys
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -20,18 +15,16 @@ from datetime import datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 
 import numpy as np
 import torch
 import yaml
 from pydantic import Field
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 import aaekit
 from aaekit import data as datasets
+from aaekit.checkpoints import Checkpoints
 from aaekit.data import Dataset, Split
 from aaekit.errors import InputError, TrainingError, nearest
 from aaekit.estimators import (
@@ -65,8 +58,6 @@ SYSTEMS: dict[str, type[Estimator]] = {
 }
 NEED_LABELS = {"classifier", "style", "pretrained", "baseline"}
 System = Literal["generator", "classifier", "clusters", "embedding", "style", "pretrained", "outliers", "baseline"]
-KEPT = 3  # checkpoints
-CHECKPOINT_SHARE = 0.05  # of the time, at most, goes into writing checkpoints
 
 
 # --- configuration ---------------------------------------------------------------------------------------------------
@@ -219,7 +210,7 @@ def load_data(config: Mapping[str, Any]) -> Dataset:
             options[name.strip()] = yaml.safe_load(value)
         except yaml.YAMLError:
             raise InputError(f"data_options: expected name=value, found {text!r}, whose value is no YAML") from None
-    return datasets.load(config["data"], config["data_dir"], **options)
+    return datasets.load(config["data"], config["data_dir"], image_shape=config.get("image_shape"), **options)
 
 
 def split_of(config: Mapping[str, Any], data: Dataset) -> Split:
@@ -239,9 +230,7 @@ def split_of(config: Mapping[str, Any], data: Dataset) -> Split:
         found = "none" if data.y is None else all_hidden
         raise InputError(f"{data.name}: expected labels y to learn from, found {found}; clusters need none")
     if data.y is not None and len(np.unique(data.y[known])) > 1:
-        drawn = datasets.split(data.y[known], config["labels"], n_validation, seed)
-        apart = known[drawn.validation]
-        return Split(known[drawn.labelled], np.setdiff1d(np.arange(n), apart), apart, seed)
+        return datasets.split(data.y, config["labels"], n_validation, seed)
     if n_validation >= n:
         raise InputError(f"validation: expected fewer than the {n} rows, found {n_validation}")
     order = np.random.default_rng(seed).permutation(n)
@@ -293,10 +282,8 @@ class Run(Listener):
         self.path, self.config, self.fresh = Path(path), dict(config), fresh
         self.estimator = estimator_of(self.config)
         self._columns: list[str] = []
-        self._stop_wanted = self._torn = False
-        self._old_handlers: dict[int, Any] = {}
-        self._next_checkpoint = 0.0
         self._writer: Any = None
+        self.checkpoints = Checkpoints(self.path / "checkpoints", self.log)
         self.n_done = self.n_steps = 0
 
     @classmethod
@@ -348,6 +335,10 @@ class Run(Listener):
         """Its data set, as loaded now."""
         return load_data(self.config)
 
+    def other_data(self, data: str, data_dir: str | Path | None = None) -> Dataset:
+        """Another set, its rows taken as those of the run are."""
+        return datasets.load(data, data_dir, image_shape=self.shape if len(self.shape) == 3 else None)
+
     @cached_property
     def split(self) -> Split:
         """Which rows are labelled, unlabelled and validation."""
@@ -361,7 +352,25 @@ class Run(Listener):
         if len(split.unlabelled) + len(split.validation) != len(self.data.X):
             n = len(split.unlabelled) + len(split.validation)
             raise InputError(f"{path} is of {n} rows, but {self.config['data']} has {len(self.data.X)} now")
+        if self._facts.get("fingerprints", now := self._fingerprints()) != now:
+            raise InputError(
+                f"{self.config['data']} has other rows or labels now than when {self.path} began: put the file back "
+                "as it was, or train anew"
+            )
         return split
+
+    def _fingerprints(self) -> list[list[int]]:
+        """What tells its training rows and their labels from others."""
+        X, y = self.data.X, self.data.y
+        return [datasets.fingerprint(X)] + ([] if y is None else [datasets.fingerprint(y, len(y))])
+
+    @property
+    def _facts(self) -> dict[str, Any]:
+        """What data.json says."""
+        try:
+            return dict(json.loads((self.path / "data.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(f"{self.path} is damaged: data.json cannot be read ({error})") from error
 
     @property
     def held_out(self) -> "Rows":
@@ -386,12 +395,23 @@ class Run(Listener):
     @property
     def labels(self) -> list[str]:
         """The names of the labels that its estimator was told of, by their number."""
+        return self._names("domains" if self.config.get("condition", "class") != "class" else "classes")
+
+    @property
+    def class_labels(self) -> list[str]:
+        """The names of the classes, by their number, also where the estimator was told domains first."""
+        return self._names("classes")
+
+    def _names(self, key: str) -> list[str]:
         try:
-            facts = json.loads((self.path / "data.json").read_text(encoding="utf-8"))
-            of_domains = self.config.get("condition", "class") != "class"
-            return list(facts["domains"] if of_domains else facts["classes"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{self.path} is damaged: data.json cannot be read ({error})") from error
+            return list(self._facts[key])
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{self.path} is damaged: data.json cannot be read (it has no {key})") from error
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a row that it was trained on."""
+        return tuple(self._facts["shape"])
 
     def class_names(self, estimator: Any) -> list[str]:
         """The names of what a fitted estimator tells apart, in its order; empty if it knows no classes."""
@@ -443,10 +463,12 @@ class Run(Listener):
         except KeyboardInterrupt:
             if not (self.path / "config.yaml").exists():
                 raise KeyboardInterrupt("stopped before the first step") from None
-            text = f"stopped at step {self.n_done} of {self.n_steps}; go on with: aae resume {self.path}"
-            raise KeyboardInterrupt(text) from None
+            where = f"stopped at step {self.n_done} of {self.n_steps}"
+            if (n_kept := self.checkpoints.n_kept) != self.n_done:
+                where += f", kept up to step {n_kept}" if n_kept else ", before anything was kept"
+            raise KeyboardInterrupt(f"{where}; go on with: aae resume {self.path}") from None
         except TrainingError as error:
-            newest = self._checkpoints()
+            newest = self.checkpoints.found()
             kept_at = f" ({newest[0].with_suffix('.safetensors')})" if newest else " (there is none yet)"
             text = str(error).replace("The last good checkpoint is kept", f"The last good checkpoint is kept{kept_at}")
             self.log(text)
@@ -455,40 +477,28 @@ class Run(Listener):
 
     def restores(self) -> bool:
         """Whether there is a checkpoint to go back to."""
-        return not self.fresh and bool(self._checkpoints())
+        return not self.fresh and self.checkpoints.restores()
 
     def start(self, training: Training) -> None:
         """Write what the run is, or go back to its newest checkpoint."""
         self.n_steps = training.settings.n_steps
         if self.fresh:
             self._write("versions.json", json.dumps(versions(), indent=2) + "\n")
-            self._write("data.json", json.dumps(self.data.describe(), indent=2) + "\n")
+            facts = self.data.describe() | {"fingerprints": self._fingerprints()}
+            self._write("data.json", json.dumps(facts, indent=2) + "\n")
             self.split.save(self.path / "split.npz")
             self._write("config.yaml", config_text(self.config))  # last: it makes a run directory of it
             self.fresh = False
-        else:
-            self._restore(training)
+        self.checkpoints.start(training)
         self.n_done = training.n_done
         self.log(f"step {self.n_done} of {self.n_steps}: started")
         self._write_metrics(training.history)
         self._writer = self._tensorboard()
-        self._next_checkpoint = 0.0
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._old_handlers[number] = signal.signal(number, self._on_signal)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        """The first signal waits for the end of the step, so that the checkpoint is exact; a second one does not."""
-        if self._stop_wanted:
-            self._torn = True
-            raise KeyboardInterrupt
-        self._stop_wanted = True
 
     def step(self, training: Training) -> None:
         """Stop here, if that was asked for."""
         self.n_done = training.n_done
-        if self._stop_wanted:
-            raise KeyboardInterrupt
+        self.checkpoints.step(training)
 
     def epoch(self, training: Training, row: Mapping[str, float]) -> None:
         """Write the epoch down."""
@@ -504,23 +514,16 @@ class Run(Listener):
             n_epochs = math.ceil(self.n_steps / training.steps_per_epoch)
             if row["epoch"] % max(1, n_epochs // 10) == 0 or row["epoch"] == n_epochs:
                 self._draw_codes(training)
-        if time.monotonic() >= self._next_checkpoint:
-            self._checkpoint(training)
+        self.checkpoints.epoch(training, row)
 
     def stop(self, training: Training, complete: bool) -> None:
         """Leave the directory so that the run can go on."""
-        for number, handler in self._old_handlers.items():
-            signal.signal(number, handler)
-        self._old_handlers.clear()
         if self._writer is not None:
             with suppress(OSError):
                 self._writer.close()
-        interrupted = isinstance(sys.exc_info()[1], KeyboardInterrupt) and not self._torn
-        self._stop_wanted = self._torn = False
         self.n_done = training.n_done
-        if complete or interrupted:
-            self._write_metrics(training.history)
-            self._checkpoint(training)
+        self.checkpoints.stop(training, complete)
+        self._write_metrics(training.history)
         if not complete:
             self.log(f"step {self.n_done} of {self.n_steps}: stopped")
 
@@ -559,43 +562,6 @@ class Run(Listener):
         if len(now.shape_) == 3:
             mosaic = figures.tile(gallery.pictures(now, now.sample(100, random_state=0)))
             self._writer.add_image("samples", mosaic, training.n_done, dataformats="HWC"[: mosaic.ndim])
-
-    # --- checkpoints ---------------------------------------------------------------------------------------------
-    def _checkpoints(self) -> list[Path]:
-        """The JSON halves, newest first; a checkpoint without one was not finished."""
-        found = (self.path / "checkpoints").glob("epoch-*.json")
-        return sorted(found, key=lambda p: [int(n) for n in re.findall(r"\d+", p.stem)], reverse=True)
-
-    def _checkpoint(self, training: Training) -> None:
-        began = time.monotonic()
-        tensors, facts = training.state()
-        epoch, steps = divmod(training.n_done, training.steps_per_epoch)
-        path = self.path / "checkpoints" / (f"epoch-{epoch:04d}" + (f"-step-{training.n_done}" if steps else ""))
-        write_atomically(path.with_suffix(".safetensors"), lambda p: save_file(tensors, p))
-        write_text(path.with_suffix(".json"), json.dumps(facts))
-        for old in self._checkpoints()[KEPT:]:
-            old.unlink()
-            old.with_suffix(".safetensors").unlink(missing_ok=True)
-        now = time.monotonic()
-        self._next_checkpoint = now + (now - began) * (1 / CHECKPOINT_SHARE - 1)
-
-    def _restore(self, training: Training) -> None:
-        found = self._checkpoints()
-        for path in found:
-            try:
-                facts = json.loads(path.read_text(encoding="utf-8"))
-                tensors = load_file(path.with_suffix(".safetensors"))
-            except (OSError, ValueError, SafetensorError) as error:
-                self.log(f"{path.stem} is damaged, trying the one before: {error}")
-                continue
-            try:
-                training.restore(tensors, facts)
-            except (KeyError, TypeError, ValueError, RuntimeError) as error:
-                reason = str(error).splitlines()[0]
-                raise InputError(f"{path} is not of this configuration: {reason}; was config.yaml changed?") from error
-            return
-        if found:
-            raise InputError(f"{self.path} is damaged: none of its {len(found)} checkpoints can be read; train anew")
 
     # --- what came of it -----------------------------------------------------------------------------------------
     def conclude(self, estimator: Any, results: Mapping[str, Any]) -> None:

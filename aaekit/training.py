@@ -423,5 +423,7 @@ def _device(wanted: str) -> torch.device:
 def has_fast_bfloat16(device: str = "cpu") -> bool:
     """Whether this machine multiplies bfloat16 in hardware; where it is emulated it is slower than float32."""
     if device == "cuda":
-        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    if device != "cpu":
+        return False
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()

@@ -18,7 +18,7 @@ BOTTOM = {"priors", "networks", "divergences", "augment", "neighbours", "paramet
 UP_TO_TRAINING = BOTTOM | {"codes", "phases", "training"}
 LEAVES = {"data", "metrics", "figures", "ultrasound"}
 JUDGES = {"evaluation", "gallery", "health", "report"}
-UP_TO_RUNS = UP_TO_TRAINING | LEAVES | JUDGES | {"estimators", "progress", "runs"}
+UP_TO_RUNS = UP_TO_TRAINING | LEAVES | JUDGES | {"estimators", "progress", "checkpoints", "runs"}
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": {"estimators"},  # lazily: the test of the cheap import holds it to that
     "errors": set(),
@@ -31,17 +31,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cores": set(),
     "training": BOTTOM | {"codes", "phases", "optimizers", "cores"},
     "progress": {"training"},
+    "checkpoints": {"training"},
     "report": {"figures"},
     "health": {"metrics"},
     "estimators": UP_TO_TRAINING | {"progress", "metrics", "ultrasound"},
     "gallery": UP_TO_TRAINING | {"estimators", "figures"},
     "evaluation": UP_TO_TRAINING | LEAVES | {"estimators", "gallery", "health", "report"},
-    "labelling": UP_TO_TRAINING | {"estimators"},
+    "labelling": UP_TO_TRAINING | {"estimators", "data"},
     "runs": UP_TO_RUNS - {"runs"},
     "experiments": UP_TO_RUNS | {"labelling"},
-    "studio": UP_TO_RUNS,
     "cli_base": {"progress", "parameters"},
-    "cli": UP_TO_RUNS | {"experiments", "studio", "cli_base", "cli_simulate", "cli_label"},
+    "cli": UP_TO_RUNS | {"experiments", "cli_base", "cli_simulate", "cli_label"},
     "cli_simulate": UP_TO_RUNS | {"experiments", "cli_base"},
     "cli_label": UP_TO_RUNS | {"labelling", "cli_base"},
     "__main__": {"cli"},

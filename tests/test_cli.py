@@ -16,7 +16,7 @@ import pytest
 import yaml
 from sklearn.datasets import load_digits
 
-from aaekit import cli, gallery, runs
+from aaekit import checkpoints, cli, gallery, runs
 from aaekit.parameters import hyperparameters_of
 
 TINY = ("--hidden", "16", "--backbone", "mlp", "--max-steps", "6", "--batch-size", "40")
@@ -201,8 +201,19 @@ def test_translate_rows(condition, folder, tmp_path, aae):
     code, _, err = aae("translate", run, "--to", to, "--data", folder / "rows.npy", "--out", tmp_path / "t.png")
     if condition == "domain,class":
         assert code == 2 and "expected rows with labels" in err[-1] and not (tmp_path / "t.png").exists()
+        assert aae("sample", run, "--label", "dark,digit 3", "--n", 5, "--out", tmp_path / "s.npy")[0] == 0
+        np.testing.assert_array_equal(
+            np.load(tmp_path / "s.npy"), gallery.pictures(model, model.sample(5, 0, label=(1, 3)))
+        )
+        code, _, err = aae("sample", run, "--label", "dark", "--n", 5, "--out", tmp_path / "s.npy")
+        assert code == 2 and "expected DOMAIN,CLASS, for instance some,digit 0" in err[0]
     else:
         assert code == 0 and (tmp_path / "t.png").exists()
+
+
+def test_a_classifier_whose_style_tells_the_class_says_so(folder, tmp_path, aae):
+    code, _, err = aae("translate", folder / "classifier", "--to", "digit 3", "--n", "2", "--out", tmp_path / "t.npy")
+    assert code == 0 and len(err) == 1 and "--independence class" in err[0]
 
 
 def test_a_classifier_translates_too(folder, tmp_path, aae):
@@ -222,6 +233,42 @@ def test_data(tmp_path, aae):
     code, text, _ = aae("data", "prepare", "digits", "--out", tmp_path, "--labels", 50)
     assert code == 0 and text.split() == [str(tmp_path / "digits.npz"), str(tmp_path / "digits-split.npz")]
     assert "rows:" in aae("data", "info", tmp_path / "digits.npz")[1]
+    (tmp_path / "digits.npz").rename(tmp_path / "mine.npz")
+    code, text, _ = aae("data", "info", f"digits+{tmp_path / 'mine.npz'}")
+    assert code == 0 and "rows:        2594" in text
+
+
+def test_flat_rows_are_images_where_the_run_says_so(folder, tmp_path, aae):
+    """Bytes stay bytes, pictures are drawn of them, and other flat rows are taken in the same way."""
+    some = dict(np.load(folder / "some.npz"))
+    np.savez(tmp_path / "flat.npz", X=some["X"].reshape(150, 64), y=some["y"], classes=some["classes"])
+    for name, data, more in (("image", folder / "some.npz", ()), ("flat", tmp_path / "flat.npz", ("1,8,8",))):
+        options = [*TINY, "--quiet", "--out", tmp_path / name, *(["--image-shape", *more] if more else [])]
+        assert aae("train", "generator", "--data", data, *options)[0] == 0
+    with open(tmp_path / "flat" / "data.json") as file:
+        facts = json.load(file)
+    assert facts["dtype"] == "uint8" and facts["shape"] == [1, 8, 8]
+    made = []
+    for name, data in (("image", folder / "some.npz"), ("flat", tmp_path / "flat.npz")):
+        arguments = ["reconstruct", tmp_path / name, "--data", data, "--n", 3, "--out", tmp_path / f"{name}.npy"]
+        assert aae(*arguments)[0] == 0
+        made.append(np.load(tmp_path / f"{name}.npy"))
+    assert made[1].shape == (3, 1, 8, 8) and made[1].max() <= 1
+    arguments = ["reconstruct", tmp_path / "image", "--data", tmp_path / "flat.npz", "--n", 3]
+    assert aae(*arguments, "--out", tmp_path / "other.npy")[0] == 0
+    same = runs.Run.open(tmp_path / "image").fitted().reconstruct(some["X"][:3])
+    np.testing.assert_allclose(np.load(tmp_path / "other.npy"), same, atol=1e-6)
+
+
+def test_rows_in_other_units_are_noticed(folder, tmp_path, aae):
+    X = np.load(folder / "some.npz")["X"].reshape(150, 64) / np.float32(255)
+    np.savez(tmp_path / "unit.npz", X=X, y=np.load(folder / "some.npz")["y"])
+    np.save(tmp_path / "other.npy", 16 * X)
+    np.save(tmp_path / "same.npy", X[:20])
+    assert aae("train", "baseline", "--data", tmp_path / "unit.npz", *TINY, "--quiet", "--out", tmp_path / "r")[0] == 0
+    for name, said in (("other", True), ("same", False)):
+        code, _, err = aae("predict", tmp_path / "r", tmp_path / f"{name}.npy", "--out", tmp_path / "p.csv")
+        assert code == 0 and [("far from those trained on (0 to 1)" in line) for line in err] == [True] * said
 
 
 # --- mistakes --------------------------------------------------------------------------------------------------------
@@ -271,7 +318,11 @@ BAD_FILES = {
         ("train classifier --data good.npz --labels 9 --labelled-batch-size 10 --out new", ["10", "9 labelled rows"]),
         ("train generator --batch-size 0 --out new", ["batch_size='0'", "greater than or equal to 2"]),
         ("train generator --divergence gann --out new", ["divergence='gann'", "'gan'"]),
-        ("train generator --data good.npz --image-shape 1,3,3 --out new", ["9 values", "rows have 4"]),
+        ("train generator --data good.npz --image-shape 1,3,3 --out new", ["(4,)", "(1, 3, 3)"]),
+        ("train generator --hidden 10,x --out new", ["'auto' or whole numbers", "found 'x'"]),
+        ("train generator --channels 10,x --out new", ["expected whole numbers", "found 'x'"]),
+        ("train generator --data junk.npz --out new", ["junk.npz", "plain arrays", "Python objects"]),
+        ("resume stopped --compare", ["is a generator", "classifier or pretrained or baseline"]),
         ("train generator --data-options x --out new", ["name=value", "'x'"]),
         ("train generator --data-options x=[ --out new", ["name=value", "'x=['"]),
         ("train generator --random-state 5000000000 --out new", ["random_state='5000000000'", "4294967295"]),
@@ -318,6 +369,7 @@ def test_one_line_says_what_is_wrong(line, words, folder, tmp_path, monkeypatch,
     Path("full/file").write_text("x")
     Path("truncated.npz").write_bytes((folder / "some.npz").read_bytes()[:3000])
     Path("damaged/train-images-idx3-ubyte.gz").write_bytes(b"x")
+    Path("junk.npz").write_bytes(b"junk")
     Path("misspelt.yaml").write_text("max_epoch: 3")
     Path("classifier.yaml").write_text("system: classifier")
     Path("broken.yaml").write_text("hidden: [3")
@@ -329,6 +381,7 @@ def test_one_line_says_what_is_wrong(line, words, folder, tmp_path, monkeypatch,
     assert code == 2 and not out and len(err) == 1 and err[0].startswith("error: ")
     for word in words:
         assert word in err[0]
+    assert "allow_pickle" not in err[0]
     assert not Path("new").exists(), "a run that cannot start leaves no directory"
 
 
@@ -342,13 +395,35 @@ def test_full_disk(folder, tmp_path, monkeypatch, aae):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     arguments = ["train", "generator", "--data", folder / "some.npz", "--quiet", *TINY]
-    monkeypatch.setattr(runs, "save_file", full)
+    monkeypatch.setattr(checkpoints, "save_file", full)
     code, _, err = aae(*arguments, "--out", tmp_path / "a")
     assert code == 2 and len(err) == 1 and "the disk is full" in err[0]
     monkeypatch.undo()
     monkeypatch.setattr(runs.Run, "log", full)  # what is written without a temporary name
     code, _, err = aae(*arguments, "--out", tmp_path / "b")
     assert code == 2 and len(err) == 1 and "No space left on device" in err[0]
+
+
+def test_ctrl_c_outside_of_a_training(folder, tmp_path, monkeypatch, aae):
+    def press(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gallery, "fitting", press)
+    code, out, err = aae("predict", folder / "classifier", folder / "rows.npy", "--out", tmp_path / "p.csv")
+    assert code == 130 and not out and err == ["stopped"] and not (tmp_path / "p.csv").exists()
+
+
+def test_a_resumed_run_is_compared_on_request(folder, tmp_path, monkeypatch, aae):
+    def press(*_):
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.Run, "epoch", press)
+        options = [*TINY, "--labels", "40", "--quiet", "--compare", "--out", tmp_path / "r"]
+        code, _, err = aae("train", "classifier", "--data", folder / "some.npz", *options)
+    assert code == 130 and err[0].endswith(f"go on with: aae resume {tmp_path / 'r'} --compare")
+    assert aae("resume", tmp_path / "r", "--compare", "--quiet")[0] == 0
+    assert "comparison" in json.loads((tmp_path / "r" / "results.json").read_text())
 
 
 def test_ctrl_c_and_resume(folder, tmp_path, aae):

@@ -59,7 +59,8 @@ def test_a_table_is_labelled_in_two_rounds(aae, blobs, tmp_path):
 
 
 def test_images_are_shown(aae, tmp_path):
-    aae("label", "ask", tmp_path / "s", "--data", "digits", "-n", 5, "--clusters", 5, "--max-steps", 4, "--quiet")
+    line = ["label", "ask", tmp_path / "s", "--data", "digits", "-n", 5, "--clusters", 5, "--max-steps", 4, "--quiet"]
+    assert "the 1297 labels in digits are not used" in aae(*line)[2][0]
     with Image.open(tmp_path / "s" / "questions-1.png") as picture:
         assert picture.width > 200
     assert set(lines(tmp_path / "s" / "questions-1.csv")[0]) == {"row", "label"}

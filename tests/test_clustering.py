@@ -9,8 +9,9 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import normalized_mutual_info_score
 
-from aaekit import ClusteringAAE, InputError
+from aaekit import ClusteringAAE, InputError, augment
 from aaekit.codes import Code
+from aaekit.estimators import base
 from aaekit.metrics import clustering_accuracy
 from aaekit.training import Listener
 
@@ -93,6 +94,51 @@ def test_reconstruction_and_prior_leave_clusters_to_smoothness_where_it_is_alone
     assert weights["y/generator"] == pytest.approx(weights["z/generator"] * (0.1 if alone else 1))
 
 
+@pytest.mark.parametrize(
+    ("given", "shape", "n_starts"),
+    [
+        ({}, (1, 28, 28), 3),
+        ({}, (64,), 1),
+        ({"augmentation": "none"}, (1, 28, 28), 1),
+        ({"n_init": 1}, (1, 28, 28), 1),
+        ({"n_init": 4}, (64,), 4),
+    ],
+)
+def test_clusters_of_images_are_begun_several_times(given, shape, n_starts):
+    model = ClusteringAAE(**given)
+    model.shape_ = shape
+    assert model._n_starts(60_000) == n_starts
+
+
+def test_the_start_goes_on_that_is_surest_and_most_even(rows, monkeypatch):
+    """Judged by all rows, for none has a label."""
+    monkeypatch.setattr(base, "N_TELLING", 1)
+    quick, found, doubt = {**SMALL, "max_steps": 45, "balance_weight": 3.0}, [], ClusteringAAE._doubt
+
+    def noted(self, nets, X, y):
+        found.append(doubt(self, nets, X, y))
+        p = self._probabilities(nets, X)
+        even = np.log(10) + (p.mean(0) * np.log(p.mean(0))).sum()
+        assert y is None and found[-1] == pytest.approx(-(p * np.log(p)).sum(1).mean() + 3 * even, rel=1e-3)
+        return found[-1]
+
+    monkeypatch.setattr(ClusteringAAE, "_doubt", noted)
+    several = ClusteringAAE(**quick, n_init=3).fit(rows[0][:500])
+    assert len(found) == 3 and len(set(found)) == 3
+    once = ClusteringAAE(**quick, n_init=1).fit(rows[0][:500])
+    assert np.array_equal(several.labels_, once.labels_) == (np.argmin(found) == 0)
+
+
+def test_warps_do_not_bend_what_no_label_tells_apart():
+    for given, bend in (("auto", 0), ("affine", 0), (augment.AffineImages(bend=0.02), 0.02)):
+        model = ClusteringAAE(augmentation=given)
+        model.shape_ = (1, 8, 8)
+        assert model._augmentation().bend == bend
+    model = ClusteringAAE()
+    model.shape_ = (64,)
+    assert isinstance(model._augmentation(), augment.FeatureNoise)
+
+
 # --- the five additions ----------------------------------------------------------------------------------------------
 def test_the_cyclic_loss_makes_clusters_come_back(trained, rows):
     """Reconstructions, encoded again, are of the cluster that their rows are of."""
@@ -118,6 +164,9 @@ def test_the_mode_decoder_gives_each_cluster_a_meaning(trained, rows):
 
     without, with_it = trained(), trained(mode_weight=1.0)
     assert distance(with_it, with_it.learned_modes()) < 0.7 * distance(without, without.modes())
+    slow = ClusteringAAE(**{**SMALL, "max_steps": 1}, mode_weight=1.0, mode_rate=2e-5).fit(rows[0][:100])
+    (mode,) = (p for p in slow._phases(slow.networks_) if p.name == "mode")
+    assert mode.trains[0] is slow.networks_["encoder"], "by whose rate the loss is weighted"
     with pytest.raises(InputError, match="no mode decoder: train with mode_weight above 0"):
         without.learned_modes()
 

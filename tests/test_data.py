@@ -550,7 +550,7 @@ def test_npy_rows_become_what_dataset_promises(tmp_path, X, dtype):
     ("arrays", "word"),
     [
         ({"images": IMAGES}, "expected an array X or x_train, found images"),
-        ({"X": np.array([{}], dtype=object)}, "allow_pickle=False"),
+        ({"X": np.array([{}], dtype=object)}, "or Python objects"),
         ({"X": IMAGES, "y": LABELS[:-1]}, "shape (6,), found shape (5,)"),
         ({"X": IMAGES, "y": LABELS[:, None]}, "found shape (6, 1)"),
         ({"X": IMAGES, "y": LABELS / 2}, "dtype float64"),
@@ -957,6 +957,22 @@ def test_split_is_balanced_and_differs_by_seed():
     assert np.bincount(y[data.split(y, None, 200).validation]).tolist() == [20] * 10
 
 
+def test_split_leaves_rows_without_a_label_unlabelled(tmp_path):
+    y = np.repeat([0, 1, 2], 20)
+    known = np.random.default_rng(0).permutation(60)[:30]
+    partly = np.full(60, -1)
+    partly[known] = y[known]
+    found = data.split(partly, 9, 6)
+    assert np.bincount(partly[found.labelled]).tolist() == [3, 3, 3] and (partly[found.validation] >= 0).all()
+    np.testing.assert_array_equal(np.union1d(found.unlabelled, found.validation), np.arange(60))
+    assert len(found.unlabelled) == 54
+    assert set(data.split(partly, None, 6).labelled) == set(known) - set(data.split(partly, None, 6).validation)
+    np.savez(tmp_path / "partly.npz", X=np.eye(60, 5), y=partly)
+    data.prepare(tmp_path / "partly.npz", out=tmp_path / "out", labels=9, validation=6)
+    split = data.load(tmp_path / "out" / "partly.npz").split
+    np.testing.assert_array_equal(split.labelled, found.labelled)
+
+
 def test_split_spreads_what_a_small_class_cannot_give():
     y = np.repeat([0, 1, 2], [2, 50, 50])
     assert np.bincount(y[data.split(y, 30).labelled]).tolist() == [2, 14, 14]
@@ -1020,7 +1036,7 @@ def test_missing_or_damaged_split_file(tmp_path):
         (LABELS, {"labels": 3, "random_state": None}, "random_state"),
         (LABELS * 0, {"labels": 3}, "two classes, found 1"),
         (LABELS[:0], {"labels": 3}, "two classes, found 0"),
-        (LABELS - 1, {"labels": 3}, "2 unlabelled (-1)"),
+        (LABELS * 0 - 1, {"labels": 3}, "found -1 (unlabelled) in all 6 rows"),
         (LABELS / 1, {"labels": 3}, "dtype float64"),
         (LABELS[:, None], {"labels": 3}, "found shape (6, 1)"),
         (np.array(3), {"labels": 3}, "found shape ()"),

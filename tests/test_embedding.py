@@ -92,6 +92,8 @@ def test_classes_are_apart_on_the_map(trained, rows):
     assert Z.shape == (500, 2) and np.array_equal(Z, model.transform(X))
     quality = embedding_quality(X, Z, y)
     assert quality["knn_error"] < 20 and quality["trustworthiness"] > 0.85
+    pairs = np.repeat(np.arange(30), 2)  # two rows at each place, of other classes: the nearest is never the row itself
+    assert embedding_quality(X[:60], np.stack([pairs, pairs], 1), np.arange(60) % 2)["knn_error"] > 30
     shuffled = embedding_quality(X, np.random.default_rng(0).permutation(Z), y)
     assert shuffled["knn_error"] > 70 and shuffled["trustworthiness"] < 0.6
 

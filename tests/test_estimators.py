@@ -715,6 +715,9 @@ def test_how_frequent_classes_are_is_seen_among_the_rows(tmp_path):
     assert model.fit(X, labels).class_frequencies_ == pytest.approx([0.5, 0.5])
     with pytest.raises(InputError, match="guess of 2 frequencies, one a class, got 3"):
         model.guess_frequencies([0.3, 0.3, 0.4]).fit(X, labels)
+    for wrong in ([0.0, 1.0], [0.5, 0.6], [np.nan, 1.0]):
+        with pytest.raises(InputError, match="above 0 that are 1 in sum"):
+            model.guess_frequencies(wrong)
     model.set_params(class_prior="labelled").fit(X, labels)
     assert not hasattr(model, "class_frequencies_") and model._class_prior().mean.tolist() == [0.5, 0.5]
     model.set_params(class_prior=(0.9, 0.1)).fit(X, labels)
@@ -726,6 +729,7 @@ def test_how_frequent_classes_are_is_seen_among_the_rows(tmp_path):
     ("change", "message"),
     [
         ({"backbone": "conf"}, "Did you mean 'conv'"),
+        ({"hidden": 8}, r"expected 'auto' or a list, for instance \[8\]"),
         ({"n_style": 0}, "n_style=0"),
         ({"prior": "gausian"}, "Did you mean 'gaussian'"),
         ({"schedule": "both"}, "'joint', 'alternating'"),
@@ -764,6 +768,8 @@ def test_bad_rows_and_labels(few_labels):
         (X, y[:-1], "inconsistent numbers"),
         (X, np.where(y < 0, np.nan, y), "NaN"),
         (X, y + 0.5, "continuous|label type"),
+        (np.zeros((len(X), 32, 32, 3), np.uint8), y, "channels last: transpose"),
+        (X, np.array(["cat", "dog", -1] * (len(X) // 3)), "in an array of texts is a text"),
     ]:
         with pytest.raises(ValueError, match=message):
             model.fit(X_bad, y_bad)
@@ -774,6 +780,39 @@ def test_bad_rows_and_labels(few_labels):
         model.generate([11])
     with pytest.raises(ValueError, match="shape"):
         model.inverse_transform(np.zeros((2, 3)))
+
+
+def test_score_and_evaluation_leave_out_rows_without_a_label(few_labels):
+    X, y = few_labels
+    model = SemiSupervisedAAE(**QUICK).fit(X, y)
+    known = y != -1
+    right = model.predict(X)[known] == y[known]
+    assert 0 < right.mean() <= 1 and model.score(X, y) == right.mean()
+    weight = np.arange(len(X)) + 1.0
+    assert model.score(X, y, weight) == pytest.approx(np.average(right, weights=weight[known]))
+    with pytest.raises(InputError, match="got none"):
+        model.score(X, np.full_like(y, -1))
+    with pytest.raises(ValueError, match="inconsistent"):
+        SemiSupervisedAAE(**QUICK).fit(X, y, evaluation=(X[:9], y[:8]))
+
+
+def test_an_augmentation_may_work_in_place(few_labels):
+    X, y = few_labels
+    of = [SemiSupervisedAAE(**QUICK, augmentation=f).fit(X, y) for f in (lambda x: x.mul_(0.5), lambda x: x * 0.5)]
+    np.testing.assert_array_equal(of[0].predict_proba(X), of[1].predict_proba(X))
+
+
+def test_columns_far_from_zero_are_standardised_too():
+    random = np.random.default_rng(0)
+    near = np.column_stack([random.integers(0, 1600, 300), random.normal(size=300), np.full(300, 0.1)])
+    y = np.where(np.arange(300) < 60, near[:, 1] > 0, -1)
+    far, rows = near + [1.7e9, 0, 1e9], []
+    for X in (near, far):
+        model = SemiSupervisedAAE(hidden=(8,), max_steps=2, random_state=0).fit(X, y)
+        rows.append(model._rows(X))
+        np.testing.assert_allclose(model.reconstruct(X).mean(0), X.mean(0), rtol=1e-3, atol=2e3)
+    np.testing.assert_allclose(rows[0], rows[1], atol=1e-3)
+    assert abs(rows[1]).max() < 10 and (abs(rows[1][:, 2]) < 1e-4).all()
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(few_labels):

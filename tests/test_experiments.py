@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from aaekit import SupervisedBaseline, experiments, runs
+from aaekit import SemiSupervisedAAE, SupervisedBaseline, experiments, runs
 from aaekit.errors import InputError
 from aaekit.experiments import protocols
+from aaekit.training import Listener
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -115,6 +117,51 @@ def test_seeds_side_by_side_are_those_one_after_the_other_and_more_are_added(tin
         assert both["seeds"][i]["error"] == pytest.approx(again["seeds"][j]["error"], abs=0.5)
     assert both["seeds"][1]["error"] == one["seeds"][0]["error"]
     assert len(experiments.measure("tiny", [0], folder=logs)["seeds"]) == 3, "fewer seeds must not lose any"
+
+
+def test_a_seed_that_was_stopped_goes_on_unless_something_changed(tiny, monkeypatch):
+    class Stop(Listener):
+        began, at = [], 17
+
+        def start(self, training):
+            self.began.append(training.n_done)
+
+        def step(self, training):
+            if training.n_done == self.at:
+                raise KeyboardInterrupt
+
+    whole, stop, left = experiments.measure("tiny", [0]), Stop(), tiny / "logs" / "tiny-0-unfinished"
+
+    def numbers(log):
+        return {k: v for k, v in log["seeds"][0].items() if isinstance(v, float) and k != "seconds"}
+
+    for commit in ("a", "a", "b", "b"):  # what was begun by "a" and "b" is not one result
+        monkeypatch.setattr(runs, "versions", lambda commit=commit: {"git": commit})
+        with pytest.raises(KeyboardInterrupt):
+            experiments.measure("tiny", [0], listeners=[stop], folder=tiny / "logs")
+        stop.at += 3
+    stop.at = -1
+    log = experiments.measure("tiny", [0], listeners=[stop], folder=tiny / "logs")
+    assert numbers(log) == numbers(whole) and stop.began[1] == 17 and stop.began[3:] == [23, 26]
+    assert stop.began[0] == stop.began[2] == 0 and not left.exists()
+
+
+def test_a_run_with_50_labels_sees_50_labels(tiny, monkeypatch):
+    seen, fit = [], SemiSupervisedAAE.fit
+
+    def spied(self, X, y=None, *more, **named):
+        seen.append((len(X), np.array(y)))
+        return fit(self, X, y, *more, **named)
+
+    monkeypatch.setattr(SemiSupervisedAAE, "fit", spied)
+    experiments.measure("tiny", [3])
+    ((n_rows, y),) = seen
+    config = runs.completed("classifier", {"data": "digits", "labels": 50, "random_state": 3})
+    config["data_options"] = ("test_random_state=3",)
+    data = runs.load_data(config)
+    split = runs.split_of(config, data)
+    assert n_rows == len(y) == len(data.X) and np.flatnonzero(y != -1).tolist() == split.labelled.tolist()
+    assert np.bincount(y[y != -1]).tolist() == [5] * 10 and (y[split.labelled] == data.y[split.labelled]).all()
 
 
 def test_an_ablation_trains_each_variant(tiny):

@@ -149,6 +149,8 @@ def test_clusters_are_found_if_need_be(blobs):
         (lambda s: s.tell([1, 600], [0, 1]), "from 0 to 599, got 1 to 600"),
         (lambda s: s.tell([-1, 3], [0, 1]), "from 0 to 599, got -1 to 3"),
         (lambda s: s.tell([1, 2], [7, 7]), r"at least 2 classes, got \[7\]"),
+        (lambda s: s.tell([1, 2], [0, None]), "got None or NaN: leave out"),
+        (lambda s: s.tell([1, 2, 3], [0, 1, "?"]), "all texts, or all numbers"),
         (lambda s: s.predict(np.zeros((1, 8))), "nothing was told yet"),
         (lambda s: Labelling(np.zeros((1, 3))), "at least 2 rows, got 1"),
     ],

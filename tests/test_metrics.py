@@ -60,6 +60,11 @@ def test_confusion_has_truth_in_rows_and_keeps_unused_classes():
     np.testing.assert_array_equal(counts, [[1, 0, 1], [0, 0, 0], [0, 0, 1]])
 
 
+def test_labels_among_objects():
+    mixed = np.array(["a", -1, "b"], dtype=object)
+    assert error_rate(mixed, ["a", "b", "b"]) == 0 and error_rate(mixed, ["a", "b", "a"]) == 50
+
+
 @pytest.mark.parametrize("function", [error_rate, confusion, clustering_accuracy])
 @pytest.mark.parametrize(
     ("y", "predicted", "message"),

@@ -594,7 +594,22 @@ def test_a_divergence_with_a_critic_asks_for_one(encoder):
         phases_of("gan", None, encoder)
 
 
-@pytest.mark.parametrize("divergence", ["gan", "least_squares", "wasserstein"])
+class Separately(divergences.GAN):
+    """The critic sees one side at a time."""
+
+    def critic_loss(self, critic, real, fake):
+        return F.softplus(critic(fake)).mean() + F.softplus(-critic(real)).mean()
+
+
+class Turned(divergences.GAN):
+    """It sees both at once, the made ones first."""
+
+    def critic_loss(self, critic, real, fake):
+        of_fake, of_real = critic(torch.cat([fake, real])).tensor_split([len(fake)])
+        return F.softplus(of_fake).mean() + F.softplus(-of_real).mean()
+
+
+@pytest.mark.parametrize("divergence", ["gan", "least_squares", "wasserstein", Separately(), Turned()])
 def test_matching_notes_what_the_critic_thinks_of_each_side(divergence, encoder, rows):
     critic = nn.Linear(N_STYLE, 1)
     discriminate, _ = phases_of(divergence, critic, encoder)

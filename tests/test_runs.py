@@ -15,8 +15,19 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from sklearn.datasets import load_digits
+from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 
-from aaekit import InputError, SemiSupervisedAAE, TrainingError, evaluation, gallery, health, runs
+from aaekit import (
+    InputError,
+    SemiSupervisedAAE,
+    SupervisedBaseline,
+    TrainingError,
+    checkpoints,
+    evaluation,
+    gallery,
+    health,
+    runs,
+)
 from aaekit.estimators import base
 from aaekit.runs import Run, completed, configuration
 from aaekit.training import Listener
@@ -188,7 +199,7 @@ def test_listening_changes_no_number(run, digits):
 
 
 def test_newest_three_checkpoints(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "CHECKPOINT_SHARE", 1)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SHARE", 1)
     run = Run.create(tmp_path / "run", config_for("generator", digits, max_steps=14))
     run.train()
     kept = sorted(p.name for p in (run.path / "checkpoints").iterdir())
@@ -281,8 +292,39 @@ def test_signal_waits_for_the_end_of_the_step(number, digits, tmp_path):
     assert same(weights(again), weights(whole))
 
 
+def test_a_second_signal_does_not_wait(digits, tmp_path):
+    """What is said then is what was kept."""
+    run = Run.create(tmp_path / "run", config_for("generator", digits))
+
+    def twice(training):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="stopped at step 5 of 12, kept up to step 3; go on with"):
+        run.train([At(5, twice)])
+    again = Run.open(run.path)
+    with pytest.raises(KeyboardInterrupt, match="stopped at step 4 of 12; go on with"):
+        again.train([At(4, interrupt)])
+    assert again.checkpoints.n_kept == 4
+
+
+@pytest.mark.parametrize("changed", ["X", "y"])
+def test_other_rows_than_it_began_with_are_refused(changed, digits, tmp_path):
+    path, arrays = tmp_path / "mine.npz", dict(np.load(digits))
+    np.savez(path, **arrays)
+    run = Run.create(tmp_path / "run", config_for("classifier", digits, data=str(path)))
+    with pytest.raises(KeyboardInterrupt):
+        run.train([At(4, interrupt)])
+    np.savez(path, **arrays | {changed: np.roll(arrays[changed], 1, 0)})
+    with pytest.raises(InputError, match="mine.npz has other rows or labels now than when .*run began"):
+        Run.open(run.path).train()
+    np.savez(path, **arrays)
+    Run.open(run.path).train()
+    assert Run.open(run.path).complete
+
+
 def test_damaged_checkpoint_falls_back(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "CHECKPOINT_SHARE", 1)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SHARE", 1)
     config = config_for("generator", digits)
     run = Run.create(tmp_path / "run", config)
     with pytest.raises(KeyboardInterrupt):
@@ -301,7 +343,7 @@ def test_damaged_checkpoint_falls_back(digits, tmp_path, monkeypatch):
 
 
 def test_not_finite(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "CHECKPOINT_SHARE", 1)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SHARE", 1)
 
     def poison(training):
         with torch.no_grad():
@@ -316,14 +358,14 @@ def test_not_finite(digits, tmp_path, monkeypatch):
 
 
 def test_full_disk(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "CHECKPOINT_SHARE", 1)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SHARE", 1)
     run = Run.create(tmp_path / "run", config_for("generator", digits))
 
     def fill(training):
         def full(tensors, path):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(runs, "save_file", full)
+        monkeypatch.setattr(checkpoints, "save_file", full)
 
     with pytest.raises(InputError, match="the disk is full"):
         run.train([At(4, fill)])
@@ -445,9 +487,14 @@ def test_no_label_on_request(digits):
         runs.split_of(config | {"system": "classifier"}, data)
 
 
-def test_compare(digits, tmp_path):
+def test_compare(digits, tmp_path, monkeypatch):
+    """Each method sees the labels that the run saw, and no other."""
     run = Run.create(tmp_path / "run", config_for("classifier", digits))
     estimator = run.train()
+    told = []
+    for kind in (LabelSpreading, SelfTrainingClassifier, SupervisedBaseline):
+        fit = kind.fit
+        monkeypatch.setattr(kind, "fit", lambda self, X, y, fit=fit: told.append(np.array(y)) or fit(self, X, y))
     found = compare(run, estimator, n_spread=100)
     names = [row["name"] for row in found]
     assert names == [
@@ -456,6 +503,8 @@ def test_compare(digits, tmp_path):
         "self-training, support vectors",
     ]
     assert all(0 <= row["error"] <= 100 and row["seconds"] >= 0 for row in found)
+    known = run.data.y[run.split.labelled]
+    assert len(told) == 3 and all(sorted(y[y != -1]) == sorted(known) for y in told)
     assert found[1]["error"] < 60, "label spreading on digits is far better than chance"
 
 

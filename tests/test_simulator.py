@@ -13,7 +13,7 @@ from torch import nn
 
 from aaekit import cli, ultrasound
 from aaekit.divergences import LeastSquares
-from aaekit.errors import InputError
+from aaekit.errors import InputError, TrainingError
 from aaekit.estimators import simulator
 from aaekit.estimators.simulator import STAGES, Refiner, RefineStep, TwoStageSimulator, hold_on, match_intensities
 
@@ -391,6 +391,10 @@ def test_apply_makes_a_frame_of_each_map(folder, aae, tmp_path, stage):
     assert out == f"10 frames: {tmp_path}\n"
     maps = ultrasound.read_folders(folder / "arteries" / "maps")
     expected = TwoStageSimulator.load(folder / "run" / "model.safetensors").simulate(maps.maps, stage, random_state=0)
+    before = (tmp_path / "0001.png").read_bytes()
+    line = ["simulate", "apply", folder / "run", folder / "arteries" / "maps", "--out", tmp_path, "--stage", 2 - stage]
+    assert "0001.png exists already and would be overwritten" in aae(*line, wrong=True)
+    assert (tmp_path / "0001.png").read_bytes() == before
     for name, frame in zip(maps.map_names, expected, strict=True):
         assert (np.asarray(Image.open(tmp_path / name)) == np.rint(255 * frame).astype(np.uint8)).all()
 
@@ -476,6 +480,16 @@ def test_what_is_wrong_is_told_in_one_line(case, aae, tmp_path, monkeypatch):
     spoil(tmp_path / "maps", tmp_path / "frames")
     assert message in aae("simulate", "train", "maps", "frames", "--out", "run", *options, wrong=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_training_that_fails_leaves_no_directory(folder, aae, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise TrainingError("a loss is not finite")
+
+    monkeypatch.setattr(TwoStageSimulator, "fit", fail)
+    arteries = folder / "arteries"
+    said = aae("simulate", "train", arteries / "maps", arteries / "frames", "--out", tmp_path / "run", wrong=True)
+    assert "not finite" in said and not (tmp_path / "run").exists()
 
 
 def test_commands_without_what_they_need(folder, aae, tmp_path):

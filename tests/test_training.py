@@ -606,6 +606,13 @@ def test_fast_bfloat16_is_a_question_of_the_machine(monkeypatch):
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda amx=amx: amx)
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda avx=avx: avx)
         assert training_module.has_fast_bfloat16() is (amx or avx)
+    assert not training_module.has_fast_bfloat16("mps")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for hardware in (True, False):  # an emulation is there in any case
+        monkeypatch.setattr(
+            torch.cuda, "is_bf16_supported", lambda including_emulation=True, h=hardware: including_emulation or h
+        )
+        assert training_module.has_fast_bfloat16("cuda") is hardware
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("bfloat16", torch.bfloat16), ("float32", torch.float32)])

@@ -7,7 +7,7 @@
 A new named set is one entry in `aaekit.data.sets.SETS`.
 """
 
-from .checks import check_labels, check_rows
+from .checks import check_labels, check_rows, fingerprint
 from .dataset import Dataset, load, prepare
 from .sets import data_folder, info, names
 from .splits import Split, split
@@ -20,6 +20,7 @@ __all__ = [
     "check_labels",
     "check_rows",
     "data_folder",
+    "fingerprint",
     "info",
     "load",
     "names",

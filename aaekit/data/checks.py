@@ -1,5 +1,6 @@
 """What rows and labels must look like; everything else is refused in one line."""
 
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,6 +16,11 @@ def blocks(X: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     step = max(1, BLOCK_BYTES // max(1, X.nbytes // max(1, len(X))))
     for start in range(0, len(X), step):
         yield start, X[start : start + step]
+
+
+def fingerprint(X: np.ndarray, n: int = 1000) -> list[int]:
+    """Tell rows from others: their number, and a checksum of about `n` of them, spread evenly."""
+    return [len(X), zlib.crc32(np.ascontiguousarray(X[:: max(1, len(X) // n)]).tobytes())]
 
 
 def check_whole(value: object, least: int, name: str) -> int:
@@ -102,7 +108,10 @@ def check_labels(y: np.ndarray, n: int, n_classes: int | None = None, name: str 
     if y.shape != (n,):
         raise InputError(f"{name}: expected one label per row, shape ({n},), found shape {y.shape}")
     if y.dtype.kind not in "iu":
-        raise InputError(f"{name}: expected integer labels 0..K-1 (-1 where unlabelled), found dtype {y.dtype}")
+        raise InputError(
+            f"{name}: expected integer labels 0..K-1 (-1 where unlabelled), found dtype {y.dtype}; number them, for "
+            "instance classes, y = numpy.unique(y, return_inverse=True), and keep classes beside y"
+        )
     top = np.iinfo(np.int64).max if n_classes is None else n_classes - 1
     wrong = np.flatnonzero((y < -1) | (y > top))
     if len(wrong):

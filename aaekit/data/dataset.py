@@ -1,7 +1,9 @@
 """A data set in arrays, whichever way it came: `load` by name or path, `prepare` to write it down."""
 
+import math
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from .checks import check_labels, check_rows
 from .domains import check_same_classes, join
 from .sets import SETS, find, paths_of
 from .splits import Split, split
-from .store import MEMORY_LIMIT, as_store, open_rows, remove, write_npz
+from .store import MEMORY_LIMIT, as_store, open_rows, remove, why, write_npz
 
 NPZ_KEYS = {"X": "x_train", "y": "y_train", "X_test": "x_test", "y_test": "y_test"}  # ours, and Keras'
 NPZ_KEYS |= {key: key for key in ("classes", "domain", "domain_test", "domains")}
@@ -81,7 +83,11 @@ class Dataset:
 
 
 def load(
-    name_or_path: str | Path, data_dir: str | Path | None = None, download: bool = True, **options: Any
+    name_or_path: str | Path,
+    data_dir: str | Path | None = None,
+    download: bool = True,
+    image_shape: Sequence[int] | None = None,
+    **options: Any,
 ) -> Dataset:
     """Load a named set, or arrays from a file.
 
@@ -103,6 +109,8 @@ def load(
         in ``data_dir/name`` and in ``data_dir``, and downloaded, once, into the former.
     download : bool, default=True
         Whether missing files may be fetched.
+    image_shape : (channels, height, width), optional
+        What the rows of a .npz or .npy are if they are flattened images; without it they are a table.
     **options
         ``test_random_state`` (default 0) for "digits": the seed of its held-out rows. ``n_rows`` (20,000) and
         ``random_state`` (0) for "fonts": its training rows, and the seed it is drawn by. ``memory_limit_bytes`` (4 GiB)
@@ -117,12 +125,12 @@ def load(
     ------
     InputError
         If the set is unknown, its files are missing and cannot be fetched, a file is damaged or not as described, its
-        rows or labels fail `check_rows` or `check_labels`, its split is of other rows, or joined sets are no images,
-        have other classes, or are the same.
+        rows do not fit `image_shape`, rows or labels fail `check_rows` or `check_labels`, its split is of other rows,
+        or joined sets are no images, have other classes, or are the same.
     """
     name, path = str(name_or_path), Path(name_or_path).expanduser()
     if len(parts := _parts(name)) > 1:
-        return _joined(name, parts, data_dir, download, **options)
+        return _joined(name, parts, data_dir, download, image_shape, **options)
     is_file = name not in SETS and (path.suffix in FILE_OPTIONS or path.exists())
     if is_file and path.suffix not in FILE_OPTIONS:
         found = "a folder" if path.is_dir() else path.suffix or "no suffix"
@@ -133,8 +141,8 @@ def load(
         arrays = entry.read(paths_of(name, data_dir, download), **options)
         return _dataset(name, *arrays, classes=entry.classes, source=entry.source)
     if path.suffix == ".npy":
-        return _dataset(path.stem, open_rows(path), source=str(path), **options)
-    found = _dataset(path.stem, **_read_npz(path), source=str(path))
+        return _dataset(path.stem, open_rows(path), source=str(path), image_shape=image_shape, **options)
+    found = _dataset(path.stem, **_read_npz(path), source=str(path), image_shape=image_shape)
     beside = split_path(path)
     if not beside.is_file():
         return found
@@ -173,14 +181,14 @@ def _parts(name: str) -> list[str]:
     return parts
 
 
-def _joined(name: str, parts: list[str], data_dir: str | Path | None, download: bool, **options: Any) -> Dataset:
+def _joined(name: str, parts: list[str], data_dir: Any, download: bool, image_shape: Any, **options: Any) -> Dataset:
     """Load sets and make one of them, each a domain."""
     allowed = [_options_of(part) for part in parts]  # says so, before anything is read, if there is no such set
     _check_options(name, options, tuple(o for o in allowed[0] if all(o in others for others in allowed)))
     if len(set(parts)) < len(parts):
         raise InputError(f"{name}: expected different sets to join, found {max(parts, key=parts.count)} twice")
     check_same_classes({part: SETS[part].classes for part in parts if part in SETS})  # before a download
-    return Dataset(**join([load(part, data_dir, download, **options) for part in parts]))
+    return Dataset(**join([load(part, data_dir, download, image_shape, **options) for part in parts]))
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
@@ -193,7 +201,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; check the path") from None
     except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: expected a .npz archive of plain arrays, found ({error})") from error
+        raise InputError(f"{path}: expected a .npz archive of plain arrays, found ({why(error)})") from error
     if "X" not in arrays:
         raise InputError(f"{path}: expected an array X or x_train, found {found or 'none'}")
     names = {key: tuple(map(str, np.atleast_1d(arrays[key]))) for key in ("classes", "domains") if key in arrays}
@@ -212,6 +220,7 @@ def _dataset(
     domain: np.ndarray | None = None,
     domain_test: np.ndarray | None = None,
     domains: tuple[str, ...] = (),
+    image_shape: Sequence[int] | None = None,
     memory_limit_bytes: int = MEMORY_LIMIT,
     cache_dir: str | Path | None = None,
 ) -> Dataset:
@@ -227,6 +236,13 @@ def _dataset(
 
     def rows(array: np.ndarray, key: str) -> np.ndarray:
         array = array[:, None] if array.ndim == 3 else array
+        if image_shape is not None and array.ndim == 2:
+            if len(image_shape) != 3 or array.shape[1] != math.prod(image_shape):
+                raise InputError(
+                    f"{name}: {key}: expected rows that image_shape={tuple(image_shape)} holds as (channels, height, "
+                    f"width), found rows of shape {array.shape[1:]}"
+                )
+            array = array.reshape(-1, *image_shape)
         check_rows(array, f"{name}: {key}")
         dtype = np.uint8 if array.ndim == 4 and array.dtype.kind in "iu" else np.float32
         return as_store(array, cache_dir, memory_limit_bytes, dtype)

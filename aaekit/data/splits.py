@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from .checks import check_labels, check_whole
-from .store import write_npz
+from .store import why, write_npz
 
 PARTS = ("labelled", "unlabelled", "validation")
 
@@ -62,7 +62,7 @@ class Split:
         except FileNotFoundError:
             raise InputError(f"{path}: no such file; write it by `aae data prepare`") from None
         except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            raise InputError(f"{path}: expected a split written by `aae data prepare`, found ({error})") from error
+            raise InputError(f"{path}: expected a split written by `aae data prepare`, found ({why(error)})") from error
         labelled, unlabelled, validation = parts
         rows = np.sort(np.concatenate([unlabelled, validation])) if all(p.ndim == 1 for p in parts) else np.array([-1])
         if not np.array_equal(rows, np.arange(len(rows))) or not np.isin(labelled, unlabelled).all():
@@ -80,11 +80,11 @@ def split(y: np.ndarray, labels: int | None, validation: int = 0, random_state: 
     Parameters
     ----------
     y : ndarray of shape (n,)
-        Labels of the training rows, integers from 0.
+        Labels of the training rows, integers from 0; -1 where there is none.
     labels : int or None
-        How many rows are labelled; None for all that are not validation.
+        How many rows are labelled; None for all that have a label and are not validation.
     validation : int, default=0
-        How many rows are kept for validation; at least one row of each class is always left.
+        How many rows with a label are kept for validation; at least one row of each class is always left.
     random_state : int, default=0
         Seed.
 
@@ -95,28 +95,32 @@ def split(y: np.ndarray, labels: int | None, validation: int = 0, random_state: 
     Raises
     ------
     InputError
-        If `y` is not one-dimensional, not integer, has negative labels or a single class, or if the rows asked for are
+        If `y` is not one-dimensional, not integer, has labels below -1 or a single class, or if the rows asked for are
         fewer than the classes or more than there are.
     """
     y = np.asarray(y)
     check_labels(y, y.shape[0] if y.ndim else 0)
-    if hidden := int((y < 0).sum()):
-        raise InputError(f"y: expected a label in every row, found {hidden} unlabelled (-1); drop these rows")
+    known = np.flatnonzero(y >= 0)
+    if 0 < len(known) < len(y):
+        drawn = split(y[known], labels, validation, random_state)
+        apart = known[drawn.validation]
+        return Split(known[drawn.labelled], np.setdiff1d(np.arange(len(y)), apart), apart, drawn.random_state)
     labels = None if labels is None else check_whole(labels, 1, "labels")
     validation = check_whole(validation, 0, "validation")
     random_state = check_whole(random_state, 0, "random_state")
-    _, codes, available = np.unique(y, return_inverse=True, return_counts=True)
+    classes, codes, available = np.unique(y, return_inverse=True, return_counts=True)
     n, n_classes = len(y), len(available)
     if n_classes < 2:
-        raise InputError(f"y: expected at least two classes, found {n_classes} in {n} rows")
+        found = f"-1 (unlabelled) in all {n}" if -1 in classes else f"{n_classes} in {n}"
+        raise InputError(f"y: expected at least two classes, found {found} rows")
     if labels is not None and labels < n_classes:
         raise InputError(f"labels: expected at least one per class, {n_classes}, found {labels}")
     if labels is not None and labels > n:
-        raise InputError(f"labels: expected at most {n}, the number of training rows, found {labels}")
+        raise InputError(f"labels: expected at most {n}, the number of rows with a label, found {labels}")
     kept = n_classes if labels is None else labels
     if kept + validation > n:
         raise InputError(
-            f"validation: expected at most {n - kept} ({n} training rows less {kept} to learn labels from), "
+            f"validation: expected at most {n - kept} ({n} rows with a label less {kept} to learn from), "
             f"found {validation}"
         )
     rng = np.random.default_rng(random_state)

@@ -12,6 +12,11 @@ from .checks import blocks, check_whole
 MEMORY_LIMIT = 4 * 2**30  # bytes of one array that are kept in memory
 
 
+def why(error: Exception) -> str:
+    """Say why numpy could not read a file, without its advice to unpickle it."""
+    return "its bytes are of another kind, or Python objects" if "pickle" in str(error) else str(error)
+
+
 def remove(path: Path) -> None:
     """Delete a file if it is there."""
     try:
@@ -50,7 +55,9 @@ def open_rows(path: str | Path) -> np.ndarray:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; check the path") from None
     except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path}: expected a .npy file of numbers, truncated or of another kind ({error})") from error
+        raise InputError(
+            f"{path}: expected a .npy file of numbers, truncated or of another kind ({why(error)})"
+        ) from error
     if not isinstance(rows, np.ndarray):
         rows.close()
         raise InputError(f"{path}: expected a .npy file of numbers, found a .npz archive; rename it")

@@ -378,7 +378,7 @@ class seeded:
 
     def __init__(self, random_state: Any) -> None:
         self.seed = int(check_random_state(random_state).randint(2**31 - 1))
-        self.fork = torch.random.fork_rng([])
+        self.fork = torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_initialized() else [])
 
     def __enter__(self) -> None:
         self.fork.__enter__()

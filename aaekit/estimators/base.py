@@ -4,8 +4,9 @@ import json
 import math
 import os
 import time
+import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 
 from aaekit import networks
 from aaekit.codes import Encoder
-from aaekit.errors import InputError
+from aaekit.errors import InputError, RangeWarning
 from aaekit.files import write_atomically
 from aaekit.parameters import Positive, Share, hyperparameters, validated
 from aaekit.phases import Phase, Step
@@ -193,20 +194,7 @@ class Estimator(BaseEstimator):
         if len(rows) < 2:
             raise InputError(f"expected at least 2 rows to train on, got n_samples = {len(rows)}")
         self.seed_ = drawn_seed(self.random_state)
-        X = torch.from_numpy(rows)
-        kept, held_out = self._held_out(y, len(X)) if self.early_stopping else (None, None)
-        X_train, y_train = (X, y) if kept is None else (X[kept], None if y is None else y[kept])
-        sets = {}
-        if held_out is not None:
-            sets["validation"] = X[held_out], None if y is None else y[held_out]
-        if evaluation is not None:
-            X_e, y_e = evaluation
-            sets["evaluation"] = torch.from_numpy(self._as_in_fit(X_e)), None if y_e is None else self._codes_of(y_e)
-
-        def evaluate(nets: nn.ModuleDict) -> dict[str, float]:
-            self._settle(nets, X_train)
-            return {f"{name}/{k}": v for name, s in sets.items() for k, v in self._score(nets, *s).items()}
-
+        X, y, sets = self._apart(torch.from_numpy(rows), y, evaluation)
         if self.verbose:
             from aaekit.progress import Progress
 
@@ -216,54 +204,96 @@ class Estimator(BaseEstimator):
             for listener in listeners if peers()[0] == 0 else ():
                 listener.prepare(what)
 
-        if what := self._preparation(len(X_train), y_train):
+        def evaluate(nets: nn.ModuleDict) -> dict[str, float]:
+            self._settle(nets, X)
+            return {f"{name}/{k}": v for name, s in sets.items() for k, v in self._score(nets, *s).items()}
+
+        if what := self._preparation(len(X), y):
             announce(what)
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(self.seed_)
-            arrays = self._sources(X_train, y_train)  # first, for networks hold what it sees of class frequencies
+            arrays = self._sources(X, y)  # first, for networks hold what it sees of class frequencies
             start = self.__dict__.pop("_start", {})
 
             def begin(k: int) -> Training:
-                torch.manual_seed(hash((self.seed_, k)) % 2**63 if k else self.seed_)
-                nets = nn.ModuleDict(self._networks())
-                own = nets.state_dict()
-                agreeing = {name: v for name, v in start.items() if name in own and own[name].shape == v.shape}
-                nets.load_state_dict(agreeing, strict=False)
-                sources = {
-                    name: Rows(aligned, self._batch_size(name, len(aligned[0])), self.seed_ + i)
-                    for i, (name, aligned) in enumerate(arrays.items())
-                }
-                return Training(
-                    nets,
-                    self._phases(nets),
-                    sources,
-                    lambda batch, together: self._make_step(nets, batch, together),
-                    self._settings(next(iter(sources.values())).steps_per_epoch, len(X_train)),
-                    evaluate if sets else None,
-                )
+                return self._beginning(k, arrays, start, evaluate if sets else None, len(X))
 
             training = begin(0)
-            begun = start or any(listener.restores() for listener in listeners)
-            n_starts, n_steps = 1 if begun else self._n_starts(len(X_train)), training.settings.n_steps // 3
-            if n_starts > 1 and n_steps >= N_TELLING:
-
-                def starts() -> Iterator[Training]:
-                    began, in_all = time.monotonic(), training.settings.n_steps + (n_starts - 1) * n_steps
-                    for k in range(n_starts):
-                        left = f", {(time.monotonic() - began) * (in_all / (k * n_steps) - 1):.0f} s left" if k else ""
-                        announce(f"start {k + 1} of {n_starts}, {n_steps} steps; the best of them will go on{left}")
-                        yield begin(k) if k else training
-
-                training = best_start(starts(), n_steps, lambda nets: self._doubt(nets, X_train, y_train))
+            if not (start or any(listener.restores() for listener in listeners)):
+                training = self._best_start(begin, training, X, y, announce)
             training.run(listeners)
             if not sets:  # else it is as it was scored last
-                self._settle(training.averaged, X_train)
+                self._settle(training.averaged, X)
         self.networks_ = training.averaged.cpu().eval()
         self.history_ = training.history
         self.n_steps_ = training.n_done
         self.training_seconds_ = training.seconds
         return self
+
+    def _apart(
+        self, X: Tensor, y: np.ndarray | None, evaluation: tuple[Any, Any] | None
+    ) -> tuple[Tensor, np.ndarray | None, dict[str, tuple[Tensor, np.ndarray | None]]]:
+        """Rows and labels to train on, and those to score each epoch, by what they are called."""
+        sets = {}
+        if evaluation is not None:
+            X_e, y_e = evaluation
+            check_consistent_length(X_e, y_e)
+            sets["evaluation"] = torch.from_numpy(self._as_in_fit(X_e)), None if y_e is None else self._codes_of(y_e)
+        if not self.early_stopping:
+            return X, y, sets
+        kept, held_out = self._held_out(y, len(X))
+        sets = {"validation": (X[held_out], None if y is None else y[held_out])} | sets
+        return X[kept], None if y is None else y[kept], sets
+
+    def _beginning(
+        self,
+        k: int,
+        arrays: Mapping[str, list[Tensor]],
+        start: Mapping[str, Tensor],
+        evaluate: Callable[[nn.ModuleDict], dict[str, float]] | None,
+        n_rows: int,
+    ) -> Training:
+        """The `k`-th start of a training, from other weights and minibatches each; those in `start` are given."""
+        torch.manual_seed(hash((self.seed_, k)) % 2**63 if k else self.seed_)
+        nets = nn.ModuleDict(self._networks())
+        own = nets.state_dict()
+        agreeing = {name: v for name, v in start.items() if name in own and own[name].shape == v.shape}
+        nets.load_state_dict(agreeing, strict=False)
+        sources = {
+            name: Rows(aligned, self._batch_size(name, len(aligned[0])), self.seed_ + i)
+            for i, (name, aligned) in enumerate(arrays.items())
+        }
+        return Training(
+            nets,
+            self._phases(nets),
+            sources,
+            lambda batch, together: self._make_step(nets, batch, together),
+            self._settings(next(iter(sources.values())).steps_per_epoch, n_rows),
+            evaluate,
+        )
+
+    def _best_start(
+        self,
+        begin: Callable[[int], Training],
+        first: Training,
+        X: Tensor,
+        y: np.ndarray | None,
+        announce: Callable[[str], None],
+    ) -> Training:
+        """The start that goes on, of `first` and as many more as the labels call for."""
+        n_starts, n_steps = self._n_starts(len(X)), first.settings.n_steps // 3
+        if n_starts == 1 or n_steps < N_TELLING:
+            return first
+
+        def starts() -> Iterator[Training]:
+            began, in_all = time.monotonic(), first.settings.n_steps + (n_starts - 1) * n_steps
+            for k in range(n_starts):
+                left = f", {(time.monotonic() - began) * (in_all / (k * n_steps) - 1):.0f} s left" if k else ""
+                announce(f"start {k + 1} of {n_starts}, {n_steps} steps; the best of them will go on{left}")
+                yield begin(k) if k else first
+
+        return best_start(starts(), n_steps, lambda nets: self._doubt(nets, X, y))
 
     def _settings(self, steps_per_epoch: int, n_rows: int) -> Settings:
         if self.max_steps is not None:
@@ -323,6 +353,11 @@ class Estimator(BaseEstimator):
         self._check()
         shape = _shape(X)[1:] if len(_shape(X)) == 4 else None
         self.as_images_ = shape is not None
+        if shape and shape[0] > 4 and shape[2] in (1, 3, 4):
+            raise InputError(
+                f"expected images (n, channels, height, width), got {_shape(X)}, which looks like channels last: "
+                "transpose it by (0, 3, 1, 2)"
+            )
         X = self._flat(X, reset=True)
         shape = shape or self.image_shape or X.shape[1:]
         if math.prod(shape) != X.shape[1]:
@@ -333,9 +368,11 @@ class Estimator(BaseEstimator):
         if self.unit_range_:
             self.center_, self.scale_ = np.float32(0), np.float32(255 if X.dtype == np.uint8 and X.max() > 1 else 1)
         else:
-            self.center_ = X.mean(0, dtype=np.float64).astype(np.float32)
+            self.center_ = X.mean(0, dtype=np.float64)
             scale = X.std(0, dtype=np.float64).astype(np.float32)
-            self.scale_ = np.where(scale > 1e-6 * np.abs(self.center_).clip(1e-30), scale, np.float32(1))
+            rounding = 1e-6 if X.dtype == np.float32 else 1e-12  # a column that is constant but for it stays so
+            self.scale_ = np.where(scale > rounding * np.abs(self.center_).clip(1e-30), scale, np.float32(1))
+            self.center_ = self.center_.astype(X.dtype)
         rows = self._scaled(X)
         some = self._floats(torch.from_numpy(rows[:: max(1, len(rows) // 5000)])).flatten(1)
         self.spread_ = float((some - some.mean(0)).square().sum(1).mean().sqrt()) or 1.0
@@ -350,7 +387,18 @@ class Estimator(BaseEstimator):
         """Rows like those whose shape and range were learned."""
         if len(_shape(X)) == 4 and _shape(X)[1:] != self.shape_:
             raise InputError(f"expected images of shape {self.shape_} as in fit, got {_shape(X)[1:]}")
-        return self._scaled(self._flat(X, reset=False))
+        rows = self._scaled(self._flat(X, reset=False))
+        low, high = (-0.5, 1.5) if self.unit_range_ else (-10, 10)
+        far = 0 if rows.dtype == np.uint8 or not rows.size else 1 - np.mean((rows > low) & (rows < high))
+        if far > 0.01:  # beyond ten standard deviations lies at most a hundredth of whatever was trained on
+            warnings.warn(
+                f"{far:.0%} of the values are far from those trained on ("
+                + (f"0 to {self.scale_:g}" if self.unit_range_ else "by more than ten standard deviations")
+                + "): are the rows in the same units?",
+                RangeWarning,
+                stacklevel=2,
+            )
+        return rows
 
     def _flat(self, X: Any, reset: bool) -> np.ndarray:
         shape = _shape(X)
@@ -361,7 +409,7 @@ class Estimator(BaseEstimator):
                 f"expected X of shape (n, n_features) or (n, channels, height, width), got {shape}: "
                 "for grey images add the channel, X[:, None]"
             )
-        return validate_data(self, X, reset=reset, dtype=[np.float32, np.float64, np.uint8])  # pyright: ignore
+        return validate_data(self, X, reset=reset, dtype=[np.float64, np.float32, np.uint8])  # pyright: ignore
 
     def _scaled(self, X: np.ndarray) -> np.ndarray:
         """Rows as the networks take them, but bytes stay bytes until they are in a minibatch.
@@ -586,6 +634,21 @@ class Classifier(ClassifierMixin, Labelled):
         check_consistent_length(rows, codes)
         return rows, codes
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The share of rows that are predicted right, of those that have a label.
+
+        Raises
+        ------
+        InputError
+            When no row has one.
+        """
+        y, labelled = _labelled(y)
+        check_consistent_length(X, y, sample_weight)
+        if not labelled.any():
+            raise InputError(f"expected labels to score by, got none (-1) in all {len(y)} rows")
+        weight = None if sample_weight is None else np.asarray(sample_weight)[labelled]
+        return float(np.average(self.predict(X)[labelled] == y[labelled], weights=weight))
+
     def _score(self, nets: nn.ModuleDict, X: Tensor, y: np.ndarray | None) -> dict[str, float]:
         known = np.zeros(len(X), bool) if y is None else y != UNLABELLED
         if y is None or not known.any():
@@ -670,6 +733,11 @@ def _labelled(y: Any) -> tuple[np.ndarray, np.ndarray]:
             f"Input y contains NaN or infinity (in {int((~np.isfinite(y)).sum())} of {len(y)} rows): "
             "expected labels, -1 for unlabelled"
         )
+    if y.dtype.kind == "U" and (y == "-1").any() and not np.char.isdecimal(np.char.lstrip(y, "-")).all():
+        raise InputError(
+            "labels: '-1' in an array of texts is a text, and does not say \"unlabelled\": "
+            "give a list, or an array of objects"
+        )
     return y, (y != UNLABELLED) if y.dtype.kind in "iuf" else np.ones(len(y), bool)
 
 
@@ -697,7 +765,8 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     from safetensors import safe_open
 
     if not Path(path).is_file():
-        raise InputError(f"{path}: there is no such file; expected a model that `save` wrote")
+        found = "it is a directory" if Path(path).is_dir() else "there is no such file"
+        raise InputError(f"{path}: {found}; expected a model that `save` wrote")
     try:
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {})["aaekit"])
@@ -710,6 +779,8 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
                 "version of aaekit; load it with that"
             )
         return header, load_file(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot read ({error.strerror or error}); check its permissions") from error
     except (SafetensorError, KeyError, ValueError) as error:
         raise InputError(f"{path} is not a model that aaekit saved, or it is damaged: {error}") from error
 

@@ -18,6 +18,8 @@ from aaekit.estimators.base import UNLABELLED, Averaging, Labelled, RatesOverTim
 from aaekit.parameters import Length, Positive, Rate, Weight, hyperparameters
 from aaekit.phases import Phase, Step
 
+N_DOUBTED = 5000  # rows by which a start is judged
+
 
 @hyperparameters
 class CategoricalAutoencoder(Labelled, Autoencoder):
@@ -44,8 +46,8 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
     ] = (200, 200)
     augmentation: Annotated[
         Literal["auto", "affine", "noise", "none"] | Callable[[Tensor], Tensor],
-        Field(description="what leaves the class as it is: small warps (images), feature noise (tables), none, "
-              "or a callable on batches; 'auto' goes by the shape of the rows"),
+        Field(description="what leaves the class as it is: small warps (images; those of ClusteringAAE do not bend), "
+              "feature noise (tables), none, or a callable on batches; 'auto' goes by the shape of the rows"),
     ] = "auto"  # fmt: skip
     radius: Annotated[
         Length, Field(description="length of virtual adversarial shifts; 1 is the rows' distance from their mean")
@@ -186,7 +188,7 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
             x_labelled, labels["labelled"] = batch["labelled"]
             rows["labelled"] = vary(self._floats(x_labelled))
         if self._agrees:
-            rows["augmented"] = vary(x)
+            rows["augmented"] = vary(x.clone())  # it may work in place
         return Step(
             rows,
             nets["encoder"],
@@ -206,6 +208,18 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
     def _probabilities(self, nets: nn.ModuleDict, rows: np.ndarray | Tensor) -> np.ndarray:
         device = next(nets.parameters()).device
         return self._in_batches(lambda x: nets["encoder"](x.to(device)).y, rows)
+
+    def _doubt(self, nets: nn.ModuleDict, X: Tensor, y: np.ndarray | None) -> float:
+        """Mean entropy of q(y|x) of rows without a label, in nats, and how far its mean is from the class prior.
+
+        Where classes are mixed up, y stays unsure; where one has lost a part to another, they are not as frequent.
+        """
+        self._settle(nets, X)
+        unlabelled = np.arange(len(X)) if y is None else np.flatnonzero(y == UNLABELLED)
+        p = self._probabilities(nets, X[unlabelled[:N_DOUBTED]]).clip(1e-12)
+        mean, wanted = p.mean(0), self._class_prior().mean.numpy().clip(1e-12)
+        entropy, divergence = -(p * np.log(p)).sum(1).mean(), (mean * np.log(mean / wanted)).sum()
+        return float(entropy + self._balance_weight() * divergence)
 
     def y_proba(self, X: Any) -> np.ndarray:
         """q(y|x) of each row, shape `(n, n_classes)`: of classes or, without labels, clusters."""
@@ -294,8 +308,16 @@ class PartlyLabelled(CategoricalAutoencoder):
         """With class_prior="auto", begin the next fit with these class frequencies, not those of the labels.
 
         One for each class, in the order of the sorted labels, in sum 1.
+
+        Raises
+        ------
+        InputError
+            For frequencies that are not above 0, or not 1 in sum.
         """
-        self._guess = np.asarray(guess, dtype=float).ravel().tolist()
+        frequencies = np.asarray(guess, dtype=float).ravel()
+        if not (frequencies > 0).all() or not np.isclose(frequencies.sum(), 1):
+            raise InputError(f"expected frequencies above 0 that are 1 in sum, got {frequencies.tolist()}")
+        self._guess = frequencies.tolist()
         return self
 
     def _learn_labels(self, y: Any) -> np.ndarray:

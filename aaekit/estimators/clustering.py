@@ -14,7 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from aaekit import networks, phases
+from aaekit import augment, networks, phases
 from aaekit.codes import Code, Decoder, one_hot
 from aaekit.errors import InputError
 from aaekit.estimators.base import UNLABELLED, _labelled, numbers
@@ -93,6 +93,12 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
     adversarial_prior: Annotated[
         bool, Field(description="draw clusters from the prior more often if the encoder uses them less")
     ] = True
+    n_init: Annotated[
+        Literal["auto"] | Positive,
+        Field(description="starts, of which the one goes on that is surest of the rows, and whose clusters are as "
+              "alike in size as balance_weight asks, after a third of the steps; 'auto' is 3 for images that are "
+              "warped, else 1; in trainings of fewer than 300 steps always 1"),
+    ] = "auto"  # fmt: skip
     cyclic_rate: Annotated[Rate, Field(description="learning rate of the cyclic loss")] = 2e-3
     mode_rate: Annotated[Rate, Field(description="learning rate of the mode decoder")] = 2e-3
     separation_rate: Annotated[Rate, Field(description="learning rate of keeping the modes apart")] = 2e-3
@@ -165,6 +171,16 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
     def _consistency(self) -> str:
         return self._consistency_without_labels if self.consistency == "auto" else self.consistency
 
+    def _n_starts(self, n_rows: int) -> int:
+        if self.n_init != "auto":
+            return self.n_init
+        return 3 if len(self.shape_) == 3 and self._agrees else 1
+
+    def _augmentation(self) -> Callable[[Tensor], Tensor]:
+        """Warps do not bend here: no label says that a four whose top is bent shut is no nine."""
+        plain = self.augmentation in ("auto", "affine") and len(self.shape_) == 3
+        return augment.AffineImages(bend=0.0) if plain else super()._augmentation()
+
     def _auto_steps(self, n_rows: int) -> int:
         """Clusters settle late: longer than with labels."""
         return min(800 + super()._auto_steps(n_rows), 5000)
@@ -210,7 +226,7 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
                 Phase(
                     "mode",
                     lambda step: phases.reconstruct_mode(step, modes, kind),
-                    (modes, encoder),
+                    (encoder, modes),
                     self.mode_rate,
                     momentum,
                     self.mode_weight * scale,

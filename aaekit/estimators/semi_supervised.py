@@ -8,13 +8,12 @@ import numpy as np
 from pydantic import Field
 from torch import Tensor, nn
 
-from aaekit.estimators.base import UNLABELLED, Classifier
+from aaekit.estimators.base import Classifier
 from aaekit.estimators.categorical import PartlyLabelled
 from aaekit.parameters import Positive, hyperparameters
 from aaekit.phases import Phase, Step
 from aaekit.training import Listener
 
-N_DOUBTED = 5000  # rows by which a start is judged
 FIRM = 3.0  # how much harder the game of z is played class by class
 
 
@@ -120,18 +119,6 @@ class SemiSupervisedAAE(PartlyLabelled, Classifier):
         if self.n_init != "auto":
             return self.n_init
         return 5 if n_rows <= 5000 and sum(self.class_counts_) <= 5 * self._n_classes else 1
-
-    def _doubt(self, nets: nn.ModuleDict, X: Tensor, y: np.ndarray | None) -> float:
-        """Mean entropy of q(y|x) of rows without a label, in nats, and how far its mean is from the class prior.
-
-        Where classes are mixed up, y stays unsure; where one has lost a part to another, they are not as frequent.
-        """
-        assert y is not None
-        self._settle(nets, X)
-        p = self._probabilities(nets, X[np.flatnonzero(y == UNLABELLED)[:N_DOUBTED]]).clip(1e-12)
-        mean, wanted = p.mean(0), self._class_prior().mean.numpy().clip(1e-12)
-        entropy, divergence = -(p * np.log(p)).sum(1).mean(), (mean * np.log(mean / wanted)).sum()
-        return float(entropy + self._balance_weight() * divergence)
 
     def translate(self, X: Any, label: Any) -> np.ndarray:
         """Rows in the style of X as another class: one for all, or one each `(n,)`. For independence="class".

@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import platform
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import datetime
@@ -76,7 +77,8 @@ def measure(
 
     Test rows are scored each epoch for the curve; nothing is trained, chosen or stopped by them. With a `folder`, the
     log is written there after each seed, which tells the commit that ran it; seeds that it already has, by the same
-    configuration, are kept and not run again. Into `pictures` go those that the protocol draws, of seed 0. With `jobs`,
+    configuration, are kept and not run again, and one that was stopped goes on, if it is still of the same
+    configuration, commit and versions. Into `pictures` go those that the protocol draws, of seed 0. With `jobs`,
     so many seeds run side by side and share the threads; listeners are told of one at a time only. `changed` are
     settings in place of the experiment's.
 
@@ -116,7 +118,7 @@ def measure(
         return complete | found
 
     left = {seed: varied(seed) for seed in seeds if seed not in results}
-    for seed, result in _side_by_side(left, jobs, listeners, settings, pictures):
+    for seed, result in _side_by_side(left, jobs, listeners, settings, pictures, folder):
         results[seed] = {"seed": seed, "git": log["versions"].get("git"), **result}
         log["seeds"] = [results[k] for k in sorted(results)]
         log["command"] = f"aae reproduce {name} --seeds {len(results)}"
@@ -178,20 +180,41 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def _once(
-    config: dict[str, Any], listeners: Sequence[Listener], settings: Mapping[str, Any], pictures: Path | None
+    config: dict[str, Any],
+    listeners: Sequence[Listener],
+    settings: Mapping[str, Any],
+    pictures: Path | None,
+    folder: Path | None = None,
 ) -> dict[str, Any]:
-    """One seed, by the protocol of the experiment."""
+    """One seed, by the protocol of the experiment; what is left of an earlier attempt in the folder is gone on with."""
     from aaekit.experiments import protocols, simulation
 
+    kept = _unfinished(config, settings["name"], folder) if folder else None
     if config["system"] == simulation.SYSTEM:
         trial: Any = simulation.SimulationTrial(config, listeners)
     else:
-        trial = protocols.Trial(config, listeners, settings.get("variants") or {})
+        trial = protocols.Trial(config, listeners, settings.get("variants") or {}, kept)
     protocols.find(settings.get("protocol", "held_out"))(trial)
     if pictures is not None and config["random_state"] == 0:
         for name, figure in trial.pictures.items():
             figures.save(figure, pictures / f"{settings['name']}-{name}.png")
+    if kept is not None:
+        shutil.rmtree(kept, ignore_errors=True)
     return trial.numbers
+
+
+def _unfinished(config: Mapping[str, Any], name: str, folder: Path) -> Path:
+    """Where the checkpoints of one seed are; those of another configuration, commit or library are deleted."""
+    path = folder / f"{name}-{config['random_state']}-unfinished"
+    of = json.loads(json.dumps({"configuration": {k: json_value(v) for k, v in config.items()}} | runs.versions()))
+    try:
+        same = json.loads((path / "of.json").read_text(encoding="utf-8")) == of
+    except (OSError, ValueError):
+        same = False
+    if not same:
+        shutil.rmtree(path, ignore_errors=True)
+        write_json(path / "of.json", of)
+    return path
 
 
 def machine() -> dict[str, Any]:

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aaekit import augment, evaluation, figures, gallery, metrics, runs
+from aaekit.checkpoints import Checkpoints
 from aaekit.data import Dataset, Split
 from aaekit.errors import InputError
 from aaekit.estimators import AdversarialAutoencoder, PretrainedClassifier, SupervisedBaseline
@@ -29,11 +31,12 @@ N_SAMPLES = 1000  # of each class
 
 @dataclass
 class Trial:
-    """One seed of an experiment: its data, and what was found."""
+    """One seed of an experiment: its data, and what was found; `unfinished` is where its checkpoints go."""
 
     config: Mapping[str, Any]
     listeners: Sequence[Listener]
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    unfinished: Path | None = None
     numbers: dict[str, Any] = field(default_factory=dict)
     pictures: dict[str, Figure] = field(default_factory=dict)
 
@@ -55,12 +58,13 @@ class Trial:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the numbers tell of unused clusters
             return estimator.fit(
-                self.X, self.y, evaluation=(self.rows.X, self.rows.y), listeners=[*self.listeners, *listeners]
+                self.X, self.y, evaluation=(self.rows.X, self.rows.y), listeners=[*listeners, *self.listeners]
             )
 
     def trained(self) -> Any:
-        """The estimator of the configuration, trained, its times and curve noted."""
-        estimator = self.fit(runs.estimator_of(self.config))
+        """The estimator of the configuration, trained, or trained on, its times and curve noted."""
+        kept = [] if self.unfinished is None else [Checkpoints(self.unfinished)]
+        estimator = self.fit(runs.estimator_of(self.config), *kept)
         self.numbers |= {"seconds": round(estimator.training_seconds_, 1), "n_steps": estimator.n_steps_}
         self.numbers["history"] = curve(estimator)
         return estimator
