@@ -181,8 +181,8 @@ def test_separation_keeps_the_modes_apart(trained):
     assert without < 0.6 and with_it > 1.2 * without
 
 
-def draws(model, X, running):
-    """How often each cluster is drawn for the discriminator of y, when the encoder has used them as in `running`."""
+def begun(model, X):
+    """The training of a model, at its first step."""
 
     class Caught(Exception):
         pass
@@ -195,7 +195,12 @@ def draws(model, X, running):
     catch = Catch()
     with pytest.raises(Caught):
         model.fit(X, listeners=[catch])
-    training = catch.training
+    return catch.training
+
+
+def draws(model, X, running):
+    """How often each cluster is drawn for the discriminator of y, when the encoder has used them as in `running`."""
+    training = begun(model, X)
     phase = next(p for p in training.phases if p.name == "y/discriminator")
     usage, counts = training.networks["cluster_usage"], torch.zeros(model.n_clusters)
     usage.decay = 1.0
@@ -209,6 +214,18 @@ def draws(model, X, running):
         one_hot = sides[(sides.max(1).values == 1) & (sides.sum(1) == 1)]
         counts += one_hot.sum(0)
     return counts / counts.sum()
+
+
+def test_the_adversarial_prior_counts_each_minibatch_once(rows):
+    training = begun(ClusteringAAE(**SMALL), rows[0])
+    step = training.make_step({n: r.at(0) for n, r in training.rows.items()}, True)
+    usage = training.networks["cluster_usage"]
+    wanted = usage.running.lerp(step.detached_code().y.mean(0), 1 - usage.decay)
+    assert not torch.equal(wanted, usage.running)
+    for phase in training.phases:
+        if phase.name.startswith("y/"):
+            phase.loss(step)
+    torch.testing.assert_close(usage.running, wanted)
 
 
 @pytest.mark.filterwarnings("ignore:only .* clusters are used")  # after two steps

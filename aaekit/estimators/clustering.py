@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -198,7 +199,7 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
             )
             nets["mode_decoder"] = Decoder(backbone, self.unit_range_)
         if self.adversarial_prior and self._matches:
-            nets["cluster_usage"] = phases.ClassFrequencies(self._class_prior().mean)
+            nets["cluster_usage"] = phases.ClassFrequencies(self._class_prior().mean, decay=0.8)
         return nets
 
     def _join(self, nets: nn.ModuleDict, code: Code, labels: Tensor | None) -> Tensor:
@@ -262,10 +263,13 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
             return None
         usage, K = nets["cluster_usage"], self.n_clusters
         assert isinstance(usage, phases.ClassFrequencies)
+        counted: WeakSet[Step] = WeakSet()  # both phases of the game draw
 
         def draw(step: Step) -> Tensor:
             y = step.detached_code().y
-            usage.running.lerp_(y.mean(0), 1 - usage.decay)
+            if step not in counted:
+                counted.add(step)
+                usage.running.lerp_(y.mean(0), 1 - usage.decay)
             wanted = usage.expected / usage.running.clamp_min(0.1 / K)
             return one_hot(torch.multinomial(wanted, len(y), replacement=True), K)
 
