@@ -469,8 +469,8 @@ class Run(Listener):
             raise KeyboardInterrupt(f"{where}; go on with: aae resume {self.path}") from None
         except TrainingError as error:
             newest = self.checkpoints.found()
-            kept_at = f" ({newest[0].with_suffix('.safetensors')})" if newest else " (there is none yet)"
-            text = str(error).replace("The last good checkpoint is kept", f"The last good checkpoint is kept{kept_at}")
+            kept = f"kept: {newest[0].with_suffix('.safetensors')}" if newest else "none yet"
+            text = f"{error}. The last good checkpoint: {kept}"
             self.log(text)
             raise TrainingError(text) from error
         return self.estimator

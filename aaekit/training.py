@@ -294,8 +294,8 @@ class Training:
         if bad:
             name = next((p.name for p in self.phases if p.name in bad), bad[0])
             raise TrainingError(
-                f"training stopped at step {self.n_done}: the loss '{name}' is not finite any more. "
-                "The last good checkpoint is kept; try a lower rate or precision='float32'"
+                f"training stopped at step {self.n_done}: the loss '{name}' is not finite any more; "
+                "try a lower rate or precision='float32'"
             )
 
     @property

@@ -1,5 +1,7 @@
 """Outliers: those of a class that was left out are found, the threshold is where it is asked for, models are kept."""
 
+import copy
+
 import numpy as np
 import pytest
 from conftest import QUICK
@@ -73,6 +75,18 @@ def test_both_parts_can_be_switched_off_and_add_up(detector, rows):
     found = parts(detector, rows[0][:50])
     np.testing.assert_allclose(found[0.2], 0.8 * found[0.0] + 0.2 * found[1.0], rtol=1e-9)
     assert abs(np.corrcoef(found[0.0], found[1.0])[0, 1]) < 0.95, "each part tells something of its own"
+
+
+def test_errors_count_by_how_much_they_differ_among_rows_nearby(detector):
+    """The same distance from the mean error is less unusual where errors differ more."""
+    random = np.random.default_rng(0)
+    z = np.concatenate([random.normal(c, 0.1, (400, detector.n_style)) for c in (-3, 3)])
+    e = np.concatenate([random.normal(0, 0.2, 400), random.normal(1, 0.8, 400)])
+    other = copy.copy(detector)
+    other._learn_density(z, e)
+    at = np.repeat([[-3.0], [3.0]], detector.n_style, 1)
+    error = other._novelties(at, np.array([0.8, 1.8]))[1]
+    np.testing.assert_allclose(error, [4, 1], rtol=0.15)
 
 
 # --- the threshold ---------------------------------------------------------------------------------------------------
