@@ -14,6 +14,7 @@ new one::
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -153,7 +154,7 @@ def make(spec: str | Transform | None, shape: Sequence[int], strength: float = 1
     ----------
     spec : str, callable or None
         "auto" (affine for images, moved less if small; noise for tables), a name in `AUGMENTATIONS`, or any callable
-        batch -> batch, which is returned as it is. None means "none".
+        batch -> batch. None means "none".
     shape : (channels, height, width) or (n_features,)
         Shape of one sample.
     strength : float, default 1
@@ -162,12 +163,12 @@ def make(spec: str | Transform | None, shape: Sequence[int], strength: float = 1
     Raises
     ------
     InputError
-        If the name is unknown or unfit for the shape.
+        If the name is unknown or unfit for the shape; when it is called, if what a callable gives is no such batch.
     """
     if spec is not None and not isinstance(spec, str):
         if not callable(spec) or isinstance(spec, type):
             raise InputError(f"Expected an augmentation's name or a callable batch -> batch, got {spec!r}.")
-        return spec
+        return partial(_given, spec)
     spec = spec or "none"
     if spec == "auto":
         spec = "affine" if len(shape) == 3 else "noise"
@@ -177,6 +178,16 @@ def make(spec: str | Transform | None, shape: Sequence[int], strength: float = 1
     if spec == "affine" and len(shape) != 3:
         raise InputError(f"Expected images (channels, height, width) for 'affine', got {tuple(shape)}; use 'noise'.")
     return AUGMENTATIONS[spec](strength=strength)
+
+
+def _given(transform: Transform, batch: Tensor) -> Tensor:
+    """What somebody's own transformation makes of a batch."""
+    expected = tuple(batch.shape)
+    found = transform(batch)
+    if not isinstance(found, Tensor) or found.shape != expected:
+        got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise InputError(f"Expected a tensor of shape {expected} from the augmentation, got {got}.")
+    return found
 
 
 def _pixel_centres(size: int, device: torch.device) -> Tensor:

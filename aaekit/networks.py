@@ -187,8 +187,13 @@ def _output_shape(module: nn.Module, shape: Shape, name: str) -> Shape:
     was_training = module.training
     try:
         with torch.no_grad():
-            return tuple(module.eval()(torch.zeros(2, *shape)).shape[1:])
+            found = module.eval()(torch.zeros(2, *shape))
     except (RuntimeError, ValueError) as error:
         raise InputError(f"{name}: the given module does not take rows of shape {shape}: {error}") from error
     finally:
         module.train(was_training)
+    if not isinstance(found, Tensor):
+        raise InputError(
+            f"{name}: expected a module that gives a tensor, found one that gives a {type(found).__name__}"
+        )
+    return tuple(found.shape[1:])

@@ -255,7 +255,7 @@ def test_names_strength_and_callables() -> None:
     x = torch.rand(2, 3)
     for none in ("none", None):
         assert augment.make(none, (3,))(x) is x
-    assert augment.make(torch.square, (3,)) is torch.square
+    assert torch.equal(augment.make(torch.square, (3,))(x), x.square())
 
 
 def test_compose_goes_from_left_to_right() -> None:
@@ -271,6 +271,8 @@ def test_compose_goes_from_left_to_right() -> None:
     [
         (lambda: augment.make("afine", (1, 8, 8)), "Did you mean 'affine'"),
         (lambda: augment.make("affine", (5,)), "use 'noise'"),
+        (lambda: augment.make(lambda x: x[:, 1:], (5,))(torch.rand(3, 5)), r"shape \(3, 5\) .*, got \(3, 4\)"),
+        (lambda: augment.make(cast(Any, print), (5,))(torch.rand(3, 5)), r"shape \(3, 5\) .*, got NoneType"),
         (lambda: augment.make(cast(Any, 3), (5,)), "callable batch -> batch, got 3"),
         (lambda: augment.make("auto", (1, 8, 8), strength=-1), "strength >= 0, got -1"),
         (lambda: FeatureNoise(strength=math.nan), "strength >= 0"),

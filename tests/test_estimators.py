@@ -735,6 +735,7 @@ def test_how_frequent_classes_are_is_seen_among_the_rows(tmp_path):
         ({"schedule": "both"}, "'joint', 'alternating'"),
         ({"batch_size": 5000}, "larger than the 300 rows"),
         ({"spreading_steps": -1}, "spreading_steps=-1"),
+        ({"labelled_batch_size": 1}, "labelled_batch_size=1: input should be greater than or equal to 2"),
         ({"labelled_batch_size": 51}, "larger than the 50 labelled rows"),
         ({"image_shape": (1, 9, 9)}, "holds 81 values"),
         ({"class_prior": (0.5, 0.5)}, "2 numbers for 10 classes"),

@@ -181,6 +181,11 @@ def test_a_module_for_other_rows_is_refused(module):
         decoder_of(module, (30,))
 
 
+def test_a_module_that_gives_no_tensor_is_refused():
+    with pytest.raises(InputError, match="backbone: expected a module that gives a tensor, found .* gives a tuple"):
+        encoder_of(nn.LSTM(30, 4), (30,))
+
+
 # --- dropout and batch norm
 @pytest.mark.parametrize(("name", "shape"), BUILDS, ids=ids)
 def test_dropout_spares_code_and_output(name, shape):

@@ -276,7 +276,7 @@ class PartlyLabelled(CategoricalAutoencoder):
               "300, but 0 where an augmentation of images tells more, or with consistency='none'"),
     ] = "auto"  # fmt: skip
     labelled_batch_size: Annotated[
-        Literal["auto"] | Positive,
+        Literal["auto"] | Annotated[int, Field(ge=2)],
         Field(description="labelled rows in a step; 'auto' is 50, 150 if each image has a label, or all if fewer"),
     ] = "auto"
 
