@@ -411,9 +411,13 @@ def _class_of(label: str, run: Any, estimator: Any, option: str = "--label") -> 
     classes = getattr(estimator, "classes_", range(len(names)))
     values = list(classes[0] if isinstance(classes, list) else classes)  # of several conditions the first
     numbers = list(map(str, values))
-    if label not in names and label not in numbers:
-        raise InputError(f"{option} {label}: expected one of {', '.join(names)}.{nearest(label, names)}")
-    return values[names.index(label) if label in names else numbers.index(label)]
+    if label in names or label in numbers:
+        return values[names.index(label) if label in names else numbers.index(label)]
+    clusters = list(map(str, range(estimator.n_clusters))) if hasattr(estimator, "name_clusters") else []
+    if label in clusters:
+        return int(label)
+    other = f", or a cluster from 0 to {clusters[-1]}" if clusters and names != clusters else ""
+    raise InputError(f"{option} {label}: expected one of {', '.join(names)}{other}.{nearest(label, names)}")
 
 
 @app.command()

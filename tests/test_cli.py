@@ -157,6 +157,20 @@ def test_label_decides_the_class(folder, tmp_path, aae):
     assert np.allclose(np.load(tmp_path / "s.npy"), estimator.sample(5, random_state=0, label=4))
 
 
+@pytest.mark.filterwarnings("ignore:only .* clusters are used")
+def test_a_cluster_is_sampled_by_its_name_or_its_number(folder, tmp_path, aae):
+    run, made = tmp_path / "run", tmp_path / "s.npy"
+    aae("train", "clusters", "--data", folder / "some.npz", "--n-clusters", 4, "--out", run, *TINY, "--quiet")
+    assert aae("name", run, "2=two")[0] == 0
+    estimator = runs.Run.open(run).fitted()
+    for label, cluster in (("two", 2), ("2", 2), ("3", 3)):
+        assert aae("sample", run, "--label", label, "--n", 5, "--out", made)[0] == 0
+        assert np.allclose(np.load(made), estimator.sample(5, random_state=0, label=cluster))
+        made.unlink()
+    code, _, err = aae("sample", run, "--label", "4", "--n", 5, "--out", made)
+    assert code == 2 and err == ["error: --label 4: expected one of two, or a cluster from 0 to 3."]
+
+
 @pytest.mark.parametrize(
     "line",
     [
