@@ -168,7 +168,7 @@ def make(spec: str | Transform | None, shape: Sequence[int], strength: float = 1
     if spec is not None and not isinstance(spec, str):
         if not callable(spec) or isinstance(spec, type):
             raise InputError(f"Expected an augmentation's name or a callable batch -> batch, got {spec!r}.")
-        return partial(_given, spec)
+        return spec if type(spec) in AUGMENTATIONS.values() else partial(_given, spec)
     spec = spec or "none"
     if spec == "auto":
         spec = "affine" if len(shape) == 3 else "noise"
