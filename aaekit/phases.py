@@ -245,9 +245,13 @@ class ClassFrequencies(nn.Module):
         self.register_buffer("running", expected.clone())
         self.register_buffer("n_seen", torch.tensor(0))
 
+    def count(self, mean: Tensor) -> None:
+        """Let the running mean go on by the mean `(n_classes,)` of one more minibatch."""
+        self.running.lerp_(mean, 1 - self.decay)
+
     def excess(self, mean: Tensor) -> Tensor:
         """The log of running to expected frequencies, after the mean `(n_classes,)` of one more minibatch."""
-        self.running.lerp_(mean, 1 - self.decay)
+        self.count(mean)
         found = (self.running.clamp_min(1e-8) / self.expected.clamp_min(1e-8)).log()
         self.n_seen += 1
         if self.yields:

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 from weakref import WeakSet
 
@@ -15,7 +16,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from aaekit import augment, networks, phases
+from aaekit import networks, phases
+from aaekit.augment import AffineImages
 from aaekit.codes import Code, Decoder, one_hot
 from aaekit.errors import InputError
 from aaekit.estimators.base import UNLABELLED, _labelled, numbers
@@ -179,8 +181,9 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
 
     def _augmentation(self) -> Callable[[Tensor], Tensor]:
         """Warps do not bend here: no label says that a four whose top is bent shut is no nine."""
-        plain = self.augmentation in ("auto", "affine") and len(self.shape_) == 3
-        return augment.AffineImages(bend=0.0) if plain else super()._augmentation()
+        vary = super()._augmentation()
+        named = isinstance(self.augmentation, str)
+        return replace(vary, bend=0.0) if named and isinstance(vary, AffineImages) else vary
 
     def _auto_steps(self, n_rows: int) -> int:
         """Clusters settle late: longer than with labels."""
@@ -269,7 +272,7 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
             y = step.detached_code().y
             if step not in counted:
                 counted.add(step)
-                usage.running.lerp_(y.mean(0), 1 - usage.decay)
+                usage.count(y.mean(0))
             wanted = usage.expected / usage.running.clamp_min(0.1 / K)
             return one_hot(torch.multinomial(wanted, len(y), replacement=True), K)
 
