@@ -97,7 +97,7 @@ def test_reconstruction_and_prior_leave_clusters_to_smoothness_where_it_is_alone
 @pytest.mark.parametrize(
     ("given", "shape", "n_starts"),
     [
-        ({}, (1, 28, 28), 3),
+        ({}, (1, 28, 28), 6),
         ({}, (64,), 1),
         ({"augmentation": "none"}, (1, 28, 28), 1),
         ({"n_init": 1}, (1, 28, 28), 1),

@@ -617,6 +617,15 @@ def test_of_several_starts_the_surest_goes_on(few_labels, monkeypatch):
     assert first.history_[0]["classification"] == alone.history_[0]["classification"], "the first start is the only one"
 
 
+def test_long_trainings_choose_their_start_early(few_labels, monkeypatch):
+    monkeypatch.setattr(base, "N_TELLING", 1)
+    monkeypatch.setattr(base, "N_TOLD", 4)
+    X, y = few_labels
+    told = Told()
+    SemiSupervisedAAE(**{**QUICK, "max_steps": 45}, image_shape=(1, 8, 8), n_init=2).fit(X, y, listeners=[told])
+    assert told.began == 4
+
+
 @pytest.mark.parametrize("weight", [0.0, 10.0])
 def test_doubt_is_entropy_and_imbalance_of_rows_without_a_label(few_labels, weight):
     X, y = few_labels

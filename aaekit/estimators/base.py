@@ -43,6 +43,7 @@ from aaekit.training import (
 UNLABELLED = -1
 N_SETTLING = 10_000  # about as many rows give batch normalisation its statistics
 N_TELLING = 100  # steps, at least, after which a start tells how good it is
+N_TOLD = 600  # and at most
 FORMAT = 1
 
 RatesOverTime = Annotated[
@@ -145,7 +146,7 @@ class Estimator(BaseEstimator):
         return None
 
     def _n_starts(self, n_rows: int) -> int:
-        """How often to begin: the start with the least `_doubt` after a third of the steps goes on."""
+        """How often to begin: the start with the least `_doubt` after a third of the steps, or `N_TOLD`, goes on."""
         return 1
 
     def _doubt(self, nets: nn.ModuleDict, X: Tensor, y: np.ndarray | None) -> float:
@@ -282,7 +283,7 @@ class Estimator(BaseEstimator):
         announce: Callable[[str], None],
     ) -> Training:
         """The start that goes on, of `first` and as many more as the labels call for."""
-        n_starts, n_steps = self._n_starts(len(X)), first.settings.n_steps // 3
+        n_starts, n_steps = self._n_starts(len(X)), min(first.settings.n_steps // 3, N_TOLD)
         if n_starts == 1 or n_steps < N_TELLING:
             return first
 

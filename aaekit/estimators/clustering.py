@@ -99,8 +99,8 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
     n_init: Annotated[
         Literal["auto"] | Positive,
         Field(description="starts, of which the one goes on that is surest of the rows, and whose clusters are as "
-              "alike in size as balance_weight asks, after a third of the steps; 'auto' is 3 for images that are "
-              "warped, else 1; in trainings of fewer than 300 steps always 1"),
+              "alike in size as balance_weight asks, after a third of the steps or 600; 'auto' is 6 for images that "
+              "are warped, else 1; in trainings of fewer than 300 steps always 1"),
     ] = "auto"  # fmt: skip
     cyclic_rate: Annotated[Rate, Field(description="learning rate of the cyclic loss")] = 2e-3
     mode_rate: Annotated[Rate, Field(description="learning rate of the mode decoder")] = 2e-3
@@ -177,7 +177,7 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
     def _n_starts(self, n_rows: int) -> int:
         if self.n_init != "auto":
             return self.n_init
-        return 3 if len(self.shape_) == 3 and self._agrees else 1
+        return 6 if len(self.shape_) == 3 and self._agrees else 1
 
     def _augmentation(self) -> Callable[[Tensor], Tensor]:
         """Warps do not bend here: no label says that a four whose top is bent shut is no nine."""

@@ -57,8 +57,9 @@ class SemiSupervisedAAE(PartlyLabelled, Classifier):
     n_init: Annotated[
         Literal["auto"] | Positive,
         Field(description="starts, of which the one goes on that is surest of the rows without a label, and finds "
-              "classes as frequent as they should be, after a third of the steps; 'auto' is 5 for up to 5,000 rows "
-              "with at most five labels a class on average, else 1; in trainings of fewer than 300 steps always 1"),
+              "classes as frequent as they should be, after a third of the steps or 600; 'auto' is 5 for up to "
+              "5,000 rows with at most five labels a class on average, else 1; in trainings of fewer than 300 steps "
+              "always 1"),
     ] = "auto"  # fmt: skip
 
     def fit(
