@@ -33,8 +33,6 @@ NEIGHBOURS = 10  # rows in a neighbourhood
 HOLE = 0.2  # share of the prior where codes are that thin: healthy at most 0.07 (0.16 in 10 dimensions), planted 0.24
 LARGE_HOLE = 0.5  # from there on it is a problem
 MAX_HOLE_DIMS = 10  # in more, nearest neighbours are all about as far away
-UNUSED = 0.05  # of an even share: a cluster with fewer rows is dead (as in ClusteringAAE)
-EVEN = 0.8  # of its largest value: an entropy of the clusters' shares below that is a collapse (as in ClusteringAAE)
 DECIDED = 0.6  # mean of the largest y of a row: healthy 0.8 and more, planted 0.4
 OFF_SHARE = 2.0  # a class called that many times as often as it occurs, or as rarely
 LEAK = 0.6  # of the way from chance to perfect: 2-D styles 0.35 to 0.5, where y has what it needs
@@ -287,26 +285,24 @@ def _clusters(e: Evidence) -> Iterator[Finding]:
     """Clusters that nothing is put into, or that take everything, or that nothing is surely in."""
     if not e.clusters or e.y is None or e.y.shape[1] < 2 or len(e.y) < 10 * e.y.shape[1]:
         return
-    (n, K), mean = e.y.shape, e.y.mean(0)
-    counts = np.bincount(e.y.argmax(1), minlength=K)
-    used = int((counts >= max(1, UNUSED * n / K)).sum())
-    entropy = float(-(mean * np.log(mean.clip(1e-12))).sum() / math.log(K))
-    if used < 0.8 * K or entropy < EVEN:
+    (n, K), use = e.y.shape, metrics.cluster_use(e.y)
+    used = int(use.used.sum())
+    if use.collapsed:
         yield Finding(
             "collapsed clusters",
             "problem",
-            f"{used} of {K} clusters are used, the largest by {100 * counts.max() / n:.0f} % of the rows; the entropy "
-            f"of the shares is {entropy:.2f} of its largest value",
+            f"{used} of {K} clusters are used, the largest by {100 * use.counts.max() / n:.0f} % of the rows; the "
+            f"entropy of the shares is {use.entropy:.2f} of its largest value",
             "A few clusters took the rows of all others. Nothing brings rows back into a cluster that is empty, but "
             "keeping the shares even.",
             _raised(e, "balance_weight", 10.0, 3),
         )
     elif used < K:
-        dead = np.flatnonzero(counts < max(1, UNUSED * n / K))
+        dead = np.flatnonzero(~use.used)
         yield Finding(
             "dead clusters",
             "warning",
-            f"cluster {', '.join(map(str, dead))} of {K}: less than {100 * UNUSED:.0f} % of an even share of the rows",
+            f"cluster {', '.join(map(str, dead))} of {K}: less than 5 % of an even share of the rows",
             "There are more clusters than the encoder tells apart.",
             _option(e, "n_clusters", used),
         )

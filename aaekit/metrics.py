@@ -4,7 +4,9 @@ Errors and accuracies are in percent. Labels may be integers or strings; the int
 unlabelled rows are left out of every count.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -37,28 +39,26 @@ def error_rate(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     return 100 * float(np.mean(true != predicted))
 
 
-def confusion(y_true: ArrayLike, y_pred: ArrayLike, classes: Sequence[Any] | None = None) -> NDArray[np.int64]:
-    """How often each true class (row) was given each label (column).
+@dataclass(frozen=True)
+class ClusterUse:
+    """How the rows are shared out among K clusters."""
 
-    Parameters
-    ----------
-    y_true, y_pred : array-like of shape (n,)
-        Labels; rows where `y_true` is -1 are not counted.
-    classes : sequence of K labels, optional
-        Order of rows and columns; by default all labels that occur, sorted.
+    counts: NDArray[np.int64]  # rows of each cluster (K,)
+    used: NDArray[np.bool_]  # whether it has at least a twentieth of an even share (K,)
+    entropy: float  # of the mean of q(y|x): 1 where all clusters are as large, 0 where there is one
 
-    Returns
-    -------
-    ndarray of shape (K, K)
+    @property
+    def collapsed(self) -> bool:
+        """Whether a few clusters took the rows of the others."""
+        return bool(self.used.mean() < 0.8 or self.entropy < 0.8)
 
-    Raises
-    ------
-    ValueError
-        If the lengths differ, no row is labelled, or a label is not among `classes`.
-    """
-    true, predicted = _labelled_pair(y_true, y_pred)
-    labels = np.union1d(true, predicted).tolist() if classes is None else list(classes)
-    return _contingency(true, predicted, labels, labels)
+
+def cluster_use(p: NDArray[np.floating]) -> ClusterUse:
+    """Which clusters are used, by q(y|x) of rows `(n, K)`. The entropy of a single cluster is 1."""
+    (n, K), mean = p.shape, p.mean(0, dtype=np.float64)
+    counts = np.bincount(p.argmax(1), minlength=K)
+    entropy = -float((mean * np.log(mean.clip(1e-12))).sum())
+    return ClusterUse(counts, counts >= max(1, 0.05 * n / K), entropy / math.log(K) if K > 1 else 1.0)
 
 
 def match_clusters(y_true: ArrayLike, clusters: ArrayLike, rule: Rule = "majority") -> dict[Any, Any]:
@@ -87,8 +87,10 @@ def match_clusters(y_true: ArrayLike, clusters: ArrayLike, rule: Rule = "majorit
         If the lengths differ or no row is labelled.
     """
     true, found = _labelled_pair(y_true, clusters)
-    labels, names = np.unique(true).tolist(), np.unique(found).tolist()
-    counts = _contingency(found, true, names, labels)  # (clusters, labels)
+    (names, row), (labels, column) = (np.unique(v, return_inverse=True) for v in (found, true))
+    names, labels = names.tolist(), labels.tolist()
+    counts = np.zeros((len(names), len(labels)), dtype=np.int64)
+    np.add.at(counts, (row, column), 1)
     if rule == "majority":
         return {name: labels[k] for name, k in zip(names, counts.argmax(axis=1), strict=True)}
     if rule == "hungarian":
@@ -453,24 +455,6 @@ def _labelled_pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], 
     if not known.any():
         raise ValueError("Expected at least one labelled row, got none: -1 counts as unlabelled.")
     return true[known], predicted[known]
-
-
-def _positions(y: NDArray[Any], labels: list[Any]) -> NDArray[np.int64]:
-    """The place of each label in `labels`."""
-    place = {label: k for k, label in enumerate(labels)}
-    unknown = sorted({str(value) for value in y.tolist() if value not in place})
-    if unknown:
-        raise ValueError(f"Expected labels among {labels}, got also {', '.join(unknown[:5])}: add them to classes.")
-    return np.array([place[value] for value in y.tolist()], dtype=np.int64)
-
-
-def _contingency(
-    rows: NDArray[Any], columns: NDArray[Any], row_labels: list[Any], column_labels: list[Any]
-) -> NDArray[np.int64]:
-    """Counts of (row, column) pairs."""
-    counts = np.zeros((len(row_labels), len(column_labels)), dtype=np.int64)
-    np.add.at(counts, (_positions(rows, row_labels), _positions(columns, column_labels)), 1)
-    return counts
 
 
 def _squared_distances(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:

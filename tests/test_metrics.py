@@ -6,15 +6,15 @@ from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 from scipy.stats import norm
 from sklearn.datasets import load_digits
-from sklearn.metrics import accuracy_score, confusion_matrix
+from sklearn.metrics import accuracy_score
 from sklearn.neighbors import KernelDensity
 
 import aaekit.metrics
 from aaekit.errors import InputError
 from aaekit.metrics import (
     choose_parzen_sigma,
+    cluster_use,
     clustering_accuracy,
-    confusion,
     error_rate,
     match_clusters,
     mmd,
@@ -47,25 +47,12 @@ def test_error_rate_is_in_percent_and_skips_unlabelled_rows():
     assert error_rate(["cat", "dog"], ["cat", "cat"]) == 50
 
 
-@pytest.mark.parametrize("labels", [np.arange(5), np.array(["a", "b", "c", "d", "e"])])
-def test_confusion_agrees_with_scikit_learn(random, labels):
-    y, predicted = labels[random.integers(0, 5, 300)], labels[random.integers(0, 4, 300)]
-    np.testing.assert_array_equal(confusion(y, predicted), confusion_matrix(y, predicted))
-    reversed_ = labels[::-1].tolist()
-    np.testing.assert_array_equal(confusion(y, predicted, reversed_), confusion_matrix(y, predicted, labels=reversed_))
-
-
-def test_confusion_has_truth_in_rows_and_keeps_unused_classes():
-    counts = confusion([0, 0, 2, -1], [0, 2, 2, 1], classes=[0, 1, 2])
-    np.testing.assert_array_equal(counts, [[1, 0, 1], [0, 0, 0], [0, 0, 1]])
-
-
 def test_labels_among_objects():
     mixed = np.array(["a", -1, "b"], dtype=object)
     assert error_rate(mixed, ["a", "b", "b"]) == 0 and error_rate(mixed, ["a", "b", "a"]) == 50
 
 
-@pytest.mark.parametrize("function", [error_rate, confusion, clustering_accuracy])
+@pytest.mark.parametrize("function", [error_rate, clustering_accuracy])
 @pytest.mark.parametrize(
     ("y", "predicted", "message"),
     [
@@ -80,9 +67,25 @@ def test_label_errors_say_what_is_wrong(function, y, predicted, message):
         function(np.array(y, dtype=int), predicted)
 
 
-def test_a_label_outside_the_classes_is_named():
-    with pytest.raises(ValueError, match="got also 7"):
-        confusion([0, 7], [0, 0], classes=[0, 1])
+@pytest.mark.parametrize(
+    ("shares", "used", "collapsed"),
+    [
+        ([250, 250, 250, 250], 4, False),
+        ([330, 330, 328, 12], 3, True),  # a twentieth of an even share is 12.5
+        ([329, 329, 329, 13], 4, False),
+        ([940, 20, 20, 20], 4, True),  # all used, but one takes nearly everything
+        ([1000], 1, False),
+    ],
+)
+def test_cluster_use(shares, used, collapsed):
+    use = cluster_use(np.eye(len(shares))[np.repeat(np.arange(len(shares)), shares)])
+    assert use.counts.tolist() == shares and use.used.sum() == used and use.collapsed == collapsed
+    p = np.array(shares) / 1000
+    assert use.entropy == pytest.approx(1 if len(p) == 1 else -(p * np.log(p)).sum() / np.log(len(p)), abs=1e-9)
+
+
+def test_the_entropy_of_clusters_goes_by_probabilities():
+    assert cluster_use(np.full((30, 3), [0.5, 0.3, 0.2])).entropy == pytest.approx(1.0297 / np.log(3), abs=1e-4)
 
 
 def test_azulays_example_a_cluster_of_fours_and_sixes():

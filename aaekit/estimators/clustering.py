@@ -1,6 +1,5 @@
 """Clusters without a single label, and names for them: system S10."""
 
-import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -22,13 +21,10 @@ from aaekit.codes import Code, Decoder, one_hot
 from aaekit.errors import InputError
 from aaekit.estimators.base import UNLABELLED, _labelled, numbers
 from aaekit.estimators.categorical import CategoricalAutoencoder
-from aaekit.metrics import clustering_accuracy
+from aaekit.metrics import cluster_use, clustering_accuracy
 from aaekit.parameters import Length, Positive, Rate, Weight, hyperparameters
 from aaekit.phases import Phase, Step
 from aaekit.training import Listener
-
-UNUSED = 0.05  # of an even share: a cluster with fewer rows than that counts as unused
-EVEN = 0.8  # of its largest value: an entropy of the cluster sizes below that is a collapse
 
 
 @hyperparameters
@@ -151,15 +147,13 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
 
     def _take_stock(self, p: np.ndarray) -> None:
         """Count the clusters that are used, and warn of a collapse."""
-        K, mean = self.n_clusters, p.mean(0, dtype=np.float64)
-        self.cluster_counts_ = np.bincount(p.argmax(1), minlength=K).tolist()
-        self.n_used_clusters_ = sum(c >= max(1, UNUSED * len(p) / K) for c in self.cluster_counts_)
-        entropy = -float((mean * np.log(mean.clip(1e-12))).sum())
-        self.marginal_entropy_ = entropy / math.log(K) if K > 1 else 1.0
-        if self.n_used_clusters_ < 0.8 * K or self.marginal_entropy_ < EVEN:
+        use = cluster_use(p)
+        self.cluster_counts_, self.n_used_clusters_ = use.counts.tolist(), int(use.used.sum())
+        self.marginal_entropy_ = use.entropy
+        if use.collapsed:
             warnings.warn(
-                f"only {self.n_used_clusters_} of {K} clusters are used, and the entropy of their shares is "
-                f"{self.marginal_entropy_:.2f} of its largest value: train longer, raise balance_weight "
+                f"only {self.n_used_clusters_} of {self.n_clusters} clusters are used, and the entropy of their shares "
+                f"is {self.marginal_entropy_:.2f} of its largest value: train longer, raise balance_weight "
                 f"(now {self.balance_weight:g}), or ask for fewer clusters",
                 ConvergenceWarning,
                 stacklevel=3,
