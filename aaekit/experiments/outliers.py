@@ -27,7 +27,6 @@ def outliers(trial: "Trial") -> None:
     names = [trial.data.classes[k] for k in classes] if len(trial.data.classes) else [str(k) for k in classes]
     areas: dict[str, list[float]] = {}
     found: list[dict[str, np.ndarray]] = []
-    trial.numbers |= {"seconds": 0.0, "n_steps": 0}
     for k, name in zip(classes, names, strict=True):
         found.append(dict(_scores(trial, trial.X[y != k])))
         for method, score in found[-1].items():
@@ -49,8 +48,7 @@ def _scores(trial: "Trial", X: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     model = runs.estimator_of(trial.config)
     share = model.reconstruction_share
     model.fit(X, listeners=trial.listeners)
-    trial.numbers["seconds"] += round(model.training_seconds_, 1)
-    trial.numbers["n_steps"] += model.n_steps_
+    trial.spent(model.training_seconds_, model.n_steps_)
     for method, part in (("aaekit", share), ("density", 0.0), ("reconstruction", 1.0)):
         yield method, -model.set_params(reconstruction_share=part).score_samples(trial.rows.X)
     seen, held = (gallery.pictures(model, rows).reshape(len(rows), -1) for rows in (X, trial.rows.X))

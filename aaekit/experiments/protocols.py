@@ -65,9 +65,15 @@ class Trial:
         """The estimator of the configuration, trained, or trained on, its times and curve noted."""
         kept = [] if self.unfinished is None else [Checkpoints(self.unfinished)]
         estimator = self.fit(runs.estimator_of(self.config), *kept)
-        self.numbers |= {"seconds": round(estimator.training_seconds_, 1), "n_steps": estimator.n_steps_}
+        self.spent(estimator.training_seconds_, estimator.n_steps_)
         self.numbers["history"] = curve(estimator)
         return estimator
+
+    def spent(self, seconds: float, n_steps: int | None = None) -> None:
+        """Add to the time, and the steps where they are known, that training took."""
+        self.numbers["seconds"] = round(self.numbers.get("seconds", 0.0) + seconds, 3)
+        if n_steps is not None:
+            self.numbers["n_steps"] = self.numbers.get("n_steps", 0) + n_steps
 
     def note(self, **numbers: float) -> None:
         """Keep numbers, to five digits."""
@@ -153,7 +159,7 @@ def ablation(trial: Trial) -> None:
         curves[name] = watch.curve
         trial.numbers[f"curve {name}"] = watch.curve
         trial.note(**{f"error {name}": watch.curve[-1][1]})
-        trial.numbers["seconds"] = round(trial.numbers.get("seconds", 0) + estimator.training_seconds_, 1)
+        trial.spent(estimator.training_seconds_, estimator.n_steps_)
     trial.pictures["curves"] = figures.ablation_curves(curves)
 
 
@@ -280,10 +286,8 @@ def finetune(trial: Trial) -> None:
         curves[f"{name} autoencoder"] = errors
         trial.note(**{f"{name}_first": errors[0], f"{name}_last": errors[-1]})
         trial.numbers[f"{name}_history"] = curve(estimator)
-        trial.numbers["seconds"] = trial.numbers.get("seconds", 0) + round(
-            estimator.training_seconds_ + estimator.autoencoder_.training_seconds_, 1
-        )
-    trial.numbers["n_steps"] = estimator.n_steps_
+        for trained in (estimator.autoencoder_, estimator):
+            trial.spent(trained.training_seconds_, trained.n_steps_)
     trial.numbers["error"] = trial.numbers["adversarial_last"]
     trial.pictures["finetune_curves"] = figures.finetune_curves(
         curves,
@@ -343,7 +347,7 @@ def labelling(trial: Trial) -> None:
         session.tell(rows, answers[rows], trial.listeners)
         error = metrics.error_rate(trial.rows.y, session.predict(trial.rows.X))
         trial.note(**{f"error {len(session.labels)}": error})
-    trial.numbers["seconds"] = round(time.perf_counter() - began, 1)
+    trial.spent(time.perf_counter() - began)
 
 
 PROTOCOLS: dict[str, Callable[[Any], None]] = {

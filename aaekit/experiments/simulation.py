@@ -81,7 +81,7 @@ def simulation(trial: SimulationTrial) -> None:
     size, low = estimator.size, estimator.low_size
     maps, frames = pairs(config["pairs"], 1, trial.seed, size, estimator.geometry)
     estimator.fit(maps, frames, listeners=trial.listeners)
-    trial.numbers |= {"seconds": round(estimator.training_seconds_, 1), "n_steps": estimator.n_steps_}
+    trial.spent(estimator.training_seconds_, estimator.n_steps_)
     trial.numbers["history"] = [{k: float(f"{v:.4g}") for k, v in row.items()} for row in estimator.history_]
 
     maps, frames = pairs(config["test_pairs"], 2, trial.seed, size, estimator.geometry)
