@@ -231,18 +231,20 @@ class ClassFrequencies(nn.Module):
     """A running mean of q(y|x) over minibatches, beside the frequencies `(n_classes,)` that it should have.
 
     With `yields`, those were a guess: from the 600th minibatch on, they give way where the mean keeps pulling away from
-    them, each time by this share of what lies between.
+    them, each time by this share of what lies between; but not below `least` of the guess.
     """
 
     running: Tensor
     expected: Tensor
+    least: Tensor
     n_seen: Tensor
 
-    def __init__(self, expected: Tensor, decay: float = 0.9, yields: float = 0.0) -> None:
+    def __init__(self, expected: Tensor, decay: float = 0.9, yields: float = 0.0, least: float = 0.0) -> None:
         super().__init__()
         self.decay, self.yields = decay, yields
         self.register_buffer("expected", expected.clone())
         self.register_buffer("running", expected.clone())
+        self.register_buffer("least", least * expected, persistent=False)
         self.register_buffer("n_seen", torch.tensor(0))
 
     def count(self, mean: Tensor) -> None:
@@ -256,6 +258,7 @@ class ClassFrequencies(nn.Module):
         self.n_seen += 1
         if self.yields:
             moved = self.expected * (self.yields * (self.n_seen > YIELDING) * found).exp()
+            moved = torch.maximum(moved / moved.sum(), self.least)
             self.expected.copy_(moved / moved.sum())
         return found
 

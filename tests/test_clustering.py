@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import normalized_mutual_info_score
 
-from aaekit import ClusteringAAE, InputError, augment
+from aaekit import ClusteringAAE, InputError, augment, phases
 from aaekit.codes import Code
 from aaekit.estimators import base
 from aaekit.metrics import clustering_accuracy
@@ -108,6 +108,31 @@ def test_clusters_of_images_are_begun_several_times(given, shape, n_starts):
     model = ClusteringAAE(**given)
     model.shape_ = shape
     assert model._n_starts(60_000) == n_starts
+
+
+@pytest.mark.parametrize(
+    ("given", "shape", "least"),
+    [
+        ({}, (1, 28, 28), 0.5),
+        ({}, (64,), 1.0),
+        ({"augmentation": "none"}, (1, 28, 28), 1.0),
+        ({"least_share": 1}, (1, 28, 28), 1.0),
+        ({"least_share": 0.8}, (64,), 0.8),
+    ],
+)
+def test_clusters_may_come_out_unlike_in_size_where_warps_hold_them(rows, given, shape, least, monkeypatch):
+    """What is wanted of each gives way, down to its least share; or stays, where none may."""
+    model = ClusteringAAE(**given)
+    model.shape_ = shape
+    assert model._least_share == least
+    monkeypatch.setattr(phases, "YIELDING", 10)
+    quick = {**SMALL, "max_steps": 60, "balance_weight": 0.1, "decision_weight": 1.0, "n_init": 1}
+    with pytest.warns(ConvergenceWarning, match="clusters are used"):
+        fitted = ClusteringAAE(**quick, least_share=least).fit(rows[0][:500])
+    wanted = fitted.networks_["class_frequencies"].expected
+    assert wanted.sum().item() == pytest.approx(1)
+    assert (wanted.min() < 0.095) == (least < 1) and wanted.min() > 0.98 * 0.1 * least
+    assert least < 1 or torch.equal(wanted, torch.full((10,), 0.1))
 
 
 def test_the_start_goes_on_that_is_surest_and_most_even(rows, monkeypatch):

@@ -294,6 +294,15 @@ def test_frequencies_that_were_a_guess_give_way_once_classes_have_formed():
     assert torch.allclose(yielding.expected, by_hand.softmax(0), atol=1e-4)
 
 
+def test_frequencies_give_way_no_further_than_asked():
+    guess = torch.tensor([0.5, 0.25, 0.25])
+    frequencies = ClassFrequencies(guess, 0.0, yields=0.1, least=0.5)
+    for _ in range(YIELDING + 100):
+        balance(in_proportion([0.9, 0.09, 0.01]), frequencies)
+    assert torch.allclose(frequencies.expected, torch.tensor([0.75, 0.125, 0.125]), atol=0.01)
+    assert "least" not in frequencies.state_dict(), "it follows from the parameters"
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.5])
 def test_balance_pushes_the_mean_towards_the_frequencies(decay):
     logits, frequencies = torch.zeros(8, 3, requires_grad=True), expecting(0.6, 0.3, 0.1, decay=decay)

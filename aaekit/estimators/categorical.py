@@ -72,8 +72,9 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
     def _networks(self) -> dict[str, nn.Module]:
         nets = super()._networks()
         if self._balance_weight():
-            yields = 0.01 if self._guesses_frequencies else 0.0
-            nets["class_frequencies"] = phases.ClassFrequencies(self._class_prior().mean, yields=yields)
+            yields = 0.01 if self._least_share < 1 else 0.0
+            prior = self._class_prior().mean
+            nets["class_frequencies"] = phases.ClassFrequencies(prior, yields=yields, least=self._least_share)
         return nets
 
     def _class_prior(self) -> priors.Categorical:
@@ -84,9 +85,9 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
         return self.balance_weight
 
     @property
-    def _guesses_frequencies(self) -> bool:
-        """Whether the class prior is a guess, which may turn out otherwise."""
-        return False
+    def _least_share(self) -> float:
+        """Where the class prior is a guess: how much of it a class keeps at least; 1 where it is to be kept."""
+        return 1.0
 
     def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
         listed = super()._phases(nets)
@@ -301,8 +302,8 @@ class PartlyLabelled(CategoricalAutoencoder):
         return priors.Categorical(self._n_classes, self.class_prior)
 
     @property
-    def _guesses_frequencies(self) -> bool:
-        return self.class_prior == "auto" and getattr(self, "n_unlabelled_", 0) > 0
+    def _least_share(self) -> float:
+        return 0.0 if self.class_prior == "auto" and getattr(self, "n_unlabelled_", 0) else 1.0
 
     def guess_frequencies(self, guess: ArrayLike) -> Self:
         """With class_prior="auto", begin the next fit with these class frequencies, not those of the labels.
@@ -331,7 +332,7 @@ class PartlyLabelled(CategoricalAutoencoder):
     def _fit(self, *given: Any) -> Self:
         super()._fit(*given)
         frequencies = dict(self.networks_.items()).get("class_frequencies")
-        if self._guesses_frequencies and isinstance(frequencies, phases.ClassFrequencies):
+        if self._least_share < 1 and isinstance(frequencies, phases.ClassFrequencies):
             self.class_frequencies_ = frequencies.expected.tolist()
         return self
 

@@ -73,6 +73,12 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
         Field(description="weight of keeping clusters alike in size; 10 where each is to be one of as many classes, "
               "alike in size themselves"),
     ] = 1.0  # fmt: skip
+    least_share: Annotated[
+        Literal["auto"] | Annotated[float, Field(ge=0, le=1)],
+        Field(description="clusters begin as alike in size; from the 600th step on balance lets their sizes give way, "
+              "but wants no cluster smaller than this part of an even share; 1 wants all alike throughout, and 'auto' "
+              "is 0.5 for images that are warped, else 1"),
+    ] = "auto"  # fmt: skip
     decision_weight: Annotated[Weight, Field(description="weight of the entropy of y given a row")] = 0.1
     cyclic_weight: Annotated[
         Weight, Field(description="weight of y and z coming back when the reconstruction is encoded again")
@@ -168,10 +174,21 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
     def _consistency(self) -> str:
         return self._consistency_without_labels if self.consistency == "auto" else self.consistency
 
+    @property
+    def _warps(self) -> bool:
+        """Whether warps of images say what stays in a cluster."""
+        return len(self.shape_) == 3 and self._agrees
+
+    @property
+    def _least_share(self) -> float:
+        if self.least_share != "auto":
+            return self.least_share
+        return 0.5 if self._warps else 1.0
+
     def _n_starts(self, n_rows: int) -> int:
         if self.n_init != "auto":
             return self.n_init
-        return 6 if len(self.shape_) == 3 and self._agrees else 1
+        return 6 if self._warps else 1
 
     def _augmentation(self) -> Callable[[Tensor], Tensor]:
         """Warps do not bend here: no label says that a four whose top is bent shut is no nine."""
