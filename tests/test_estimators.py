@@ -287,6 +287,15 @@ def test_bytes_are_the_interval_from_0_to_1(few_labels):
     assert 0 <= a.reconstruct(as_bytes[:2]).min() <= a.reconstruct(as_bytes[:2]).max() <= 1
 
 
+def test_small_whole_numbers_in_a_table_are_no_pixels(few_labels):
+    X = (few_labels[0] * 16).round().reshape(len(few_labels[0]), -1)
+    options = {k: v for k, v in QUICK.items() if k not in ("channels", "backbone")}
+    a, b = (AdversarialAutoencoder(**options).fit(X.astype(kind)) for kind in (np.uint8, np.float32))
+    assert not a.unit_range_ and np.allclose(a.transform(X.astype(np.uint8)), b.transform(X), atol=1e-5)
+    c, d = (AdversarialAutoencoder(**options).fit((X > 8).astype(kind)) for kind in (np.uint8, np.float32))
+    assert c.unit_range_ and np.allclose(c.transform(X > 8), d.transform(X > 8), atol=1e-5)
+
+
 def test_the_same_numbers_in_another_type_are_the_same_rows(few_labels):
     """Bytes as floats, what `reconstruct` gives of bytes, zeros and ones as bytes: nobody has to think of the type."""
     X = (few_labels[0] * 255).round().astype(np.uint8)

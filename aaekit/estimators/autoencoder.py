@@ -462,7 +462,8 @@ class AdversarialAutoencoder(Labelled, Autoencoder):
         Parameters
         ----------
         X : array-like
-            Numbers of any range (they are standardised), in [0, 1], or bytes.
+            Numbers of any range (they are standardised), in [0, 1], or bytes: pixels, but in a table numbers if all
+            are below 128.
         y : array-like (n,), optional
             Labels, -1 (or None) where there is none. They count with a class-conditional prior only.
         listeners : sequence of Listener

@@ -364,6 +364,8 @@ class Estimator(BaseEstimator):
         if math.prod(shape) != X.shape[1]:
             raise InputError(f"image_shape={tuple(shape)} holds {math.prod(shape)} values, but rows have {X.shape[1]}")
         self.shape_ = tuple(int(s) for s in shape)
+        if X.dtype == np.uint8 and len(self.shape_) == 1 and X.max() < 128:
+            X = X.astype(np.float32)  # a table of small whole numbers, not of pixels
         networks.backbone_name("auto" if isinstance(self.backbone, nn.Module) else self.backbone, self.shape_)
         self.unit_range_ = bool(X.dtype == np.uint8 or (X.min() >= 0 and X.max() <= 1))
         if self.unit_range_:
@@ -611,6 +613,11 @@ class Labelled(Estimator):
         """Labels as numbers, in the order of the fitted classes."""
         return numbers(y, self.classes_)
 
+    def _probabilities(self, nets: nn.ModuleDict, rows: np.ndarray | Tensor) -> np.ndarray:
+        """q(y|x) of scaled rows."""
+        device = next(nets.parameters()).device
+        return self._in_batches(lambda x: nets["encoder"](x.to(device)).y, rows)
+
     def _more_facts(self) -> dict[str, Any]:
         known = getattr(self, "classes_", None)  # without any label there are no classes
         if known is None:
@@ -657,10 +664,6 @@ class Classifier(ClassifierMixin, Labelled):
         p, y = self._probabilities(nets, X)[known], y[known]
         entropy = -np.log(np.clip(p[np.arange(len(y)), y], 1e-12, 1)).mean()
         return {"error": 100 * float((p.argmax(1) != y).mean()), "score": float(entropy)}
-
-    def _probabilities(self, nets: nn.ModuleDict, rows: np.ndarray | Tensor) -> np.ndarray:
-        device = next(nets.parameters()).device
-        return self._in_batches(lambda x: nets["encoder"](x.to(device)).y, rows)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """q(y|x) for each row, shape `(n, n_classes)`, in the order of `classes_`."""

@@ -206,10 +206,6 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
         return min(800 + n_rows // 27, 5000)
 
     # --- what it can do --------------------------------------------------------------------------------------------
-    def _probabilities(self, nets: nn.ModuleDict, rows: np.ndarray | Tensor) -> np.ndarray:
-        device = next(nets.parameters()).device
-        return self._in_batches(lambda x: nets["encoder"](x.to(device)).y, rows)
-
     def _doubt(self, nets: nn.ModuleDict, X: Tensor, y: np.ndarray | None) -> float:
         """Mean entropy of q(y|x) of rows without a label, in nats, and how far its mean is from the class prior.
 

@@ -107,7 +107,8 @@ class EmbeddingAAE(PartlyLabelled):
         Parameters
         ----------
         X : array-like
-            Numbers of any range (they are standardised), in [0, 1], or bytes.
+            Numbers of any range (they are standardised), in [0, 1], or bytes: pixels, but in a table numbers if all
+            are below 128.
         y : array-like (n,), optional
             Labels of any kind, -1 (or None, among objects) where there is none. Without any, clusters are found.
         listeners : sequence of Listener

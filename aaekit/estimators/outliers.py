@@ -94,7 +94,8 @@ class AAEOutlierDetector(OutlierMixin, AdversarialAutoencoder):
         Parameters
         ----------
         X : array-like
-            Numbers of any range (they are standardised), in [0, 1], or bytes.
+            Numbers of any range (they are standardised), in [0, 1], or bytes: pixels, but in a table numbers if all
+            are below 128.
         y : ignored
         listeners : sequence of Listener
             Told of each step and epoch, for instance a run directory.

@@ -75,7 +75,8 @@ class SemiSupervisedAAE(PartlyLabelled, Classifier):
         Parameters
         ----------
         X : array-like (n, n_features) or (n, channels, height, width)
-            Numbers of any range (they are standardised), in [0, 1], or bytes.
+            Numbers of any range (they are standardised), in [0, 1], or bytes: pixels, but in a table numbers if all
+            are below 128.
         y : array-like (n,)
             Labels of any kind.
         listeners : sequence of Listener

@@ -81,7 +81,8 @@ class SupervisedAAE(Labelled, Autoencoder):
         Parameters
         ----------
         X : array-like (n, n_features) or (n, channels, height, width)
-            Numbers of any range (they are standardised), in [0, 1], or bytes.
+            Numbers of any range (they are standardised), in [0, 1], or bytes: pixels, but in a table numbers if all
+            are below 128.
         y : array-like (n,) or (n, n_conditions)
             Labels of any kind; with several columns, each is a condition of its own.
         listeners : sequence of Listener
