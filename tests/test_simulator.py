@@ -16,6 +16,7 @@ from aaekit.divergences import LeastSquares
 from aaekit.errors import InputError, TrainingError
 from aaekit.estimators import simulator
 from aaekit.estimators.simulator import STAGES, Refiner, RefineStep, TwoStageSimulator, hold_on, match_intensities
+from aaekit.experiments import protocols, simulation
 
 TINY = {"geometry": "polar", "low_size": 16, "size": 32, "channels": 4, "draws": 1, "steps": 3, "steps_2": 3,
         "batch_size": 4, "precision": "float32", "random_state": 0}  # fmt: skip
@@ -501,3 +502,19 @@ def test_commands_without_what_they_need(folder, aae, tmp_path):
     frames = folder / "arteries" / "frames"
     say = aae("simulate", "pairs", folder / "run", maps, frames, "--out", tmp_path / "v", "--n", 11, wrong=True)
     assert "only 10 pairs" in say
+
+
+def test_the_protocol_judges_every_stage_on_pairs_kept_apart(monkeypatch):
+    given = {k: list(v) if isinstance(v, tuple) else v for k, v in TINY.items()}
+    trial = simulation.SimulationTrial(simulation.configuration(given | {"pairs": 8, "test_pairs": 6}), ())
+    fit = TwoStageSimulator.fit
+
+    def fitted(self, maps, frames, **more):
+        fit(self, maps, frames, **more).training_seconds_ = 0.04
+        return self
+
+    monkeypatch.setattr(TwoStageSimulator, "fit", fitted)
+    protocols.find("simulation")(trial)
+    assert trial.numbers["seconds"] == 0.04 and trial.numbers["n_steps"] == 6
+    assert trial.numbers["jsd"] == trial.numbers["stage II 32 jsd"] > trial.numbers["floor 32 jsd"] > 0
+    assert set(trial.pictures) == {"strip", "intensities"}

@@ -20,6 +20,7 @@ from aaekit.checkpoints import Checkpoints
 from aaekit.data import Dataset, Split
 from aaekit.errors import InputError
 from aaekit.estimators import AdversarialAutoencoder, PretrainedClassifier, SupervisedBaseline
+from aaekit.experiments.findings import Findings
 from aaekit.experiments.outliers import outliers
 from aaekit.experiments.simulation import simulation
 from aaekit.gallery import Rows
@@ -30,7 +31,7 @@ N_SAMPLES = 1000  # of each class
 
 
 @dataclass
-class Trial:
+class Trial(Findings):
     """One seed of an experiment: its data, and what was found; `unfinished` is where its checkpoints go."""
 
     config: Mapping[str, Any]
@@ -68,16 +69,6 @@ class Trial:
         self.spent(estimator.training_seconds_, estimator.n_steps_)
         self.numbers["history"] = curve(estimator)
         return estimator
-
-    def spent(self, seconds: float, n_steps: int | None = None) -> None:
-        """Add to the time, and the steps where they are known, that training took."""
-        self.numbers["seconds"] = round(self.numbers.get("seconds", 0.0) + seconds, 3)
-        if n_steps is not None:
-            self.numbers["n_steps"] = self.numbers.get("n_steps", 0) + n_steps
-
-    def note(self, **numbers: float) -> None:
-        """Keep numbers, to five digits."""
-        self.numbers |= {k: float(f"{v:.5g}") for k, v in numbers.items()}
 
 
 def curve(estimator: Any, at_most: int = 100) -> list[dict[str, float]]:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from aaekit import ultrasound
 from aaekit.errors import InputError, nearest
 from aaekit.estimators.simulator import STAGES, TwoStageSimulator
+from aaekit.experiments.findings import Findings
 from aaekit.figures import ultrasound as drawings
 from aaekit.parameters import hyperparameters_of, validated
 from aaekit.training import Listener
@@ -19,7 +20,7 @@ SIZES = {"pairs": 240, "test_pairs": 60}  # defaults of what an experiment says 
 
 
 @dataclass
-class SimulationTrial:
+class SimulationTrial(Findings):
     """One seed of the experiment: pairs to train on, pairs kept apart, and what was found."""
 
     config: Mapping[str, Any]
@@ -31,10 +32,6 @@ class SimulationTrial:
     def seed(self) -> int:
         """Of everything random."""
         return self.config["random_state"]
-
-    def note(self, **numbers: float) -> None:
-        """Keep numbers, to five digits."""
-        self.numbers |= {k: float(f"{v:.5g}") for k, v in numbers.items()}
 
 
 def configuration(given: Mapping[str, Any], source: str = "") -> dict[str, Any]:
