@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from aaekit.cli_base import (
     DataDir,
+    DataOptions,
     Quiet,
     RandomState,
     Stopped,
@@ -26,6 +27,7 @@ from aaekit.cli_base import (
     notes,
     option_of,
     print_table,
+    with_files,
     write_csv,
 )
 from aaekit.cli_label import label_app
@@ -159,7 +161,7 @@ def _train(
     from_file = runs.read_config(config) if config is not None else {}
     values = runs.configuration(system, from_file, str(config)) | runs.configuration(system, from_line)
     complete = runs.completed(system, values)
-    complete["data"] = runs.whole_path(complete["data"])
+    complete["data"] = runs.datasets.whole_path(complete["data"])
     for name in ("data_dir", "autoencoder"):  # the run is to find them from everywhere
         if complete.get(name) is not None:
             complete[name] = str(Path(complete[name]).expanduser().resolve())
@@ -233,7 +235,7 @@ def evaluate(
     run: RunPath,
     data: Annotated[
         str | None,
-        typer.Option(help="Another data set (name, .npz or .npy) to judge by.", show_default="the run's own"),
+        typer.Option(help="Another data set, named or at a path, to judge by.", show_default="the run's own"),
     ] = None,
     data_dir: DataDir = None,
     compare: Annotated[
@@ -299,7 +301,11 @@ def plot(
 def predict(
     run: RunPath,
     rows: Annotated[
-        str, typer.Argument(metavar="INPUT", help="A .npy or .npz file, or a named set; its test rows if it has some.")
+        str,
+        typer.Argument(
+            metavar="INPUT",
+            help="A .npy, .npz or .csv file, a folder of images, or a named set: its test rows, if any.",
+        ),
     ],
     out: Out = Path("predictions.csv"),
     data_dir: DataDir = None,
@@ -311,10 +317,11 @@ def predict(
 
     found = runs.Run.open(run)
     estimator = found.fitted()
-    X = fitting(estimator, runs.held_out(found.config, found.other_data(rows, data_dir)).X)
+    given = found.other_data(rows, data_dir, labelled=False)
+    X = fitting(estimator, runs.held_out({}, given).X)
     with notes():
         header, lines = predictions(estimator, X, found.class_names(estimator))
-    write_csv(out, [header, *lines])
+    write_csv(out, with_files([header, *lines], given.files if given.X_test is None else given.files_test))
     typer.echo(f"{len(lines)} rows: {out}")
 
 
@@ -425,7 +432,7 @@ def reconstruct(
     run: RunPath,
     data: Annotated[
         str | None,
-        typer.Option(help="A named set, .npz or .npy; its test rows if it has some.", show_default="the run's own"),
+        typer.Option(help="A set, named or at a path; its test rows if it has some.", show_default="the run's own"),
     ] = None,
     data_dir: DataDir = None,
     out: Annotated[Path, typer.Option(help="File to write: .png for pairs, .npy for the rows.")] = Path("pairs.png"),
@@ -449,7 +456,7 @@ def translate(
     to: Annotated[str, typer.Option("--to", help="The class or domain to turn rows into.", show_default=False)],
     data: Annotated[
         str | None,
-        typer.Option(help="A named set, .npz or .npy; its test rows if it has some.", show_default="the run's own"),
+        typer.Option(help="A set, named or at a path; its test rows if it has some.", show_default="the run's own"),
     ] = None,
     data_dir: DataDir = None,
     out: Annotated[Path, typer.Option(help="File to write: .png for pairs, .npy for the rows.")] = Path("pairs.png"),
@@ -561,15 +568,17 @@ def list_sets(data_dir: DataDir = None) -> None:
 @data_app.command()
 def info(
     name: Annotated[
-        str, typer.Argument(metavar="SET", help="A named set, a .npz or .npy file, or several joined by +.")
+        str, typer.Argument(metavar="SET", help="A named set, a file or a folder of images, or several joined by +.")
     ],
     data_dir: DataDir = None,
+    data_options: DataOptions = None,
 ) -> None:
     """Say what a data set is, and where its files are; nothing is downloaded."""
     from aaekit import data
 
-    if not set(name.split("+")) <= set(data.names()):
-        facts = data.load(name, data_dir, download=False).describe()
+    options = _data_options(data_options)
+    if options or not set(name.split("+")) <= set(data.names()):
+        facts = data.load(name, data_dir, download=False, **options).describe()
     else:
         facts = data.info(name, data_dir)
         for file in facts.pop("files"):
@@ -581,7 +590,9 @@ def info(
 
 @data_app.command()
 def prepare(
-    name: Annotated[str, typer.Argument(metavar="SET", help="A named set, or a .npz or .npy file.")],
+    name: Annotated[
+        str, typer.Argument(metavar="SET", help="A named set, a file or a folder of images, or several joined by +.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for SET.npz (and SET-split.npz).")] = Path("."),
     labels: Annotated[
         int | None, typer.Option(help="Labelled rows, class-balanced: writes the split, too.", show_default="none")
@@ -589,13 +600,24 @@ def prepare(
     validation: Annotated[int, typer.Option(help="Rows set aside for validation.")] = 0,
     random_state: RandomState = 0,
     data_dir: DataDir = None,
+    data_options: DataOptions = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
     """Download a set, check it, and write it down as one .npz, with its split if asked for."""
     from aaekit import data
 
-    for path in data.prepare(name, data_dir, out, labels, validation, random_state, overwrite):
+    options = _data_options(data_options)
+    for path in data.prepare(name, data_dir, out, labels, validation, random_state, overwrite, **options):
         typer.echo(str(path))
+
+
+def _data_options(text: str | None) -> dict[str, Any]:
+    """What --data-options says."""
+    if text is None:
+        return {}
+    from aaekit.runs import data_options
+
+    return data_options(text.split(","))
 
 
 # --- published figures -----------------------------------------------------------------------------------------------

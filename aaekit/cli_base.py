@@ -23,6 +23,14 @@ DataDir = Annotated[
     Path | None,
     typer.Option(help="Where named sets live; else AAE_DATA_DIR, else the user's cache directory.", show_default=False),
 ]
+DataOptions = Annotated[
+    str | None,
+    typer.Option(
+        help="Options of the data as name=value, for tables target=COLUMN, and drop=COLUMN for each to leave out.",
+        metavar="A,B,...",
+        show_default=False,
+    ),
+]
 
 
 class Stopped(Exception):
@@ -68,6 +76,13 @@ def write_csv(path: Path, lines: Iterable[Sequence[Any]]) -> None:
             csv.writer(file).writerows(lines)
 
     write_atomically(path, write)
+
+
+def with_files(lines: Sequence[Sequence[Any]], files: Sequence[str]) -> list[Sequence[Any]]:
+    """Lines that begin with the number of a row, the header first, with its file behind it if rows are of files."""
+    if not files:
+        return list(lines)
+    return [[row, "file" if k == 0 else files[row], *rest] for k, (row, *rest) in enumerate(lines)]
 
 
 def print_table(found: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aaekit.cli_base import DataDir, Quiet, listeners, new_app, notes, write_csv
+from aaekit.cli_base import DataDir, DataOptions, Quiet, listeners, new_app, notes, with_files, write_csv
 from aaekit.data.formats import read_filled
 from aaekit.errors import InputError
 
@@ -29,7 +29,19 @@ def ask(
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many rows to ask for.")] = 10,
     data: Annotated[
         str | None,
-        typer.Option(help="A named set, .npz or .npy file; at the first call.", show_default="that of the session"),
+        typer.Option(
+            help="A named set, a .npz, .npy or .csv file, or a folder of images; at the first call.",
+            show_default="that of the session",
+        ),
+    ] = None,
+    data_options: DataOptions = None,
+    image_shape: Annotated[
+        str | None,
+        typer.Option(
+            help="Channels, height, width of images in flattened rows, or for those of a folder; at the first call.",
+            metavar="A,B,...",
+            show_default=False,
+        ),
     ] = None,
     clusters: Annotated[
         int, typer.Option(min=2, help="How many clusters to find at the first call; each should be of one class.")
@@ -43,14 +55,16 @@ def ask(
 ) -> None:
     """Write the rows to label into FOLDER: a CSV file to fill in and, of images, a picture to look at."""
     from aaekit import figures, gallery
+    from aaekit.data import whole_path
     from aaekit.files import write_json
-    from aaekit.runs import whole_path
 
     if not (folder / "settings.json").exists():
         if data is None:
             raise InputError(f"{folder}: no session there yet: give --data to begin one")
         settings = {
             "data": whole_path(data),
+            "data_options": data_options.split(",") if data_options is not None else [],
+            "image_shape": None if image_shape is None else _shape(image_shape),
             "clusters": clusters,
             "max_steps": max_steps,
             "random_state": random_state,
@@ -75,9 +89,9 @@ def ask(
         write_json(folder / "settings.json", settings)
     path = folder / f"questions-{_number(waiting[0]) + 1 if waiting else 1}.csv"
     images = found.X.ndim == 4
-    features = [] if images else [f"x{j + 1}" for j in range(min(N_FEATURES, found.X.shape[1]))]
+    features = [] if images else list(found.columns or (f"x{j + 1}" for j in range(found.X.shape[1])))[:N_FEATURES]
     lines = [[row, "", *(f"{v:.6g}" for v in ([] if images else found.X[row, :N_FEATURES]))] for row in rows]
-    write_csv(path, [["row", "label", *features], *lines])
+    write_csv(path, with_files([["row", "label", *features], *lines], found.files))
     if images:
         X = gallery.pictures(session.model or session.clusters_, found.X[rows])
         typer.echo(f"look at: {figures.save(figures.questions(X, rows.tolist()), path.with_suffix('.png'))}")
@@ -105,7 +119,7 @@ def tell(
     session.save(folder)
     called = _called(session.model, found.X)
     lines = [[*line, "told" if line[0] in session.labels else ""] for line in called]
-    write_csv(folder / "labels.csv", [["row", "label", "probability", "told"], *lines])
+    write_csv(folder / "labels.csv", with_files([["row", "label", "probability", "told"], *lines], found.files))
     sure = sum(float(p) >= SURE for _, _, p in called) / len(called)
     typer.echo(f"{len(session.labels)} labels; {sure:.0%} of the rows are called with a probability of {SURE} or more")
     typer.echo(f"all rows: {folder / 'labels.csv'}; ask on: aae label ask {folder}")
@@ -114,7 +128,13 @@ def tell(
 @label_app.command()
 def predict(
     folder: Folder,
-    rows: Annotated[str, typer.Argument(metavar="INPUT", help="A .npy or .npz file, or a named set: its test rows.")],
+    rows: Annotated[
+        str,
+        typer.Argument(
+            metavar="INPUT",
+            help="A .npy, .npz or .csv file, a folder of images, or a named set: its test rows, if any.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("predictions.csv"),
     data_dir: DataDir = None,
 ) -> None:
@@ -126,10 +146,13 @@ def predict(
     path = folder / "model.safetensors"
     if not path.exists():
         raise InputError(f"{folder} has learned nothing yet: aae label ask {folder}, then aae label tell {folder}")
-    model, found = SemiSupervisedAAE.load(path), runs.datasets.load(rows, data_dir)
+    model, settings = SemiSupervisedAAE.load(path), _settings(folder)
+    shape = model.shape_ if len(model.shape_) == 3 else None
+    found = runs.datasets.load(rows, data_dir, image_shape=shape, columns=settings["columns"], classes=())
     with notes():
         lines = _called(model, fitting(model, runs.held_out({}, found).X))
-    write_csv(out, [["row", "label", "probability"], *lines])
+    files = found.files if found.X_test is None else found.files_test
+    write_csv(out, with_files([["row", "label", "probability"], *lines], files))
     typer.echo(f"{len(lines)} rows: {out}")
 
 
@@ -145,8 +168,11 @@ def _session(folder: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
     from aaekit import data
     from aaekit.estimators import ClusteringAAE, SemiSupervisedAAE
     from aaekit.labelling import Labelling
+    from aaekit.runs import data_options
 
-    found = data.load(settings["data"], settings["data_dir"])
+    options = data_options(settings["data_options"])
+    found = data.load(settings["data"], settings["data_dir"], image_shape=settings["image_shape"], **options)
+    settings["columns"] = found.columns or None
     common = {"random_state": settings["random_state"], "max_steps": settings["max_steps"]}
     classifier = SemiSupervisedAAE(**common)
     if (folder / "session.json").exists():
@@ -155,13 +181,22 @@ def _session(folder: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
     return Labelling(found.X, clusters=clusters, classifier=classifier, random_state=settings["random_state"]), found
 
 
+def _shape(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 3 or not all(part.isdecimal() and int(part) for part in parts):
+        raise InputError(f"--image-shape {text}: expected channels, height and width, for instance 1,28,28")
+    return [int(part) for part in parts]
+
+
 def _settings(folder: Path) -> dict[str, Any]:
     path = folder / "settings.json"
     if not path.exists():
         raise InputError(f"{folder}: no session there: begin one with: aae label ask {folder} --data YOURS")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return {k: found[k] for k in ("data", "clusters", "max_steps", "random_state", "data_dir")}
+        known = {k: found[k] for k in ("data", "clusters", "max_steps", "random_state", "data_dir")}
+        later = {"data_options": [], "image_shape": None, "columns": None}
+        return known | {k: found.get(k, default) for k, default in later.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged ({error})") from error
 

@@ -67,13 +67,20 @@ class DataOptions:
 
     system: Annotated[System, Field(description="what to train")] = "classifier"
     data: Annotated[
-        str, Field(description="a named data set (`aae data list`), several joined by +, or a .npz or .npy file")
+        str,
+        Field(
+            description="a named data set (`aae data list`), several joined by +, a .npz, .npy or .csv file, or a "
+            "folder of images, a subfolder for each class"
+        ),
     ] = "digits"
     data_dir: Annotated[
         str | None, Field(description="where named sets live; else AAE_DATA_DIR, else the user's cache directory")
     ] = None
     data_options: Annotated[
-        tuple[str, ...], Field(description="options of the data set as name=value, for digits test_random_state=1")
+        tuple[str, ...],
+        Field(
+            description="options of the data as name=value, for digits test_random_state=1, for tables target=COLUMN"
+        ),
     ] = ()
     labels: Annotated[
         int | None,
@@ -192,25 +199,36 @@ def versions() -> dict[str, Any]:
     return found
 
 
-def whole_path(data: str) -> str:
-    """A path that is right from everywhere; names of data sets stay as they are."""
-    path = Path(data).expanduser()
-    return str(path.resolve()) if path.is_file() else data
-
-
 # --- data ------------------------------------------------------------------------------------------------------------
 def load_data(config: Mapping[str, Any]) -> Dataset:
     """The data set of a configuration."""
-    options = {}
-    for text in config["data_options"]:
-        name, equals, value = text.partition("=")
+    options = data_options(config["data_options"])
+    return datasets.load(config["data"], config["data_dir"], image_shape=config.get("image_shape"), **options)
+
+
+def data_options(texts: Sequence[str]) -> dict[str, Any]:
+    """What texts name=value say; `drop` can be there several times.
+
+    Raises
+    ------
+    InputError
+        For a text of another form, and another name twice.
+    """
+    options: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
         if not equals:
             raise InputError(f"data_options: expected name=value, found {text!r}")
+        if name in options and name != "drop":
+            raise InputError(f"data_options: expected {name} once, found it twice")
         try:
-            options[name.strip()] = yaml.safe_load(value)
+            if name == "drop":
+                options[name] = [*options.get(name, ()), value]
+            else:
+                options[name] = value if name == "target" else yaml.safe_load(value)
         except yaml.YAMLError:
             raise InputError(f"data_options: expected name=value, found {text!r}, whose value is no YAML") from None
-    return datasets.load(config["data"], config["data_dir"], image_shape=config.get("image_shape"), **options)
+    return options
 
 
 def split_of(config: Mapping[str, Any], data: Dataset) -> Split:
@@ -335,9 +353,17 @@ class Run(Listener):
         """Its data set, as loaded now."""
         return load_data(self.config)
 
-    def other_data(self, data: str, data_dir: str | Path | None = None) -> Dataset:
-        """Another set, its rows taken as those of the run are."""
-        return datasets.load(data, data_dir, image_shape=self.shape if len(self.shape) == 3 else None)
+    def other_data(self, data: str, data_dir: str | Path | None = None, labelled: bool = True) -> Dataset:
+        """Another set, its rows taken as those of the run are, and its labels if it is to be `labelled`."""
+        options: dict[str, Any] = {"target": data_options(self.config["data_options"]).get("target")}
+        return datasets.load(
+            data,
+            data_dir,
+            image_shape=self.shape if len(self.shape) == 3 else None,
+            columns=self._facts.get("columns"),
+            classes=(self.class_labels or None) if labelled else (),
+            **{name: value for name, value in options.items() if name in datasets.options_of(data)},
+        )
 
     @cached_property
     def split(self) -> Split:

@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,9 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from sklearn.datasets import load_digits
+from PIL import Image
+from sklearn.datasets import load_digits, load_wine
 
 from aaekit import checkpoints, cli, gallery, runs
+from aaekit import data as datasets
 from aaekit.parameters import hyperparameters_of
 
 TINY = ("--hidden", "16", "--backbone", "mlp", "--max-steps", "6", "--batch-size", "40")
@@ -285,6 +288,73 @@ def test_rows_in_other_units_are_noticed(folder, tmp_path, aae):
         assert code == 0 and [("far from those trained on (0 to 1)" in line) for line in err] == [True] * said
 
 
+def read_csv(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_table_from_training_to_prediction(tmp_path, aae):
+    """Other files have their columns elsewhere, more or fewer of them, and labels in another order."""
+    table = load_wine(as_frame=True).frame
+    table["target"] = np.array(["barolo", "grignolino", "barbera"])[table.target]
+    table["colour"], table["no"] = np.where(table.hue > 1, "light", "dark"), [f"W{k}" for k in range(len(table))]
+    table = table.rename(columns={"target": "grape"}).sample(frac=1, random_state=0)
+    table.assign(grape=table.grape.where(np.arange(178) < 60)).to_csv(tmp_path / "wine.csv", index=False)
+    run, options = tmp_path / "run", ("--data-options", "target=grape,drop=no")
+    arguments = ["train", "classifier", "--data", tmp_path / "wine.csv", *options, "--hidden", 32, "--max-steps", 150]
+    assert aae(*arguments, "--quiet", "--out", run)[0] == 0
+    assert runs.Run.open(run).labels == ["barbera", "barolo", "grignolino"]
+    table[::-1].drop(columns="no").to_csv(tmp_path / "all.csv", index=False)
+    code, said, _ = aae("evaluate", run, "--data", tmp_path / "all.csv")
+    error = float(re.search(r"this run\) +│ +([\d.]+)", said)[1])
+    assert code == 0 and error < 12
+    later = table.drop(columns=["grape", "no"])[table.columns[::-1].drop(["grape", "no"])]
+    later.to_csv(tmp_path / "later.csv", index=False, sep=";", decimal=",")
+    assert aae("predict", run, tmp_path / "later.csv", "--out", tmp_path / "p.csv")[0] == 0
+    found = read_csv(tmp_path / "p.csv")
+    assert np.mean([line["class"] != grape for line, grape in zip(found, table.grape, strict=True)]) == pytest.approx(
+        error / 100, abs=1e-4
+    )
+    assert aae("data", "prepare", tmp_path / "wine.csv", *options, "--out", tmp_path / "prepared")[0] == 0
+    said = aae("data", "info", tmp_path / "wine.csv", *options)[1]
+    assert "labelled:    60" in said and "colour=dark, colour=light" in said
+    assert aae("predict", run, tmp_path / "prepared" / "wine.npz", "--out", tmp_path / "q.csv")[0] == 0
+    assert read_csv(tmp_path / "q.csv") == found
+    table.drop(columns="hue").to_csv(tmp_path / "fewer.csv", index=False)
+    code, _, err = aae("predict", run, tmp_path / "fewer.csv")
+    assert code == 2 and "expected the columns of the training, found none for hue" in err[0]
+
+
+def test_a_folder_of_images_from_training_to_prediction(tmp_path, aae):
+    """Images of another size and colour, and subfolders that are no classes, are taken as those of the training."""
+    X, y = load_digits(return_X_y=True)
+    X = (255 / 16 * X).astype(np.uint8).reshape(-1, 8, 8)
+    for k in range(150):
+        place = tmp_path / "digits-of-mine" / (f"digit {y[k]}" if k < 100 else "unlabelled") / f"{k:03}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(X[k]).save(place)
+    run, later = tmp_path / "run", tmp_path / "later" / "today"
+    arguments = ["train", "classifier", "--data", tmp_path / "digits-of-mine", *TINY, "--quiet", "--out", run]
+    assert aae(*arguments)[0] == 0
+    later.mkdir(parents=True)
+    for k in range(150, 170):
+        Image.fromarray(X[k]).convert("RGB").resize((16, 16), Image.Resampling.NEAREST).save(later / f"{k}.png")
+    assert aae("predict", run, tmp_path / "later", "--out", tmp_path / "p.csv")[0] == 0
+    found, model = read_csv(tmp_path / "p.csv"), runs.Run.open(run).fitted()
+    assert [line["file"] for line in found] == [f"today/{k}.png" for k in range(150, 170)]
+    known = datasets.load(tmp_path / "digits-of-mine")
+    assert known.X.shape == (150, 1, 8, 8) and set(known.y[-50:]) == {-1}
+    for k in (150, 151):
+        Image.fromarray(X[k]).save(later / f"{k}.png")
+    assert aae("predict", run, tmp_path / "later", "--out", tmp_path / "p.csv")[0] == 0
+    p = model.predict_proba(X[150:152, None])
+    names = [f"digit {k}" for k in range(10)]
+    told = [[float(line[f"p({name})"]) for name in names] for line in read_csv(tmp_path / "p.csv")[:2]]
+    np.testing.assert_allclose(told, p, atol=1e-5)
+    code, _, err = aae("evaluate", run, "--data", tmp_path / "later")
+    assert code == 2 and "found today" in err[0]
+
+
 # --- mistakes --------------------------------------------------------------------------------------------------------
 X, y = np.random.default_rng(0).random((30, 4)), np.arange(30) % 3
 BAD_FILES = {
@@ -339,6 +409,9 @@ BAD_FILES = {
         ("resume stopped --compare", ["is a generator", "classifier or pretrained or baseline"]),
         ("train generator --data-options x --out new", ["name=value", "'x'"]),
         ("train generator --data-options x=[ --out new", ["name=value", "'x=['"]),
+        ("train generator --data-options target=a,target=b --out new", ["target once"]),
+        ("train generator --data full --out new", ["full", "expected images"]),
+        ("data info {runs}/rows.npy --data-options target=a", ["rows.npy", "unknown option 'target'"]),
         ("train generator --random-state 5000000000 --out new", ["random_state='5000000000'", "4294967295"]),
         (
             "train generator --data {runs}/rows.npy --data-options memory_limit_bytes=1GB --out new",

@@ -3,11 +3,14 @@
 import csv
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.datasets import make_blobs
 
 from aaekit import data
+
+rng = np.random.default_rng(0)
 
 
 @pytest.fixture
@@ -56,6 +59,39 @@ def test_a_table_is_labelled_in_two_rounds(aae, blobs, tmp_path):
     assert aae("label", "predict", folder, path, "--out", tmp_path / "p.csv")[0] == 0
     others = lines(tmp_path / "p.csv")
     assert len(others) == 20 and np.mean([line["label"] == names[300 + k] for k, line in enumerate(others)]) > 0.9
+
+
+def test_columns_and_files_keep_their_names(aae, blobs, tmp_path):
+    """A table with named columns, then a folder of images: in what is asked, and in what is said of all rows."""
+    X, names = data.load(blobs[0]).X, blobs[1]
+    quick = ["-n", 4, "--clusters", 4, "--max-steps", 20, "--quiet"]
+    table = pd.DataFrame(X, columns=list("abcdef")).assign(kind="x", no=range(300))
+    table.to_csv(tmp_path / "t.csv", index=False)
+    options = ("--data-options", "drop=no,drop=kind")
+    assert aae("label", "ask", tmp_path / "s", "--data", tmp_path / "t.csv", *options, *quick)[0] == 0
+    asked = lines(tmp_path / "s" / "questions-1.csv")
+    assert list(asked[0]) == ["row", "label", *"abcdef"]
+    for number, line in enumerate(asked):  # two kinds at least, whatever they are
+        names[int(line["row"])] = f"k{number % 2}"
+    answer(tmp_path / "s" / "questions-1.csv", names)
+    assert aae("label", "tell", tmp_path / "s", "--quiet")[0] == 0
+    table[["f", "e", "d", "c", "b", "a"]].to_csv(tmp_path / "later.csv", index=False)
+    assert aae("label", "predict", tmp_path / "s", tmp_path / "later.csv", "--out", tmp_path / "p.csv")[0] == 0
+    known = lines(tmp_path / "s" / "labels.csv")
+    assert [line["probability"] for line in lines(tmp_path / "p.csv")] == [line["probability"] for line in known]
+    pixels = pd.DataFrame(rng.integers(0, 256, (60, 12)))
+    pixels.to_csv(tmp_path / "pixels.csv", index=False)
+    arguments = ["label", "ask", tmp_path / "p", "--data", tmp_path / "pixels.csv", "--image-shape"]
+    code, _, err = aae(*arguments, "3,4", *quick)
+    assert code == 2 and "for instance 1,28,28" in err[0] and not (tmp_path / "p").exists()
+    assert aae(*arguments, "1,3,4", *quick)[0] == 0
+    assert (tmp_path / "p" / "questions-1.png").exists()
+    (tmp_path / "images").mkdir()
+    for k, x in enumerate(X[:60].astype(np.uint8).reshape(-1, 2, 3)):
+        Image.fromarray(x).save(tmp_path / "images" / f"{k:02}.png")
+    assert aae("label", "ask", tmp_path / "i", "--data", tmp_path / "images", *quick)[0] == 0
+    asked = lines(tmp_path / "i" / "questions-1.csv")
+    assert all(line["file"] == f"{int(line['row']):02}.png" for line in asked)
 
 
 def test_images_are_shown(aae, tmp_path):

@@ -581,9 +581,20 @@ def test_damaged_array_file(tmp_path, suffix, kind):
 
 
 def test_path_of_another_kind(tmp_path):
-    (tmp_path / "a.csv").write_text("1,2")
-    refused(lambda: data.load(tmp_path / "a.csv"), ".npz or .npy", ".csv")
-    refused(lambda: data.load(tmp_path), "a folder")
+    (tmp_path / "a.xls").write_text("1,2")
+    (tmp_path / "b").write_text("1,2")
+    refused(lambda: data.load(tmp_path / "a.xls"), ".npz, .npy, .csv, .tsv, or a folder of images, found .xls")
+    refused(lambda: data.load(tmp_path / "b"), "found a file without suffix")
+
+
+def test_paths_that_are_right_from_everywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("digits", "photos", "a+b", "t.csv"):
+        Path(name).mkdir()
+    assert data.whole_path("digits") == "digits"
+    assert data.whole_path("photos+digits") == f"{tmp_path / 'photos'}+digits"
+    assert data.whole_path("not-there.npz") == "not-there.npz" and data.whole_path("digits+") == "digits+"
+    assert data.whole_path("a+b") == str(tmp_path / "a+b") and data.whole_path("t.csv") == str(tmp_path / "t.csv")
 
 
 # Joined sets

@@ -6,6 +6,7 @@ from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import QUICK
@@ -328,11 +329,9 @@ def test_labels_of_any_kind(name, few_labels):
     words = np.array([f"digit {k}" for k in range(10)], dtype=object)
     X = X.reshape(len(X), -1)
     if name == "pandas":
-        pd = pytest.importorskip("pandas")
         X = pd.DataFrame(X, columns=[f"pixel {i}" for i in range(64)])
         y = pd.Series(np.where(y >= 0, words[y], None))
     elif name == "pandas texts":
-        pd = pytest.importorskip("pandas")
         y = pd.Series(np.where(y >= 0, words[y], pd.NA), dtype="string")
     elif name == "list with -1":
         y = [words[k] if k >= 0 else -1 for k in y]

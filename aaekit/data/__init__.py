@@ -1,4 +1,4 @@
-"""Data: named sets and array files, checks, the array store, and class-balanced splits.
+"""Data: named sets, array files, tables and folders of images, checks, the array store, and class-balanced splits.
 
 >>> from aaekit import data
 >>> digits = data.load("digits")
@@ -8,10 +8,12 @@ A new named set is one entry in `aaekit.data.sets.SETS`.
 """
 
 from .checks import check_labels, check_rows, fingerprint
-from .dataset import Dataset, load, prepare
+from .dataset import Dataset, load, options_of, prepare, whole_path
+from .folders import read_folder
 from .sets import data_folder, info, names
 from .splits import Split, split
 from .store import as_store, open_rows
+from .tables import read_table
 
 __all__ = [
     "Dataset",
@@ -25,6 +27,10 @@ __all__ = [
     "load",
     "names",
     "open_rows",
+    "options_of",
     "prepare",
+    "read_folder",
+    "read_table",
     "split",
+    "whole_path",
 ]

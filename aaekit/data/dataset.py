@@ -13,13 +13,22 @@ import numpy as np
 from ..errors import InputError, nearest
 from .checks import check_labels, check_rows
 from .domains import check_same_classes, join
+from .folders import read_folder
 from .sets import SETS, find, paths_of
 from .splits import Split, split
 from .store import MEMORY_LIMIT, as_store, open_rows, remove, why, write_npz
+from .tables import as_bytes, read_table
 
 NPZ_KEYS = {"X": "x_train", "y": "y_train", "X_test": "x_test", "y_test": "y_test"}  # ours, and Keras'
-NPZ_KEYS |= {key: key for key in ("classes", "domain", "domain_test", "domains")}
-FILE_OPTIONS = {".npz": (), ".npy": ("memory_limit_bytes", "cache_dir")}
+NPZ_TEXTS = ("classes", "domains", "columns", "files", "files_test")
+NPZ_KEYS |= {key: key for key in ("domain", "domain_test", *NPZ_TEXTS)}
+OPTIONS = {  # of what is at a path
+    ".npz": (),
+    ".npy": ("memory_limit_bytes", "cache_dir"),
+    ".csv": ("target", "drop"),
+    ".tsv": ("target", "drop"),
+    "folder": (),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +55,10 @@ class Dataset:
         The names of the domains 0, 1, ...; empty if the set is not a joined one.
     split : Split or None
         Which training rows are labelled, unlabelled and validation, where that was written down by `prepare`.
+    columns : tuple of str
+        What the values of a row are called, of a table whose columns have names; else empty.
+    files, files_test : tuple of str
+        Which file of a folder of images each row is; else empty.
     """
 
     name: str
@@ -59,11 +72,15 @@ class Dataset:
     domain_test: np.ndarray | None = None
     domains: tuple[str, ...] = ()
     split: Split | None = None
+    columns: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    files_test: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, Any]:
         """Return name, rows, test rows, shape of a row, dtype, classes, how many rows are labelled, and source.
 
-        Of joined sets also the domains; if a split was found, how many rows it labels and keeps for validation.
+        Of joined sets also the domains, of tables their columns, if those have names; if a split was found, how many
+        rows it labels and keeps for validation.
         """
         facts = {
             "name": self.name,
@@ -77,6 +94,8 @@ class Dataset:
         }
         if self.domains:
             facts["domains"] = self.domains
+        if self.columns:
+            facts["columns"] = self.columns
         if self.split is not None:
             facts["split"] = f"{len(self.split.labelled)} labelled, {len(self.split.validation)} validation"
         return facts
@@ -87,9 +106,11 @@ def load(
     data_dir: str | Path | None = None,
     download: bool = True,
     image_shape: Sequence[int] | None = None,
+    columns: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
     **options: Any,
 ) -> Dataset:
-    """Load a named set, or arrays from a file.
+    """Load a named set, arrays from a file, a table, or a folder of images.
 
     Parameters
     ----------
@@ -98,6 +119,8 @@ def load(
         ``y_train``, ``x_test`` as in Keras' mnist.npz are understood), ``domain``, ``domain_test``, ``domains``; or a
         .npy with the rows alone. Images without a channel axis, (n, height, width), get one. If ``NAME-split.npz``,
         written by `prepare`, is beside NAME.npz, it is read into `Dataset.split`.
+
+        Or a .csv or .tsv, see `read_table`; or a folder with a subfolder of images for each class, see `read_folder`.
 
         Several of them joined by "+", such as ``"mnist+fonts"``, are one set of images with a domain each: uint8, of
         the largest height and width and the most channels. Smaller images are enlarged smoothly; 8x8 and 16x16 digits
@@ -110,12 +133,17 @@ def load(
     download : bool, default=True
         Whether missing files may be fetched.
     image_shape : (channels, height, width), optional
-        What the rows of a .npz or .npy are if they are flattened images; without it they are a table.
+        What the rows of a .npz, .npy or table are if they are flattened images; without it they are a table. What the
+        images of a folder are to become.
+    columns, classes : sequence of str, optional
+        Of tables and folders: the values of a row and the names of the labels, as an earlier set has them, so that rows
+        and labels mean the same. Without any classes, labels are not read.
     **options
         ``test_random_state`` (default 0) for "digits": the seed of its held-out rows. ``n_rows`` (20,000) and
         ``random_state`` (0) for "fonts": its training rows, and the seed it is drawn by. ``memory_limit_bytes`` (4 GiB)
-        and ``cache_dir`` for .npy: beyond the limit rows stay on the disk, see `as_store`. Joined sets take the options
-        that all of them have.
+        and ``cache_dir`` for .npy: beyond the limit rows stay on the disk, see `as_store`. ``target`` and ``drop`` for
+        .csv and .tsv: the column of labels, and columns to leave out. Joined sets take the options that all of them
+        have.
 
     Returns
     -------
@@ -130,19 +158,25 @@ def load(
     """
     name, path = str(name_or_path), Path(name_or_path).expanduser()
     if len(parts := _parts(name)) > 1:
-        return _joined(name, parts, data_dir, download, image_shape, **options)
-    is_file = name not in SETS and (path.suffix in FILE_OPTIONS or path.exists())
-    if is_file and path.suffix not in FILE_OPTIONS:
-        found = "a folder" if path.is_dir() else path.suffix or "no suffix"
-        raise InputError(f"{path}: expected a .npz or .npy file, found {found}")
-    _check_options(name, options, _options_of(name))
-    if not is_file:
+        return _joined(name, parts, data_dir, download, image_shape, classes, **options)
+    _check_options(name, options, options_of(name))
+    if (kind := _kind(name)) is None:
         entry = SETS[name]
         arrays = entry.read(paths_of(name, data_dir, download), **options)
         return _dataset(name, *arrays, classes=entry.classes, source=entry.source)
-    if path.suffix == ".npy":
+    if kind == "folder":
+        return _dataset(path.resolve().name, **read_folder(path, image_shape, classes), source=str(path))
+    if kind in (".csv", ".tsv"):
+        arrays = read_table(path, **options, columns=columns, classes=classes)
+        if image_shape is not None:
+            arrays["X"] = as_bytes(arrays["X"])
+        return _dataset(path.stem, **arrays, source=str(path), image_shape=image_shape)
+    if kind == ".npy":
         return _dataset(path.stem, open_rows(path), source=str(path), image_shape=image_shape, **options)
     found = _dataset(path.stem, **_read_npz(path), source=str(path), image_shape=image_shape)
+    if columns and found.columns and tuple(columns) != found.columns:
+        others = [f"{b!r} where {a!r} was" for a, b in zip(columns, found.columns, strict=False) if a != b]
+        raise InputError(f"{path}: expected the columns of the training, found {(others or ['more or fewer'])[0]}")
     beside = split_path(path)
     if not beside.is_file():
         return found
@@ -157,10 +191,35 @@ def split_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}-split.npz")
 
 
-def _options_of(name: str) -> tuple[str, ...]:
-    """Return the options that a named set or a file takes."""
-    suffix = Path(name).suffix
-    return FILE_OPTIONS[suffix] if name not in SETS and suffix in FILE_OPTIONS else find(name).options
+def whole_path(name: str) -> str:
+    """Return a path, or several joined by "+", so that it is right from everywhere; names of sets stay as they are."""
+    paths = {part: Path(part).expanduser() for part in _parts(name)}
+    return "+".join(str(p.resolve()) if part and part not in SETS and p.exists() else part for part, p in paths.items())
+
+
+def options_of(name: str) -> tuple[str, ...]:
+    """Return the options that `load` takes for a set; of several joined by "+", those that all of them have."""
+    kinds = [(part, _kind(part)) for part in _parts(name)]
+    first, *others = [find(part).options if kind is None else OPTIONS[kind] for part, kind in kinds]
+    return tuple(option for option in first if all(option in more for more in others))
+
+
+def _kind(name: str) -> str | None:
+    """Return what is at a path, as `OPTIONS` calls it; None for a named set."""
+    path = Path(name).expanduser()
+    if name in SETS:
+        return None
+    if name and path.is_dir():
+        return "folder"
+    if (suffix := path.suffix.lower()) in OPTIONS:
+        return suffix
+    if name and path.exists():
+        known = ", ".join(kind for kind in OPTIONS if kind != "folder")
+        raise InputError(
+            f"{path}: expected one of {known}, or a folder of images, found {path.suffix or 'a file without suffix'}"
+        )
+    find(name)  # says which sets there are
+    return None
 
 
 def _check_options(name: str, given: dict[str, Any], allowed: tuple[str, ...]) -> None:
@@ -175,20 +234,21 @@ def _parts(name: str) -> list[str]:
     """Take "a+b" apart; a "+" in the path of a file that exists is none."""
     pieces, parts = name.split("+"), []
     while pieces:
-        n = next((n for n in range(len(pieces), 1, -1) if Path("+".join(pieces[:n])).expanduser().is_file()), 1)
+        n = next((n for n in range(len(pieces), 1, -1) if Path("+".join(pieces[:n])).expanduser().exists()), 1)
         parts.append("+".join(pieces[:n]))
         del pieces[:n]
     return parts
 
 
-def _joined(name: str, parts: list[str], data_dir: Any, download: bool, image_shape: Any, **options: Any) -> Dataset:
+def _joined(
+    name: str, parts: list[str], data_dir: Any, download: bool, image_shape: Any, classes: Any, **options: Any
+) -> Dataset:
     """Load sets and make one of them, each a domain."""
-    allowed = [_options_of(part) for part in parts]  # says so, before anything is read, if there is no such set
-    _check_options(name, options, tuple(o for o in allowed[0] if all(o in others for others in allowed)))
+    _check_options(name, options, options_of(name))  # says so, before anything is read, if there is no such set
     if len(set(parts)) < len(parts):
         raise InputError(f"{name}: expected different sets to join, found {max(parts, key=parts.count)} twice")
     check_same_classes({part: SETS[part].classes for part in parts if part in SETS})  # before a download
-    return Dataset(**join([load(part, data_dir, download, image_shape, **options) for part in parts]))
+    return Dataset(**join([load(part, data_dir, download, image_shape, None, classes, **options) for part in parts]))
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
@@ -204,7 +264,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: expected a .npz archive of plain arrays, found ({why(error)})") from error
     if "X" not in arrays:
         raise InputError(f"{path}: expected an array X or x_train, found {found or 'none'}")
-    names = {key: tuple(map(str, np.atleast_1d(arrays[key]))) for key in ("classes", "domains") if key in arrays}
+    names = {key: tuple(map(str, np.atleast_1d(arrays[key]))) for key in NPZ_TEXTS if key in arrays}
     return arrays | names
 
 
@@ -220,6 +280,9 @@ def _dataset(
     domain: np.ndarray | None = None,
     domain_test: np.ndarray | None = None,
     domains: tuple[str, ...] = (),
+    columns: tuple[str, ...] = (),
+    files: tuple[str, ...] = (),
+    files_test: tuple[str, ...] = (),
     image_shape: Sequence[int] | None = None,
     memory_limit_bytes: int = MEMORY_LIMIT,
     cache_dir: str | Path | None = None,
@@ -272,7 +335,15 @@ def _dataset(
         top = max((int(array.max()) for array in (y, y_test) if array is not None), default=-1)
         classes = tuple(str(k) for k in range(top + 1))
     domain = None if domain is None else numbers(domain, len(X), "domain")
-    return Dataset(name, X, y, X_test, y_test, classes, source, domain, domain_test, domains)
+    columns = () if X.ndim > 2 else columns
+    lengths = {"columns": (columns, X.shape[1]), "files": (files, len(X))}
+    lengths["files_test"] = (files_test, 0 if X_test is None else len(X_test))
+    for key, (texts, n) in lengths.items():
+        if texts and len(texts) != n:
+            raise InputError(f"{name}: {key}: expected {n}, as X has, found {len(texts)}")
+    return Dataset(
+        name, X, y, X_test, y_test, classes, source, domain, domain_test, domains, None, columns, files, files_test
+    )
 
 
 def prepare(
@@ -293,8 +364,8 @@ def prepare(
     name, data_dir, download, **options
         As in `load`.
     out : str or Path, default="."
-        The folder to write ``<name>.npz`` into (arrays X, y, X_test, y_test, classes, and of joined sets domain,
-        domain_test, domains; uncompressed).
+        The folder to write ``<name>.npz`` into (arrays X, y, X_test, y_test, classes, of joined sets domain,
+        domain_test, domains, of tables columns, of folders files, files_test; uncompressed).
     labels, validation, random_state
         As in `split`; with `labels` or `validation` the split is written to ``<name>-split.npz``, where `load` finds
         it. Azulay's parts of MNIST (2019) are ``labels=3000, validation=10_000``: 3,000 rows are labelled, 50,000 train
@@ -312,7 +383,7 @@ def prepare(
     InputError
         If a file exists already, or as `load` and `split` do; nothing is written then.
     """
-    stem = "+".join(part if part in SETS else Path(part).stem for part in _parts(str(name)))
+    stem = "+".join(part if part in SETS else Path(part).resolve().stem for part in _parts(str(name)))
     wants_split = labels is not None or validation != 0
     path = Path(out).expanduser() / f"{stem}.npz"
     paths = [path, split_path(path)]
@@ -324,7 +395,7 @@ def prepare(
         raise InputError(f"{name}: expected labels to split by, found none; leave labels and validation out")
     chosen = split(data.y, labels, validation, random_state) if wants_split and data.y is not None else None
     arrays = {key: getattr(data, key) for key in NPZ_KEYS}
-    names = {key: np.array(arrays.pop(key)) for key in ("classes", "domains") if arrays[key]}
+    names = {key: np.array(texts) for key in NPZ_TEXTS if (texts := arrays.pop(key))}
     write_npz(paths[0], **{key: array for key, array in arrays.items() if array is not None}, **names)
     remove(paths[1])  # an earlier split, which is of the old rows
     if chosen is None:

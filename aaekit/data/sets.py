@@ -181,7 +181,7 @@ def find(name: str) -> NamedSet:
     if name not in SETS:
         raise InputError(
             f"unknown data set {name!r}.{nearest(name, SETS)} Expected one of {', '.join(SETS)}, "
-            "or the path of a .npz or .npy file, or several of them joined by '+'"
+            "the path of a .npz, .npy, .csv or .tsv file or of a folder of images, or several of them joined by '+'"
         )
     return SETS[name]
 
