@@ -8,6 +8,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from textwrap import fill
@@ -387,12 +388,16 @@ def sample(
     if grid:
         figures.save(gallery.grid(estimator, found.held_out, found.labels), out)
     elif walk:
-        _save(gallery.pictures(estimator, estimator.walk(n)), out, lambda x: gallery.walk(estimator, x, found.labels))
+        _save(
+            gallery.pictures(estimator, estimator.walk(n)),
+            out,
+            lambda x: gallery.walk(estimator, gallery.shown(estimator, x), found.labels),
+        )
     else:
         y = None if label is None else _label_of(label, found, estimator)
         title = "Samples" if label is None else f"Samples of class {label}"
         rows = gallery.pictures(estimator, estimator.sample(n, random_state, label=y))
-        _save(rows, out, lambda x: figures.sample_grid(x, title=title))
+        _save(rows, out, lambda x: figures.sample_grid(gallery.shown(estimator, x), title=title))
     typer.echo(str(out))
 
 
@@ -446,7 +451,8 @@ def reconstruct(
     X, _ = _first_rows(found, data, data_dir, n)
     with notes():
         again = gallery.pictures(estimator, estimator.reconstruct(gallery.fitting(estimator, X)))
-    _save(again, out, lambda x: figures.reconstruction_pairs(gallery.pictures(estimator, X), x, len(x)))
+    shown = partial(gallery.shown, estimator)
+    _save(again, out, lambda x: figures.reconstruction_pairs(shown(X), shown(x), len(x)))
     typer.echo(str(out))
 
 
@@ -485,8 +491,9 @@ def translate(
         label = np.column_stack([np.full(len(X), label), y])
     with notes():
         rows = estimator.translate(gallery.fitting(estimator, X), label)
-    seen = gallery.pictures(estimator, X)
-    _save(gallery.pictures(estimator, rows), out, lambda x: figures.domain_translation(seen, x, "as they are", to))
+    shown = partial(gallery.shown, estimator)
+    made = gallery.pictures(estimator, rows)
+    _save(made, out, lambda x: figures.domain_translation(shown(X), shown(x), "as they are", to))
     typer.echo(str(out))
 
 

@@ -40,9 +40,23 @@ def unit(estimator: Any) -> np.ndarray | float:
 
 
 def pictures(estimator: Any, rows: np.ndarray) -> np.ndarray:
-    """Rows as the figures take them: images `(n, channels, height, width)` in [0, 1], or table rows."""
+    """Rows in the shape and units of the training: images `(n, channels, height, width)` in [0, 1], or table rows."""
     rows = rows.astype(np.float32) / 255 if rows.dtype == np.uint8 else np.asarray(rows, dtype=np.float32)
     return rows.reshape(len(rows), *estimator.shape_)
+
+
+def shown(estimator: Any, rows: np.ndarray) -> np.ndarray:
+    """Rows as the figures draw them: images, or table rows in standard deviations from the means of the training.
+
+    In units of their own, one column of a table would be all that can be seen.
+    """
+    rows = pictures(estimator, rows)
+    return (rows - estimator.center_) / estimator.scale_ if standardised(estimator) else rows
+
+
+def standardised(estimator: Any) -> bool:
+    """Whether `shown` has other units than the rows."""
+    return len(estimator.shape_) == 1 and not estimator.unit_range_
 
 
 def fitting(estimator: Any, rows: np.ndarray) -> np.ndarray:
@@ -116,7 +130,7 @@ def _draw_classes(
     p, y, found = estimator.predict_proba(rows.X), rows.y, {}
     guess, sure = estimator.classes_[p.argmax(1)], p.max(1)
     if rows.name != "training" and y is not None and (y >= 0).any():
-        seen = pictures(estimator, rows.X)
+        seen = shown(estimator, rows.X)
         found["confusion_matrix"] = "Confusion matrix", figures.confusion_matrix(y, guess, labels or None)
         mistakes = figures.confident_mistakes(seen, y, guess, sure, labels or None)
         found["confident_mistakes"] = "Most confident mistakes", mistakes
@@ -130,16 +144,16 @@ def _draw_categories(
 ) -> dict[str, tuple[str, Figure]]:
     """The figures of a class code y: how sure it is, what it is used for, and what its values mean."""
     p = estimator.y_proba(rows.X)
-    K, chosen, seen = p.shape[1], p.argmax(1), pictures(estimator, rows.X)
+    K, chosen, seen = p.shape[1], p.argmax(1), shown(estimator, rows.X)
     names = names if len(names) == K else [str(k) for k in range(K)]  # of clusters, not of their names
     named: Any = getattr(estimator, "cluster_names_", None)
     if named is not None:
         names = [f"{k}: {named.get(k, '?')}" for k in range(K)]
     expected = estimator._class_prior().mean.numpy()
     found = {"label_distribution": ("The class code y", figures.label_distribution(p, names, expected))}
-    modes = pictures(estimator, estimator.modes())
-    shown = figures.modes_and_samples(modes, seen, chosen, names)
-    found["modes_and_samples"] = "Modes, and rows that were given them", shown
+    modes = shown(estimator, estimator.modes())
+    members = figures.modes_and_samples(modes, seen, chosen, names)
+    found["modes_and_samples"] = "Modes, and rows that were given them", members
     drawn, z = estimator.sample_prior(2000, random_state=0), estimator.transform(rows.X)
     both = figures.real_vs_obtained(z, drawn, p, expected, names)
     found["real_vs_obtained"] = "Distributions wanted and obtained", both
@@ -148,7 +162,7 @@ def _draw_categories(
             matrix = figures.cluster_matrix(rows.y, chosen, labels or None, names)
             found["cluster_matrix"] = "Clusters and classes", matrix
         if estimator.mode_weight:
-            learned = pictures(estimator, estimator.learned_modes())
+            learned = shown(estimator, estimator.learned_modes())
             found["learned_modes"] = "Modes of the second decoder", figures.learned_modes(learned, names)
     if not isinstance(estimator, EmbeddingAAE):
         found["style_grid"] = "Class and style", style_figure(estimator, names)
@@ -164,9 +178,9 @@ def _draw_codes(
         again = estimator.reconstruct(few, known_labels(estimator, rows.y[:10]))
     else:
         again = estimator.reconstruct(few)
-    pairs = figures.reconstruction_pairs(pictures(estimator, few), pictures(estimator, again))
+    pairs = figures.reconstruction_pairs(shown(estimator, few), shown(estimator, again))
     found = {
-        "sample_grid": ("Samples", figures.sample_grid(pictures(estimator, estimator.sample(100, random_state=0)))),
+        "sample_grid": ("Samples", figures.sample_grid(shown(estimator, estimator.sample(100, random_state=0)))),
         "reconstruction_pairs": ("Reconstructions", pairs),
         "latent_scatter": ("Codes by class", figures.latent_scatter(z, y, labels or None, drawn)),
         "code_vs_prior": ("Codes against the prior", figures.code_vs_prior(z, drawn)),
@@ -179,7 +193,7 @@ def _draw_codes(
     elif z.shape[1] == 2 and estimator._n_code == 2:
         found["code_grid"] = "The latent plane", code_grid(estimator)
     if isinstance(estimator, AdversarialAutoencoder) and estimator.prior == "swiss_roll":
-        found["roll_walk"] = "A walk along the roll", walk(estimator, pictures(estimator, estimator.walk(100)), labels)
+        found["roll_walk"] = "A walk along the roll", walk(estimator, shown(estimator, estimator.walk(100)), labels)
     return found
 
 
@@ -207,7 +221,7 @@ def code_grid(estimator: Any) -> Figure:
     spread = np.abs(estimator.sample_prior(2000, random_state=0)).std()
     extent = 1.0 if estimator.prior == "gaussian" and not isinstance(estimator, EmbeddingAAE) else float(3 * spread)
     points = figures.code_grid_points(extent=(-extent, extent))
-    return figures.code_grid(pictures(estimator, estimator.inverse_transform(points)), (-extent, extent))
+    return figures.code_grid(shown(estimator, estimator.inverse_transform(points)), (-extent, extent))
 
 
 def style_figure(estimator: Any, names: Sequence[str], n_columns: int = 10) -> Figure:
@@ -218,7 +232,7 @@ def style_figure(estimator: Any, names: Sequence[str], n_columns: int = 10) -> F
     n = estimator._n_classes
     rows = estimator._generate(np.repeat(np.arange(n), n_columns), np.tile(Z, (n, 1)), None)
     labels = [textwrap.shorten(name, 14, placeholder="…") for name in names]
-    return figures.style_grid(pictures(estimator, rows), n, n_columns, labels, Z[:, 0])
+    return figures.style_grid(shown(estimator, rows), n, n_columns, labels, Z[:, 0])
 
 
 def styles(estimator: SupervisedAAE | SemiSupervisedAAE, rows: Rows, labels: Sequence[str], n: int = 10) -> Figure:
@@ -232,7 +246,7 @@ def styles(estimator: SupervisedAAE | SemiSupervisedAAE, rows: Rows, labels: Seq
         own = np.where(known_labels(estimator, rows.y[: len(X)])[:, 1:] == UNLABELLED, [c[0] for c in classes[1:]], own)
         every = np.column_stack([every, np.repeat(own, K, axis=0)])
     made = estimator.translate(np.repeat(X, K, axis=0), every)
-    return figures.style_label_grid(pictures(estimator, X), pictures(estimator, made), names)
+    return figures.style_label_grid(shown(estimator, X), shown(estimator, made), names)
 
 
 def walk(estimator: AdversarialAutoencoder, images: np.ndarray, labels: Sequence[str]) -> Figure:

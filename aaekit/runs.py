@@ -608,6 +608,8 @@ class Run(Listener):
         )
         if isinstance(estimator, Classifier):
             subtitle += f"; {n_labelled} of them labelled"
+        if gallery.standardised(estimator):
+            subtitle += "; pictures show each value in standard deviations from its mean, column by column"
         report.write_report(
             self.path / "report.html",
             f"{type(estimator).__name__} on {self.data.name}",

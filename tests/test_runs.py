@@ -24,6 +24,7 @@ from aaekit import (
     TrainingError,
     checkpoints,
     evaluation,
+    figures,
     gallery,
     health,
     runs,
@@ -124,6 +125,34 @@ def test_a_run_on_odd_data_comes_to_its_end(system, kind, tmp_path, monkeypatch)
     run = Run.create(tmp_path / "run", completed(system, configuration(system, given)))
     run.train()
     assert (run.path / "report.html").exists() and (run.path / "results.json").exists()
+
+
+def test_each_column_of_a_table_can_be_seen(tmp_path, monkeypatch):
+    """Rows are drawn in standard deviations, whatever their units; a table in [0, 1], and images, as they are."""
+    monkeypatch.undo()  # pictures, too
+    random, drawn = np.random.default_rng(0), {}
+    for name in ("modes_and_samples", "reconstruction_pairs", "sample_grid", "style_grid"):
+        old = getattr(figures, name)
+        monkeypatch.setattr(
+            figures,
+            name,
+            lambda rows, *more, name=name, old=old, **kw: (drawn.update({name: rows}), old(rows, *more, **kw))[1],
+        )
+    X = random.normal((1e4, 0, -3), (2e3, 1e-2, 1), (60, 3)).astype(np.float32)
+    tables = {"units": X, "unit": random.random((60, 3), dtype=np.float32)}
+    for name, rows in tables.items():
+        np.savez(tmp_path / f"{name}.npz", X=rows, y=np.arange(60) % 3)
+        given = {"data": str(tmp_path / f"{name}.npz"), "max_steps": 2, "hidden": (16,)}
+        run = Run.create(tmp_path / name, completed("classifier", configuration("classifier", given)))
+        model = run.train()
+        assert len(drawn) == 4 and all(np.abs(rows).max() < 10 for rows in drawn.values())
+        page = (run.path / "report.html").read_text(encoding="utf-8")
+        assert ("pictures show each value in standard deviations" in page) is (name == "units")
+        shown = gallery.shown(model, rows)
+        expected = rows if name == "unit" else (rows - rows.mean(0)) / rows.std(0)
+        np.testing.assert_allclose(shown, expected, atol=1e-3)
+        np.testing.assert_array_equal(drawn["reconstruction_pairs"], shown[:10])
+        drawn.clear()
 
 
 # --- what is in it ---------------------------------------------------------------------------------------------------
