@@ -346,7 +346,8 @@ def name(
         cluster, equals, meaning = text.partition("=")
         if not equals or not cluster.strip().isdecimal() or not meaning.strip():
             raise InputError(f"{text!r}: expected CLUSTER=NAME, for instance 3=seven")
-        given[int(cluster)] = meaning.strip()
+        if given.setdefault(int(cluster), meaning.strip()) != meaning.strip():
+            raise InputError(f"{text!r}: cluster {int(cluster)} is called {given[int(cluster)]} before: give one name")
     estimator.name_clusters(given).save(found.path / "model.safetensors")
     known = estimator.cluster_names_
     typer.echo(f"{len(known)} of {estimator.n_clusters} clusters have names: {', '.join(map(str, estimator.classes_))}")

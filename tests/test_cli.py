@@ -164,6 +164,8 @@ def test_label_decides_the_class(folder, tmp_path, aae):
 def test_a_cluster_is_sampled_by_its_name_or_its_number(folder, tmp_path, aae):
     run, made = tmp_path / "run", tmp_path / "s.npy"
     aae("train", "clusters", "--data", folder / "some.npz", "--n-clusters", 4, "--out", run, *TINY, "--quiet")
+    code, _, err = aae("name", run, "2=two", "2=seven")
+    assert code == 2 and err == ["error: '2=seven': cluster 2 is called two before: give one name"]
     assert aae("name", run, "2=two")[0] == 0
     estimator = runs.Run.open(run).fitted()
     for label, cluster in (("two", 2), ("2", 2), ("3", 3)):
