@@ -51,6 +51,12 @@ def test_train_and_test(tmp_path):
     np.testing.assert_array_equal(again.X_test, found.X_test)
 
 
+def test_a_class_can_be_called_train(tmp_path):
+    for name in ("train/a.png", "car/a.png", "test/a.png"):
+        put(tmp_path / name, grey())
+    assert data.load(tmp_path).classes == ("car", "test", "train")
+
+
 def test_images_without_classes(tmp_path):
     put(tmp_path / "a.png", grey())
     found = data.load(tmp_path)

@@ -15,6 +15,7 @@ from ..errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 PARTS = ("train", "test")
+OTHER_PARTS = ("val", "valid", "validation", "dev")  # as other programs have them
 NO_CLASS = ("unlabelled", "unlabeled")
 GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
 LARGEST, USUAL = 64, 32  # pixels a side up to which images stay as they are; and of those that do not
@@ -55,10 +56,12 @@ def read_folder(path: Path, shape: Sequence[int] | None = None, classes: Sequenc
     if shape is not None and (len(shape) != 3 or shape[0] not in (1, 3)):
         raise InputError(f"{path}: expected image_shape as (1 or 3 channels, height, width), found {tuple(shape)}")
     here = [p.name for p in _visible(path) if p.is_dir()]
-    if PARTS[0] in here and set(here) != set(PARTS):
-        found = ", ".join(here[:5])
-        raise InputError(f"{path}: expected folders train and test, or one for each class, found {found}; move them")
-    parts = [path / part for part in PARTS] if set(PARTS) <= set(here) else [path]
+    if len(here) > 1 and PARTS[0] in here and set(here) <= {*PARTS, *OTHER_PARTS} and set(here) != set(PARTS):
+        raise InputError(
+            f"{path}: expected folders train and test, or one for each class, found {', '.join(here)}; what is to be "
+            "test? Name it so, and move the others"
+        )
+    parts = [path / part for part in PARTS] if set(here) == set(PARTS) else [path]
     listed = [list(_listed(part)) for part in parts]
     for part, files in zip(parts, listed, strict=True):
         if not files:
