@@ -254,8 +254,8 @@ def evaluate(
     if data is not None:
         if compare:
             raise InputError("--compare is for the run's own data: leave --data out, or --compare")
-        rows = runs.held_out(found.config, found.other_data(data, data_dir))
         with notes():
+            rows = runs.held_out(found.config, found.other_data(data, data_dir))
             judged = evaluation.evaluate(estimator, rows)
         for table in evaluation.tables(judged):
             print_table(table)
@@ -318,9 +318,9 @@ def predict(
 
     found = runs.Run.open(run)
     estimator = found.fitted()
-    given = found.other_data(rows, data_dir, labelled=False)
-    X = fitting(estimator, runs.held_out({}, given).X)
     with notes():
+        given = found.other_data(rows, data_dir, labelled=False)
+        X = fitting(estimator, runs.held_out({}, given).X)
         header, lines = predictions(estimator, X, found.class_names(estimator))
     write_csv(out, with_files([header, *lines], given.files if given.X_test is None else given.files_test))
     typer.echo(f"{len(lines)} rows: {out}")
@@ -511,7 +511,8 @@ def _first_rows(run: Any, data: str | None, data_dir: Path | None, n: int) -> tu
     if data is None:
         _, X, y = run.held_out
         return X[:n], None if y is None else y[:n] if y.ndim == 1 else y[:n, -1]
-    found = run.other_data(data, data_dir)
+    with notes():
+        found = run.other_data(data, data_dir)
     X, y = (found.X, found.y) if found.X_test is None else (found.X_test, found.y_test)
     X, y = X[:n], None if y is None else y[:n]
     joined = run.config.get("condition", "class") != "class" and X.ndim == 4 and X.shape[1:] != run.shape

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
 
-from aaekit.errors import RangeWarning
+from aaekit.errors import FilledWarning, RangeWarning
 
 if TYPE_CHECKING:
     from aaekit.parameters import Hyperparameter
@@ -26,7 +26,7 @@ DataDir = Annotated[
 DataOptions = Annotated[
     str | None,
     typer.Option(
-        help="Options of the data as name=value, for tables target=COLUMN, and drop=COLUMN for each to leave out.",
+        help="Options of the data as name=value; for tables target=COLUMN, drop=COLUMN (several times), empty=mean.",
         metavar="A,B,...",
         show_default=False,
     ),
@@ -60,7 +60,7 @@ def notes() -> Iterator[None]:
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings(record=True) as noted:
-        for kind in (ConvergenceWarning, RangeWarning):
+        for kind in (ConvergenceWarning, RangeWarning, FilledWarning):
             warnings.simplefilter("always", kind)
         yield
     for warning in noted:

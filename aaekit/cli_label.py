@@ -148,8 +148,11 @@ def predict(
         raise InputError(f"{folder} has learned nothing yet: aae label ask {folder}, then aae label tell {folder}")
     model, settings = SemiSupervisedAAE.load(path), _settings(folder)
     shape = model.shape_ if len(model.shape_) == 3 else None
-    found = runs.datasets.load(rows, data_dir, image_shape=shape, columns=settings["columns"], classes=())
+    options = {"empty": settings["means"]} if "empty" in runs.datasets.options_of(rows) else {}
     with notes():
+        found = runs.datasets.load(
+            rows, data_dir, image_shape=shape, columns=settings["columns"], classes=(), **options
+        )
         lines = _called(model, fitting(model, runs.held_out({}, found).X))
     files = found.files if found.X_test is None else found.files_test
     write_csv(out, with_files([["row", "label", "probability"], *lines], files))
@@ -173,6 +176,7 @@ def _session(folder: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
     options = data_options(settings["data_options"])
     found = data.load(settings["data"], settings["data_dir"], image_shape=settings["image_shape"], **options)
     settings["columns"] = found.columns or None
+    settings["means"] = found.means
     common = {"random_state": settings["random_state"], "max_steps": settings["max_steps"]}
     classifier = SemiSupervisedAAE(**common)
     if (folder / "session.json").exists():
@@ -195,7 +199,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         known = {k: found[k] for k in ("data", "clusters", "max_steps", "random_state", "data_dir")}
-        later = {"data_options": [], "image_shape": None, "columns": None}
+        later = {"data_options": [], "image_shape": None, "columns": None, "means": None}
         return known | {k: found.get(k, default) for k, default in later.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged ({error})") from error

@@ -19,6 +19,10 @@ class RangeWarning(UserWarning):
     """Rows are far from those that were trained on, as if they were in other units."""
 
 
+class FilledWarning(UserWarning):
+    """Cells of a table were empty and hold the means of the training rows."""
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """`" Did you mean 'x'?"` for the closest of `names`, or `""` where none is close."""
     close = get_close_matches(str(name), [str(n) for n in names], n=1, cutoff=0.6)

@@ -355,7 +355,10 @@ class Run(Listener):
 
     def other_data(self, data: str, data_dir: str | Path | None = None, labelled: bool = True) -> Dataset:
         """Another set, its rows taken as those of the run are, and its labels if it is to be `labelled`."""
-        options: dict[str, Any] = {"target": data_options(self.config["data_options"]).get("target")}
+        options: dict[str, Any] = {
+            "target": data_options(self.config["data_options"]).get("target"),
+            "empty": self._facts.get("means"),
+        }
         return datasets.load(
             data,
             data_dir,
@@ -510,7 +513,7 @@ class Run(Listener):
         self.n_steps = training.settings.n_steps
         if self.fresh:
             self._write("versions.json", json.dumps(versions(), indent=2) + "\n")
-            facts = self.data.describe() | {"fingerprints": self._fingerprints()}
+            facts = self.data.describe() | {"means": self.data.means, "fingerprints": self._fingerprints()}
             self._write("data.json", json.dumps(facts, indent=2) + "\n")
             self.split.save(self.path / "split.npz")
             self._write("config.yaml", config_text(self.config))  # last: it makes a run directory of it

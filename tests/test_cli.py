@@ -323,6 +323,14 @@ def test_a_table_from_training_to_prediction(tmp_path, aae):
     assert aae("predict", run, tmp_path / "prepared" / "wine.npz", "--out", tmp_path / "q.csv")[0] == 0
     assert read_csv(tmp_path / "q.csv") == found
     table.drop(columns="hue").to_csv(tmp_path / "fewer.csv", index=False)
+    before, later.loc[later.index[:2], "ash"] = later.copy(), np.nan
+    later.to_csv(tmp_path / "gaps.csv", index=False)
+    before.loc[later.index[:2], "ash"] = table.ash.mean()
+    before.to_csv(tmp_path / "full.csv", index=False)
+    code, _, err = aae("predict", run, tmp_path / "gaps.csv", "--out", tmp_path / "g.csv")
+    assert code == 0 and "note: " in err[0] and "2 empty cells, each taken as the mean" in err[0]
+    assert aae("predict", run, tmp_path / "full.csv", "--out", tmp_path / "f.csv")[0] == 0
+    assert read_csv(tmp_path / "g.csv") == read_csv(tmp_path / "f.csv") != found
     code, _, err = aae("predict", run, tmp_path / "fewer.csv")
     assert code == 2 and "expected the columns of the training, found none for hue" in err[0]
 

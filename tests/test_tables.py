@@ -5,7 +5,7 @@ import pytest
 
 from aaekit import data
 from aaekit.data.tables import N_TEXTS, as_bytes
-from aaekit.errors import InputError
+from aaekit.errors import FilledWarning, InputError
 
 
 @pytest.fixture
@@ -75,7 +75,9 @@ def test_a_later_table_means_the_same(written):
         ("a,a\n1,2\n", {}, "'a' twice"),
         ("a,b\n1,2,3\n", {}, "2 cells in every line"),
         ("a,b\n1,2\n1,2,3\n", {}, "Expected 2 fields in line 3, saw 3"),
-        ("a,b\n1,2\n3\n", {}, "row 2, column b: expected a number, found an empty cell"),
+        ("a,b\n1,2\n3\n", {}, "row 2, column b: expected a number, found an empty cell, 1 of them"),
+        ("a,b\n1,\n3,\n", {"empty": "mean"}, "column b: expected numbers, found empty cells alone; leave it out"),
+        ("a\n1\n", {"empty": "median"}, "expected mean for empty cells, found median"),
         ("a,y\n1,1.5\n2,1\n", {}, "column y: expected classes, found the number 1.5"),
         ("a,y,label\n1,1,1\n", {}, "one column of labels, found y and label"),
         ("y\n1\n", {}, "columns beside the labels"),
@@ -104,6 +106,23 @@ def test_what_is_no_text(tmp_path, content):
         data.read_table(tmp_path / "t.csv")
 
 
+def test_empty_cells(written, tmp_path):
+    """They take the mean of their column, in a later table that of the training; texts and labels may lack anyway."""
+    path = written("a;k;b;y\n1,5;u;10;0\n;v;;1\n2,5;;40;\n?;u;10;1\n")
+    first = data.load(path, empty="mean")
+    assert rows_of({"X": first.X}) == [[1.5, 1, 0, 10], [2, 0, 1, 20], [2.5, 0, 0, 40], [2, 1, 0, 10]]
+    assert first.describe()["filled"] == "3 empty cells" and first.y.tolist() == [0, 1, -1, 1]
+    assert first.means == [2, 0.5, 0.25, 20]
+    later = written("b,a,k\n,5,v\n6,,\n", "later.csv")
+    with pytest.raises(InputError, match=r"row 2, column a: .* fill them in, or take the mean$"):
+        data.load(later, columns=first.columns)
+    with pytest.warns(FilledWarning, match=r"later.csv: 2 empty cells, .* mean of its column in the training rows"):
+        second = data.load(later, columns=first.columns, empty=first.means)
+    assert second.X.tolist() == [[5, 0, 1, 20], [2, 0, 0, 6]] and second.n_empty == 2
+    with pytest.raises(InputError, match="expected a number for each of 4 columns, found 2"):
+        data.load(later, columns=first.columns, empty=[1, 2])
+
+
 def test_loading(written):
     found = data.load(written("a,kind\n1,u\n2,v\n3,u\n"), target="kind")
     assert (found.X.dtype, found.X.shape, found.columns) == (np.float32, (3, 1), ("a",))
@@ -112,7 +131,7 @@ def test_loading(written):
     images = data.load(path, image_shape=(1, 2, 2))
     assert (images.X.dtype, images.X.shape, images.columns) == (np.uint8, (2, 1, 2, 2), ())
     assert images.X[0].ravel().tolist() == [0, 255, 3, 4]
-    with pytest.raises(InputError, match="unknown option 'test_random_state'. Expected target or drop"):
+    with pytest.raises(InputError, match="unknown option 'test_random_state'. Expected target or drop or empty"):
         data.load(path, test_random_state=1)
     with pytest.raises(InputError, match="finite"):
         data.load(written("a,b\n1e400,2\n"))

@@ -1,6 +1,7 @@
 """A data set in arrays, whichever way it came: `load` by name or path, `prepare` to write it down."""
 
 import math
+import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, nearest
+from ..errors import FilledWarning, InputError, nearest
 from .checks import check_labels, check_rows
 from .domains import check_same_classes, join
 from .folders import read_folder
@@ -25,8 +26,8 @@ NPZ_KEYS |= {key: key for key in ("domain", "domain_test", *NPZ_TEXTS)}
 OPTIONS = {  # of what is at a path
     ".npz": (),
     ".npy": ("memory_limit_bytes", "cache_dir"),
-    ".csv": ("target", "drop"),
-    ".tsv": ("target", "drop"),
+    ".csv": ("target", "drop", "empty"),
+    ".tsv": ("target", "drop", "empty"),
     "folder": (),
 }
 
@@ -59,6 +60,8 @@ class Dataset:
         What the values of a row are called, of a table whose columns have names; else empty.
     files, files_test : tuple of str
         Which file of a folder of images each row is; else empty.
+    n_empty : int
+        How many cells of a table were empty and are filled now.
     """
 
     name: str
@@ -75,12 +78,18 @@ class Dataset:
     columns: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     files_test: tuple[str, ...] = ()
+    n_empty: int = 0
+
+    @property
+    def means(self) -> list[float] | None:
+        """Of a table whose columns have names, their means: what empty cells of a later table are filled with."""
+        return self.X.mean(0, dtype=np.float64).tolist() if self.columns else None
 
     def describe(self) -> dict[str, Any]:
         """Return name, rows, test rows, shape of a row, dtype, classes, how many rows are labelled, and source.
 
-        Of joined sets also the domains, of tables their columns, if those have names; if a split was found, how many
-        rows it labels and keeps for validation.
+        Of joined sets also the domains, of tables their columns, if those have names, and how many cells were empty, if
+        any were; if a split was found, how many rows it labels and keeps for validation.
         """
         facts = {
             "name": self.name,
@@ -96,6 +105,8 @@ class Dataset:
             facts["domains"] = self.domains
         if self.columns:
             facts["columns"] = self.columns
+        if self.n_empty:
+            facts["filled"] = f"{self.n_empty} empty cells"
         if self.split is not None:
             facts["split"] = f"{len(self.split.labelled)} labelled, {len(self.split.validation)} validation"
         return facts
@@ -137,13 +148,14 @@ def load(
         images of a folder are to become.
     columns, classes : sequence of str, optional
         Of tables and folders: the values of a row and the names of the labels, as an earlier set has them, so that rows
-        and labels mean the same. Without any classes, labels are not read.
+        and labels mean the same. Without any classes, labels are not read. If `empty` has a number for each of
+        `columns`, it warns of cells that it fills.
     **options
         ``test_random_state`` (default 0) for "digits": the seed of its held-out rows. ``n_rows`` (20,000) and
         ``random_state`` (0) for "fonts": its training rows, and the seed it is drawn by. ``memory_limit_bytes`` (4 GiB)
-        and ``cache_dir`` for .npy: beyond the limit rows stay on the disk, see `as_store`. ``target`` and ``drop`` for
-        .csv and .tsv: the column of labels, and columns to leave out. Joined sets take the options that all of them
-        have.
+        and ``cache_dir`` for .npy: beyond the limit rows stay on the disk, see `as_store`. ``target``,
+        ``drop`` and ``empty`` for .csv and .tsv: the column of labels, columns to leave out, and what stands in empty
+        cells, see `read_table`. Joined sets take the options that all of them have.
 
     Returns
     -------
@@ -168,6 +180,12 @@ def load(
         return _dataset(path.resolve().name, **read_folder(path, image_shape, classes), source=str(path))
     if kind in (".csv", ".tsv"):
         arrays = read_table(path, **options, columns=columns, classes=classes)
+        if arrays["n_empty"] and not isinstance(options["empty"], str):
+            warnings.warn(
+                f"{path}: {arrays['n_empty']} empty cells, each taken as the mean of its column in the training rows",
+                FilledWarning,
+                stacklevel=2,
+            )
         if image_shape is not None:
             arrays["X"] = as_bytes(arrays["X"])
         return _dataset(path.stem, **arrays, source=str(path), image_shape=image_shape)
@@ -283,6 +301,7 @@ def _dataset(
     columns: tuple[str, ...] = (),
     files: tuple[str, ...] = (),
     files_test: tuple[str, ...] = (),
+    n_empty: int = 0,
     image_shape: Sequence[int] | None = None,
     memory_limit_bytes: int = MEMORY_LIMIT,
     cache_dir: str | Path | None = None,
@@ -342,8 +361,9 @@ def _dataset(
         if texts and len(texts) != n:
             raise InputError(f"{name}: {key}: expected {n}, as X has, found {len(texts)}")
     return Dataset(
-        name, X, y, X_test, y_test, classes, source, domain, domain_test, domains, None, columns, files, files_test
-    )
+        name, X, y, X_test, y_test, classes, source, domain, domain_test, domains, None, columns, files, files_test,
+        n_empty,
+    )  # fmt: skip
 
 
 def prepare(

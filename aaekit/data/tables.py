@@ -20,6 +20,7 @@ def read_table(
     drop: str | Sequence[str] = (),
     columns: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
+    empty: str | Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """Read a CSV file: a line for each row, cells separated by commas, semicolons or tabs.
 
@@ -43,18 +44,25 @@ def read_table(
     classes : sequence of str, optional
         The names of the labels 0, 1, ...; without any, labels are not read. Default: the labels there are, sorted,
         numbers as numbers.
+    empty : "mean" or sequence of float, optional
+        What stands in empty cells among numbers: the mean of the other cells of the column, or a number for each of
+        `columns`. Default: they are refused.
 
     Returns
     -------
     dict
-        X (n, n_columns) float64, y (n,) int64 or None, classes and columns, tuples of str.
+        X (n, n_columns) float64, y (n,) int64 or None, classes and columns, tuples of str, and n_empty, how many cells
+        were filled.
 
     Raises
     ------
     InputError
         If the file cannot be read or holds no rows, a line has more cells than the first, a column that is asked for is
-        not there, a cell is empty or no number where the others are, or what is to be a label is none.
+        not there, a cell is no number where the others are, or is empty, all of a column are empty, or what is to be a
+        label is none.
     """
+    if isinstance(empty, str) and empty != "mean":
+        raise InputError(f"{path}: expected mean for empty cells, found {empty}; write empty=mean (--data-options)")
     names, has_names, delimiter = _heading(path)
     drop = [drop] if isinstance(drop, str) else list(drop)
     target = _target(path, names, target, drop, columns is not None)
@@ -76,8 +84,14 @@ def read_table(
         n_texts = N_TEXTS if columns is None else 0
         values |= _values(path, c, frame[c], delimiter != ",", known if c in texts else None, n_texts)
     order = list(values) if columns is None else columns
+    X = np.stack([values[c] for c in order], 1)
+    if not (empty is None or isinstance(empty, str) or len(empty) == len(order)):
+        raise InputError(
+            f"{path}: expected a number for each of {len(order)} columns, found {len(empty)} for empty cells"
+        )
+    n_empty = _fill(path, X, order, empty, columns is None)
     y, found = (None, ()) if target is None or classes == () else _labels(path, target, frame[target], classes)
-    return {"X": np.stack([values[c] for c in order], 1), "y": y, "classes": found, "columns": tuple(order)}
+    return {"X": X, "y": y, "classes": found, "columns": tuple(order), "n_empty": n_empty}
 
 
 def as_bytes(X: np.ndarray) -> np.ndarray:
@@ -163,12 +177,6 @@ def _values(
     if decimal_commas and known is None and column.dtype.kind not in "biuf":
         numbers = pd.to_numeric(column.str.replace(",", "."), errors="coerce")
     if known is None and (numbers.notna() == column.notna()).all():
-        if n_empty := int(numbers.isna().sum()):
-            raise InputError(
-                f"{path}: row {int(numbers.isna().argmax()) + 1}, column {name}: expected a number, found an empty "
-                f"cell, {n_empty} of them in this column; fill them in, or leave the rows out"
-                f"{f', or the column: drop={name} (--data-options)' if n_texts else ''}"
-            )
         return {name: numbers.to_numpy(np.float64)}
     cells = column.fillna("").astype(str).str.strip().to_numpy()
     kinds = sorted(set(cells) - {""}) if known is None else known
@@ -181,6 +189,27 @@ def _values(
             f"{path}: column {name}: expected numbers{or_texts}, found {found}, such as {broken[0]!r}; mend it{or_drop}"
         )
     return {f"{name}={kind}": (cells == kind).astype(np.float64) for kind in kinds}
+
+
+def _fill(path: Path, X: np.ndarray, names: Sequence[str], empty: str | Sequence[float] | None, can_drop: bool) -> int:
+    """Put numbers where X has none, and say where how many: refuse it, where nothing is said of them."""
+    n_filled = 0
+    for k, (name, column) in enumerate(zip(names, X.T, strict=True)):
+        where: np.ndarray = np.isnan(column)
+        if not (n_empty := int(where.sum())):
+            continue
+        if empty is None:
+            drop = f", or leave the column out: empty=mean, drop={name} (--data-options)" if can_drop else ""
+            raise InputError(
+                f"{path}: row {int(where.argmax()) + 1}, column {name}: expected a number, found an empty cell, "
+                f"{n_empty} of them in this column; fill them in, or take the mean{drop}"
+            )
+        if empty == "mean" and n_empty == len(column):
+            drop = f"; leave it out: drop={name} (--data-options)" if can_drop else ""
+            raise InputError(f"{path}: column {name}: expected numbers, found empty cells alone{drop}")
+        column[where] = column[~where].mean() if isinstance(empty, str) else empty[k]
+        n_filled += n_empty
+    return n_filled
 
 
 def _number(text: str) -> float | None:
