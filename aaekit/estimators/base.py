@@ -16,6 +16,7 @@ from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -718,10 +719,6 @@ def _labelled(y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Labels and which of them are labels: not -1, None or (among objects) NaN."""
     y = as_labels(y)
     if y.ndim == 2 and y.shape[1] == 1:
-        import warnings
-
-        from sklearn.exceptions import DataConversionWarning
-
         warnings.warn("A column-vector y was passed when a 1d array was expected.", DataConversionWarning, stacklevel=2)
         y = y[:, 0]
     if y.ndim != 1:
