@@ -23,6 +23,7 @@ from aaekit.cli_base import (
     Quiet,
     RandomState,
     Stopped,
+    column_names,
     listeners,
     new_app,
     notes,
@@ -30,6 +31,7 @@ from aaekit.cli_base import (
     print_table,
     with_files,
     write_csv,
+    written,
 )
 from aaekit.cli_label import label_app
 from aaekit.cli_simulate import simulate_app
@@ -356,9 +358,9 @@ def name(
 @app.command()
 def sample(
     run: RunPath,
-    out: Annotated[Path, typer.Option(help="File to write: .png for a picture, .npy for the rows.")] = Path(
-        "samples.png"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="File to write: .png for a picture, .npy for the rows, .csv for a table's.")
+    ] = Path("samples.png"),
     n: Annotated[int, typer.Option("--n", min=1, help="How many.")] = 100,
     label: Annotated[
         str | None,
@@ -393,12 +395,13 @@ def sample(
             gallery.pictures(estimator, estimator.walk(n)),
             out,
             lambda x: gallery.walk(estimator, gallery.shown(estimator, x), found.labels),
+            found,
         )
     else:
         y = None if label is None else _label_of(label, found, estimator)
         title = "Samples" if label is None else f"Samples of class {label}"
         rows = gallery.pictures(estimator, estimator.sample(n, random_state, label=y))
-        _save(rows, out, lambda x: figures.sample_grid(gallery.shown(estimator, x), title=title))
+        _save(rows, out, lambda x: figures.sample_grid(gallery.shown(estimator, x), title=title), found)
     typer.echo(str(out))
 
 
@@ -441,7 +444,9 @@ def reconstruct(
         typer.Option(help="A set, named or at a path; its test rows if it has some.", show_default="the run's own"),
     ] = None,
     data_dir: DataDir = None,
-    out: Annotated[Path, typer.Option(help="File to write: .png for pairs, .npy for the rows.")] = Path("pairs.png"),
+    out: Annotated[
+        Path, typer.Option(help="File to write: .png for pairs, .npy for the rows, .csv for a table's.")
+    ] = Path("pairs.png"),
     n: Annotated[int, typer.Option("--n", min=1, help="How many of the first rows.")] = 10,
 ) -> None:
     """Put rows beside what the autoencoder gives back."""
@@ -453,7 +458,7 @@ def reconstruct(
     with notes():
         again = gallery.pictures(estimator, estimator.reconstruct(gallery.fitting(estimator, X)))
     shown = partial(gallery.shown, estimator)
-    _save(again, out, lambda x: figures.reconstruction_pairs(shown(X), shown(x), len(x)))
+    _save(again, out, lambda x: figures.reconstruction_pairs(shown(X), shown(x), len(x)), found)
     typer.echo(str(out))
 
 
@@ -466,7 +471,9 @@ def translate(
         typer.Option(help="A set, named or at a path; its test rows if it has some.", show_default="the run's own"),
     ] = None,
     data_dir: DataDir = None,
-    out: Annotated[Path, typer.Option(help="File to write: .png for pairs, .npy for the rows.")] = Path("pairs.png"),
+    out: Annotated[
+        Path, typer.Option(help="File to write: .png for pairs, .npy for the rows, .csv for a table's.")
+    ] = Path("pairs.png"),
     n: Annotated[int, typer.Option("--n", min=1, help="How many of the first rows.")] = 10,
 ) -> None:
     """Rows in their own style as another class, or from another domain, by a style model or a classifier."""
@@ -494,7 +501,7 @@ def translate(
         rows = estimator.translate(gallery.fitting(estimator, X), label)
     shown = partial(gallery.shown, estimator)
     made = gallery.pictures(estimator, rows)
-    _save(made, out, lambda x: figures.domain_translation(shown(X), shown(x), "as they are", to))
+    _save(made, out, lambda x: figures.domain_translation(shown(X), shown(x), "as they are", to), found)
     typer.echo(str(out))
 
 
@@ -530,8 +537,8 @@ def _autoencoder(run: Any) -> Any:
     return estimator
 
 
-def _save(rows: Any, out: Path, figure: Callable[[Any], Any]) -> None:
-    """Rows as a picture or as an array, by the end of the file's name."""
+def _save(rows: Any, out: Path, figure: Callable[[Any], Any], run: Any) -> None:
+    """Rows that a run made as a picture, an array or a table, by the end of the file's name."""
     import numpy as np
 
     from aaekit import figures
@@ -546,8 +553,10 @@ def _save(rows: Any, out: Path, figure: Callable[[Any], Any]) -> None:
                 np.save(file, rows, allow_pickle=False)
 
         write_atomically(out, write)
+    elif out.suffix == ".csv" and rows.ndim == 2:
+        write_csv(out, [column_names(run.columns, rows), *written(rows)])
     else:
-        raise InputError(f"--out {out}: expected a name that ends in .png or .npy")
+        raise InputError(f"--out {out}: expected a name that ends in .png, .npy or, of a table, .csv")
 
 
 # --- data ------------------------------------------------------------------------------------------------------------

@@ -78,6 +78,16 @@ def write_csv(path: Path, lines: Iterable[Sequence[Any]]) -> None:
     write_atomically(path, write)
 
 
+def column_names(columns: Sequence[str], X: Any) -> list[str]:
+    """What the values of a table's rows (n, n_columns) are called, if only by number."""
+    return list(columns or (f"x{j + 1}" for j in range(X.shape[1])))
+
+
+def written(X: Any) -> list[list[str]]:
+    """The values of rows as a table of texts holds them."""
+    return [[f"{value:.6g}" for value in row] for row in X]
+
+
 def with_files(lines: Sequence[Sequence[Any]], files: Sequence[str]) -> list[Sequence[Any]]:
     """Lines that begin with the number of a row, the header first, with its file behind it if rows are of files."""
     if not files:

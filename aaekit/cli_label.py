@@ -9,7 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
-from aaekit.cli_base import DataDir, DataOptions, Quiet, listeners, new_app, notes, with_files, write_csv
+from aaekit.cli_base import (
+    DataDir,
+    DataOptions,
+    Quiet,
+    column_names,
+    listeners,
+    new_app,
+    notes,
+    with_files,
+    write_csv,
+    written,
+)
 from aaekit.data.formats import read_filled
 from aaekit.errors import InputError
 
@@ -89,8 +100,9 @@ def ask(
         write_json(folder / "settings.json", settings)
     path = folder / f"questions-{_number(waiting[0]) + 1 if waiting else 1}.csv"
     images = found.X.ndim == 4
-    features = [] if images else list(found.columns or (f"x{j + 1}" for j in range(found.X.shape[1])))[:N_FEATURES]
-    lines = [[row, "", *(f"{v:.6g}" for v in ([] if images else found.X[row, :N_FEATURES]))] for row in rows]
+    features = [] if images else column_names(found.columns, found.X)[:N_FEATURES]
+    values = [[]] * len(rows) if images else written(found.X[rows, :N_FEATURES])
+    lines = [[row, "", *shown] for row, shown in zip(rows, values, strict=True)]
     write_csv(path, with_files([["row", "label", *features], *lines], found.files))
     if images:
         X = gallery.pictures(session.model or session.clusters_, found.X[rows])

@@ -363,7 +363,7 @@ class Run(Listener):
             data,
             data_dir,
             image_shape=self.shape if len(self.shape) == 3 else None,
-            columns=self._facts.get("columns"),
+            columns=self.columns or None,
             classes=(self.class_labels or None) if labelled else (),
             **{name: value for name, value in options.items() if name in datasets.options_of(data)},
         )
@@ -441,6 +441,11 @@ class Run(Listener):
     def shape(self) -> tuple[int, ...]:
         """The shape of a row that it was trained on."""
         return tuple(self._facts["shape"])
+
+    @property
+    def columns(self) -> list[str]:
+        """What the values of a table's row are called; empty if they have no names."""
+        return list(self._facts.get("columns", ()))
 
     def class_names(self, estimator: Any) -> list[str]:
         """The names of what a fitted estimator tells apart, in its order; empty if it knows no classes."""

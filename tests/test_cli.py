@@ -323,6 +323,17 @@ def test_a_table_from_training_to_prediction(tmp_path, aae):
     assert aae("predict", run, tmp_path / "prepared" / "wine.npz", "--out", tmp_path / "q.csv")[0] == 0
     assert read_csv(tmp_path / "q.csv") == found
     table.drop(columns="hue").to_csv(tmp_path / "fewer.csv", index=False)
+    assert aae("sample", run, "--n", 30, "--label", "barolo", "--out", tmp_path / "made.csv")[0] == 0
+    assert aae("reconstruct", run, "--n", 30, "--out", tmp_path / "again.csv")[0] == 0
+    assert (
+        list(read_csv(tmp_path / "made.csv")[0])
+        == list(read_csv(tmp_path / "again.csv")[0])
+        == runs.Run.open(run).columns
+    )
+    assert aae("predict", run, tmp_path / "made.csv", "--out", tmp_path / "m.csv")[0] == 0
+    assert len(read_csv(tmp_path / "m.csv")) == 30
+    code, _, err = aae("sample", run, "--out", tmp_path / "made.txt")
+    assert code == 2 and "ends in .png, .npy or, of a table, .csv" in err[0]
     before, later.loc[later.index[:2], "ash"] = later.copy(), np.nan
     later.to_csv(tmp_path / "gaps.csv", index=False)
     before.loc[later.index[:2], "ash"] = table.ash.mean()
@@ -449,7 +460,7 @@ BAD_FILES = {
         ("sample {runs}/classifier --label 12", ["12", "digit 9"]),
         ("sample {runs}/classifier --grid --label 3", ["--grid"]),
         ("sample {runs}/generator --out good.npz/x.png", ["good.npz", "exists"]),
-        ("sample {runs}/classifier --out x.jpg", ["x.jpg", ".png or .npy"]),
+        ("sample {runs}/classifier --out x.jpg", ["x.jpg", ".png, .npy"]),
         ("reconstruct {runs}/baseline", ["no decoder"]),
         ("data info minst", ["'minst'", "'mnist'"]),
         ("data prepare digits --labels 3", ["at least one per class, 10, found 3"]),
