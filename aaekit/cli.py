@@ -399,6 +399,8 @@ def sample(
         )
     else:
         y = None if label is None else _label_of(label, found, estimator)
+        if label is not None:
+            _note_of_style(estimator)
         title = "Samples" if label is None else f"Samples of class {label}"
         rows = gallery.pictures(estimator, estimator.sample(n, random_state, label=y))
         _save(rows, out, lambda x: figures.sample_grid(gallery.shown(estimator, x), title=title), found)
@@ -489,8 +491,7 @@ def translate(
             f"{run} is a {found.config['system']}: only style models translate (aae train style), and classifiers "
             "(aae train classifier --independence class)"
         )
-    if getattr(estimator, "independence", "class") == "aggregate":
-        _say("note: style and class were not kept apart: for translations train with --independence class")
+    _note_of_style(estimator)
     X, y = _first_rows(found, data, data_dir, n)
     label = _class_of(to, found, estimator, "--to")
     if found.config.get("condition") == "domain,class":  # each row keeps its class
@@ -503,6 +504,14 @@ def translate(
     made = gallery.pictures(estimator, rows)
     _save(made, out, lambda x: figures.domain_translation(shown(X), shown(x), "as they are", to), found)
     typer.echo(str(out))
+
+
+def _note_of_style(estimator: Any) -> None:
+    """Say so if rows that a classifier makes of a class need not show it."""
+    if getattr(estimator, "independence", "class") == "aggregate":
+        _say(
+            "note: style and class were not kept apart: for rows that show their class train with --independence class"
+        )
 
 
 def _run(path: Path) -> Any:

@@ -156,7 +156,9 @@ def test_sample_rows(system, options, shape, folder, tmp_path, aae):
 
 def test_label_decides_the_class(folder, tmp_path, aae):
     estimator = runs.Run.open(folder / "classifier").fitted()
-    aae("sample", folder / "classifier", "--label", "4", "--n", 5, "--out", tmp_path / "s.npy")
+    _, _, err = aae("sample", folder / "classifier", "--label", "4", "--n", 5, "--out", tmp_path / "s.npy")
+    assert "for rows that show their class train with --independence class" in err[-1]
+    assert not aae("sample", folder / "classifier", "--n", 5, "--out", tmp_path / "t.npy")[2]
     assert np.allclose(np.load(tmp_path / "s.npy"), estimator.sample(5, random_state=0, label=4))
 
 
