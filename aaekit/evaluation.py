@@ -39,6 +39,7 @@ def evaluate(estimator: Any, rows: Rows) -> dict[str, Any]:
     if isinstance(estimator, Classifier) and rows.name != "training" and labelled:
         assert rows.y is not None
         results["n_labelled"] = sum(estimator.class_counts_)
+        results["n_scored"] = int((rows.y != UNLABELLED).sum())
         results["error"] = metrics.error_rate(rows.y, estimator.predict(rows.X))
     if isinstance(estimator, ClusteringAAE):
         results |= {"n_clusters": estimator.n_clusters, "n_used_clusters": estimator.n_used_clusters_}
@@ -263,9 +264,15 @@ def tables(results: Mapping[str, Any]) -> list[report.Table]:
         lines = [(f"{results['estimator']} (this run)", results["error"], results["seconds"])]
         lines += [(c["name"], c["error"], c["seconds"]) for c in results.get("comparison", [])]
         shown = [(name, f"{error:.2f}", f"{seconds:.1f}") for name, error, seconds in lines]
-        found = [report.Table(f"Error on {rows}", ["method", "error (%)", "time (s)"], shown)]
+        found = [report.Table(f"Error on {_scored(results)}", ["method", "error (%)", "time (s)"], shown)]
     measured = measures(results)
     return [*found, report.Table(f"Measured on {rows}", ["quantity", "value"], measured)] if measured else found
+
+
+def _scored(results: Mapping[str, Any]) -> str:
+    """Which rows an error is of: those that have a label."""
+    n, n_scored = results["n_rows"], results.get("n_scored", results["n_rows"])
+    return f"{f'{n_scored} labelled of ' if n_scored < n else ''}{n} {results['rows']} rows"
 
 
 def measures(results: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -285,9 +292,9 @@ def advice(findings: Sequence[Finding]) -> report.Table:
 
 def cards(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The main numbers, for the head of the report."""
-    found, rows = [], f"{results['n_rows']} {results['rows']} rows"
+    found = []
     percents = {
-        "error": f"error on {rows}",
+        "error": f"error on {_scored(results)}",
         "majority_error": f"error of {results.get('n_clusters')} clusters, majority rule",
         "head_error": "error of the nearest head",
         "style_leak": "label guessed from the style",

@@ -311,7 +311,8 @@ def test_a_table_from_training_to_prediction(tmp_path, aae):
     table[::-1].drop(columns="no").to_csv(tmp_path / "all.csv", index=False)
     code, said, _ = aae("evaluate", run, "--data", tmp_path / "all.csv")
     error = float(re.search(r"this run\) +│ +([\d.]+)", said)[1])
-    assert code == 0 and error < 12
+    assert code == 0 and error < 12 and "Error on 178 given rows" in said
+    assert "Error on 60 labelled of 178 given rows" in aae("evaluate", run, "--data", tmp_path / "wine.csv")[1]
     later = table.drop(columns=["grape", "no"])[table.columns[::-1].drop(["grape", "no"])]
     later.to_csv(tmp_path / "later.csv", index=False, sep=";", decimal=",")
     assert aae("predict", run, tmp_path / "later.csv", "--out", tmp_path / "p.csv")[0] == 0
