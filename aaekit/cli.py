@@ -208,6 +208,8 @@ def _print_results(run: Any) -> None:
     results = json.loads((run.path / "results.json").read_text(encoding="utf-8"))
     for found in tables(results):
         print_table(found)
+    if run.config["system"] in COMPARED and "error" not in results:
+        _say("note: no error is known, nor can methods be compared: no labelled rows were kept apart; see --validation")
     names = ", ".join(f["name"] for f in results["findings"])
     typer.echo(f"health: {names}; more: aae doctor {run.path}" if names else "health: nothing looks wrong")
     typer.echo(f"report: {run.path / 'report.html'}")

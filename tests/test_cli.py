@@ -308,6 +308,7 @@ def test_a_table_from_training_to_prediction(tmp_path, aae):
     arguments = ["train", "classifier", "--data", tmp_path / "wine.csv", *options, "--hidden", 32, "--max-steps", 150]
     assert aae(*arguments, "--quiet", "--out", run)[0] == 0
     assert runs.Run.open(run).labels == ["barbera", "barolo", "grignolino"]
+    assert "no error is known" in aae("evaluate", run)[2][0]
     table[::-1].drop(columns="no").to_csv(tmp_path / "all.csv", index=False)
     code, said, _ = aae("evaluate", run, "--data", tmp_path / "all.csv")
     error = float(re.search(r"this run\) +│ +([\d.]+)", said)[1])
