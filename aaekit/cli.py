@@ -354,7 +354,10 @@ def name(
             raise InputError(f"{text!r}: cluster {int(cluster)} is called {given[int(cluster)]} before: give one name")
     estimator.name_clusters(given).save(found.path / "model.safetensors")
     known = estimator.cluster_names_
-    typer.echo(f"{len(known)} of {estimator.n_clusters} clusters have names: {', '.join(map(str, estimator.classes_))}")
+    others = "" if len(known) == estimator.n_clusters else "; rows of the other clusters get the likeliest of these"
+    typer.echo(
+        f"{len(known)} of {estimator.n_clusters} clusters have names: {', '.join(map(str, estimator.classes_))}{others}"
+    )
 
 
 @app.command()
