@@ -153,7 +153,7 @@ def make(spec: str | Transform | None, shape: Sequence[int], strength: float = 1
     Parameters
     ----------
     spec : str, callable or None
-        "auto" (affine for images, moved less if small; noise for tables), a name in `AUGMENTATIONS`, or any callable
+        "auto" (affine for images, noise for tables), a name in `AUGMENTATIONS`, or any callable
         batch -> batch. None means "none".
     shape : (channels, height, width) or (n_features,)
         Shape of one sample.

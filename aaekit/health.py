@@ -351,7 +351,8 @@ def _style(e: Evidence) -> Iterator[Finding]:
     """A style that tells the label, which the model is told, or tells by y, besides."""
     if e.conditional or e.clusters or e.z is None or e.labels is None:
         return
-    known = np.flatnonzero(e.labels != -1)[:2000]
+    known = np.flatnonzero(e.labels != -1)
+    known = known[np.random.default_rng(0).permutation(len(known))[:2000]]  # rows may be sorted by class
     counts = np.bincount(e.labels[known])
     known = known[counts[e.labels[known]] >= 5]
     if len(known) < MIN_ROWS or (counts >= 5).sum() < 2:

@@ -11,9 +11,10 @@ from sklearn.base import clone
 from sklearn.cluster import KMeans, kmeans_plusplus
 
 from aaekit.data import fingerprint
+from aaekit.data.checks import as_labels
 from aaekit.errors import InputError
 from aaekit.estimators import ClusteringAAE, SemiSupervisedAAE
-from aaekit.estimators.base import UNLABELLED, as_labels
+from aaekit.estimators.base import UNLABELLED, Estimator, json_value
 from aaekit.files import write_json
 from aaekit.training import Listener
 
@@ -137,8 +138,10 @@ class Labelling:
             For rows that there are not, labels of another number, or if all labels so far are alike.
         """
         rows, labels = np.asarray(rows), as_labels(labels)
-        if rows.ndim != 1 or labels.shape != rows.shape or rows.dtype.kind not in "iu":
+        if rows.ndim != 1 or labels.shape != rows.shape:
             raise InputError(f"expected row numbers (n,) and as many labels, got {rows.shape} and {labels.shape}")
+        if rows.dtype.kind not in "iu":
+            raise InputError(f"expected whole row numbers, at least one, got {len(rows)} of {rows.dtype}")
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self.X)):
             raise InputError(f"expected row numbers from 0 to {len(self.X) - 1}, got {rows.min()} to {rows.max()}")
         told = self.labels | dict(zip(rows.tolist(), labels.tolist(), strict=True))
@@ -194,10 +197,13 @@ class Labelling:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write labels, clusters and classifier into a folder, but not the rows."""
         folder = Path(folder)
-        if hasattr(self, "clusters_"):
-            self.clusters_.save(folder / "clusters.safetensors")
-        if self.model is not None:
-            self.model.save(folder / "model.safetensors")
+        clusters = getattr(self, "clusters_", self.clusters)
+        for name, model in (("clusters", clusters), ("model", self.model)):
+            path = folder / f"{name}.safetensors"
+            if model is not None and hasattr(model, "networks_"):
+                model.save(path)
+            else:
+                path.unlink(missing_ok=True)  # of another session
         facts = {"rows": fingerprint(self.X), "random_state": self.random_state, "labels": list(self.labels.items())}
         write_json(folder / "session.json", facts)
 
@@ -212,7 +218,8 @@ class Labelling:
         X : array-like
             The rows of the session.
         **given : Any
-            As in the constructor: `classifier`, if it was not the default one; `clusters`, if they are not found yet.
+            As in the constructor: `classifier`, if it was not the default one; `clusters`, if they are not found yet,
+            or have objects among their parameters.
 
         Raises
         ------
@@ -229,13 +236,13 @@ class Labelling:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{folder / 'session.json'}: damaged ({error})") from error
         if (folder / "clusters.safetensors").exists():
-            given["clusters"] = ClusteringAAE.load(folder / "clusters.safetensors")
+            given["clusters"] = ClusteringAAE.load(folder / "clusters.safetensors", **_objects(given.get("clusters")))
         session = cls(X, random_state=random_state, **given)
         if fingerprint(session.X) != rows:
             raise InputError(f"{folder}: it is of {rows[0]} other rows; give those that it was begun with")
         session.labels = told
         if (folder / "model.safetensors").exists():
-            session.model = SemiSupervisedAAE.load(folder / "model.safetensors")
+            session.model = SemiSupervisedAAE.load(folder / "model.safetensors", **_objects(session.classifier))
         return session
 
     # --- what the clusters say ---------------------------------------------------------------------------------------
@@ -261,6 +268,12 @@ class Labelling:
         X = self.X[rows]
         z = self.model.transform(X)
         return np.concatenate([self.model.predict_proba(X), z / (z.std(0) + 1e-9) / np.sqrt(z.shape[1])], 1)
+
+
+def _objects(estimator: Estimator | None) -> dict[str, Any]:
+    """The parameters that a file only names, such as a backbone."""
+    given = {} if estimator is None else estimator.get_params(deep=False)
+    return {name: value for name, value in given.items() if json_value(value) is NotImplemented}
 
 
 def _frequencies(sizes: np.ndarray, votes: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from aaekit.data.checks import as_labels
 from aaekit.errors import InputError, nearest
 
 Rule = Literal["majority", "hungarian"]
@@ -433,7 +434,7 @@ def choose_parzen_sigma(
 
 def _labels(y: ArrayLike, name: str) -> NDArray[Any]:
     """`y` as a one-dimensional array."""
-    y = np.asarray(y)
+    y = as_labels(y)
     if y.ndim != 1:
         raise ValueError(f"Expected {name} of shape (n,), got {y.shape}: pass one label a row.")
     return y
@@ -516,7 +517,9 @@ def _parzen(
         s, m = block - centre, m + len(block)
         s2 = (s**2).sum(1)
         # an exponent is off by about this many roundings of its largest term
-        fits = np.finfo(np.float32).eps * max(x2.max(), s2.max()) / sigmas.min() ** 2 < 0.01
+        largest, narrowest, widest = max(x2.max(), s2.max()), sigmas.min() ** 2, sigmas.max() ** 2
+        fits = np.finfo(np.float32).eps * largest / narrowest < 0.01
+        fits &= largest < 1e37 and narrowest > 1e-37 and widest < 1e37  # in single precision all of them are numbers
         rows, s = (single, s.astype(np.float32)) if fits else (x, s)
         for i in range(0, n, 500):
             at = slice(i, i + 500)

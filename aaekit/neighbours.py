@@ -112,7 +112,8 @@ def _links(X: np.ndarray, n_neighbors: int) -> csr_matrix:
     if X.shape[1] > N_FEATURES < len(X):
         X = PCA(N_FEATURES, random_state=0).fit_transform(X)
     graph = kneighbors_graph(X, min(n_neighbors, len(X) - 1), mode="distance").tocsr()
-    scale = np.maximum(graph.max(1).toarray().ravel(), 1e-12)
+    scale = graph.max(1).toarray().ravel()
+    scale[scale == 0] = np.median(scale[scale > 0]) if scale.any() else 1.0  # rows that are repeated as often
     at, to = np.repeat(np.arange(len(X)), np.diff(graph.indptr)), graph.indices
     graph.data = np.exp(-(graph.data / scale[at]) * (graph.data / scale[to]))
     graph = graph.maximum(graph.T)

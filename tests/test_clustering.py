@@ -67,6 +67,8 @@ def test_usage_is_counted(good):
 def test_rows_of_a_cluster_are_made_and_its_mode(good, rows):
     made = good.generate([3] * 40, random_state=0)
     assert made.shape == (40, 1, 8, 8) and np.array_equal(made, good.generate([3] * 40, random_state=0))
+    for kind in (np.int32, np.uint8):
+        np.testing.assert_array_equal(made, good.generate(np.full(40, 3, kind), random_state=0))
     means = np.stack([rows[0][good.labels_ == k].mean(0) for k in range(10)]).reshape(10, -1)
     for k in range(10):
         styles = good.transform(rows[0][good.labels_ == k])

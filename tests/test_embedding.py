@@ -251,3 +251,14 @@ def test_to_fit_and_transform_at_once_is_the_same(rows):
     Z = EmbeddingAAE(**options).fit_transform(X, y)
     assert np.array_equal(Z, EmbeddingAAE(**options).fit(X, y).transform(X))
     assert EmbeddingAAE(**options, n_style=3).fit(X, y).get_feature_names_out().tolist() == ["z1", "z2", "z3"]
+
+
+def test_a_fit_leaves_nothing_to_the_next(rows):
+    """A guess of frequencies is for one fit, and a fit that is refused leaves the model as it was."""
+    X, y = rows[0][:200], rows[1][:200]
+    model = EmbeddingAAE(**SMALL | {"max_steps": 2}).guess_frequencies([0.9, 0.1]).fit(X)
+    model.fit(X, y)
+    before = model.transform(X)
+    with pytest.raises(InputError, match="at least 2 classes"):
+        model.fit(X, np.where(y == 3, 3, -1))
+    np.testing.assert_array_equal(model.transform(X), before)

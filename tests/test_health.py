@@ -401,3 +401,12 @@ def test_the_page_has_a_section(name):
 
 def test_findings_hold_what_the_report_shows():
     assert [f.name for f in fields(Finding)] == ["name", "severity", "evidence", "meaning", "option"]
+
+
+def test_rows_in_the_order_of_their_classes_are_judged_alike():
+    """The style is looked at on 2,000 rows, which must not be those of the first class."""
+    labels = np.repeat([0, 1, 2], 2000)
+    z = np.random.default_rng(0).normal(size=(6000, 2)) + 6 * labels[:, None]
+    X = np.random.default_rng(1).normal(size=(6000, 4))
+    given = Evidence(history={}, parameters={}, X=X, X_hat=X, z=z, labels=labels)
+    assert "style tells the label" in named(diagnose(given))

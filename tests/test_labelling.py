@@ -145,7 +145,7 @@ def test_clusters_are_found_if_need_be(blobs):
         (lambda s: s.ask(0), r"ask\(0\): expected a number from 1 to 600"),
         (lambda s: s.ask(601), r"ask\(601\): expected a number from 1 to 600"),
         (lambda s: s.tell([1, 2], [0]), r"as many labels, got \(2,\) and \(1,\)"),
-        (lambda s: s.tell([0.5, 2], [0, 1]), "expected row numbers"),
+        (lambda s: s.tell([0.5, 2], [0, 1]), "expected whole row numbers"),
         (lambda s: s.tell([1, 600], [0, 1]), "from 0 to 599, got 1 to 600"),
         (lambda s: s.tell([-1, 3], [0, 1]), "from 0 to 599, got -1 to 3"),
         (lambda s: s.tell([1, 2], [7, 7]), r"at least 2 classes, got \[7\]"),
@@ -258,3 +258,34 @@ def test_an_answer_at_the_edge_of_a_cluster_does_not_name_it(blobs, clusters, se
     session = Labelling(X, clusters=clusters, classifier=SemiSupervisedAAE(**(QUICK | {"max_steps": 2})))
     session.tell(np.array(edges), y[edges])
     assert (seen[0] >= 0).sum() == len(edges)
+
+
+def test_a_session_is_saved_whole_wherever_it_goes(session, blobs, tmp_path):
+    """Also once it was loaded; and nothing stays of another session that was there."""
+    X, y = blobs
+    rows = session.ask(K)
+    session.tell(rows, y[rows]).save(tmp_path / "a")
+    again = Labelling.load(tmp_path / "a", X)
+    again.save(tmp_path / "b")
+    moved = Labelling.load(tmp_path / "b", X)
+    np.testing.assert_array_equal(moved.clusters.y_proba(X), session.clusters_.y_proba(X))
+    np.testing.assert_array_equal(moved.predict(X), session.predict(X))
+    Labelling(X).save(tmp_path / "a")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["session.json"]
+
+
+def test_a_session_with_objects_is_loaded_with_them(blobs, clusters, tmp_path):
+    X, y = blobs
+    vary = lambda x: x + 0.1 * torch.randn_like(x)
+    quick = {**QUICK, "max_steps": 2}
+    session = Labelling(X, clusters=clusters, classifier=SemiSupervisedAAE(augmentation=vary, **quick))
+    rows = session.ask(K)
+    session.tell(rows, y[rows]).save(tmp_path)
+    again = Labelling.load(tmp_path, X, classifier=SemiSupervisedAAE(augmentation=vary, **quick))
+    np.testing.assert_array_equal(again.predict(X), session.predict(X))
+
+
+def test_row_numbers_are_whole(session):
+    for rows in ([], [1.0, 2.0]):
+        with pytest.raises(InputError, match="expected whole row numbers, at least one"):
+            session.tell(rows, [1, 2][: len(rows)])

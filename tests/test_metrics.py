@@ -322,3 +322,17 @@ def test_sigma_needs_samples_that_stay_and_are_not_the_validation_rows(two_halve
         choose_parzen_sigma(samples[:50], samples)
     with pytest.raises(InputError, match="at least one sigma"):
         choose_parzen_sigma(X, samples, [])
+
+
+def test_minus_one_in_a_list_of_texts_is_no_label():
+    assert error_rate(["a", "b", -1], ["a", "b", "a"]) == 0
+    assert clustering_accuracy(["a", "b", -1, -1], [0, 1, 0, 1]) == 100
+    assert match_clusters(["a", -1, -1], [0, 0, 0]) == {0: "a"}
+
+
+@pytest.mark.parametrize("unit", [1e-25, 1e-20, 1e19, 1e25])
+def test_a_window_in_any_unit(unit):
+    random = np.random.default_rng(0)
+    X, samples = random.normal(size=(5, 3)), random.normal(size=(50, 3))
+    expected = parzen_log_likelihood(X, samples, 1.0)
+    np.testing.assert_allclose(parzen_log_likelihood(X * unit, samples * unit, unit) + 3 * np.log(unit), expected, 1e-5)

@@ -127,3 +127,10 @@ def test_labels_that_are_a_fair_sample_are_believed(share):
     sampled = (codes == 0).sum() / (codes >= 0).sum()
     guess = np.array([sampled, 1 - sampled])
     assert Neighbourhood(X, codes, 2, 0).frequencies(guess)[0] == pytest.approx(sampled, abs=0.05)
+
+
+def test_rows_beside_repeated_ones_are_reached():
+    X = np.concatenate([np.tile([[0.0, 0]], (10, 1)), np.tile([[5.0, 0]], (10, 1)), [[0.1, 0.1], [4.9, 0.1], [0.3, 0]]])
+    codes = np.full(len(X), -1)
+    codes[[0, 10]] = 0, 1
+    np.testing.assert_allclose(spread_labels(X, codes, [0.5, 0.5], 0)[-3:], [[1, 0], [0, 1], [1, 0]])

@@ -1,6 +1,7 @@
 """Outliers: those of a class that was left out are found, the threshold is where it is asked for, models are kept."""
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -208,3 +209,20 @@ def test_the_protocol_leaves_out_each_class_in_turn(monkeypatch):
         assert trial.numbers[f"{method}auc"] == pytest.approx(np.mean(each), abs=1e-4) and min(each) >= 0
     assert trial.numbers["n_steps"] == 40 and trial.numbers["seconds"] == 0.08
     assert set(trial.pictures) == {"auc_by_class", "roc_curves"}
+
+
+def test_few_different_rows_do_not_make_others_usual():
+    """Rows that come back alike leave no spread to measure by: what comes back a little better is not a marvel."""
+    corners = np.array(list(itertools.product((0.0, 1.0), repeat=3)))
+    random = np.random.default_rng(0)
+    model = AAEOutlierDetector(**{**SMALL, "n_style": 2}).fit(corners[random.integers(0, 8, 600)])
+    assert (model.predict(corners) == 1).all() and (model.predict(random.uniform(0.1, 0.9, (500, 3))) == 1).mean() < 0.2
+    assert model.score_samples(random.uniform(size=(500, 3))).max() < 100
+
+
+@pytest.mark.filterwarnings("ignore:.*far from those trained on", "ignore:overflow")
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_farthest_rows_are_outliers(share):
+    model = AAEOutlierDetector(**FEW, reconstruction_share=share).fit(np.random.default_rng(0).normal(size=(300, 5)))
+    far = np.eye(4, 5) * np.array([1e15, 1e20, 1e30, 1e40])[:, None]
+    assert np.isfinite(model.score_samples(far)).all() and (model.predict(far) == -1).all()

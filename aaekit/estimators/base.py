@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from aaekit import networks
 from aaekit.codes import Encoder
+from aaekit.data.checks import as_labels
 from aaekit.errors import InputError, RangeWarning
 from aaekit.files import write_atomically
 from aaekit.parameters import Positive, Share, hyperparameters, validated
@@ -597,12 +598,13 @@ class Labelled(Estimator):
         """Labels as 0, 1, ... and -1; learns the classes and how often each is labelled."""
         y, labelled = _labelled(y)
         check_classification_targets(y[labelled])
-        self.classes_, codes = np.unique(y[labelled], return_inverse=True)
-        if len(self.classes_) < 2:
+        classes, codes = np.unique(y[labelled], return_inverse=True)
+        if len(classes) < 2:
             raise InputError(
-                f"expected labelled rows of at least 2 classes, got {len(self.classes_)} class(es) in "
+                f"expected labelled rows of at least 2 classes, got {len(classes)} class(es) in "
                 f"{labelled.sum()} labelled of {len(y)} rows: label some of each class (-1 or None means unlabelled)"
             )
+        self.classes_ = classes
         result = np.full(len(y), UNLABELLED, dtype=np.int64)
         result[labelled] = codes
         self.class_counts_: list[int] = np.bincount(codes).tolist()
@@ -696,15 +698,6 @@ def _shape(X: Any) -> tuple[int, ...]:
         except ValueError:
             return ()
     return tuple(X.shape)
-
-
-def as_labels(y: Any) -> np.ndarray:
-    """Labels as an array that keeps what they were: in a list, -1 beside texts is no text."""
-    found = np.asarray(y)
-    if hasattr(y, "dtype") or found.dtype.kind not in "US":
-        return found
-    objects = np.array(y, dtype=object)
-    return found if all(isinstance(v, (str, bytes)) for v in objects.flat) else objects
 
 
 def _missing(value: Any) -> bool:

@@ -242,7 +242,7 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
         Z = torch.as_tensor(np.asarray(Z, dtype=np.float32))
         if Z.shape != (len(codes), self.n_style):
             raise InputError(f"expected styles of shape ({len(codes)}, {self.n_style}), got {tuple(Z.shape)}")
-        return self._decode(self._with_style(one_hot(torch.as_tensor(codes), self._n_classes), Z))
+        return self._decode(self._with_style(one_hot(torch.as_tensor(codes, dtype=torch.int64), self._n_classes), Z))
 
     def _with_style(self, y: Tensor, z: Tensor) -> Tensor:
         """What the decoder sees of y `(n, n_classes)` and z `(n, n_style)`."""

@@ -123,8 +123,6 @@ class EmbeddingAAE(PartlyLabelled):
         TrainingError
             When a loss stops being finite.
         """
-        for name in ("classes_", "class_counts_", "class_frequencies_", "n_unlabelled_"):
-            self.__dict__.pop(name, None)
         rows, codes = self._learn_rows(X), None
         if y is not None:
             check_consistent_length(rows, y)
@@ -132,6 +130,8 @@ class EmbeddingAAE(PartlyLabelled):
             codes = self._learn_labels(y)
         else:
             self._check_clusters(self.n_clusters, len(rows))
+            for name in ("classes_", "class_counts_", "class_frequencies_", "n_unlabelled_", "_guess"):
+                self.__dict__.pop(name, None)
         return self._fit(rows, codes, listeners, evaluation)
 
     # --- networks and phases ---------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from aaekit.estimators.base import Averaging, RatesOverTime
 from aaekit.parameters import Positive, Rate, Share, Weight, hyperparameters
 from aaekit.training import Listener, Schedule
 
+FARTHEST = 1e6  # standard deviations: beyond it, a row is an outlier as sure as can be
 N_JUDGED = 20_000  # rows of fit, at most, that say what is usual
 
 
@@ -114,7 +115,7 @@ class AAEOutlierDetector(OutlierMixin, AdversarialAutoencoder):
         z, e = self._seen(rows[np.random.default_rng(self.seed_).permutation(len(rows))[:N_JUDGED]])
         self._learn_density(z, e)
         found = self._novelties(z, e)
-        self.standard_ = [[float(v.mean()), float(v.std()) or 1.0] for v in found]
+        self.standard_ = [[float(v.mean()), max(float(v.std()), 0.1)] for v in found]
         share = 0.01 if self.contamination == "auto" else self.contamination
         self.offset_ = float(np.percentile(self._normality(z, e), 100 * share))
         return self
@@ -131,10 +132,13 @@ class AAEOutlierDetector(OutlierMixin, AdversarialAutoencoder):
         def see(x: Tensor) -> Tensor:
             x = x.double()
             z = encoder(x).z
-            return torch.cat([z, (decoder.mean(z) - x).flatten(1).square().sum(1, keepdim=True)], 1)
+            e = (decoder.mean(z) - x).flatten(1).square().sum(1, keepdim=True)
+            return torch.cat([z, torch.log(e + 1e-12)], 1)
 
+        if rows.dtype != np.uint8:
+            rows = rows.clip(-FARTHEST, FARTHEST)
         found = self._in_batches(see, rows).astype(np.float64)
-        return found[:, :-1], np.log(found[:, -1] + 1e-12)
+        return found[:, :-1], found[:, -1]
 
     def _learn_density(self, z: np.ndarray, e: np.ndarray) -> None:
         """A mixture of Gaussians over codes, and in each of them the mean and variance of the log error."""
@@ -148,8 +152,9 @@ class AAEOutlierDetector(OutlierMixin, AdversarialAutoencoder):
             self.mixture_ = mixture.fit(z)
         r = self.mixture_.predict_proba(z)
         n = r.sum(0) + 1e-9
-        mean = e @ r / n
-        self.errors_ = np.stack([mean, np.square(e) @ r / n - mean**2 + 1e-9])
+        mean = (e @ r + 1e-9 * e.mean()) / n
+        variance = np.square(e) @ r / n - mean**2
+        self.errors_ = np.stack([mean, np.maximum(variance, 0.01 * e.var()) + 1e-9])  # of equal rows it would be 0
 
     def _novelties(self, z: np.ndarray, e: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How improbable codes are, and how much worse rows come back than others from nearby."""
