@@ -11,10 +11,9 @@ from sklearn.base import clone
 from sklearn.cluster import KMeans, kmeans_plusplus
 
 from aaekit.data import fingerprint
-from aaekit.data.checks import as_labels
 from aaekit.errors import InputError
 from aaekit.estimators import ClusteringAAE, SemiSupervisedAAE
-from aaekit.estimators.base import UNLABELLED, Estimator, json_value
+from aaekit.estimators.base import UNLABELLED, Estimator, as_labels, json_value
 from aaekit.files import write_json
 from aaekit.training import Listener
 

@@ -12,7 +12,6 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aaekit.data.checks import as_labels
 from aaekit.errors import InputError, nearest
 
 Rule = Literal["majority", "hungarian"]
@@ -430,6 +429,15 @@ def choose_parzen_sigma(
         f"no sigma is best: the likelihood still rises at {grid[scores.argmax()]:.3g}. "
         "Are validation rows among the samples?"
     )
+
+
+def as_labels(y: Any) -> np.ndarray:
+    """Labels as an array that keeps what they were: in a list, -1 beside texts is no text."""
+    found = np.asarray(y)
+    if hasattr(y, "dtype") or found.dtype.kind not in "US":
+        return found
+    objects = np.array(y, dtype=object)
+    return found if all(isinstance(v, (str, bytes)) for v in objects.flat) else objects
 
 
 def _labels(y: ArrayLike, name: str) -> NDArray[Any]:

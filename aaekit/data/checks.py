@@ -2,7 +2,6 @@
 
 import zlib
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -125,12 +124,3 @@ def check_labels(y: np.ndarray, n: int, n_classes: int | None = None, name: str 
                 f"{name}: expected classes numbered from 0, found {n_known} labels up to {largest}; "
                 "number them, for instance by numpy.unique(y, return_inverse=True)"
             )
-
-
-def as_labels(y: Any) -> np.ndarray:
-    """Labels as an array that keeps what they were: in a list, -1 beside texts is no text."""
-    found = np.asarray(y)
-    if hasattr(y, "dtype") or found.dtype.kind not in "US":
-        return found
-    objects = np.array(y, dtype=object)
-    return found if all(isinstance(v, (str, bytes)) for v in objects.flat) else objects

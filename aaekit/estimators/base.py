@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from aaekit import networks
 from aaekit.codes import Encoder
-from aaekit.data.checks import as_labels
 from aaekit.errors import InputError, RangeWarning
 from aaekit.files import write_atomically
+from aaekit.metrics import as_labels
 from aaekit.parameters import Positive, Share, hyperparameters, validated
 from aaekit.phases import Phase, Step
 from aaekit.training import (

@@ -12,10 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from aaekit.codes import Code, Decoder, one_hot
-from aaekit.data.checks import as_labels
 from aaekit.errors import InputError
 from aaekit.estimators.autoencoder import Autoencoder, seeded
 from aaekit.estimators.base import UNLABELLED, Averaging, Labelled, RatesOverTime, numbers
+from aaekit.metrics import as_labels
 from aaekit.parameters import Positive, Rate, Weight, hyperparameters
 from aaekit.phases import Step
 from aaekit.training import Listener
