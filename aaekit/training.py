@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -77,6 +78,11 @@ def mean_over_peers(tensors: Iterable[Tensor]) -> None:
         torch._foreach_copy_(every, [part.view_as(t) for part, t in zip(parts, every, strict=True)])
 
 
+def derived_seed(*words: int) -> int:
+    """A seed of its own for each tuple of whole numbers, the same on every machine."""
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
+
+
 class Rows:
     """Endless shuffled minibatches of aligned arrays; the batch at a step depends on the seed and the step alone.
 
@@ -96,7 +102,7 @@ class Rows:
         """The rows of each array at a step."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            generator = torch.Generator().manual_seed(hash((self.random_state, epoch)) % 2**63)
+            generator = torch.Generator().manual_seed(derived_seed(self.random_state, epoch))
             self._epoch, self._order = epoch, torch.randperm(len(self.arrays[0]), generator=generator)
         rank, n = peers()
         chosen = self._order[position * self.batch_size + rank : (position + 1) * self.batch_size : n]
@@ -210,7 +216,7 @@ class Training:
         """
         rank, n = peers()
         if n > 1:  # noise of its own, and one that tells of it
-            torch.manual_seed(hash((self.settings.random_state, rank)) % 2**63)
+            torch.manual_seed(derived_seed(self.settings.random_state, rank))
             listeners = listeners if rank == 0 else ()
         self.networks.train()
         for listener in listeners:

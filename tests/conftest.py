@@ -43,18 +43,20 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session")
-def digits():
+def some_digits():
     """300 digits (n, 1, 8, 8) in [0, 1] and their labels."""
     X, y = load_digits(return_X_y=True)
     return (X[:300] / 16).astype(np.float32).reshape(-1, 1, 8, 8), y[:300]
 
 
-@pytest.fixture(scope="session")
-def few_labels(digits):
+def few_labelled_digits():
     """The same, all labels but those of the first 50 rows masked."""
-    X, y = digits
+    X, y = some_digits()
     return X, np.where(np.arange(len(y)) < 50, y, -1)
+
+
+digits = pytest.fixture(some_digits, scope="session", name="digits")
+few_labels = pytest.fixture(few_labelled_digits, scope="session", name="few_labels")
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ from aaekit.training import (
     Settings,
     Training,
     best_start,
+    derived_seed,
     from_first,
     peers,
 )
@@ -258,7 +259,7 @@ class Estimator(BaseEstimator):
         n_rows: int,
     ) -> Training:
         """The `k`-th start of a training, from other weights and minibatches each; those in `start` are given."""
-        torch.manual_seed(hash((self.seed_, k)) % 2**63 if k else self.seed_)
+        torch.manual_seed(derived_seed(self.seed_, k) if k else self.seed_)
         nets = nn.ModuleDict(self._networks())
         own = nets.state_dict()
         agreeing = {name: v for name, v in start.items() if name in own and own[name].shape == v.shape}
