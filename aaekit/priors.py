@@ -163,19 +163,19 @@ class GaussianMixtureRing(Prior):
         if n_dims < 2:
             raise InputError(f"Expected a ring in n_dims >= 2, got {n_dims}; use more dimensions or prior 'gaussian'.")
         self.n_dims, self.n_components = n_dims, n_components
-        self.radius, self.radial_std, self.tangential_std = radius, radial_std, tangential_std
+        self.vat_epsilon, self.radial_std, self.tangential_std = radius, radial_std, tangential_std
 
     def draw(self, n: int, component: Tensor | None, device: torch.device | str) -> Tensor:
         assert component is not None
         e = torch.randn(n, self.n_dims, device=device)
         outward, across = self._axes(component)
-        r = self.radius + self.radial_std * e[:, :1]
+        r = self.vat_epsilon + self.radial_std * e[:, :1]
         t = self.tangential_std * e[:, 1:2]
         return torch.cat([r * outward + t * across, e[:, 2:]], 1)
 
     def log_prob(self, z: Tensor) -> Tensor:
         outward, across = self._axes(torch.arange(self.n_components, device=z.device))  # (K, 2)
-        r = z[:, :2] @ outward.T - self.radius  # (n, K)
+        r = z[:, :2] @ outward.T - self.vat_epsilon  # (n, K)
         t = z[:, :2] @ across.T
         petals = _log_normal(r, self.radial_std) + _log_normal(t, self.tangential_std)
         return petals.logsumexp(1) - math.log(self.n_components) + _log_normal(z[:, 2:], 1.0).sum(1)
@@ -183,12 +183,12 @@ class GaussianMixtureRing(Prior):
     @property
     def mean(self) -> Tensor:
         outward, _ = self._axes(torch.arange(self.n_components))
-        return torch.cat([self.radius * outward.mean(0), torch.zeros(self.n_dims - 2)])
+        return torch.cat([self.vat_epsilon * outward.mean(0), torch.zeros(self.n_dims - 2)])
 
     @property
     def variance(self) -> Tensor:
         outward, across = self._axes(torch.arange(self.n_components))
-        second = (self.radius**2 + self.radial_std**2) * outward**2 + (self.tangential_std * across) ** 2
+        second = (self.vat_epsilon**2 + self.radial_std**2) * outward**2 + (self.tangential_std * across) ** 2
         return torch.cat([second.mean(0) - self.mean[:2] ** 2, torch.ones(self.n_dims - 2)])
 
     def _axes(self, component: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,11 +12,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from aaekit import data, runs
-from aaekit.experiments import machine
-from aaekit.files import write_json
+from aaekit import data
+from aaekit._files import write_json
+from aaekit.runs import run as runs
 from benchmarks import measures
 from benchmarks.sides import WARMUP
+from reproduction import machine
 
 LOGS = Path(__file__).parent / "logs"
 SECONDS_BESIDE = 10.0  # of each side beside other work, the two in which threads find out included

@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from aaekit.figures.base import BLUE, GREY, INK, ORANGE, new_axes, new_figure
+from aaekit.plots.base import BLUE, GREY, INK, ORANGE, new_axes, new_figure
 
 
 def speeds(log: Mapping[str, Any]) -> Figure:

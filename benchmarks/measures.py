@@ -16,7 +16,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from aaekit import AdversarialAutoencoder, SemiSupervisedAAE
-from aaekit.training import Rows, Training, has_fast_bfloat16
+from aaekit.core.loop import Rows, Training, has_fast_bfloat16
 from benchmarks import sides
 
 BATCHES = (100, 500)
@@ -127,11 +127,11 @@ X = random.integers(0, 256, (batch * 20, 1, 28, 28), dtype=np.uint8)
 y = np.where(np.arange(len(X)) < 100, np.arange(len(X)) % 10, -1)
 watch = sides.Stopwatch()
 how = {"schedule": "joint", "precision": "float32", "batch_size": batch, "max_steps": steps, "random_state": 0}
-listeners = [watch] if rank == 0 else []
+callbacks = [watch] if rank == 0 else []
 if system == "classifier":
-    SemiSupervisedAAE(**how).fit(X, y, listeners=listeners)
+    SemiSupervisedAAE(**how).fit(X, y, callbacks=callbacks)
 else:
-    AdversarialAutoencoder(**{**sides.COMMON, **how}).fit(X, listeners=listeners)
+    AdversarialAutoencoder(**{**sides.COMMON, **how}).fit(X, callbacks=callbacks)
 if rank == 0:
     print(watch.seconds())
 """
@@ -170,24 +170,25 @@ def beside_other_work(batch: int, seconds: float, threads: int) -> dict[str, Cal
 _BESIDE = """
 import sys, time
 import numpy as np, torch
-from aaekit import SemiSupervisedAAE, cores
-from aaekit.training import Listener
+from aaekit import SemiSupervisedAAE
+from aaekit.core import threads
+from aaekit.core.loop import Callback
 batch, seconds, threads, gives_way = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "1"
 torch.set_num_threads(threads)
 if not gives_way:
-    cores._seconds_waited = lambda: None
-class Watch(Listener):
+    threads._seconds_waited = lambda: None
+class Watch(Callback):
     def start(self, training):
         self.began = time.perf_counter()
     def step(self, training):
-        self.n, self.passed = training.n_done, time.perf_counter() - self.began
+        self.n, self.passed = loop.n_done, time.perf_counter() - self.began
         if self.passed >= seconds:
             raise KeyboardInterrupt
 random, watch = np.random.default_rng(0), Watch()
 X = random.integers(0, 256, (batch * 20, 1, 8, 8), dtype=np.uint8)
 y = np.where(np.arange(len(X)) < 100, np.arange(len(X)) % 10, -1)
 try:
-    SemiSupervisedAAE(batch_size=batch, max_steps=10**6, n_init=1, random_state=0).fit(X, y, listeners=[watch])
+    SemiSupervisedAAE(batch_size=batch, max_steps=10**6, n_init=1, random_state=0).fit(X, y, callbacks=[watch])
 except KeyboardInterrupt:
     print(watch.passed / watch.n)
 """
@@ -287,7 +288,7 @@ watch = sides.Stopwatch()
 sizes = {**sides.COMMON, "hidden": (64,), "discriminator_hidden": (64,)}
 began = time.perf_counter()
 model = AdversarialAutoencoder(**sizes, max_steps=int(sys.argv[2]), batch_size=100)
-model.fit(X, listeners=[watch])
+model.fit(X, callbacks=[watch])
 own = [l for l in open("/proc/self/status") if l.startswith("RssAnon")]
 found = {"rows": len(X), "rows/s": 100 / watch.seconds(), "until the first step, s": watch.ended[0] - began}
 found["own memory, MiB"] = int(own[0].split()[1]) / 1024
@@ -304,12 +305,13 @@ def command_line(data_dir: str | None) -> dict[str, float]:
 
 _TRAIN = """
 import json, sys, time
-from aaekit import cli, training
-once, ended = training.Training._one_step, []
+from aaekit import cli
+from aaekit.core import loop
+once, ended = loop.Training._one_step, []
 def step(self):
     once(self)
     ended.append(time.time())
-training.Training._one_step = step
+loop.Training._one_step = step
 argv = ["train", "generator", "--data", "mnist", "--max-steps", "20", "--quiet", "--out", sys.argv[1]]
 try:
     cli.main(argv + (["--data-dir", sys.argv[3]] if len(sys.argv) > 3 else []))

@@ -6,8 +6,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from aaekit.figures import save
-from aaekit.files import write_text
+from aaekit._files import write_text
+from aaekit.plots import save
 from benchmarks import chart
 from benchmarks.__main__ import LOGS, PARTS_BESIDE, facts
 

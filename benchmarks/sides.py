@@ -18,14 +18,14 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from aaekit import AdversarialAutoencoder, SemiSupervisedAAE
-from aaekit.networks import dense
-from aaekit.training import Listener, Training
+from aaekit.core.loop import Callback, Training
+from aaekit.nn.backbones import dense
 
 WIDTHS, N_CODE, N_CLASSES, WARMUP = (1000, 1000), 10, 10, 3
 N_PIXELS = 784
 
 
-class Stopwatch(Listener):
+class Stopwatch(Callback):
     """When each step ended."""
 
     def __init__(self) -> None:
@@ -43,14 +43,14 @@ class Stopwatch(Listener):
 COMMON = {
     "hidden": WIDTHS,
     "discriminator_hidden": WIDTHS,
-    "n_style": N_CODE,
+    "latent_dim": N_CODE,
     "backbone": "mlp",
     "reconstruction": "bernoulli",
     "dropout": 0.0,
     "discriminator_dropout": 0.0,
     "batch_norm": False,
     "input_noise": 0.0,
-    "averaging": 0.0,
+    "ema_decay": 0.0,
     "momentum": 0.5,
     "random_state": 0,
 }
@@ -62,7 +62,7 @@ def ours(schedule: str, precision: str, watched_by: type[Stopwatch] = Stopwatch)
     def run(X: np.ndarray, batch: int, steps: int) -> float:
         watch = watched_by()
         how = {"schedule": schedule, "precision": precision, "batch_size": batch, "max_steps": steps}
-        AdversarialAutoencoder(**COMMON, **how).fit(X, listeners=[watch])
+        AdversarialAutoencoder(**COMMON, **how).fit(X, callbacks=[watch])
         return watch.seconds()
 
     return run
@@ -75,7 +75,7 @@ def ours_with_labels(schedule: str, precision: str) -> Callable[..., float]:
         watch = Stopwatch()
         how = {"schedule": schedule, "precision": precision, "batch_size": batch, "max_steps": steps}
         only = {"augmentation": "none", "consistency": "none", "balance_weight": 0.0, "labelled_batch_size": batch}
-        SemiSupervisedAAE(**COMMON, **how, **only).fit(X, y, listeners=[watch])
+        SemiSupervisedAAE(**COMMON, **how, **only).fit(X, y, callbacks=[watch])
         return watch.seconds()
 
     return run

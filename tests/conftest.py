@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from aaekit import cli
-from aaekit.training import Listener
+from aaekit.cli import app as cli
+from aaekit.core.loop import Callback
 
 QUICK = {
     "max_steps": 5,
@@ -18,7 +18,7 @@ QUICK = {
 }
 
 
-class FirstStep(Listener):
+class FirstStep(Callback):
     """Keeps what the encoder saw and made in the first step, (rows, code) by call, and what D of z saw."""
 
     def __init__(self):

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from aaekit.core.loop import Training
 from aaekit.data import Dataset
-from aaekit.training import Training
 from benchmarks import __main__ as program
 from benchmarks import chart, measures, page, sides
 
@@ -58,9 +58,9 @@ def test_losses_are_the_same(rows):
     seen = []
     original = Training.run
 
-    def run(self, listeners=()):
+    def run(self, callbacks=()):
         seen.append({p.name.split("/")[-1] for p in self.phases})
-        return original(self, listeners)
+        return original(self, callbacks)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Training, "run", run)

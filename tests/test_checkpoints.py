@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from aaekit import AdversarialAutoencoder, InputError
-from aaekit.checkpoints import KEPT, Checkpoints
-from aaekit.training import Listener
+from aaekit.core.checkpoints import KEPT, Checkpoints
+from aaekit.core.loop import Callback
 
 TINY = {"hidden": (8,), "discriminator_hidden": (8,), "batch_size": 10, "max_steps": 12, "random_state": 0}
 X = np.random.default_rng(0).random((40, 5), dtype=np.float32)
 
 
-class StopAt(Listener):
+class StopAt(Callback):
     def __init__(self, n):
         self.n = n
 
@@ -33,42 +33,42 @@ def test_what_was_stopped_goes_on_as_if_it_had_not_been(tmp_path):
     kept = Checkpoints(tmp_path / "a")
     assert not kept.restores()
     with pytest.raises(KeyboardInterrupt):
-        AdversarialAutoencoder(**TINY).fit(X, listeners=[kept, StopAt(7)])
+        AdversarialAutoencoder(**TINY).fit(X, callbacks=[kept, StopAt(7)])
     assert kept.n_kept == 7 and Checkpoints(tmp_path / "a").restores()
-    again = AdversarialAutoencoder(**TINY).fit(X, listeners=[Checkpoints(tmp_path / "a")])
+    again = AdversarialAutoencoder(**TINY).fit(X, callbacks=[Checkpoints(tmp_path / "a")])
     assert same(whole, again) and [row["epoch"] for row in again.history_] == [1, 2, 3]
     assert 1 <= len(Checkpoints(tmp_path / "a").found()) <= KEPT
 
 
 def test_one_that_ended_takes_no_step_more(tmp_path):
-    class Steps(Listener):
+    class Steps(Callback):
         n = 0
 
         def step(self, training):
             self.n += 1
 
-    first, steps = AdversarialAutoencoder(**TINY).fit(X, listeners=[Checkpoints(tmp_path)]), Steps()
-    again = AdversarialAutoencoder(**TINY).fit(X, listeners=[Checkpoints(tmp_path), steps])
+    first, steps = AdversarialAutoencoder(**TINY).fit(X, callbacks=[Checkpoints(tmp_path)]), Steps()
+    again = AdversarialAutoencoder(**TINY).fit(X, callbacks=[Checkpoints(tmp_path), steps])
     assert steps.n == 0 and same(first, again) and again.n_steps_ == 12
 
 
 def test_damaged_ones_are_told_of_and_passed_over(tmp_path):
     said = []
     with pytest.raises(KeyboardInterrupt):
-        AdversarialAutoencoder(**TINY).fit(X, listeners=[Checkpoints(tmp_path), StopAt(7)])
+        AdversarialAutoencoder(**TINY).fit(X, callbacks=[Checkpoints(tmp_path), StopAt(7)])
     (newest, *older) = Checkpoints(tmp_path).found()
     newest.write_text("{")
     kept = Checkpoints(tmp_path, said.append)
-    AdversarialAutoencoder(**TINY).fit(X, listeners=[kept])
+    AdversarialAutoencoder(**TINY).fit(X, callbacks=[kept])
     assert older and len(said) == 1 and newest.stem in said[0]
     for path in tmp_path.glob("*.json"):
         path.write_text("{")
     with pytest.raises(InputError, match="none of its .* checkpoints can be read"):
-        AdversarialAutoencoder(**TINY).fit(X, listeners=[Checkpoints(tmp_path)])
+        AdversarialAutoencoder(**TINY).fit(X, callbacks=[Checkpoints(tmp_path)])
 
 
 def test_those_of_other_networks_are_refused(tmp_path):
-    AdversarialAutoencoder(**TINY).fit(X, listeners=[Checkpoints(tmp_path)])
+    AdversarialAutoencoder(**TINY).fit(X, callbacks=[Checkpoints(tmp_path)])
     with pytest.raises(InputError, match="not of this configuration"):
-        AdversarialAutoencoder(**{**TINY, "hidden": (9,)}).fit(X, listeners=[Checkpoints(tmp_path)])
+        AdversarialAutoencoder(**{**TINY, "hidden": (9,)}).fit(X, callbacks=[Checkpoints(tmp_path)])
     assert json.loads(Checkpoints(tmp_path).found()[0].read_text())["n_done"] == 12

@@ -18,9 +18,13 @@ import yaml
 from PIL import Image
 from sklearn.datasets import load_digits, load_wine
 
-from aaekit import checkpoints, cli, gallery, runs
+from aaekit.cli import app as cli
 from aaekit import data as datasets
-from aaekit.parameters import hyperparameters_of
+from aaekit.core import checkpoints
+from aaekit.estimators._hyperparameters import hyperparameters_of
+from aaekit.evaluation import heldout
+from aaekit.plots import draw
+from aaekit.runs import run as runs
 
 TINY = ("--hidden", "16", "--backbone", "mlp", "--max-steps", "6", "--batch-size", "40")
 
@@ -35,7 +39,7 @@ def folder(tmp_path_factory):
     np.savez(folder / "some.npz", X=X[:150], y=y[:150], X_test=X[150:200], y_test=y[150:200], classes=names)
     np.save(folder / "rows.npy", X[200:220])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gallery, "draw", lambda *_, **__: {})
+        patch.setattr(draw, "draw", lambda *_, **__: {})
         for system in ("classifier", "generator", "baseline"):
             arguments = ["train", system, "--data", folder / "some.npz", "--out", folder / system, *TINY, "--quiet"]
             with pytest.raises(SystemExit) as stop:
@@ -46,7 +50,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
-    monkeypatch.setattr(gallery, "draw", lambda *_, **__: {})
+    monkeypatch.setattr(draw, "draw", lambda *_, **__: {})
 
 
 # --- help ------------------------------------------------------------------------------------------------------------
@@ -157,7 +161,7 @@ def test_sample_rows(system, options, shape, folder, tmp_path, aae):
 def test_label_decides_the_class(folder, tmp_path, aae):
     estimator = runs.Run.open(folder / "classifier").fitted()
     _, _, err = aae("sample", folder / "classifier", "--label", "4", "--n", 5, "--out", tmp_path / "s.npy")
-    assert "for rows that show their class train with --independence class" in err[-1]
+    assert "for rows that show their class train with --style-matching per_class" in err[-1]
     assert not aae("sample", folder / "classifier", "--n", 5, "--out", tmp_path / "t.npy")[2]
     assert np.allclose(np.load(tmp_path / "s.npy"), estimator.sample(5, random_state=0, label=4))
 
@@ -219,13 +223,13 @@ def test_translate_rows(condition, folder, tmp_path, aae):
     model, X = runs.Run.open(run).fitted(), rows["X_test"][:7]
     k = 3 if condition == "class" else 1
     labels = np.column_stack([np.full(7, k), rows["y_test"][:7]]) if condition == "domain,class" else k
-    np.testing.assert_array_equal(made, gallery.pictures(model, model.translate(X, labels)))
+    np.testing.assert_array_equal(made, heldout.pictures(model, model.translate(X, labels)))
     code, _, err = aae("translate", run, "--to", to, "--data", folder / "rows.npy", "--out", tmp_path / "t.png")
     if condition == "domain,class":
         assert code == 2 and "expected rows with labels" in err[-1] and not (tmp_path / "t.png").exists()
         assert aae("sample", run, "--label", "dark,digit 3", "--n", 5, "--out", tmp_path / "s.npy")[0] == 0
         np.testing.assert_array_equal(
-            np.load(tmp_path / "s.npy"), gallery.pictures(model, model.sample(5, 0, label=(1, 3)))
+            np.load(tmp_path / "s.npy"), heldout.pictures(model, model.sample(5, 0, label=(1, 3)))
         )
         code, _, err = aae("sample", run, "--label", "dark", "--n", 5, "--out", tmp_path / "s.npy")
         assert code == 2 and "expected DOMAIN,CLASS, for instance some,digit 0" in err[0]
@@ -235,17 +239,17 @@ def test_translate_rows(condition, folder, tmp_path, aae):
 
 def test_a_classifier_whose_style_tells_the_class_says_so(folder, tmp_path, aae):
     code, _, err = aae("translate", folder / "classifier", "--to", "digit 3", "--n", "2", "--out", tmp_path / "t.npy")
-    assert code == 0 and len(err) == 1 and "--independence class" in err[0]
+    assert code == 0 and len(err) == 1 and "--style-matching per_class" in err[0]
 
 
 def test_a_classifier_translates_too(folder, tmp_path, aae):
     run, data = tmp_path / "run", folder / "some.npz"
-    options = ["--labels", "50", "--independence", "class", *TINY, "--max-steps", "20", "--quiet", "--out", run]
+    options = ["--labels", "50", "--style-matching", "per_class", *TINY, "--max-steps", "20", "--quiet", "--out", run]
     assert aae("train", "classifier", "--data", data, *options)[0] == 0
     code, _, err = aae("translate", run, "--to", "digit 3", "--n", "7", "--out", tmp_path / "t.npy")
     assert code == 0 and err == []
     model, X = runs.Run.open(run).fitted(), np.load(data)["X_test"][:7]
-    np.testing.assert_array_equal(np.load(tmp_path / "t.npy"), gallery.pictures(model, model.translate(X, 3)))
+    np.testing.assert_array_equal(np.load(tmp_path / "t.npy"), heldout.pictures(model, model.translate(X, 3)))
     code, _, err = aae("translate", folder / "generator", "--to", "digit 3", "--out", tmp_path / "u.npy")
     assert code == 2 and "only style models translate" in err[-1] and not (tmp_path / "u.npy").exists()
 
@@ -521,7 +525,7 @@ def test_ctrl_c_outside_of_a_training(folder, tmp_path, monkeypatch, aae):
     def press(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(gallery, "fitting", press)
+    monkeypatch.setattr(draw, "fitting", press)
     code, out, err = aae("predict", folder / "classifier", folder / "rows.npy", "--out", tmp_path / "p.csv")
     assert code == 130 and not out and err == ["stopped"] and not (tmp_path / "p.csv").exists()
 

@@ -9,14 +9,14 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import normalized_mutual_info_score
 
-from aaekit import ClusteringAAE, InputError, augment, phases
-from aaekit.codes import Code
-from aaekit.estimators import base
-from aaekit.metrics import clustering_accuracy
-from aaekit.training import Listener
+from aaekit import ClusteringAAE, InputError, augment, losses
+from aaekit.core.loop import Callback
+from aaekit.estimators import _base as base
+from aaekit.evaluation.metrics import clustering_accuracy
+from aaekit.nn.encoder import Code
 
 SMALL = {
-    "n_clusters": 10, "n_style": 4, "backbone": "mlp", "hidden": (64,), "discriminator_hidden": (64,),
+    "n_clusters": 10, "latent_dim": 4, "backbone": "mlp", "hidden": (64,), "discriminator_hidden": (64,),
     "random_state": 0, "precision": "float32",
 }  # fmt: skip
 
@@ -127,7 +127,7 @@ def test_clusters_may_come_out_unlike_in_size_where_warps_hold_them(rows, given,
     model = ClusteringAAE(**given)
     model.shape_ = shape
     assert model._least_share == least
-    monkeypatch.setattr(phases, "YIELDING", 10)
+    monkeypatch.setattr(losses, "YIELDING", 10)
     quick = {**SMALL, "max_steps": 60, "balance_weight": 0.1, "decision_weight": 1.0, "n_init": 1}
     with pytest.warns(ConvergenceWarning, match="clusters are used"):
         fitted = ClusteringAAE(**quick, least_share=least).fit(rows[0][:500])
@@ -201,7 +201,7 @@ def test_the_mode_decoder_gives_each_cluster_a_meaning(trained, rows):
 def test_separation_keeps_the_modes_apart(trained):
     def nearest(model):
         modes = model.modes().reshape(10, -1)
-        distances = np.sqrt(((modes[:, None] - modes) ** 2).sum(2)) / model.spread_
+        distances = np.sqrt(((modes[:, None] - modes) ** 2).sum(2)) / model.data_radius_
         return distances[~np.eye(10, dtype=bool)].min()
 
     without, with_it = (nearest(trained(separation_weight=w, separation_margin=0.8)) for w in (0.0, 10.0))
@@ -214,14 +214,14 @@ def begun(model, X):
     class Caught(Exception):
         pass
 
-    class Catch(Listener):
+    class Catch(Callback):
         def start(self, training):
             self.training = training
             raise Caught
 
     catch = Catch()
     with pytest.raises(Caught):
-        model.fit(X, listeners=[catch])
+        model.fit(X, callbacks=[catch])
     return catch.training
 
 
@@ -293,7 +293,7 @@ def test_names_make_it_a_classifier(good, rows, tmp_path):
 
 def test_clusters_of_one_name_add_up_and_nameless_ones_are_left_out(good, rows):
     model, X = good, rows[0][:100]
-    p = model.y_proba(X)
+    p = model.cluster_proba(X)
     try:
         model.name_clusters({0: "a", 1: "b", 2: "a"})
         wanted = np.stack([p[:, 0] + p[:, 2], p[:, 1]], 1)
@@ -362,9 +362,9 @@ def test_unlabelled_rows_are_left_out_of_the_curve(kind, rows):
     y = np.where(np.arange(100) < 50, y, -1) if kind == "-1" else [str(k) if i < 50 else None for i, k in enumerate(y)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model = ClusteringAAE(**SMALL, max_steps=2).fit(X, evaluation=(X, np.asarray(y)))
+        model = ClusteringAAE(**SMALL, max_steps=2).fit(X, eval_set=(X, np.asarray(y)))
     error = 100 - clustering_accuracy(rows[1][:50], model.predict(X[:50]), "majority")
-    assert model.history_[-1]["evaluation/error"] == pytest.approx(error)
+    assert model.history_[-1]["eval/error"] == pytest.approx(error)
 
 
 def test_fitting_again_forgets_the_names(rows):

@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from aaekit.codes import Code, Decoder, Encoder, one_hot
+from aaekit.nn.encoder import Code, Decoder, Encoder, one_hot
 
 N, D, N_FEATURES, N_STYLE, N_CLASSES = 10, 6, 8, 3, 4
 POSTERIORS = ["deterministic", "gaussian", "universal"]
 
 
-def make_encoder(posterior="deterministic", n_style=N_STYLE, n_classes=N_CLASSES) -> Encoder:
+def make_encoder(posterior="deterministic", latent_dim=N_STYLE, n_classes=N_CLASSES) -> Encoder:
     torch.manual_seed(0)
-    return Encoder(nn.Sequential(nn.Linear(D, N_FEATURES), nn.ReLU()), N_FEATURES, n_style, n_classes, posterior)
+    return Encoder(nn.Sequential(nn.Linear(D, N_FEATURES), nn.ReLU()), N_FEATURES, latent_dim, n_classes, posterior)
 
 
 @pytest.fixture
@@ -63,12 +63,12 @@ def test_one_hot():
 
 # --- Encoder
 @pytest.mark.parametrize("posterior", POSTERIORS)
-@pytest.mark.parametrize(("n_style", "n_classes"), [(3, 4), (3, 0), (0, 4)])
-def test_encoders_give_the_codes_that_were_asked_for(posterior, n_style, n_classes, x):
-    code = make_encoder(posterior, n_style, n_classes)(x)
-    assert code.z.shape == (N, n_style)
+@pytest.mark.parametrize(("latent_dim", "n_classes"), [(3, 4), (3, 0), (0, 4)])
+def test_encoders_give_the_codes_that_were_asked_for(posterior, latent_dim, n_classes, x):
+    code = make_encoder(posterior, latent_dim, n_classes)(x)
+    assert code.z.shape == (N, latent_dim)
     assert code.logits is None if n_classes == 0 else code.logits.shape == (N, n_classes)
-    assert code.joined.shape == (N, n_style + n_classes)
+    assert code.joined.shape == (N, latent_dim + n_classes)
 
 
 @pytest.mark.parametrize("posterior", POSTERIORS)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from aaekit import cores
-from aaekit.cores import SharedCores
+from aaekit.core import threads
+from aaekit.core.threads import SharedCores
 
 
 class Machine:
@@ -12,8 +12,8 @@ class Machine:
 
     def __init__(self, monkeypatch, threads=4):
         self.now, self.waited, self.threads, self.set = 0.0, 0.0, threads, []
-        monkeypatch.setattr(cores.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(cores, "_seconds_waited", lambda: self.waited)
+        monkeypatch.setattr(threads.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(threads, "_seconds_waited", lambda: self.waited)
         monkeypatch.setattr(torch, "get_num_threads", lambda: self.threads)
         monkeypatch.setattr(torch, "set_num_threads", self.change)
 
@@ -76,7 +76,7 @@ def test_the_end_and_an_error_bring_the_threads_back(machine):
 def test_where_nothing_can_be_known_or_given_up_nothing_changes(threads, monkeypatch):
     machine = Machine(monkeypatch, threads)
     if threads > 1:
-        monkeypatch.setattr(cores, "_seconds_waited", lambda: None)
+        monkeypatch.setattr(threads, "_seconds_waited", lambda: None)
     with SharedCores() as shared:
         machine.pass_by(shared, 60, 0.9)
     assert not machine.set
@@ -89,5 +89,5 @@ def test_what_the_system_tells(text, seconds, tmp_path, monkeypatch):
     file = tmp_path / "schedstat"
     if text is not None:
         file.write_text(text)
-    monkeypatch.setattr(cores, "WAITING", str(file))
-    assert cores._seconds_waited() == seconds
+    monkeypatch.setattr(threads, "WAITING", str(file))
+    assert threads._seconds_waited() == seconds

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import typer
 
-from aaekit import cli, experiments
+import reproduction
+from aaekit.cli import app as cli
 from aaekit.data.sets import SETS
-from aaekit.estimators.base import Estimator
-from aaekit.experiments import cells
+from aaekit.estimators._base import Estimator
+from reproduction import doc_tables
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -66,18 +67,18 @@ def test_commands_are_accepted(line, tmp_path, monkeypatch, capsys):
             cli.main([*words, "--print-config"])
         assert stop.value.code == 0, capsys.readouterr().err
     if words[0] == "reproduce" and len(words) > 1 and not words[1].startswith("-"):
-        assert words[1] in experiments.names()
+        assert words[1] in reproduction.names()
 
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_measured_figures_are_those_of_the_logs(name):
-    assert cells.filled(TEXTS[name]) == TEXTS[name], "run python -m aaekit.experiments.cells on it"
+    assert doc_tables.filled(TEXTS[name]) == TEXTS[name], "run python -m aaekit.experiments.cells on it"
 
 
 def test_cells_name_experiments_and_every_log_is_in_the_results():
-    shown = {experiment for text in TEXTS.values() for _, experiment, _, _ in cells.CELL.findall(text)}
-    assert shown <= set(experiments.names())
-    for log in experiments.read_logs():
+    shown = {experiment for text in TEXTS.values() for _, experiment, _, _ in doc_tables.CELL.findall(text)}
+    assert shown <= set(reproduction.names())
+    for log in reproduction.read_logs():
         assert f"| {log['experiment']} |" in TEXTS["docs/results.md"]
 
 
@@ -91,17 +92,17 @@ def test_cells_are_filled_from_logs(tmp_path):
         "seconds": 65.0,
         "seeds": [{"error": 1.0, "map auc": 0.5}, {"error": 2.0, "map auc": 1}],
     }
-    experiments.write_log(log, tmp_path)
+    reproduction.write_log(log, tmp_path)
     page = "| <!-- ours:a -->old | <!-- ours:a:map auc --> |\n<!-- ours:b:x -->5.0\n| <!-- ours:a:time --> |\n"
-    assert cells.filled(page, tmp_path) == (
+    assert doc_tables.filled(page, tmp_path) == (
         "| <!-- ours:a -->1.50 ± 0.71 (2 seeds) | <!-- ours:a:map auc -->0.750 ± 0.354 (2 seeds) |\n"
         "<!-- ours:b:x -->not measured yet\n| <!-- ours:a:time -->65 s |\n"
     )
     page = "a\n<!-- results: begin -->\nold\n<!-- results: end -->\nb"
-    begun, ended = cells.filled(page, tmp_path).split("| a title | none |  | 1.50 ± 0.71 (2 seeds) | 65 s | a |")
+    begun, ended = doc_tables.filled(page, tmp_path).split("| a title | none |  | 1.50 ± 0.71 (2 seeds) | 65 s | a |")
     assert begun.startswith("a\n<!-- results: begin -->") and ended.endswith("<!-- results: end -->\nb")
     with pytest.raises(KeyError):
-        cells.filled("<!-- ours:a:nothing -->", tmp_path)
+        doc_tables.filled("<!-- ours:a:nothing -->", tmp_path)
 
 
 @pytest.mark.parametrize("name", TEXTS)

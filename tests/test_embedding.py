@@ -10,10 +10,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from aaekit import EmbeddingAAE, InputError
-from aaekit.codes import Code
-from aaekit.evaluation import embedding_quality
-from aaekit.gallery import Rows
-from aaekit.metrics import clustering_accuracy
+from aaekit.evaluation.compare import embedding_quality
+from aaekit.evaluation.heldout import HeldOut
+from aaekit.evaluation.metrics import clustering_accuracy
+from aaekit.nn.encoder import Code
 
 SMALL = {
     "backbone": "mlp", "hidden": (100,), "discriminator_hidden": (64,), "random_state": 0, "precision": "float32",
@@ -55,7 +55,7 @@ def test_labels_help(trained, rows):
 
 def test_without_labels_heads_are_clusters(trained, rows):
     model, (X, y) = trained(0), held_out(rows)
-    assert not hasattr(model, "classes_") and model.heads_.shape == (12, 2)
+    assert not hasattr(model, "classes_") and model.centroids_.shape == (12, 2)
     assert clustering_accuracy(y, model.predict(X), "majority") > 50, "by chance it is about 15"
 
 
@@ -75,13 +75,13 @@ def test_without_labels_the_codes_are_matched_more_softly(weight, rows):
 def test_there_is_a_head_for_each_class_of_any_kind(rows):
     names = np.array([f"digit {k}" for k in rows[1]])
     model = EmbeddingAAE(**{**SMALL, "max_steps": 30}).fit(*(a[:200] for a in (rows[0], names)))
-    assert model.heads_.shape == (10, 2) and set(model.predict(rows[0][:20])) <= set(names)
+    assert model.centroids_.shape == (10, 2) and set(model.predict(rows[0][:20])) <= set(names)
 
 
 def test_fitting_again_without_labels_forgets_them(rows):
     model = EmbeddingAAE(**{**SMALL, "max_steps": 5}, n_clusters=4)
     assert hasattr(model.fit(rows[0][:200], rows[1][:200]), "classes_")
-    assert not hasattr(model.fit(rows[0][:200]), "classes_") and len(model.heads_) == 4
+    assert not hasattr(model.fit(rows[0][:200]), "classes_") and len(model.centroids_) == 4
 
 
 # --- the map ---------------------------------------------------------------------------------------------------------
@@ -101,23 +101,23 @@ def test_classes_are_apart_on_the_map(trained, rows):
 def test_prediction_is_the_nearest_head(trained, rows):
     model = trained(TRAINED)
     Z = model.transform(rows[0][:100])
-    nearest = np.linalg.norm(Z[:, None] - model.heads_, axis=2).argmin(1)
+    nearest = np.linalg.norm(Z[:, None] - model.centroids_, axis=2).argmin(1)
     assert np.array_equal(model.predict(rows[0][:100]), model.classes_[nearest])
 
 
 @pytest.mark.parametrize("n_labels", [0, TRAINED])
 def test_heads_are_kept_apart(n_labels, trained):
-    heads = trained(n_labels).heads_
+    heads = trained(n_labels).centroids_
     distances = np.linalg.norm(heads[:, None] - heads, axis=2)[~np.eye(len(heads), dtype=bool)]
-    assert distances.min() > 0.6 * trained(n_labels).head_margin
+    assert distances.min() > 0.6 * trained(n_labels).centroid_margin
 
 
 def test_the_head_weight_keeps_them_apart(rows):
-    """Heads that begin nearer than the margin move apart, unless nothing asks for it."""
+    """Centroids that begin nearer than the margin move apart, unless nothing asks for it."""
 
     def least(weight):
         model = EmbeddingAAE(**SMALL | {"max_steps": 150}, head_weight=weight, head_rate=0.02)
-        heads = model.fit(*(a[:300] for a in rows)).heads_
+        heads = model.fit(*(a[:300] for a in rows)).centroids_
         return np.linalg.norm(heads[:, None] - heads, axis=2)[~np.eye(10, dtype=bool)].min()
 
     assert least(5.0) > least(0.0)
@@ -129,7 +129,7 @@ def test_the_reconstruction_moves_y_only_where_nothing_else_says_what_it_is(cons
     moves = consistency == "none" and n_labels < 100
     X, y = rows[0][:100], np.where(np.arange(100) < n_labels, rows[1][:100], -1)
     model = EmbeddingAAE(**{**SMALL, "max_steps": 2}, consistency=consistency).fit(X, y)
-    z, logits = torch.randn(5, 2, requires_grad=True), torch.randn(5, len(model.heads_), requires_grad=True)
+    z, logits = torch.randn(5, 2, requires_grad=True), torch.randn(5, len(model.centroids_), requires_grad=True)
     model._join(model.networks_, Code(z, logits), None).sum().backward()
     assert (logits.grad is not None) == moves and z.grad is not None
     assert model.networks_["heads"].weight.grad is not None
@@ -139,8 +139,8 @@ def test_a_row_is_at_one_head_and_not_between_two(trained, rows):
     """However undecided y is, the place is the head of its likeliest value plus z."""
     model, y = trained(0), torch.tensor([[0.4, 0.35] + [0.025] * 10]).log()
     place = model._join(model.networks_, Code(torch.tensor([[0.5, -1.0]]), y), None).detach().numpy()
-    assert np.allclose(place, model.heads_[0] + [0.5, -1.0], atol=1e-5)
-    nearest, surest = model.predict(rows[0]), model.y_proba(rows[0]).argmax(1)
+    assert np.allclose(place, model.centroids_[0] + [0.5, -1.0], atol=1e-5)
+    nearest, surest = model.predict(rows[0]), model.cluster_proba(rows[0]).argmax(1)
     assert (nearest == surest).mean() > 0.9
 
 
@@ -149,7 +149,7 @@ def test_there_and_back(trained, rows):
     model, (X, y) = trained(TRAINED), held_out(rows)
     again = model.inverse_transform(model.transform(X))
     assert again.shape == X.shape and ((again - X) ** 2).mean() < 0.8 * ((X.mean(0) - X) ** 2).mean()
-    at_heads = model.inverse_transform(model.heads_).reshape(10, -1)
+    at_heads = model.inverse_transform(model.centroids_).reshape(10, -1)
     means = np.stack([X[y == k].mean(0).ravel() for k in range(10)])
     nearest = ((at_heads[:, None] - means) ** 2).sum(2).argmin(1)
     assert (nearest == model.classes_).sum() >= 6, "what is made at the head of a class is of the class"
@@ -157,8 +157,8 @@ def test_there_and_back(trained, rows):
 
 @pytest.mark.parametrize("n_dims", [1, 2, 3, 10])
 def test_any_dimension(n_dims, rows):
-    model = EmbeddingAAE(**{**SMALL, "max_steps": 20}, n_style=n_dims).fit(rows[0][:200], rows[1][:200])
-    assert model.transform(rows[0][:7]).shape == (7, n_dims) and model.heads_.shape == (10, n_dims)
+    model = EmbeddingAAE(**{**SMALL, "max_steps": 20}, latent_dim=n_dims).fit(rows[0][:200], rows[1][:200])
+    assert model.transform(rows[0][:7]).shape == (7, n_dims) and model.centroids_.shape == (10, n_dims)
     assert model.inverse_transform(np.zeros((2, n_dims))).shape == (2, 1, 8, 8)
     assert model.sample_prior(5, random_state=0).shape == (5, n_dims)
 
@@ -194,9 +194,9 @@ def test_points_of_another_dimension_are_refused(trained):
 
 
 def test_rows_are_counted_by_the_evaluation(trained, rows):
-    from aaekit.evaluation import evaluate
+    from aaekit.evaluation.compare import evaluate
 
-    found = evaluate(trained(100), Rows("test", *held_out(rows)))
+    found = evaluate(trained(100), HeldOut("test", *held_out(rows)))
     assert found["head_error"] == pytest.approx(
         100 * (trained(100).predict(rows[0][TRAINED:]) != rows[1][TRAINED:]).mean()
     )
@@ -211,7 +211,7 @@ def test_rows_are_made_at_a_head_and_about_it(n_labels, trained):
     heads = model.classes_ if n_labels else np.arange(12)
     assert np.allclose(model.generate([heads[7], heads[2]], np.zeros((2, 2))), model.modes()[[7, 2]], atol=1e-5)
     styles = np.array([[0.5, -1.0]])
-    there = model.inverse_transform(model.heads_[[7]] + styles)
+    there = model.inverse_transform(model.centroids_[[7]] + styles)
     assert np.allclose(model.generate([heads[7]], styles), there, atol=1e-5)
 
 
@@ -241,16 +241,16 @@ def test_labels_are_as_many_as_rows_even_if_none_is_known(rows):
 
 def test_unlabelled_rows_are_left_out_of_the_curve(rows):
     X, y = rows[0][:100], np.where(np.arange(100) < 50, rows[1][:100], -1)
-    model = EmbeddingAAE(**{**SMALL, "max_steps": 2}, n_clusters=5).fit(X, evaluation=(X, y))
+    model = EmbeddingAAE(**{**SMALL, "max_steps": 2}, n_clusters=5).fit(X, eval_set=(X, y))
     error = 100 - clustering_accuracy(rows[1][:50], model.predict(X[:50]), "majority")
-    assert model.history_[-1]["evaluation/error"] == pytest.approx(error)
+    assert model.history_[-1]["eval/error"] == pytest.approx(error)
 
 
 def test_to_fit_and_transform_at_once_is_the_same(rows):
     X, y, options = rows[0][:100], rows[1][:100], {**SMALL, "max_steps": 5}
     Z = EmbeddingAAE(**options).fit_transform(X, y)
     assert np.array_equal(Z, EmbeddingAAE(**options).fit(X, y).transform(X))
-    assert EmbeddingAAE(**options, n_style=3).fit(X, y).get_feature_names_out().tolist() == ["z1", "z2", "z3"]
+    assert EmbeddingAAE(**options, latent_dim=3).fit(X, y).get_feature_names_out().tolist() == ["z1", "z2", "z3"]
 
 
 def test_a_fit_leaves_nothing_to_the_next(rows):

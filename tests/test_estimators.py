@@ -1,4 +1,4 @@
-"""What holds for every variant: its phases, scikit-learn's contract, saving, bad input."""
+"""What holds for every variant: its losses, scikit-learn's contract, saving, bad input."""
 
 import copy
 import json
@@ -19,7 +19,6 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
-import aaekit.estimators.base as base
 from aaekit import (
     AAEOutlierDetector,
     AdversarialAutoencoder,
@@ -31,13 +30,14 @@ from aaekit import (
     SupervisedAAE,
     SupervisedBaseline,
     TrainingError,
-    neighbours,
-    phases,
+    losses,
 )
+from aaekit.core.loop import Callback, Rows, Training
+from aaekit.estimators import _base as base
+from aaekit.estimators import _label_propagation
+from aaekit.estimators._hyperparameters import hyperparameters_of
 from aaekit.estimators.categorical import CategoricalAutoencoder
-from aaekit.parameters import hyperparameters_of
-from aaekit.phases import frozen
-from aaekit.training import Listener, Rows, Training
+from aaekit.nn.context import frozen
 
 pytestmark = pytest.mark.filterwarnings("ignore:only .* clusters are used")  # few steps make few clusters
 SCHEDULES = ["joint", "alternating"]
@@ -47,15 +47,15 @@ VARIANTS = {
     **{f"basic {d}": partial(AdversarialAutoencoder, divergence=d) for d in DIVERGENCES},
     **{f"basic {p}": partial(AdversarialAutoencoder, prior=p) for p in ("mixture", "swiss_roll", "uniform")},
     **{f"basic {q}": partial(AdversarialAutoencoder, posterior=q) for q in ("gaussian", "universal")},
-    "basic conv": partial(AdversarialAutoencoder, backbone="conv", n_style=5),
-    "semi-supervised pseudo-labels": partial(SemiSupervisedAAE, consistency="pseudo_labels", confidence=0.12),
+    "basic conv": partial(AdversarialAutoencoder, backbone="conv", latent_dim=5),
+    "semi-supervised pseudo-labels": partial(SemiSupervisedAAE, consistency="pseudo_labels", pseudo_label_threshold=0.12),
     "semi-supervised virtual adversarial": partial(SemiSupervisedAAE, augmentation="none"),
-    "semi-supervised both": partial(SemiSupervisedAAE, consistency="both", confidence=0.12),
+    "semi-supervised both": partial(SemiSupervisedAAE, consistency="both", pseudo_label_threshold=0.12),
     "semi-supervised mlp, no consistency": partial(SemiSupervisedAAE, backbone="mlp", consistency="none"),
-    "semi-supervised by class": partial(SemiSupervisedAAE, independence="class", confidence=0.12),
-    **{f"semi-supervised {d}": partial(SemiSupervisedAAE, divergence=d, confidence=0.12) for d in DIVERGENCES[2:]},
+    "semi-supervised by class": partial(SemiSupervisedAAE, style_matching="per_class", pseudo_label_threshold=0.12),
+    **{f"semi-supervised {d}": partial(SemiSupervisedAAE, divergence=d, pseudo_label_threshold=0.12) for d in DIVERGENCES[2:]},
     "supervised by class": SupervisedAAE,
-    "supervised in the aggregate": partial(SupervisedAAE, independence="aggregate", backbone="mlp"),
+    "supervised in the aggregate": partial(SupervisedAAE, style_matching="marginal", backbone="mlp"),
     "clustering": partial(ClusteringAAE, n_clusters=5, consistency="both"),
     "clustering, all additions": partial(
         ClusteringAAE, n_clusters=5, cyclic_weight=1.0, style_weight=0.15, mode_weight=1.0, separation_weight=1.0,
@@ -65,8 +65,8 @@ VARIANTS = {
         ClusteringAAE, n_clusters=5, mode_weight=0, adversarial_prior=False, balance_weight=0, decision_weight=0,
         consistency="none", backbone="mlp",
     ),
-    "embedding, few labels": partial(EmbeddingAAE, confidence=0.12),
-    "embedding, no labels": lambda **k: Unsupervised(EmbeddingAAE(n_clusters=5, head_margin=8.0, **k)),
+    "embedding, few labels": partial(EmbeddingAAE, pseudo_label_threshold=0.12),
+    "embedding, no labels": lambda **k: Unsupervised(EmbeddingAAE(n_clusters=5, centroid_margin=8.0, **k)),
     "pretrained": lambda **k: SecondStage(**k),
     "pretrained, frozen": lambda **k: SecondStage(frozen=True, **k),
     "outliers": AAEOutlierDetector,
@@ -88,7 +88,7 @@ def SecondStage(**parameters):
     shared = {k: v for k, v in parameters.items() if k not in ("frozen", "optimizer")}
     return PretrainedClassifier(
         **parameters,
-        autoencoder=AdversarialAutoencoder(**{**shared, "max_steps": 5}, n_style=16),
+        autoencoder=AdversarialAutoencoder(**{**shared, "max_steps": 5}, latent_dim=16),
         classification_rate=1e-2,
     )
 
@@ -99,14 +99,14 @@ def training_of(model, X, y) -> Training:
     class Caught(Exception):
         pass
 
-    class Catch(Listener):
+    class Catch(Callback):
         def start(self, training):
             self.training = training
             raise Caught
 
     catch = Catch()
     with pytest.raises(Caught):
-        model.fit(X, y, listeners=[catch])
+        model.fit(X, y, callbacks=[catch])
     return catch.training
 
 
@@ -195,7 +195,7 @@ def test_the_discriminator_trains_without_a_graph_through_the_encoder(few_labels
     with_graph = []
     training.networks["encoder"].register_forward_hook(lambda m, i, code: with_graph.append(code.z.requires_grad))
     for (phase,), _, others in training._turns:
-        if phase.adversary:
+        if phase.is_critic:
             step = training.make_step({n: r.at(0) for n, r in training.rows.items()}, False)
             with others:
                 phase.loss(step)
@@ -205,9 +205,9 @@ def test_the_discriminator_trains_without_a_graph_through_the_encoder(few_labels
 @pytest.mark.parametrize("kind", [SemiSupervisedAAE, SupervisedAAE])
 def test_discriminator_decay_is_for_the_discriminators(kind, few_labels):
     for decay in (True, False):
-        training = training_of(kind(**QUICK, independence="aggregate", discriminator_decay=decay), *few_labels)
-        assert {p.steady for p in training.phases if p.adversary} == {not decay}
-        assert not any(p.steady for p in training.phases if not p.adversary)
+        training = training_of(kind(**QUICK, style_matching="marginal", discriminator_decay=decay), *few_labels)
+        assert {p.steady for p in training.phases if p.is_critic} == {not decay}
+        assert not any(p.steady for p in training.phases if not p.is_critic)
 
 
 def test_all_unlabelled_rows_are_seen_each_epoch(few_labels):
@@ -220,7 +220,7 @@ def test_all_unlabelled_rows_are_seen_each_epoch(few_labels):
 def test_losses_fall(variant, few_labels):
     model = VARIANTS[variant](**{**QUICK, "max_steps": 150, "batch_size": 50})
     if variant not in ONE_STAGE:
-        model.set_params(reconstruction_rate=3e-3)
+        model.set_params(learning_rate=3e-3)
     model.fit(*few_labels)
     main = "classification" if variant in ONE_STAGE else "reconstruction"
     assert model.history_[-1][main] < 0.9 * model.history_[0][main]
@@ -248,12 +248,12 @@ def test_the_reconstruction_is_scored_by_the_mean_over_rows(kind, few_labels):
     """Also of more rows than fit into one pass, and of bytes."""
     X = np.tile((few_labels[0] * 255).astype(np.uint8), (8, 1, 1, 1))[:1500]
     y = np.arange(len(X)) % 10
-    model = kind(**QUICK).fit(X[:300], y[:300], evaluation=(X, y))
+    model = kind(**QUICK).fit(X[:300], y[:300], eval_set=(X, y))
     x = X.reshape(len(X), -1) / 255
     R = model.reconstruct(X, y) if kind is SupervisedAAE else model.reconstruct(X)
     p = R.reshape(len(X), -1).clip(1e-12, 1 - 1e-7)
     expected = -(x * np.log(p) + (1 - x) * np.log(1 - p)).sum(1).mean()
-    assert model.history_[-1]["evaluation/reconstruction"] == pytest.approx(expected, rel=1e-3)
+    assert model.history_[-1]["eval/reconstruction"] == pytest.approx(expected, rel=1e-3)
 
 
 # --- what estimators return
@@ -315,8 +315,8 @@ def test_the_same_numbers_in_another_type_are_the_same_rows(few_labels):
 
 def test_tables_of_any_scale_are_reconstructed_in_their_own_units():
     X = load_breast_cancer().data
-    model = AdversarialAutoencoder(**{**QUICK, "max_steps": 400, "batch_size": 100}, n_style=10, dropout=0.0)
-    model.set_params(reconstruction_rate=3e-3).fit(X)
+    model = AdversarialAutoencoder(**{**QUICK, "max_steps": 400, "batch_size": 100}, latent_dim=10, dropout=0.0)
+    model.set_params(learning_rate=3e-3).fit(X)
     explained = 1 - ((model.reconstruct(X) - X) ** 2).mean(0) / X.var(0)
     assert np.median(explained) > 0.5
 
@@ -397,7 +397,7 @@ def test_early_stopping_holds_out_labelled_rows_and_stops(digits):
     X, y = digits
     y = np.where(np.arange(len(y)) < 100, y, -1)
     model = SemiSupervisedAAE(**{**QUICK, "max_steps": 600}, early_stopping=True, patience=2, validation_fraction=0.3)
-    model.set_params(rate_schedule="constant", consistency="none", balance_weight=0, averaging=0.0).fit(X, y)
+    model.set_params(learning_rate_schedule="constant", consistency="none", balance_weight=0, ema_decay=0.0).fit(X, y)
     scores = [row["validation/score"] for row in model.history_]
     assert model.n_steps_ < 600 and len(scores) == np.argmin(scores) + 3
     assert sum(model.class_counts_) == 100
@@ -417,7 +417,7 @@ def test_evaluation_rows_without_a_label_are_left_out(few_labels, digits):
     X, y = digits
     known = np.arange(200) % 2 == 0
     curves = [
-        [row.get("evaluation/error") for row in SemiSupervisedAAE(**QUICK).fit(*few_labels, evaluation=rows).history_]
+        [row.get("eval/error") for row in SemiSupervisedAAE(**QUICK).fit(*few_labels, eval_set=rows).history_]
         for rows in ((X[:200], np.where(known, y[:200], -1)), (X[:200][known], y[:200][known]), (X[:200], None))
     ]
     assert curves[0] == pytest.approx(curves[1]) and set(curves[2]) == {None}
@@ -425,8 +425,8 @@ def test_evaluation_rows_without_a_label_are_left_out(few_labels, digits):
 
 def test_evaluation_rows_change_nothing_but_the_history(few_labels, digits):
     a = SemiSupervisedAAE(**QUICK).fit(*few_labels)
-    b = SemiSupervisedAAE(**QUICK).fit(*few_labels, evaluation=digits)
-    assert "evaluation/error" in b.history_[-1] and "evaluation/error" not in a.history_[-1]
+    b = SemiSupervisedAAE(**QUICK).fit(*few_labels, eval_set=digits)
+    assert "eval/error" in b.history_[-1] and "eval/error" not in a.history_[-1]
     assert all(torch.equal(p, q) for p, q in zip(a.networks_.parameters(), b.networks_.parameters(), strict=True))
 
 
@@ -557,8 +557,8 @@ def test_labels_spread_where_no_augmentation_says_more(few_labels):
 
 
 def test_the_worst_direction_is_looked_for_as_far_away_as_asked_or_where_nothing_else_shows_it(few_labels, monkeypatch):
-    seen, smooth = [], phases.smooth
-    monkeypatch.setattr(phases, "smooth", lambda step, *lengths: seen.append(lengths) or smooth(step, *lengths))
+    seen, smooth = [], losses.virtual_adversarial_loss
+    monkeypatch.setattr(losses, "smooth", lambda step, *lengths: seen.append(lengths) or smooth(step, *lengths))
     X, y = few_labels
     for more, radii in [
         ({"augmentation": "none"}, 10), ({"consistency": "virtual_adversarial"}, 10),
@@ -575,14 +575,14 @@ def test_spreading_teaches_what_few_labels_cannot(kind):
     known = np.full(600, -1)
     for k in (0, 1):
         known[np.flatnonzero(y == k)[:3]] = k
-    how = {"hidden": (64, 64), "max_steps": 300, "consistency": "none", "random_state": 0, "averaging": 0.9,
+    how = {"hidden": (64, 64), "max_steps": 300, "consistency": "none", "random_state": 0, "ema_decay": 0.9,
            "input_noise": 0.0, "reconstruction_weight": 0.0}  # fmt: skip
     errors = [(kind(**how, spreading_steps=n).fit(X, known).predict(X) != y).mean() for n in (0, 300)]
     assert errors[1] < 0.05 < errors[0] - 0.04
 
 
 # --- several starts
-class Told(Listener):
+class Told(Callback):
     """What was announced, and where the training began."""
 
     def __init__(self):
@@ -611,7 +611,7 @@ def test_of_several_starts_the_surest_goes_on(few_labels, monkeypatch):
     monkeypatch.setattr(SemiSupervisedAAE, "_doubt", doubt)
     with monkeypatch.context() as patched:
         patched.setattr(base, "time", SimpleNamespace(monotonic=iter([0.0, 10.0, 20.0, 30.0]).__next__))
-        model = SemiSupervisedAAE(**quick, n_init=4).fit(X, y, listeners=[told])
+        model = SemiSupervisedAAE(**quick, n_init=4).fit(X, y, callbacks=[told])
     assert told.announced == [
         f"start {k} of 4, 15 steps; the best of them will go on{left}"
         for k, left in ((1, ""), (2, ", 50 s left"), (3, ", 40 s left"), (4, ", 30 s left"))
@@ -630,7 +630,7 @@ def test_long_trainings_choose_their_start_early(few_labels, monkeypatch):
     monkeypatch.setattr(base, "N_TOLD", 4)
     X, y = few_labels
     told = Told()
-    SemiSupervisedAAE(**{**QUICK, "max_steps": 45}, image_shape=(1, 8, 8), n_init=2).fit(X, y, listeners=[told])
+    SemiSupervisedAAE(**{**QUICK, "max_steps": 45}, image_shape=(1, 8, 8), n_init=2).fit(X, y, callbacks=[told])
     assert told.began == 4
 
 
@@ -665,7 +665,7 @@ def test_who_goes_on_from_other_networks_begins_once(few_labels, monkeypatch):
     X, y = few_labels
     quick, told = {**QUICK, "image_shape": (1, 8, 8), "n_init": 2}, Told()
     first = SemiSupervisedAAE(**quick).fit(X, y)
-    SemiSupervisedAAE(**quick).start_from(first).fit(X, y, listeners=[told])
+    SemiSupervisedAAE(**quick).start_from(first).fit(X, y, callbacks=[told])
     assert not told.announced and told.began == 0
 
 
@@ -709,7 +709,7 @@ def test_where_each_image_has_a_label_nothing_is_guessed(few_labels):
 
 def test_all_labels_spread_nowhere(few_labels, monkeypatch):
     X, y = few_labels
-    monkeypatch.setattr(neighbours, "_links", lambda *_: pytest.fail("no neighbours are needed"))
+    monkeypatch.setattr(_label_propagation, "_links", lambda *_: pytest.fail("no neighbours are needed"))
     SemiSupervisedAAE(**QUICK, spreading_steps=3).fit(X, np.arange(len(X)) % 10)
 
 
@@ -747,7 +747,7 @@ def test_how_frequent_classes_are_is_seen_among_the_rows(tmp_path):
     [
         ({"backbone": "conf"}, "Did you mean 'conv'"),
         ({"hidden": 8}, r"expected 'auto' or a list, for instance \[8\]"),
-        ({"n_style": 0}, "n_style=0"),
+        ({"latent_dim": 0}, "latent_dim=0"),
         ({"prior": "gausian"}, "Did you mean 'gaussian'"),
         ({"schedule": "both"}, "'joint', 'alternating'"),
         ({"batch_size": 5000}, "larger than the 300 rows"),
@@ -757,7 +757,7 @@ def test_how_frequent_classes_are_is_seen_among_the_rows(tmp_path):
         ({"image_shape": (1, 9, 9)}, "holds 81 values"),
         ({"class_prior": (0.5, 0.5)}, "2 numbers for 10 classes"),
         ({"augmentation": "none", "consistency": "pseudo_labels"}, "needs an augmentation"),
-        ({"n_style": 3, "prior": "swiss_roll"}, "2"),
+        ({"latent_dim": 3, "prior": "swiss_roll"}, "2"),
     ],
 )
 def test_bad_parameters_get_one_line(change, message, few_labels):
@@ -771,8 +771,8 @@ def test_bad_parameters_get_one_line(change, message, few_labels):
 
 def test_all_bad_parameters_are_named_at_once(few_labels):
     with pytest.raises(InputError) as error:
-        SemiSupervisedAAE(**{**QUICK, "n_style": -1, "dropout": 2.0}).fit(*few_labels)
-    assert [line.split("=")[0] for line in str(error.value).splitlines()] == ["dropout", "n_style"]
+        SemiSupervisedAAE(**{**QUICK, "latent_dim": -1, "dropout": 2.0}).fit(*few_labels)
+    assert [line.split("=")[0] for line in str(error.value).splitlines()] == ["dropout", "latent_dim"]
 
 
 def test_bad_rows_and_labels(few_labels):
@@ -811,7 +811,7 @@ def test_score_and_evaluation_leave_out_rows_without_a_label(few_labels):
     with pytest.raises(InputError, match="got none"):
         model.score(X, np.full_like(y, -1))
     with pytest.raises(ValueError, match="inconsistent"):
-        SemiSupervisedAAE(**QUICK).fit(X, y, evaluation=(X[:9], y[:8]))
+        SemiSupervisedAAE(**QUICK).fit(X, y, eval_set=(X[:9], y[:8]))
 
 
 def test_an_augmentation_may_work_in_place(few_labels):
@@ -835,8 +835,8 @@ def test_columns_far_from_zero_are_standardised_too():
 
 def test_a_loss_that_is_not_finite_stops_the_training(few_labels):
     model = SemiSupervisedAAE(**{**QUICK, "max_steps": 200, "optimizer": "sgd", "backbone": "mlp", "batch_norm": False},
-                              reconstruction_rate=10.0, generator_rate=10.0, classification_rate=10.0,
-                              rate_schedule="constant", reconstruction_weight=1e4)  # fmt: skip
+                              learning_rate=10.0, generator_rate=10.0, classification_rate=10.0,
+                              learning_rate_schedule="constant", reconstruction_weight=1e4)  # fmt: skip
     with pytest.raises(TrainingError, match="not finite"):
         model.fit(*few_labels)
 
@@ -856,14 +856,14 @@ SMALL = {"max_steps": 60, "hidden": (32,), "random_state": 0}
     [
         AdversarialAutoencoder(**SMALL, dropout=0.0),
         AdversarialAutoencoder(**SMALL, adversarial=False, dropout=0.0),
-        SemiSupervisedAAE(**{**SMALL, "max_steps": 150}, n_style=2),
+        SemiSupervisedAAE(**{**SMALL, "max_steps": 150}, latent_dim=2),
         SupervisedBaseline(**{**SMALL, "max_steps": 150}),
         SupervisedAAE(**SMALL),
         ClusteringAAE(**{**SMALL, "max_steps": 150}, n_clusters=3),
         EmbeddingAAE(**SMALL, n_clusters=3),
         AAEOutlierDetector(**SMALL),
         PretrainedClassifier(
-            **{**SMALL, "max_steps": 150}, autoencoder=AdversarialAutoencoder(**SMALL, n_style=20, dropout=0.0)
+            **{**SMALL, "max_steps": 150}, autoencoder=AdversarialAutoencoder(**SMALL, latent_dim=20, dropout=0.0)
         ),
     ],
     expected_failed_checks=expected_failures,

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from aaekit import figures
+from aaekit import plots
 from aaekit.errors import InputError
 from aaekit.report import CAPTIONS
 
@@ -35,38 +35,38 @@ HISTORY = {
     "z/discriminator": [0.4, 0.6, 0.69],
     "z/generator": [1.4, 0.8, 0.69],
     "classification": [2.0, 1.0, 0.5],
-    "evaluation/error": [None, 9.0, 4.25],
+    "eval/error": [None, 9.0, 4.25],
 }
 
 EVERY_FIGURE = {
-    "sample_grid": lambda x: figures.sample_grid(x, 5),
-    "code_grid": lambda x: figures.code_grid(x[:9]),
-    "reconstruction_pairs": lambda x: figures.reconstruction_pairs(x, x, 4),
-    "style_grid": lambda x: figures.style_grid(x, 3, 4, ["a", "b", "c"], [-1, 0, 1, 2]),
-    "confident_mistakes": lambda x: figures.confident_mistakes(x, Y, (Y + 1) % 3, P.max(1), ["cat", "dog", "owl"]),
-    "first_layer_features": lambda x: figures.first_layer_features(x - 0.5),
-    "latent_scatter": lambda x: figures.latent_scatter(Z2, np.arange(60) % 3, prior_samples=Z2),
-    "code_vs_prior": lambda x: figures.code_vs_prior(Z5, Z5),
-    "label_distribution": lambda x: figures.label_distribution(P),
-    "modes_and_samples": lambda x: figures.modes_and_samples(x[:4], x, Y),
-    "style_label_grid": lambda x: figures.style_label_grid(x[:2], x[:6], ["a", "b", "$c"], [7, 8]),
-    "learned_modes": lambda x: figures.learned_modes(x, n_columns=5),
-    "roll_walk": lambda x: figures.roll_walk(x, 3, None, Z2[:12], Z2),
-    "domain_translation": lambda x: figures.domain_translation(x, x, "here", "there", Y, Y > 0),
-    "latent_tsne": lambda x: figures.latent_tsne(Z2, np.arange(60) % 3),
-    "embedding_comparison": lambda x: figures.embedding_comparison({"a": Z2, "b": -Z2}, np.arange(60) % 3, {"b": "!"}),
-    "code_histogram": lambda x: figures.code_histogram(Z5, Z5, 4),
-    "confidence_histogram": lambda x: figures.confidence_histogram(P),
-    "predicted_label_distribution": lambda x: figures.predicted_label_distribution([3, 0, 1], [1, 1, 2]),
-    "real_vs_obtained": lambda x: figures.real_vs_obtained(Z5, Z5, P),
-    "cluster_matrix": lambda x: figures.cluster_matrix(Y, np.arange(12) % 4),
-    "roc_curves": lambda x: figures.roc_curves({"a": (np.arange(12), Y == 0)}),
-    "auc_by_class": lambda x: figures.auc_by_class({"a": [0.4, np.nan, 0.9], "b": [0.5, np.nan, 0.8]}),
-    "questions": lambda x: figures.questions(x, range(100, 100 + len(x))),
-    "ablation_curves": lambda x: figures.ablation_curves({"a": [(1, 9), (2, 3)], "b": [(1, 9), (2, 5)]}),
-    "finetune_curves": lambda x: figures.finetune_curves({"a": [3, 2, 1]}, {"a": [(1, 7.4)]}, {"b": (6, 7)}),
-    "learning_curves": lambda x: figures.learning_curves(HISTORY),
-    "confusion_matrix": lambda x: figures.confusion_matrix(Y, Y[::-1]),
+    "sample_grid": lambda x: plots.sample_grid(x, 5),
+    "code_grid": lambda x: plots.code_grid(x[:9]),
+    "reconstruction_pairs": lambda x: plots.reconstruction_pairs(x, x, 4),
+    "style_grid": lambda x: plots.style_grid(x, 3, 4, ["a", "b", "c"], [-1, 0, 1, 2]),
+    "confident_mistakes": lambda x: plots.confident_mistakes(x, Y, (Y + 1) % 3, P.max(1), ["cat", "dog", "owl"]),
+    "first_layer_features": lambda x: plots.first_layer_features(x - 0.5),
+    "latent_scatter": lambda x: plots.latent_scatter(Z2, np.arange(60) % 3, prior_samples=Z2),
+    "code_vs_prior": lambda x: plots.code_vs_prior(Z5, Z5),
+    "label_distribution": lambda x: plots.label_distribution(P),
+    "modes_and_samples": lambda x: plots.modes_and_samples(x[:4], x, Y),
+    "style_label_grid": lambda x: plots.style_label_grid(x[:2], x[:6], ["a", "b", "$c"], [7, 8]),
+    "learned_modes": lambda x: plots.learned_modes(x, n_columns=5),
+    "roll_walk": lambda x: plots.roll_walk(x, 3, None, Z2[:12], Z2),
+    "domain_translation": lambda x: plots.domain_translation(x, x, "here", "there", Y, Y > 0),
+    "latent_tsne": lambda x: plots.latent_tsne(Z2, np.arange(60) % 3),
+    "embedding_comparison": lambda x: plots.embedding_comparison({"a": Z2, "b": -Z2}, np.arange(60) % 3, {"b": "!"}),
+    "code_histogram": lambda x: plots.code_histogram(Z5, Z5, 4),
+    "confidence_histogram": lambda x: plots.confidence_histogram(P),
+    "predicted_label_distribution": lambda x: plots.predicted_label_distribution([3, 0, 1], [1, 1, 2]),
+    "real_vs_obtained": lambda x: plots.real_vs_obtained(Z5, Z5, P),
+    "cluster_matrix": lambda x: plots.cluster_matrix(Y, np.arange(12) % 4),
+    "roc_curves": lambda x: plots.roc_curves({"a": (np.arange(12), Y == 0)}),
+    "auc_by_class": lambda x: plots.auc_by_class({"a": [0.4, np.nan, 0.9], "b": [0.5, np.nan, 0.8]}),
+    "questions": lambda x: plots.questions(x, range(100, 100 + len(x))),
+    "ablation_curves": lambda x: plots.ablation_curves({"a": [(1, 9), (2, 3)], "b": [(1, 9), (2, 5)]}),
+    "finetune_curves": lambda x: plots.finetune_curves({"a": [3, 2, 1]}, {"a": [(1, 7.4)]}, {"b": (6, 7)}),
+    "learning_curves": lambda x: plots.learning_curves(HISTORY),
+    "confusion_matrix": lambda x: plots.confusion_matrix(Y, Y[::-1]),
 }
 
 
@@ -95,7 +95,7 @@ def test_every_figure_draws_without_pyplot(name, kind, tmp_path):
     samples = SAMPLES[kind]
     figure = EVERY_FIGURE[name](samples)
     assert type(figure) is Figure
-    path = figures.save(figure, tmp_path / "new" / "figure.png")
+    path = plots.save(figure, tmp_path / "new" / "figure.png")
     with Image.open(path) as image:
         assert min(image.size) > 100
         assert np.asarray(image.convert("L")).std() > 1  # something is drawn
@@ -104,14 +104,14 @@ def test_every_figure_draws_without_pyplot(name, kind, tmp_path):
 
 
 def test_every_figure_is_drawn_here_and_has_a_caption():
-    public = [getattr(figures, name) for name in figures.__all__]
+    public = [getattr(plots, name) for name in plots.__all__]
     drawing = {f.__name__ for f in public if inspect.isfunction(f) and signature(f).return_annotation is Figure}
     assert drawing == set(EVERY_FIGURE) == set(CAPTIONS)
 
 
 @pytest.mark.parametrize(("images", "scale"), [(IMAGES, 1), (IMAGES, 3), (COLOUR, 2)])
 def test_tile_puts_image_k_where_it_says(images, scale):
-    mosaic = figures.tile(images, n_columns=5, gap=2, scale=scale)
+    mosaic = plots.tile(images, n_columns=5, gap=2, scale=scale)
     h, w = 8 * scale, 6 * scale
     assert mosaic.shape[:2] == (3 * (h + 2) - 2, 5 * (w + 2) - 2)
     for k, image in enumerate(images):
@@ -124,39 +124,39 @@ def test_tile_puts_image_k_where_it_says(images, scale):
 
 def test_images_of_other_channels_are_drawn_as_their_mean():
     four = np.random.default_rng(0).random((3, 4, 5, 5), dtype=np.float32)
-    np.testing.assert_allclose(figures.tile(four), figures.tile(four.mean(1, keepdims=True)))
+    np.testing.assert_allclose(plots.tile(four), plots.tile(four.mean(1, keepdims=True)))
 
 
 def test_tile_clips_and_survives_nan():
     images = np.array([-1.0, 0.5, 2.0, np.nan]).reshape(1, 1, 2, 2)
-    np.testing.assert_array_equal(figures.tile(images), [[0, 0.5], [1, 0]])
+    np.testing.assert_array_equal(plots.tile(images), [[0, 0.5], [1, 0]])
 
 
 @pytest.mark.parametrize("images", [TABLE, IMAGES[:, :, 0], IMAGES[:0]])
 def test_tile_refuses_what_is_no_image(images):
     with pytest.raises(ValueError, match=r"^Expected .*got"):
-        figures.tile(images)
+        plots.tile(images)
 
 
 @pytest.mark.parametrize("images", [IMAGES, COLOUR])
 def test_save_mosaic_writes_the_pixels_enlarged(images, tmp_path):
-    path = figures.save_mosaic(images, tmp_path / "mosaic.png", n_columns=4, scale=5)
-    expected = np.round(255 * figures.tile(images, 4, gap=2, scale=5)).astype(np.uint8)
+    path = plots.save_mosaic(images, tmp_path / "mosaic.png", n_columns=4, scale=5)
+    expected = np.round(255 * plots.tile(images, 4, gap=2, scale=5)).astype(np.uint8)
     with Image.open(path) as image:
         np.testing.assert_array_equal(np.asarray(image), expected)
 
 
 def test_sample_grid_shows_the_tiled_samples_in_one_image():
-    figure = figures.sample_grid(IMAGES, n_columns=4, title="Seen")
+    figure = plots.sample_grid(IMAGES, n_columns=4, title="Seen")
     (axes,) = figure.axes
     (image,) = axes.images
     scale = 6
-    np.testing.assert_array_equal(image.get_array(), figures.tile(IMAGES, 4, gap=2, scale=scale))
+    np.testing.assert_array_equal(image.get_array(), plots.tile(IMAGES, 4, gap=2, scale=scale))
     assert titles(figure) == ["Seen"]
 
 
 def test_a_table_is_drawn_as_one_profile_a_row():
-    (axes,) = figures.sample_grid(TABLE, 5).axes
+    (axes,) = plots.sample_grid(TABLE, 5).axes
     curves = [c for c in axes.collections if isinstance(c, LineCollection)][1].get_segments()
     assert len(curves) == 12
     k = 7  # second row, third column; a larger value lies higher, that is at a smaller y
@@ -166,45 +166,45 @@ def test_a_table_is_drawn_as_one_profile_a_row():
 
 
 def test_code_grid_points_read_like_a_plot():
-    z = figures.code_grid_points(3, (-2, 2))
+    z = plots.code_grid_points(3, (-2, 2))
     assert z.tolist()[:4] == [[-2, 2], [0, 2], [2, 2], [-2, 0]]
     assert z.tolist()[-1] == [2, -2]
 
 
 def test_code_grid_ticks_name_the_codes():
-    (axes,) = figures.code_grid(IMAGES[:9], (-2, 2)).axes
+    (axes,) = plots.code_grid(IMAGES[:9], (-2, 2)).axes
     values = ["\u22122.00", "0.00", "2.00"]
     assert [t.get_text() for t in axes.get_xticklabels()] == values
     places = dict(zip([t.get_text() for t in axes.get_yticklabels()], axes.get_yticks(), strict=True))
     assert places["2.00"] < places["0.00"] < places["\u22122.00"]  # image rows count downwards
     with pytest.raises(ValueError, match="square number of images, got 12"):
-        figures.code_grid(IMAGES)
+        plots.code_grid(IMAGES)
 
 
 def test_reconstruction_pairs_puts_inputs_above():
     dark = np.zeros_like(IMAGES)
-    figure = figures.reconstruction_pairs(IMAGES, dark, n=4)
+    figure = plots.reconstruction_pairs(IMAGES, dark, n=4)
     (image,) = figure.axes[0].images
     pixels = np.asarray(image.get_array())
     np.testing.assert_array_equal(pixels[: 8 * 6 : 6, : 6 * 6 : 6], IMAGES[0, 0])
     assert (pixels[-8 * 6 :, : 6 * 6] == 0).all()
     assert f"{np.mean(IMAGES**2):.3g}" in titles(figure)[0]
     with pytest.raises(ValueError, match="one shape"):
-        figures.reconstruction_pairs(IMAGES, dark[:3])
+        plots.reconstruction_pairs(IMAGES, dark[:3])
 
 
 def test_style_grid_labels_rows_and_columns():
-    (axes,) = figures.style_grid(IMAGES, 3, 4, ["$a", "b", "c"], [-1, 0, 1, 2]).axes
+    (axes,) = plots.style_grid(IMAGES, 3, 4, ["$a", "b", "c"], [-1, 0, 1, 2]).axes
     assert [t.get_text() for t in axes.get_yticklabels()] == [r"\$a", "b", "c"]
     assert [t.get_text() for t in axes.get_xticklabels()] == ["\u22121.00", "0.00", "1.00", "2.00"]
     with pytest.raises(ValueError, match="Expected 5 x 4 images"):
-        figures.style_grid(IMAGES, 5, 4)
+        plots.style_grid(IMAGES, 5, 4)
 
 
 @pytest.mark.parametrize("z", [Z2[:, :1], Z2, Z5], ids=["1-D", "2-D", "5-D"])
 def test_latent_scatter_draws_every_point_once(z):
     y = np.arange(60) % 4 - 1
-    (axes,) = figures.latent_scatter(z, y, ["ant", "bee", "cow"], prior_samples=z[:50]).axes
+    (axes,) = plots.latent_scatter(z, y, ["ant", "bee", "cow"], prior_samples=z[:50]).axes
     drawn = {c.get_label(): len(c.get_offsets()) for c in axes.collections}
     assert drawn == {"prior $p(z)$": 50, "unlabelled": 15, "ant": 15, "bee": 15, "cow": 15}
     assert legend(axes) == list(drawn)
@@ -212,7 +212,7 @@ def test_latent_scatter_draws_every_point_once(z):
 
 def test_latent_scatter_keeps_codes_and_colours_apart():
     y = np.arange(60) % 12
-    (axes,) = figures.latent_scatter(Z2, y).axes
+    (axes,) = plots.latent_scatter(Z2, y).axes
     for k, group in enumerate(axes.collections):
         assert {tuple(p) for p in np.asarray(group.get_offsets())} == {tuple(p) for p in Z2[y == k]}
     colours = {tuple(c.get_facecolor()[0]) for c in axes.collections}
@@ -223,7 +223,7 @@ def test_latent_scatter_keeps_codes_and_colours_apart():
 def test_latent_scatter_projects_more_dimensions_and_says_so():
     from sklearn.decomposition import PCA
 
-    (axes,) = figures.latent_scatter(Z5, prior_samples=Z5 + 10).axes
+    (axes,) = plots.latent_scatter(Z5, prior_samples=Z5 + 10).axes
     assert "principal component 1 of 5 dimensions" in axes.get_xlabel()
     pca = PCA(2).fit(Z5)
     assert f"{100 * pca.explained_variance_ratio_[0]:.0f} % of variance" in axes.get_xlabel()
@@ -236,20 +236,20 @@ def test_latent_scatter_projects_more_dimensions_and_says_so():
 def test_latent_scatter_names_separate_groups_and_only_those():
     y = np.repeat([0, 1, 2], 20)
     apart = np.array([[0, 0], [9, 0], [0, 9]])[y] + 0.1 * Z2
-    assert texts(figures.latent_scatter(apart, y).axes[0]) == ["0", "1", "2"]
+    assert texts(plots.latent_scatter(apart, y).axes[0]) == ["0", "1", "2"]
     mixed = np.tile(Z2[:20], (3, 1))
-    assert texts(figures.latent_scatter(mixed, y).axes[0]) == []
+    assert texts(plots.latent_scatter(mixed, y).axes[0]) == []
 
 
 def test_latent_scatter_thins_out_and_says_so():
-    figure = figures.latent_scatter(Z2, max_points=10)
+    figure = plots.latent_scatter(Z2, max_points=10)
     assert len(figure.axes[0].collections[0].get_offsets()) == 10
     assert "10 of 60" in titles(figure)[0]
 
 
 def test_code_vs_prior_has_one_panel_a_dimension_with_moments():
     z, prior = Z5 * 0 + [1, 2, 3, 4, 5] + 0.1 * Z5, Z5
-    figure = figures.code_vs_prior(z, prior, max_dims=3)
+    figure = plots.code_vs_prior(z, prior, max_dims=3)
     assert len(figure.axes) == 3
     for j, title in enumerate(titles(figure)):
         for values in (z[:, j], prior[:, j]):
@@ -258,34 +258,34 @@ def test_code_vs_prior_has_one_panel_a_dimension_with_moments():
 
 
 def test_code_vs_prior_survives_a_collapsed_dimension():
-    figures.to_png(figures.code_vs_prior(np.zeros((5, 1)), np.zeros((5, 1))))
+    plots.to_png(plots.code_vs_prior(np.zeros((5, 1)), np.zeros((5, 1))))
 
 
 def test_label_distribution_shows_confidence_and_frequencies():
     p = np.array([[0.95, 0.05, 0, 0], [0.95, 0.05, 0, 0], [0.1, 0.1, 0.8, 0], [0.25, 0.35, 0.2, 0.2]])
-    left, right = figures.label_distribution(p, ["a", "b", "c", "d"]).axes
+    left, right = plots.label_distribution(p, ["a", "b", "c", "d"]).axes
     assert [bar.get_height() for bar in right.patches] == [50, 25, 25, 0]
     assert [t.get_text() for t in right.get_xticklabels()] == ["a", "b", "c", "d"]
     assert sum(bar.get_height() for bar in left.patches) == pytest.approx(100)
     assert left.get_title(loc="left").startswith("50 % of 4")
     with pytest.raises(ValueError, match="Expected 4 class names, got 2"):
-        figures.label_distribution(p, ["a", "b"])
+        plots.label_distribution(p, ["a", "b"])
 
 
 def test_learning_curves_has_the_panels_whose_data_exist():
-    assert titles(figures.learning_curves(HISTORY)) == [
+    assert titles(plots.learning_curves(HISTORY)) == [
         "Reconstruction",
         "Discriminator outputs",
         "Adversarial losses",
         "Learning from labels",
         "Error at the end: evaluation 4.25 %",
     ]
-    assert titles(figures.learning_curves({"epoch": [1], "reconstruction": [2.0], "rate": [1.0]})) == [
+    assert titles(plots.learning_curves({"epoch": [1], "reconstruction": [2.0], "rate": [1.0]})) == [
         "Reconstruction",
         "Learning rate",
     ]
-    assert titles(figures.learning_curves({"epoch": [1], "new": [2.0], "seconds": [9.0]})) == ["Other losses"]
-    assert not figures.learning_curves({"epoch": [], "reconstruction": []}).axes
+    assert titles(plots.learning_curves({"epoch": [1], "new": [2.0], "seconds": [9.0]})) == ["Other losses"]
+    assert not plots.learning_curves({"epoch": [], "reconstruction": []}).axes
 
 
 def half_lines(figure):
@@ -293,15 +293,15 @@ def half_lines(figure):
 
 
 def test_the_stopping_line_is_there_only_with_discriminator_outputs():
-    (line,) = half_lines(figures.learning_curves(HISTORY))
+    (line,) = half_lines(plots.learning_curves(HISTORY))
     assert line.get_linestyle() == "--"
     assert line.axes.get_title(loc="left") == "Discriminator outputs"
     rest = {key: values for key, values in HISTORY.items() if "D(" not in key}
-    assert not half_lines(figures.learning_curves(rest))
+    assert not half_lines(plots.learning_curves(rest))
 
 
 def test_learning_curves_draws_the_numbers_and_skips_missing_ones():
-    axes = {a.get_title(loc="left"): a for a in figures.learning_curves(HISTORY).axes}
+    axes = {a.get_title(loc="left"): a for a in plots.learning_curves(HISTORY).axes}
     lines = {line.get_label(): line for line in axes["Discriminator outputs"].lines}
     assert lines["z/D(fake)"].get_ydata().tolist() == [0.1, 0.4, 0.5]
     assert lines["z/D(real)"].get_color() == lines["z/D(fake)"].get_color()
@@ -320,12 +320,12 @@ def test_learning_curves_draws_the_numbers_and_skips_missing_ones():
 )
 def test_learning_curves_says_what_is_wrong(history, message):
     with pytest.raises(ValueError, match=message):
-        figures.learning_curves(history)
+        plots.learning_curves(history)
 
 
 def test_confusion_matrix_counts_normalises_and_gives_the_error():
     true, predicted = [0, 0, 0, 0, 1, 1, -1], [0, 0, 0, 1, 1, 1, 2]
-    figure = figures.confusion_matrix(true, predicted, ["cat", "dog", "owl"])
+    figure = plots.confusion_matrix(true, predicted, ["cat", "dog", "owl"])
     axes = figure.axes[0]
     at = {text.get_position(): text.get_text() for text in axes.texts}  # (column, row)
     assert at == {(0, 0): "3", (1, 0): "1", (1, 1): "2"}
@@ -335,8 +335,8 @@ def test_confusion_matrix_counts_normalises_and_gives_the_error():
 
 
 def test_labels_may_be_the_values_of_the_classes():
-    by_value = figures.confusion_matrix([3, 7, 7], [3, 3, 7], classes=[3, 7])
-    by_name = figures.confusion_matrix(["x", "y", "y"], ["x", "x", "y"])
+    by_value = plots.confusion_matrix([3, 7, 7], [3, 3, 7], classes=[3, 7])
+    by_name = plots.confusion_matrix(["x", "y", "y"], ["x", "x", "y"])
     for figure in (by_value, by_name):
         np.testing.assert_allclose(figure.axes[0].images[0].get_array(), [[100, 0], [50, 50]])
     assert [t.get_text() for t in by_value.axes[0].get_xticklabels()] == ["3", "7"]
@@ -352,35 +352,35 @@ def test_labels_may_be_the_values_of_the_classes():
 )
 def test_label_errors_say_what_is_wrong(y, classes, message):
     with pytest.raises(ValueError, match=message):
-        figures.confusion_matrix(y, y, classes)
+        plots.confusion_matrix(y, y, classes)
 
 
 def test_a_hundred_classes_still_fit():
     y = np.arange(100)
-    figures.to_png(figures.confusion_matrix(y, y, [f"a long class name {k}" for k in y]))
-    figures.to_png(figures.label_distribution(np.eye(100)))
-    figures.to_png(figures.latent_scatter(Z2, y[:60]))
+    plots.to_png(plots.confusion_matrix(y, y, [f"a long class name {k}" for k in y]))
+    plots.to_png(plots.label_distribution(np.eye(100)))
+    plots.to_png(plots.latent_scatter(Z2, y[:60]))
 
 
 def test_confident_mistakes_are_the_wrong_ones_surest_first():
     true = np.array([0, 0, 1, 1, -1, 1])
     predicted = np.array([0, 1, 0, 1, 0, 0])
     sure = np.array([0.99, 0.6, 0.9, 0.99, 1.0, 0.7])
-    figure = figures.confident_mistakes(IMAGES[:6], true, predicted, sure, n=2)
+    figure = plots.confident_mistakes(IMAGES[:6], true, predicted, sure, n=2)
     assert [a.get_xlabel() for a in figure.axes] == ["1 \u2192 0\n90 %", "1 \u2192 0\n70 %"]
     assert figure.get_suptitle().startswith("3 of 5 wrong, the 2 surest")
     np.testing.assert_array_equal(figure.axes[1].images[0].get_array()[::6, ::6], IMAGES[5, 0])
 
 
 def test_no_mistakes_is_a_figure_too():
-    figure = figures.confident_mistakes(IMAGES, Y, Y, np.ones(12))
+    figure = plots.confident_mistakes(IMAGES, Y, Y, np.ones(12))
     assert [t.get_text() for t in figure.texts] == ["No mistakes among 12 samples"]
 
 
 def test_first_layer_features_picks_the_strongest_on_a_symmetric_scale():
     weights = RANDOM.normal(size=(10, 48))
     weights[7] *= 9
-    figure = figures.first_layer_features(weights, (1, 8, 6), n=4)
+    figure = plots.first_layer_features(weights, (1, 8, 6), n=4)
     image = figure.axes[0].images[0]
     low, high = image.get_clim()
     assert low == -high
@@ -388,23 +388,23 @@ def test_first_layer_features_picks_the_strongest_on_a_symmetric_scale():
     np.testing.assert_allclose(first, np.clip(weights[7].reshape(8, 6), low, high), atol=1e-5)
     assert "4 strongest of 10" in titles(figure)[0]
     with pytest.raises(ValueError, match="Expected 48 features"):
-        figures.first_layer_features(weights, (1, 5, 5))
+        plots.first_layer_features(weights, (1, 5, 5))
 
 
 def test_first_layer_features_of_zero_weights():
-    figures.to_png(figures.first_layer_features(np.zeros((4, 1, 3, 3))))
+    plots.to_png(plots.first_layer_features(np.zeros((4, 1, 3, 3))))
 
 
 def test_real_digits_of_one_class_look_alike_in_the_tile():
     digits = load_digits()
     zeros = (digits.images[digits.target == 0][:5] / 16)[:, None]
-    mosaic = figures.tile(zeros, 5, gap=0)
+    mosaic = plots.tile(zeros, 5, gap=0)
     assert np.corrcoef(mosaic[:, :8].ravel(), mosaic[:, 8:16].ravel())[0, 1] > 0.7
 
 
 def test_base64_is_the_png():
-    data = base64.b64decode(figures.to_base64(figures.sample_grid(IMAGES)))
-    assert data == figures.to_png(figures.sample_grid(IMAGES))
+    data = base64.b64decode(plots.to_base64(plots.sample_grid(IMAGES)))
+    assert data == plots.to_png(plots.sample_grid(IMAGES))
     with Image.open(io.BytesIO(data)) as image:
         assert image.format == "PNG"
 
@@ -418,20 +418,20 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
 
     monkeypatch.setattr("os.replace", full)
     with pytest.raises(InputError, match="disk full"):
-        figures.save(figures.sample_grid(IMAGES), path)
+        plots.save(plots.sample_grid(IMAGES), path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("z", [np.zeros(3), np.zeros((0, 2)), np.full((3, 2), np.nan)])
 def test_code_errors_say_what_is_wrong(z):
-    for draw in (figures.latent_scatter, lambda z: figures.code_vs_prior(z, Z2)):
+    for draw in (plots.latent_scatter, lambda z: plots.code_vs_prior(z, Z2)):
         with pytest.raises(ValueError, match="Expected (finite )?z"):
             draw(z)
 
 
 def test_a_single_code_of_many_dimensions_is_drawn_by_its_first_two():
-    (axes,) = figures.latent_scatter(Z5[:1]).axes
+    (axes,) = plots.latent_scatter(Z5[:1]).axes
     np.testing.assert_allclose(np.asarray(axes.collections[0].get_offsets()), Z5[:1, :2])
     assert "of 5 dimensions" in axes.get_xlabel()
 
@@ -444,7 +444,7 @@ def pixels(axes, k=0):
 
 def test_modes_stand_apart_from_the_rows_that_were_given_their_label():
     y = np.array([2, 0, 0, -1, 0, 2, 0, 0, 0, 0, 0, 0])
-    (axes,) = figures.modes_and_samples(IMAGES[:3], IMAGES, y, n=4).axes
+    (axes,) = plots.modes_and_samples(IMAGES[:3], IMAGES, y, n=4).axes
     assert [t.get_text() for t in axes.get_yticklabels()] == ["0 (9)", "1 (0)", "2 (2)"]
     lead, rest = axes.images
     assert lead.get_extent()[1] < rest.get_extent()[0] - 0.1
@@ -460,7 +460,7 @@ def test_modes_stand_apart_from_the_rows_that_were_given_their_label():
 
 
 def test_modes_and_samples_of_a_table_leave_blanks_out():
-    (axes,) = figures.modes_and_samples(TABLE[:3], TABLE, [0] * 10 + [2] * 2, n=5).axes
+    (axes,) = plots.modes_and_samples(TABLE[:3], TABLE, [0] * 10 + [2] * 2, n=5).axes
     curves = [c for c in axes.collections if isinstance(c, LineCollection)][1::2]
     modes, rows = ([s for s in c.get_segments()] for c in curves)
     assert (len(modes), len(rows)) == (3, 5 + 0 + 2)
@@ -469,14 +469,14 @@ def test_modes_and_samples_of_a_table_leave_blanks_out():
 
 def test_thirty_clusters_fit_a_page():
     thirty = np.tile(IMAGES, (3, 1, 1, 1))[:30]
-    figure = figures.modes_and_samples(thirty, IMAGES, np.arange(12), [f"c{k}" for k in range(30)])
+    figure = plots.modes_and_samples(thirty, IMAGES, np.arange(12), [f"c{k}" for k in range(30)])
     assert len(figure.axes[0].get_yticks()) == 30
     assert figure.get_size_inches()[1] <= 14.2
-    assert len(figures.learned_modes(thirty).axes[0].texts) == 30
+    assert len(plots.learned_modes(thirty).axes[0].texts) == 30
 
 
 def test_style_label_grid_has_a_row_a_source_and_a_column_a_label():
-    (axes,) = figures.style_label_grid(IMAGES[:2], IMAGES[2:8], ["cat", "dog", "owl"], ["s", "t"]).axes
+    (axes,) = plots.style_label_grid(IMAGES[:2], IMAGES[2:8], ["cat", "dog", "owl"], ["s", "t"]).axes
     assert [t.get_text() for t in axes.get_xticklabels()] == ["source", "cat", "dog", "owl"]
     assert [t.get_text() for t in axes.get_yticklabels()] == ["s", "t"]
     lead, rest = (np.asarray(image.get_array()) for image in axes.images)
@@ -487,7 +487,7 @@ def test_style_label_grid_has_a_row_a_source_and_a_column_a_label():
 
 
 def test_learned_modes_names_each():
-    (axes,) = figures.learned_modes(IMAGES[:7], list("abcdefg"), n_columns=3).axes
+    (axes,) = plots.learned_modes(IMAGES[:7], list("abcdefg"), n_columns=3).axes
     for k, (text, image) in enumerate(zip(axes.texts, axes.images, strict=True)):
         assert text.get_text() == "abcdefg"[k]
         left, right, bottom, top = image.get_extent()
@@ -498,7 +498,7 @@ def test_learned_modes_names_each():
 
 def test_roll_walk_colours_the_path_as_the_rows():
     path = np.column_stack([np.arange(12), np.zeros(12)])
-    rows, plane = figures.roll_walk(IMAGES, 3, ["a", "b", "c"], path, Z2).axes
+    rows, plane = plots.roll_walk(IMAGES, 3, ["a", "b", "c"], path, Z2).axes
     np.testing.assert_array_equal(np.asarray(rows.images[0].get_array())[50:98:6, :36:6], IMAGES[4, 0])
     behind, *arcs = plane.collections
     assert len(behind.get_offsets()) == 60
@@ -506,13 +506,13 @@ def test_roll_walk_colours_the_path_as_the_rows():
     for k, (arc, patch) in enumerate(zip(arcs, rows.patches, strict=True)):
         assert arc.get_offsets()[:, 0].tolist() == list(range(4 * k, 4 * k + 4))
         assert tuple(arc.get_facecolor()[0]) == patch.get_facecolor()
-    assert len(figures.roll_walk(IMAGES, 3).axes) == 1
+    assert len(plots.roll_walk(IMAGES, 3).axes) == 1
 
 
 def test_domain_translation_marks_what_is_lost():
     kept = np.ones(12, dtype=bool)
     kept[[3, 11]] = False
-    figure = figures.domain_translation(IMAGES, 1 - IMAGES, "drawn", "printed", list("abcdefghijkl"), kept)
+    figure = plots.domain_translation(IMAGES, 1 - IMAGES, "drawn", "printed", list("abcdefghijkl"), kept)
     (axes,) = figure.axes
     assert titles(figure) == ["drawn \u2192 printed: 10 of 12 keep their class (\u2717: lost)"]
     assert [t.get_text() for t in axes.get_yticklabels()] == ["drawn", "printed"] * 2
@@ -522,47 +522,47 @@ def test_domain_translation_marks_what_is_lost():
     assert [f.get_xy() for f in frames] == [(3, lower[3]), (1, second[3])]  # top left of the translations
     assert (upper[3], lower[3]) == (0, 1)  # right below the source
     np.testing.assert_allclose(pixels(axes, 1)[:8, :6], 1 - IMAGES[0, 0])
-    (unmarked,) = figures.domain_translation(IMAGES, IMAGES, "a", "b").axes
+    (unmarked,) = plots.domain_translation(IMAGES, IMAGES, "a", "b").axes
     assert not [p for p in unmarked.patches if p.get_linewidth() > 1] and not texts(unmarked)
 
 
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda: figures.modes_and_samples(IMAGES[:3], COLOUR, Y), "one shape"),
-        (lambda: figures.modes_and_samples(IMAGES[:3], IMAGES, Y[:5]), "a label a row"),
-        (lambda: figures.modes_and_samples(IMAGES[:3], IMAGES, Y + 1), "among the classes|labels -1"),
-        (lambda: figures.modes_and_samples(IMAGES[:3], IMAGES, Y, ["a"]), "3 class names, got 1"),
-        (lambda: figures.style_label_grid(IMAGES[:5], IMAGES), "each of 5 sources"),
-        (lambda: figures.style_label_grid(IMAGES[:3], IMAGES, ["a"]), "each of 3 sources"),
-        (lambda: figures.roll_walk(IMAGES, 5), "multiple of 5 images"),
-        (lambda: figures.roll_walk(IMAGES, 3, path=Z2), r"path of shape \(12, 2\)"),
-        (lambda: figures.roll_walk(IMAGES, 3, codes=Z5), "codes of shape"),
-        (lambda: figures.domain_translation(IMAGES, COLOUR, "a", "b"), "shape of the sources"),
-        (lambda: figures.domain_translation(IMAGES, IMAGES, "a", "b", correct=[True]), "label and mark each"),
-        (lambda: figures.latent_tsne(Z5), r"shape \(n, 2\)"),
-        (lambda: figures.latent_tsne(Z2, [0]), "one label a code"),
-        (lambda: figures.embedding_comparison({}), "at least one embedding"),
-        (lambda: figures.embedding_comparison({"a": Z2, "b": Z2[:3]}), "3 of 'b'"),
-        (lambda: figures.embedding_comparison({"PCA": Z2}, notes={"PCB": ""}), "Did you mean 'PCA'"),
-        (lambda: figures.code_histogram(Z5, Z5, 5), "from 0 to 4, got 5"),
-        (lambda: figures.code_histogram(Z5, Z2), "codes' 5 dimensions, got 2"),
-        (lambda: figures.confidence_histogram([0.5, 0.5]), r"shape \(n, K\)"),
-        (lambda: figures.confidence_histogram([[np.nan, 0.5]]), "diverged"),
-        (lambda: figures.predicted_label_distribution([0, 0]), "not all 0"),
-        (lambda: figures.predicted_label_distribution([1, 2], [1, 2, 3]), "each of 2 labels, got 3"),
-        (lambda: figures.cluster_matrix([0, 1], [0]), "cluster for each true label"),
-        (lambda: figures.cluster_matrix([0, 1], [0, -1]), "a cluster of 0 or more"),
-        (lambda: figures.cluster_matrix([0, 1], [0, 3], cluster_names=["a", "b"]), "3"),
-        (lambda: figures.roc_curves({}), "at least one method"),
-        (lambda: figures.roc_curves({"a": ([1, 2], [0, 0])}), "both outliers and inliers"),
-        (lambda: figures.roc_curves({"a": ([1, 2, 3], [0, 1])}), r"\(3,\) and \(2,\)"),
-        (lambda: figures.auc_by_class({"a": [0.5], "b": [0.5, 0.6]}), "one shape"),
-        (lambda: figures.auc_by_class({}), "got none"),
-        (lambda: figures.ablation_curves({"a": [(1, 9)]}), "got 1"),
-        (lambda: figures.questions(np.zeros((2, 1, 4, 4)), [1]), "2 samples and 1 numbers"),
-        (lambda: figures.finetune_curves({}), "got none"),
-        (lambda: figures.finetune_curves({"a": []}), "for 'a'"),
+        (lambda: plots.modes_and_samples(IMAGES[:3], COLOUR, Y), "one shape"),
+        (lambda: plots.modes_and_samples(IMAGES[:3], IMAGES, Y[:5]), "a label a row"),
+        (lambda: plots.modes_and_samples(IMAGES[:3], IMAGES, Y + 1), "among the classes|labels -1"),
+        (lambda: plots.modes_and_samples(IMAGES[:3], IMAGES, Y, ["a"]), "3 class names, got 1"),
+        (lambda: plots.style_label_grid(IMAGES[:5], IMAGES), "each of 5 sources"),
+        (lambda: plots.style_label_grid(IMAGES[:3], IMAGES, ["a"]), "each of 3 sources"),
+        (lambda: plots.roll_walk(IMAGES, 5), "multiple of 5 images"),
+        (lambda: plots.roll_walk(IMAGES, 3, path=Z2), r"path of shape \(12, 2\)"),
+        (lambda: plots.roll_walk(IMAGES, 3, codes=Z5), "codes of shape"),
+        (lambda: plots.domain_translation(IMAGES, COLOUR, "a", "b"), "shape of the sources"),
+        (lambda: plots.domain_translation(IMAGES, IMAGES, "a", "b", correct=[True]), "label and mark each"),
+        (lambda: plots.latent_tsne(Z5), r"shape \(n, 2\)"),
+        (lambda: plots.latent_tsne(Z2, [0]), "one label a code"),
+        (lambda: plots.embedding_comparison({}), "at least one embedding"),
+        (lambda: plots.embedding_comparison({"a": Z2, "b": Z2[:3]}), "3 of 'b'"),
+        (lambda: plots.embedding_comparison({"PCA": Z2}, notes={"PCB": ""}), "Did you mean 'PCA'"),
+        (lambda: plots.code_histogram(Z5, Z5, 5), "from 0 to 4, got 5"),
+        (lambda: plots.code_histogram(Z5, Z2), "codes' 5 dimensions, got 2"),
+        (lambda: plots.confidence_histogram([0.5, 0.5]), r"shape \(n, K\)"),
+        (lambda: plots.confidence_histogram([[np.nan, 0.5]]), "diverged"),
+        (lambda: plots.predicted_label_distribution([0, 0]), "not all 0"),
+        (lambda: plots.predicted_label_distribution([1, 2], [1, 2, 3]), "each of 2 labels, got 3"),
+        (lambda: plots.cluster_matrix([0, 1], [0]), "cluster for each true label"),
+        (lambda: plots.cluster_matrix([0, 1], [0, -1]), "a cluster of 0 or more"),
+        (lambda: plots.cluster_matrix([0, 1], [0, 3], cluster_names=["a", "b"]), "3"),
+        (lambda: plots.roc_curves({}), "at least one method"),
+        (lambda: plots.roc_curves({"a": ([1, 2], [0, 0])}), "both outliers and inliers"),
+        (lambda: plots.roc_curves({"a": ([1, 2, 3], [0, 1])}), r"\(3,\) and \(2,\)"),
+        (lambda: plots.auc_by_class({"a": [0.5], "b": [0.5, 0.6]}), "one shape"),
+        (lambda: plots.auc_by_class({}), "got none"),
+        (lambda: plots.ablation_curves({"a": [(1, 9)]}), "got 1"),
+        (lambda: plots.questions(np.zeros((2, 1, 4, 4)), [1]), "2 samples and 1 numbers"),
+        (lambda: plots.finetune_curves({}), "got none"),
+        (lambda: plots.finetune_curves({"a": []}), "for 'a'"),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )
@@ -575,7 +575,7 @@ def test_bad_input_is_said_in_one_line(draw, message):
 # --- embeddings and distributions
 def test_latent_tsne_has_no_numbers_on_its_axes():
     y = np.arange(60) % 3 - 1
-    (axes,) = figures.latent_tsne(Z2, y, ["ant", "bee"], method="UMAP").axes
+    (axes,) = plots.latent_tsne(Z2, y, ["ant", "bee"], method="UMAP").axes
     drawn = {c.get_label(): np.asarray(c.get_offsets()) for c in axes.collections}
     assert {name: len(points) for name, points in drawn.items()} == {"unlabelled": 20, "ant": 20, "bee": 20}
     assert {tuple(p) for p in drawn["bee"]} == {tuple(p) for p in Z2[y == 1]}
@@ -588,14 +588,14 @@ def test_the_name_of_a_class_is_on_one_of_its_islands():
     y = np.repeat([0, 1], 200)
     islands = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
     Z = random.normal(size=(400, 2)) + islands[np.where(y == 0, 0, 1 + (np.arange(400) % 3 == 0))]
-    (axes,) = (a for a in figures.embedding_comparison({"a": Z}, y).axes if a.collections)
+    (axes,) = (a for a in plots.embedding_comparison({"a": Z}, y).axes if a.collections)
     at = {t.get_text(): np.array(t.get_position()) for t in axes.texts if t.get_text() in ("0", "1")}
     assert np.linalg.norm(at["0"] - islands[0]) < 1 and np.linalg.norm(at["1"] - islands[1]) < 1
 
 
 def test_embedding_comparison_draws_the_same_rows_everywhere_in_the_same_colours():
     y = np.arange(60) % 3
-    figure = figures.embedding_comparison({"a": Z2, "b": 10 * Z2}, y, {"b": "kNN error 3 %"}, max_points=30)
+    figure = plots.embedding_comparison({"a": Z2, "b": 10 * Z2}, y, {"b": "kNN error 3 %"}, max_points=30)
     one, other = figure.axes
     assert [one.get_title(loc="left"), other.get_title(loc="left")] == ["a", "b"]
     assert "kNN error 3 %" in texts(other) and "kNN error 3 %" not in texts(one)
@@ -609,18 +609,18 @@ def test_embedding_comparison_draws_the_same_rows_everywhere_in_the_same_colours
 
 
 def test_code_histogram_is_one_panel_of_code_vs_prior():
-    (axes,) = figures.code_histogram(Z5, Z5 + 1, 3).axes
-    every = figures.code_vs_prior(Z5, Z5 + 1).axes[3]
+    (axes,) = plots.code_histogram(Z5, Z5 + 1, 3).axes
+    every = plots.code_vs_prior(Z5, Z5 + 1).axes[3]
     assert axes.get_xlabel() == every.get_xlabel() == "$z_{4}$"
     assert every.get_title(loc="left") in axes.get_title(loc="left")
     assert [p.get_height() for p in axes.patches[:40]] == [p.get_height() for p in every.patches[:40]]
 
 
 def test_single_panels_are_those_of_label_distribution():
-    left, right = figures.label_distribution(P, expected=[2, 1, 1]).axes
-    (confidence,) = figures.confidence_histogram(P).axes
+    left, right = plots.label_distribution(P, expected=[2, 1, 1]).axes
+    (confidence,) = plots.confidence_histogram(P).axes
     counts = np.bincount(P.argmax(1), minlength=3)
-    (shares,) = figures.predicted_label_distribution(counts, [2, 1, 1]).axes
+    (shares,) = plots.predicted_label_distribution(counts, [2, 1, 1]).axes
     for one, other in ((left, confidence), (right, shares)):
         assert [p.get_height() for p in one.patches] == [p.get_height() for p in other.patches]
     (wanted,) = shares.lines
@@ -630,7 +630,7 @@ def test_single_panels_are_those_of_label_distribution():
 
 @pytest.mark.parametrize(("d", "with_y", "panels"), [(1, True, 3), (2, True, 4), (5, True, 4), (5, False, 2)])
 def test_real_vs_obtained_shows_z_and_y(d, with_y, panels):
-    figure = figures.real_vs_obtained(Z5[:, :d], Z5[:, :d], P if with_y else None, [2, 1, 1])
+    figure = plots.real_vs_obtained(Z5[:, :d], Z5[:, :d], P if with_y else None, [2, 1, 1])
     assert len(figure.axes) == panels
     if with_y:
         shares = figure.axes[-2]
@@ -644,7 +644,7 @@ def test_real_vs_obtained_shows_z_and_y(d, with_y, panels):
     ("key", "title"),
     [
         ("y/generator", "Adversarial losses"),
-        ("evaluation/reconstruction", "Reconstruction"),
+        ("eval/reconstruction", "Reconstruction"),
         ("agreement", "Learning without labels"),
         ("smoothness", "Learning without labels"),
         ("decision", "Learning without labels"),
@@ -657,20 +657,20 @@ def test_real_vs_obtained_shows_z_and_y(d, with_y, panels):
     ],
 )
 def test_each_phase_has_its_panel(key, title):
-    assert titles(figures.learning_curves({"epoch": [1, 2], key: [2.0, 1.0]})) == [title]
+    assert titles(plots.learning_curves({"epoch": [1, 2], key: [2.0, 1.0]})) == [title]
 
 
 def test_losses_of_very_different_size_share_a_logarithmic_axis():
     history = {"epoch": [1, 2], "mode": [200.0, 150.0], "cyclic": [2.0, 0.3]}
-    assert figures.learning_curves(history).axes[0].get_yscale() == "log"
-    assert figures.learning_curves(history | {"cyclic": [2.0, 0.0]}).axes[0].get_yscale() == "linear"
-    assert figures.learning_curves(history | {"cyclic": [100.0, 90.0]}).axes[0].get_yscale() == "linear"
+    assert plots.learning_curves(history).axes[0].get_yscale() == "log"
+    assert plots.learning_curves(history | {"cyclic": [2.0, 0.0]}).axes[0].get_yscale() == "linear"
+    assert plots.learning_curves(history | {"cyclic": [100.0, 90.0]}).axes[0].get_yscale() == "linear"
 
 
 def test_a_score_that_repeats_another_series_is_left_out():
     history = {"epoch": [1, 2], "validation/reconstruction": [2.0, 1.0], "validation/score": [2.0, 1.0]}
-    assert titles(figures.learning_curves(history)) == ["Reconstruction"]
-    assert titles(figures.learning_curves(history | {"validation/score": [3.0, 1.0]})) == [
+    assert titles(plots.learning_curves(history)) == ["Reconstruction"]
+    assert titles(plots.learning_curves(history | {"validation/score": [3.0, 1.0]})) == [
         "Reconstruction", "Other losses",
     ]  # fmt: skip
 
@@ -681,7 +681,7 @@ def test_ablation_curves_show_each_change_beside_the_first():
         "no noise": [(50, 9.0), (100, 3.0)],
         "other": [(50, 7.0), (100, 4.0)],
     }
-    panels = figures.ablation_curves(curves).axes
+    panels = plots.ablation_curves(curves).axes
     assert [axes.get_title(loc="left") or axes.get_title() for axes in panels] == ["no noise", "other"]
     for axes, name in zip(panels, ("no noise", "other"), strict=True):
         first, changed = axes.get_lines()
@@ -692,7 +692,7 @@ def test_ablation_curves_show_each_change_beside_the_first():
 def test_finetune_curves_shows_runs_means_and_published_figures():
     runs = np.array([[8.0, 4.0, 2.0], [6.0, 4.0, 3.0]])
     ours = {"ours": runs, "other": [9, 8, 7]}
-    (axes,) = figures.finetune_curves(ours, {"ours": [(1, 7.4), (10, 2)]}, {"other": (6, 7)}).axes
+    (axes,) = plots.finetune_curves(ours, {"ours": [(1, 7.4), (10, 2)]}, {"other": (6, 7)}).axes
     lines = {line.get_label(): line for line in axes.lines}
     assert lines["ours: 2.50 % at the end"].get_ydata().tolist() == [7, 4, 2.5]
     published = lines["ours, published"]
@@ -707,7 +707,7 @@ def test_finetune_curves_shows_runs_means_and_published_figures():
 def test_cluster_matrix_sorts_clusters_by_their_majority():
     true = np.array([0, 0, 0, 1, 1, 2, 2, -1])
     cluster = np.array([3, 3, 1, 1, 1, 0, 0, 0])
-    figure = figures.cluster_matrix(true, cluster, ["cat", "dog", "owl"], ["p", "q", "r", "s"])
+    figure = plots.cluster_matrix(true, cluster, ["cat", "dog", "owl"], ["p", "q", "r", "s"])
     axes = figure.axes[0]
     assert [t.get_text() for t in axes.get_yticklabels()] == ["s (2)", "q (3)", "p (2)", "r (0)"]
     np.testing.assert_allclose(
@@ -720,25 +720,25 @@ def test_cluster_matrix_sorts_clusters_by_their_majority():
 def test_cluster_matrix_gives_the_majority_error_of_real_clusters(digits):
     from sklearn.cluster import KMeans
 
-    from aaekit.metrics import clustering_accuracy
+    from aaekit.evaluation.metrics import clustering_accuracy
 
     X, y = digits
     found = KMeans(30, n_init=1, random_state=0).fit_predict(X.reshape(len(X), -1))
-    title = titles(figures.cluster_matrix(y, found))[0]
+    title = titles(plots.cluster_matrix(y, found))[0]
     assert f"error {100 - clustering_accuracy(y, found, 'majority'):.2f} %" in title
 
 
 def test_roc_curves_give_the_area_best_first():
     outlier = np.array([0, 0, 0, 1, 1])
     scores = {"bad": (-np.arange(5), outlier), "good": (np.arange(5), outlier), "half": ([0, 2, 4, 1, 3], outlier)}
-    (axes,) = figures.roc_curves(scores).axes
+    (axes,) = plots.roc_curves(scores).axes
     assert legend(axes) == ["good: AUC 1.000", "half: AUC 0.500", "bad: AUC 0.000", "guessing: AUC 0.5"]
     good = next(line for line in axes.lines if line.get_label().startswith("good"))
     assert (0, 100) in zip(good.get_xdata(), good.get_ydata(), strict=True)
 
 
 def test_auc_by_class_draws_each_class_and_the_mean():
-    figure = figures.auc_by_class({"a": [0.9, np.nan, 0.7], "b": [0.6, 0.8, 0.7]}, ["x", "y", "z"])
+    figure = plots.auc_by_class({"a": [0.9, np.nan, 0.7], "b": [0.6, 0.8, 0.7]}, ["x", "y", "z"])
     (axes,) = figure.axes
     assert [t.get_text() for t in axes.get_yticklabels()] == ["x", "y", "z", "mean"]
     lines = {line.get_label(): line for line in axes.lines}

@@ -13,7 +13,7 @@ import torch
 from conftest import QUICK, few_labelled_digits
 from test_estimators import SCHEDULES, VARIANTS
 
-from aaekit.training import Listener
+from aaekit.core.loop import Callback
 
 FILE = Path(__file__).with_name("golden.json")
 N_FIRST, N_STEPS = 10, 30
@@ -22,11 +22,13 @@ CASES = [f"{variant}, {schedule}" for variant in VARIANTS for schedule in SCHEDU
 pytestmark = pytest.mark.filterwarnings("ignore:only .* clusters are used")
 
 
-class Recorder(Listener):
+class Recorder(Callback):
     """The phases of a training, and the means of its losses after each of the first steps."""
 
     def start(self, training):
-        self.phases = [[p.name, p.weight, p.rate, p.momentum, p.adversary, p.fades, p.steady] for p in training.phases]
+        self.phases = [
+            [p.name, p.weight, p.rate, p.momentum, p.is_critic, p.anneal_steps, p.steady] for p in training.phases
+        ]
         self.losses = []
 
     def step(self, training):
@@ -42,8 +44,8 @@ def recorded(case: str) -> dict:
     X, y = few_labelled_digits()
     recorder = Recorder()
     model = VARIANTS[variant](**{**QUICK, "schedule": schedule, "max_steps": N_STEPS})
-    model.fit(X, y, listeners=[recorder])
-    predict = getattr(model, "predict_proba", None) or getattr(model, "y_proba", None) or model.transform
+    model.fit(X, y, callbacks=[recorder])
+    predict = getattr(model, "predict_proba", None) or getattr(model, "cluster_proba", None) or model.transform
     found = {"phases": recorder.phases, "losses": recorder.losses, "predictions": predict(X[:4]).tolist()}
     if hasattr(model, "reconstruct"):
         found["reconstructions"] = model.reconstruct(X[:2]).reshape(2, -1)[:, 18:46:3].tolist()

@@ -9,21 +9,14 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from aaekit import (
-    AdversarialAutoencoder,
-    ClusteringAAE,
-    SemiSupervisedAAE,
-    SupervisedAAE,
-    SupervisedBaseline,
-    cli,
-    evaluation,
-    gallery,
-)
+from aaekit import AdversarialAutoencoder, ClusteringAAE, SemiSupervisedAAE, SupervisedAAE, SupervisedBaseline, cli
 from aaekit.errors import InputError
-from aaekit.gallery import Rows
-from aaekit.health import NAMES, Evidence, Finding, diagnose
-from aaekit.parameters import hyperparameters_of
-from aaekit.runs import DataOptions
+from aaekit.estimators._hyperparameters import hyperparameters_of
+from aaekit.evaluation import compare as evaluation
+from aaekit.evaluation.health import NAMES, Evidence, HealthFinding, diagnose
+from aaekit.evaluation.heldout import HeldOut
+from aaekit.plots import draw
+from aaekit.runs.run import DataOptions
 
 PAGE = Path(__file__).parent.parent / "docs" / "health.md"
 N, K, EPOCHS = 300, 5, 20
@@ -50,8 +43,8 @@ def history(**columns):
         "rate": np.ones(EPOCHS),
         "reconstruction": 20 * FLAT,
         "classification": 0.3 * FLAT,
-        "evaluation/error": 3 * FLAT,
-        "evaluation/score": 0.2 * FLAT,
+        "eval/error": 3 * FLAT,
+        "eval/score": 0.2 * FLAT,
         **{f"{code}/D({side})": 0.5 * FLAT + 0.1 * RANDOM.normal(size=EPOCHS) for code in "yz"
            for side in ("real", "fake")},
         **{name.replace("__", "/"): values for name, values in columns.items()},
@@ -92,16 +85,16 @@ dead = np.where(LABELS == 3, 2, LABELS)
 CODES = {"codes off the prior", "holes in the code space"}
 PLANTED = [
     # what is planted, what it is called first, what may come with it, what the evidence says, what is to be tried
-    ("stuck", lambda: evidence(D(0.501, 0.499), {"discriminator_rate": 1e-7}, z=Z + [0, 1]),
+    ("stuck", lambda: evidence(D(0.501, 0.499), {"discriminator_learning_rate": 1e-7}, z=Z + [0, 1]),
      "stuck discriminator", {"codes off the prior", "holes in the code space"}, "D of z gives 0.50",
      "--discriminator-rate 0.001 (now 1e-07)"),
-    ("stuck by too fast a start", lambda: evidence(D(0.501, 0.499), {"discriminator_rate": 0.5}, z=Z + [0, 1]),
+    ("stuck by too fast a start", lambda: evidence(D(0.501, 0.499), {"discriminator_learning_rate": 0.5}, z=Z + [0, 1]),
      "stuck discriminator", {"codes off the prior", "holes in the code space"}, "stayed within 0.000",
      "--discriminator-rate 0.001 (now 0.5)"),
     ("overpowering", lambda: evidence(D(0.97, 0.04), {"adversarial_weight": 0.01}),
      "overpowering discriminator", set(), "D of z gives 0.97 to the prior and 0.04 to the codes",
      "--adversarial-weight 1 (now 0.01)"),
-    ("overpowering by its rate", lambda: evidence(D(0.97, 0.04), {"discriminator_rate": 0.02}),
+    ("overpowering by its rate", lambda: evidence(D(0.97, 0.04), {"discriminator_learning_rate": 0.02}),
      "overpowering discriminator", set(), "D of z", "--discriminator-rate 0.002 (now 0.02)"),
     ("overpowering, least squares", lambda: evidence(D(0.72, 0.28), {"divergence": "least_squares"}),
      "overpowering discriminator", set(), "D of z", "--adversarial-weight 1 (now 0.1)"),
@@ -109,10 +102,10 @@ PLANTED = [
      "constant reconstruction", set(), "the mean row but for 0.0 %", "--reconstruction-weight auto (now 1e-06)"),
     ("constant with the usual weight", lambda: evidence(X_hat=mean_image),
      "constant reconstruction", set(), "0.0 %", "--reconstruction-weight 1.56 (now auto)"),
-    ("constant by its rate", lambda: evidence(parameters={"schedule": "alternating", "reconstruction_rate": 1e-4},
+    ("constant by its rate", lambda: evidence(parameters={"schedule": "alternating", "learning_rate": 1e-4},
                                               X_hat=1 - X),
      "constant reconstruction", set(), "worse than the mean row", "--reconstruction-rate 0.001 (now 0.0001)"),
-    ("constant by dead units", lambda: evidence(parameters={"reconstruction_rate": 0.5}, X_hat=mean_image),
+    ("constant by dead units", lambda: evidence(parameters={"learning_rate": 0.5}, X_hat=mean_image),
      "constant reconstruction", set(), "0.0 %", "--reconstruction-rate 0.001 (now 0.5)"),
     ("constant after a few steps", lambda: evidence({"step": np.arange(EPOCHS)}, X_hat=mean_image),
      "constant reconstruction", set(), "0.0 %", "--max-steps 76 (now 19)"),
@@ -143,24 +136,24 @@ PLANTED = [
     ("wrong class prior", lambda: evidence(y=probabilities(dead)), "classes off their shares", set(), "class 3",
      "--class-prior uniform, or the true frequencies (now auto)"),
     ("style by class", lambda: evidence(z=by_class), "style tells the label", {"codes off the prior"},
-     "always guessing the most frequent gives 20 %", "--independence class (now aggregate)"),
+     "always guessing the most frequent gives 20 %", "--style-matching per_class (now aggregate)"),
     ("style by class, matched together", lambda: evidence(
-        None, {"independence": "aggregate"}, SupervisedAAE, z=by_class, y=None),
-     "style tells the label", {"codes off the prior"}, "20 %", "--independence class (now aggregate)"),
-    ("by heart", lambda: evidence({"classification": 0.01 * FLAT, "evaluation/error": 25 * FLAT}),
+        None, {"style_matching": "marginal"}, SupervisedAAE, z=by_class, y=None),
+     "style tells the label", {"codes off the prior"}, "20 %", "--style-matching per_class (now aggregate)"),
+    ("by heart", lambda: evidence({"classification": 0.01 * FLAT, "eval/error": 25 * FLAT}),
      "labels learned by heart", set(), "error on held-out rows 25", "--labels"),
     ("by heart, ever more", lambda: evidence(
-        {"classification": 0.01 * FLAT, "evaluation/error": 8 * FLAT, "evaluation/score": 2 - FALLING},
+        {"classification": 0.01 * FLAT, "eval/error": 8 * FLAT, "eval/score": 2 - FALLING},
         {"consistency": "none"}),
      "labels learned by heart", set(), "its cross entropy rose from", "--consistency auto (now none)"),
     ("by heart, from labels alone", lambda: evidence(
-        {"classification": 0.01 * FLAT, "evaluation/error": 25 * FLAT}, kind=SupervisedBaseline),
+        {"classification": 0.01 * FLAT, "eval/error": 25 * FLAT}, kind=SupervisedBaseline),
      "labels learned by heart", set(), "25", "--early-stopping, or `aae train classifier`"),
     ("style by class, matched class by class", lambda: evidence(
         kind=SupervisedAAE, z=np.tile(by_class, 2), prior=RANDOM.normal(size=(4 * N, 4)), y=None),
      "style tells the label", CODES, "20 %", "--n-style 2 (now 6)"),
-    ("cut short", lambda: evidence({"evaluation/score": FALLING}), "still improving", set(),
-     "evaluation/score fell by", "--max-steps 4000 (now 2000)"),
+    ("cut short", lambda: evidence({"eval/score": FALLING}), "still improving", set(),
+     "eval/score fell by", "--max-steps 4000 (now 2000)"),
     ("cut short, without held-out rows", lambda: Evidence(history=[{"reconstruction": v} for v in FALLING]),
      "still improving", set(), "reconstruction fell by", "--max-epochs"),
     ("exploded", lambda: evidence({"reconstruction": np.where(np.arange(EPOCHS) < 19, 20, np.inf)}),
@@ -196,7 +189,7 @@ def test_every_name_is_planted_and_nothing_has_another_name():
         evidence(z=None, prior=None, X=None, X_hat=None),  # a plain classifier
         evidence(z=by_class, conditional=True, prior=by_class[RANDOM.integers(0, N, 4 * N)]
                  + 0.05 * RANDOM.normal(size=(4 * N, 2))),
-        evidence({"evaluation/score": FALLING, "rate": np.linspace(1, 0, EPOCHS)}),  # its schedule has ended
+        evidence({"eval/score": FALLING, "rate": np.linspace(1, 0, EPOCHS)}),  # its schedule has ended
         evidence(D(0.97, 0.04), {"divergence": "wasserstein"}),  # whose critic gives no probabilities
         evidence(D(0.5, 0.5)),  # a draw, and rightly so
         evidence(z=Z[:20] + 9, labels=None, y=None),  # too few to tell
@@ -278,9 +271,9 @@ FAST = {
     "precision": "float32",
     "random_state": 0,
     "schedule": "joint",
-    "reconstruction_rate": 2e-3,
+    "learning_rate": 2e-3,
     "generator_rate": 2e-3,
-    "discriminator_rate": 2e-3,
+    "discriminator_learning_rate": 2e-3,
     "momentum": 0.5,
     "dropout": 0.0,
 }
@@ -292,7 +285,7 @@ def halves():
     X, y = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(X))
     X, y = (X[order] / 16).astype(np.float32), y[order]
-    return X[:1200], y[:1200], Rows("test", X[1200:], y[1200:])
+    return X[:1200], y[:1200], HeldOut("test", X[1200:], y[1200:])
 
 
 def train(kind, halves, labels=None, **settings):
@@ -302,16 +295,16 @@ def train(kind, halves, labels=None, **settings):
         first = np.concatenate([np.flatnonzero(y == k)[: labels // 10] for k in range(10)])
         y = np.where(np.isin(np.arange(len(y)), first), y, -1)
     known = {k: v for k, v in {**FAST, **settings}.items() if k in hyperparameters_of(kind)}
-    model = kind(**known).fit(X, y if labels else None, evaluation=(rows.X, rows.y))
+    model = kind(**known).fit(X, y if labels else None, eval_set=(rows.X, rows.y))
     return {f.name: f for f in evaluation.diagnosis(model, rows)}
 
 
 @pytest.mark.parametrize(
     ("kind", "labels", "settings", "name", "also", "option"),
     [
-        (AdversarialAutoencoder, None, {"max_steps": 240, "discriminator_rate": 1e-9}, "stuck discriminator",
+        (AdversarialAutoencoder, None, {"max_steps": 240, "discriminator_learning_rate": 1e-9}, "stuck discriminator",
          CODES | {"still improving"}, "--discriminator-rate 0.001 (now 1e-09)"),
-        (AdversarialAutoencoder, None, {"max_steps": 300, "n_style": 8, "adversarial_weight": 1e-4},
+        (AdversarialAutoencoder, None, {"max_steps": 300, "latent_dim": 8, "adversarial_weight": 1e-4},
          "overpowering discriminator", CODES | {"still improving"}, "--adversarial-weight 1 (now 0.0001)"),
         (AdversarialAutoencoder, None, {"max_steps": 240, "reconstruction_weight": 1e-6}, "constant reconstruction",
          CODES | {"still improving"}, "--reconstruction-weight auto (now 1e-06)"),
@@ -323,8 +316,8 @@ def train(kind, halves, labels=None, **settings):
          "collapsed clusters", CODES, "--balance-weight 10 (now 0)"),
         (SupervisedAAE, 1200, {"max_steps": 150, "adversarial_weight": 0.001}, "style tells the label",
          CODES | {"overpowering discriminator"}, "--n-style 3 (now 6)"),
-        (SupervisedAAE, 1200, {"max_steps": 150, "independence": "aggregate"}, "style tells the label", CODES,
-         "--independence class (now aggregate)"),
+        (SupervisedAAE, 1200, {"max_steps": 150, "style_matching": "marginal"}, "style tells the label", CODES,
+         "--style-matching per_class (now aggregate)"),
         (AdversarialAutoencoder, None, {"max_steps": 240, "adversarial_weight": 1e-6}, "codes off the prior",
          CODES | {"overpowering discriminator", "still improving"}, "--adversarial-weight 1 (now 1e-06)"),
         (SupervisedBaseline, 50, {"max_steps": 100, "classification_rate": 5e-3}, "labels learned by heart",
@@ -341,13 +334,13 @@ def test_failed_trainings_are_told_what_failed(halves, kind, labels, settings, n
 
 
 def test_a_healthy_classifier_has_no_problems(halves):
-    settings = {"max_steps": 250, "n_style": 2, "adversarial_weight": 1.0, "averaging": 0.99, "backbone": "mlp"}
+    settings = {"max_steps": 250, "latent_dim": 2, "adversarial_weight": 1.0, "ema_decay": 0.99, "backbone": "mlp"}
     found = train(SemiSupervisedAAE, halves, 200, **settings)
     assert not [f for f in found.values() if f.severity == "problem"], found
 
 
 def test_a_healthy_generator_is_not_spoken_to(halves):
-    settings = {"max_steps": 700, "adversarial_weight": 1.0, "rate_schedule": "cosine", "averaging": 0.99}
+    settings = {"max_steps": 700, "adversarial_weight": 1.0, "learning_rate_schedule": "cosine", "ema_decay": 0.99}
     assert train(AdversarialAutoencoder, halves, **settings) == {}
 
 
@@ -365,7 +358,7 @@ def test_ten_labels_of_which_some_are_wrong_are_learned_by_heart(halves):
 def test_healthy_clusters_have_no_problems_and_one_that_is_pinned_down_after_training_is_dead(halves):
     X, _, rows = halves
     settings = {k: v for k, v in FAST.items() if k in hyperparameters_of(ClusteringAAE)}
-    settings |= {"n_clusters": 10, "n_style": 2, "adversarial_weight": 1.0, "backbone": "mlp", "averaging": 0.99}
+    settings |= {"n_clusters": 10, "latent_dim": 2, "adversarial_weight": 1.0, "backbone": "mlp", "ema_decay": 0.99}
     settings |= {"balance_weight": 10.0}  # digits are alike in size
     model = ClusteringAAE(**settings, max_steps=200).fit(X)
     before = evaluation.diagnosis(model, rows)
@@ -379,7 +372,7 @@ def test_healthy_clusters_have_no_problems_and_one_that_is_pinned_down_after_tra
 
 def test_the_doctor_says_what_was_found(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(gallery, "draw", lambda *_, **__: {})  # pictures take longer than all the rest
+    monkeypatch.setattr(draw, "draw", lambda *_, **__: {})  # pictures take longer than all the rest
     options = "--hidden 32 --discriminator-hidden 32 --reconstruction-rate 1e-3 --discriminator-rate 1e-9"
     options += " --max-steps 150 --out run --quiet"
     for line in (f"train generator --data digits {options}", "doctor run"):
@@ -400,7 +393,7 @@ def test_the_page_has_a_section(name):
 
 
 def test_findings_hold_what_the_report_shows():
-    assert [f.name for f in fields(Finding)] == ["name", "severity", "evidence", "meaning", "option"]
+    assert [f.name for f in fields(HealthFinding)] == ["name", "severity", "evidence", "meaning", "option"]
 
 
 def test_rows_in_the_order_of_their_classes_are_judged_alike():

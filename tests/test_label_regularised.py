@@ -8,8 +8,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
 from aaekit import AdversarialAutoencoder, InputError
+from aaekit.core.loop import Callback
 from aaekit.priors import GaussianMixtureRing, SwissRoll
-from aaekit.training import Listener
 
 NAMES = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
 SETTINGS = {
@@ -20,12 +20,12 @@ SETTINGS = {
     "batch_norm": True,
     "schedule": "joint",
     "adversarial_weight": 1.0,
-    "reconstruction_rate": 3e-3,
+    "learning_rate": 3e-3,
     "generator_rate": 3e-3,
-    "discriminator_rate": 3e-3,
+    "discriminator_learning_rate": 3e-3,
     "momentum": 0.5,
-    "rate_schedule": "cosine",
-    "averaging": 0.99,
+    "learning_rate_schedule": "cosine",
+    "ema_decay": 0.99,
     "precision": "float32",
     "random_state": 0,
 }
@@ -108,7 +108,7 @@ def test_a_walk_along_the_roll_goes_through_the_classes_in_order(roll, judge):
 
 
 # --- what the discriminator sees
-class Watch(Listener):
+class Watch(Callback):
     """Keeps what encoder and discriminator saw in the first step."""
 
     def __init__(self):
@@ -137,7 +137,7 @@ def test_the_discriminator_sees_the_label_or_that_there_is_none(n_labelled, sche
     X, y = rows[0], np.where(np.arange(1200) < n_labelled, load_digits().target[:1200], -1)
     watch, tight = Watch(), GaussianMixtureRing(radial_std=1e-3, tangential_std=1e-3)
     settings = {**QUICK, "batch_norm": False, "schedule": schedule}
-    AdversarialAutoencoder(**settings, prior=tight).fit(X, y, listeners=[watch])
+    AdversarialAutoencoder(**settings, prior=tight).fit(X, y, callbacks=[watch])
     seen, codes = torch.cat(watch.rows).numpy(), torch.cat(watch.codes).numpy()
     of_row = {row.tobytes(): label for row, label in zip(X, y, strict=True)}
     label_of = {z.tobytes(): of_row[row.tobytes()] for z, row in zip(codes, seen, strict=True)}
@@ -157,7 +157,7 @@ def test_the_discriminator_sees_the_label_or_that_there_is_none(n_labelled, sche
 def test_rare_labels_are_shown_in_every_step(rows):
     X, y = rows[0], np.where(np.arange(1200) < 30, load_digits().target[:1200], -1)
     watch = Watch()
-    AdversarialAutoencoder(**QUICK, prior="mixture").fit(X, y, listeners=[watch])
+    AdversarialAutoencoder(**QUICK, prior="mixture").fit(X, y, callbacks=[watch])
     made = watch.judged[0][len(watch.judged[0]) // 2 :]
     assert len(made) == 40 + 30 and (made[:, -1] == 0).sum() >= 30
 

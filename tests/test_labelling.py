@@ -1,4 +1,4 @@
-"""Labels asked for, told, and learned: `Labelling`, and `start_from`, by which it goes on from where it was."""
+"""Labels asked for, told, and learned: `ActiveLearner`, and `start_from`, by which it goes on from where it was."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ import torch
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 
-from aaekit import AdversarialAutoencoder, ClusteringAAE, InputError, Labelling, SemiSupervisedAAE
+from aaekit import ActiveLearner, AdversarialAutoencoder, ClusteringAAE, InputError, SemiSupervisedAAE
+from aaekit.active import _frequencies
 from aaekit.estimators.categorical import CategoricalAutoencoder
-from aaekit.labelling import _frequencies
 
 QUICK = {"hidden": (32,), "max_steps": 300, "random_state": 0}
 K = 6
@@ -27,11 +27,11 @@ def clusters(blobs):
 
 @pytest.fixture
 def session(blobs, clusters):
-    return Labelling(blobs[0], clusters=clusters, classifier=SemiSupervisedAAE(**QUICK))
+    return ActiveLearner(blobs[0], clusters=clusters, classifier=SemiSupervisedAAE(**QUICK))
 
 
 def test_first_questions_are_typical_of_each_cluster(session, clusters, blobs):
-    p = clusters.y_proba(blobs[0])
+    p = clusters.cluster_proba(blobs[0])
     used = len(np.unique(p.argmax(1)))
     rows = session.ask(used)
     assert sorted(p[rows].argmax(1)) == sorted(np.unique(p.argmax(1)))
@@ -75,7 +75,7 @@ def test_later_answers_take_half_the_steps_unless_they_were_given(given, steps, 
     monkeypatch.setattr(
         CategoricalAutoencoder, "_auto_steps", lambda *_: 40
     )  # whose subclass goes by what it was fitted to
-    session = Labelling(
+    session = ActiveLearner(
         blobs[0], clusters=clusters, classifier=SemiSupervisedAAE(hidden=(32,), random_state=0, **given)
     )
     taken = []
@@ -88,7 +88,7 @@ def test_later_answers_take_half_the_steps_unless_they_were_given(given, steps, 
 def test_nobody_waits_longer_for_later_answers_than_for_1500_steps(blobs, clusters, monkeypatch):
     monkeypatch.setattr(SemiSupervisedAAE, "_auto_steps", lambda *_: 8000)
     monkeypatch.setattr(SemiSupervisedAAE, "fit", lambda model, *_, **__: model)
-    session = Labelling(blobs[0], clusters=clusters)
+    session = ActiveLearner(blobs[0], clusters=clusters)
     session.tell(np.arange(20), blobs[1][:20])
     assert session.model.max_steps is None
     monkeypatch.setattr(SemiSupervisedAAE, "start_from", lambda model, other: model)
@@ -134,9 +134,9 @@ def test_models_that_were_given_stay_as_they_were(session, clusters, blobs):
 
 
 def test_clusters_are_found_if_need_be(blobs):
-    session = Labelling(blobs[0], clusters=ClusteringAAE(n_clusters=4, **QUICK), random_state=1)
+    session = ActiveLearner(blobs[0], clusters=ClusteringAAE(n_clusters=4, **QUICK), random_state=1)
     assert len(session.ask(4)) == 4 and session.clusters_.n_clusters == 4
-    assert not hasattr(session.clusters, "networks_") and Labelling(blobs[0]).clusters.n_clusters == 20
+    assert not hasattr(session.clusters, "networks_") and ActiveLearner(blobs[0]).clusters.n_clusters == 20
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_clusters_are_found_if_need_be(blobs):
         (lambda s: s.tell([1, 2], [0, None]), "got None or NaN: leave out"),
         (lambda s: s.tell([1, 2, 3], [0, 1, "?"]), "all texts, or all numbers"),
         (lambda s: s.predict(np.zeros((1, 8))), "nothing was told yet"),
-        (lambda s: Labelling(np.zeros((1, 3))), "at least 2 rows, got 1"),
+        (lambda s: ActiveLearner(np.zeros((1, 3))), "at least 2 rows, got 1"),
     ],
 )
 def test_one_line_says_what_is_wrong(call, words, session):
@@ -165,7 +165,7 @@ def test_one_line_says_what_is_wrong(call, words, session):
 def test_a_fit_starts_where_another_ended(blobs, clusters):
     """Networks of the same names and shapes are taken over, once; the head of y has another shape and is new."""
     X, y = blobs
-    still = {"max_steps": 1, "averaging": 0.0, "reconstruction_rate": 1e-12, "generator_rate": 1e-12}
+    still = {"max_steps": 1, "ema_decay": 0.0, "learning_rate": 1e-12, "generator_rate": 1e-12}
     still |= {"classification_rate": 1e-12, "hidden": (32,), "random_state": 0}
 
     def distance(model):
@@ -205,7 +205,7 @@ def test_classes_count_as_equally_frequent_unless_clusters_say_otherwise():
 def test_frequencies_that_were_given_are_kept(blobs, clusters, given):
     X, y = blobs
     classifier = SemiSupervisedAAE(**(QUICK | {"max_steps": 2}), class_prior=given)
-    session = Labelling(X, clusters=clusters, classifier=classifier)
+    session = ActiveLearner(X, clusters=clusters, classifier=classifier)
     rows = np.concatenate([np.flatnonzero(y == k)[:2] for k in range(K)])
     model = session.tell(rows, y[rows]).model
     assert model.class_prior == given and not hasattr(model, "class_frequencies_")
@@ -215,7 +215,7 @@ def test_rows_that_were_asked_for_do_not_say_how_frequent_classes_are(blobs, clu
     """Nine labels of one class and one of each other: a fit begins with classes that are alike all the same."""
     X, y = blobs
     classifier = SemiSupervisedAAE(**(QUICK | {"max_steps": 2}), spreading_steps=0)
-    session = Labelling(X, clusters=clusters, classifier=classifier)
+    session = ActiveLearner(X, clusters=clusters, classifier=classifier)
     rows = np.concatenate([np.flatnonzero(y == 0)[:9], *(np.flatnonzero(y == k)[:1] for k in range(1, K))])
     model = session.tell(rows, y[rows]).model
     assert model.class_prior == "auto" and model.class_frequencies_ == pytest.approx([1 / K] * K)
@@ -233,10 +233,10 @@ def seen(monkeypatch):
 def test_a_cluster_has_a_name_while_no_answer_in_its_middle_differs(where, blobs, clusters, seen):
     """A row at the edge may be of another class than its cluster, and is just what is asked for."""
     X, y = blobs
-    session = Labelling(X, clusters=clusters, classifier=SemiSupervisedAAE(**(QUICK | {"max_steps": 2})))
+    session = ActiveLearner(X, clusters=clusters, classifier=SemiSupervisedAAE(**(QUICK | {"max_steps": 2})))
     rows = session.ask(K)
     session.tell(rows, y[rows])
-    p = clusters.y_proba(X)
+    p = clusters.cluster_proba(X)
     of, sure = p.argmax(1), p.max(1)
     k = of[rows[0]]
     members = np.flatnonzero(of == k)
@@ -252,10 +252,10 @@ def test_a_cluster_has_a_name_while_no_answer_in_its_middle_differs(where, blobs
 
 def test_an_answer_at_the_edge_of_a_cluster_does_not_name_it(blobs, clusters, seen):
     X, y = blobs
-    p = clusters.y_proba(X)
+    p = clusters.cluster_proba(X)
     of, sure = p.argmax(1), p.max(1)
     edges = [min(np.flatnonzero(of == k), key=lambda i: sure[i]) for k in np.unique(of)]
-    session = Labelling(X, clusters=clusters, classifier=SemiSupervisedAAE(**(QUICK | {"max_steps": 2})))
+    session = ActiveLearner(X, clusters=clusters, classifier=SemiSupervisedAAE(**(QUICK | {"max_steps": 2})))
     session.tell(np.array(edges), y[edges])
     assert (seen[0] >= 0).sum() == len(edges)
 
@@ -265,12 +265,12 @@ def test_a_session_is_saved_whole_wherever_it_goes(session, blobs, tmp_path):
     X, y = blobs
     rows = session.ask(K)
     session.tell(rows, y[rows]).save(tmp_path / "a")
-    again = Labelling.load(tmp_path / "a", X)
+    again = ActiveLearner.load(tmp_path / "a", X)
     again.save(tmp_path / "b")
-    moved = Labelling.load(tmp_path / "b", X)
-    np.testing.assert_array_equal(moved.clusters.y_proba(X), session.clusters_.y_proba(X))
+    moved = ActiveLearner.load(tmp_path / "b", X)
+    np.testing.assert_array_equal(moved.clusters.cluster_proba(X), session.clusters_.cluster_proba(X))
     np.testing.assert_array_equal(moved.predict(X), session.predict(X))
-    Labelling(X).save(tmp_path / "a")
+    ActiveLearner(X).save(tmp_path / "a")
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["session.json"]
 
 
@@ -278,10 +278,10 @@ def test_a_session_with_objects_is_loaded_with_them(blobs, clusters, tmp_path):
     X, y = blobs
     vary = lambda x: x + 0.1 * torch.randn_like(x)
     quick = {**QUICK, "max_steps": 2}
-    session = Labelling(X, clusters=clusters, classifier=SemiSupervisedAAE(augmentation=vary, **quick))
+    session = ActiveLearner(X, clusters=clusters, classifier=SemiSupervisedAAE(augmentation=vary, **quick))
     rows = session.ask(K)
     session.tell(rows, y[rows]).save(tmp_path)
-    again = Labelling.load(tmp_path, X, classifier=SemiSupervisedAAE(augmentation=vary, **quick))
+    again = ActiveLearner.load(tmp_path, X, classifier=SemiSupervisedAAE(augmentation=vary, **quick))
     np.testing.assert_array_equal(again.predict(X), session.predict(X))
 
 

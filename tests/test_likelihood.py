@@ -8,30 +8,23 @@ from sklearn.exceptions import NotFittedError
 from sklearn.neighbors import KernelDensity
 
 import aaekit.estimators.autoencoder as module
-from aaekit import (
-    AdversarialAutoencoder,
-    ClusteringAAE,
-    EmbeddingAAE,
-    InputError,
-    SemiSupervisedAAE,
-    SupervisedAAE,
-    evaluation,
-    runs,
-)
-from aaekit.experiments import protocols
-from aaekit.gallery import Rows
-from aaekit.metrics import choose_parzen_sigma, parzen_log_likelihood
+from aaekit import AdversarialAutoencoder, ClusteringAAE, EmbeddingAAE, InputError, SemiSupervisedAAE, SupervisedAAE
+from aaekit.evaluation import compare as evaluation
+from aaekit.evaluation.heldout import HeldOut
+from aaekit.evaluation.metrics import choose_parzen_sigma, parzen_log_likelihood
+from aaekit.runs import run as runs
+from reproduction import protocols
 
 SMALL = {
-    "hidden": (64,), "discriminator_hidden": (64,), "dropout": 0.0, "reconstruction_rate": 3e-3, "schedule": "joint",
+    "hidden": (64,), "discriminator_hidden": (64,), "dropout": 0.0, "learning_rate": 3e-3, "schedule": "joint",
     "random_state": 0, "precision": "float32",
 }  # fmt: skip
 KINDS = {
     "generator": lambda **k: AdversarialAutoencoder(**k),
     "generator, a petal for each class": lambda **k: AdversarialAutoencoder(prior="mixture", **k),
-    "classifier": lambda **k: SemiSupervisedAAE(confidence=0.12, **k),
+    "classifier": lambda **k: SemiSupervisedAAE(pseudo_label_threshold=0.12, **k),
     "clusters": lambda **k: ClusteringAAE(n_clusters=5, **k),
-    "embedding": lambda **k: EmbeddingAAE(confidence=0.12, **k),
+    "embedding": lambda **k: EmbeddingAAE(pseudo_label_threshold=0.12, **k),
     "style": lambda **k: SupervisedAAE(**k),
 }
 
@@ -224,7 +217,7 @@ def test_the_protocol_chooses_by_rows_that_neither_train_nor_are_judged(monkeypa
 
 
 def test_reports_tell_how_well_codes_match_the_prior(trained, rows):
-    found = evaluation.evaluate(trained, Rows("test", rows[2], None))
+    found = evaluation.evaluate(trained, HeldOut("test", rows[2], None))
     texts = " ".join(name for name, _ in evaluation.measures(found))
     for name, words in {
         "mmd": "mean discrepancy",

@@ -9,9 +9,9 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score
 from sklearn.neighbors import KernelDensity
 
-import aaekit.metrics
+import aaekit.evaluation.metrics
 from aaekit.errors import InputError
-from aaekit.metrics import (
+from aaekit.evaluation.metrics import (
     choose_parzen_sigma,
     cluster_use,
     clustering_accuracy,

@@ -1,11 +1,11 @@
-"""Labels that spread along nearest neighbours."""
+"""Labels that spread along nearest _label_propagation."""
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits, make_moons
 
-from aaekit import neighbours
-from aaekit.neighbours import Neighbourhood
+from aaekit.estimators import _label_propagation
+from aaekit.estimators._label_propagation import Neighbourhood
 
 
 def spread_labels(X, codes, frequencies, random_state):
@@ -62,7 +62,7 @@ def test_rows_that_no_label_reaches_say_nothing():
 def test_of_many_rows_some_are_linked(moons, n_labels, monkeypatch):
     X, y, codes = moons
     codes = codes if n_labels == 4 else np.where(np.arange(400) < n_labels, y, -1)
-    monkeypatch.setattr(neighbours, "N_ROWS", 150)
+    monkeypatch.setattr(_label_propagation, "N_ROWS", 150)
     found = spread_labels(X, codes, np.full(2, 0.5), 1)
     on = found.any(1)
     assert on.sum() <= 150 and (found.argmax(1) != y)[on].mean() < 0.05

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from aaekit import InputError, networks
-from aaekit.codes import Decoder, Encoder
-from aaekit.networks import (
+from aaekit import InputError
+from aaekit.nn import context
+from aaekit.nn.backbones import (
     Crop,
     backbone_name,
     conv_decoder,
@@ -19,6 +19,7 @@ from aaekit.networks import (
     encoder_backbone,
     n_halvings,
 )
+from aaekit.nn.encoder import Decoder, Encoder
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 9, 13), (3, 64, 64), (30,)]
 BUILDS = [(name, s) for s in SHAPES for name in ("mlp", "conv") if len(s) == 3 or name == "mlp"]
@@ -244,7 +245,7 @@ def test_statistics_are_those_of_the_given_batches(momentum):
     net = nn.Sequential(first, nn.Dropout(0.5), nn.Linear(3, 4), second).train()
     net(torch.randn(50, 3) * 7 - 2)  # what training saw
     batches = [torch.randn(40, 3) * (k + 1) + k for k in range(3)]
-    networks.take_statistics(net, iter(batches))
+    context.update_batch_norm_statistics(net, iter(batches))
     assert torch.allclose(first.running_mean, torch.stack([b.mean(0) for b in batches]).mean(0), atol=1e-5)
     assert torch.allclose(first.running_var, torch.stack([b.var(0) for b in batches]).mean(0), atol=1e-4)
     seen = [net[2]((b - b.mean(0)) / (b.var(0, correction=0) + 1e-5).sqrt()) for b in batches]  # without dropout
@@ -254,5 +255,5 @@ def test_statistics_are_those_of_the_given_batches(momentum):
 
 def test_statistics_of_no_batch_normalisation_are_nothing():
     net = nn.Sequential(nn.Linear(3, 4), nn.ReLU()).train()
-    networks.take_statistics(net, iter(()))
+    context.update_batch_norm_statistics(net, iter(()))
     assert not net.training

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from aaekit.optimizers import Adam
+from aaekit.core.optim import Adam
 
 
 def networks():

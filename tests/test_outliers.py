@@ -10,11 +10,13 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 
-from aaekit import AAEOutlierDetector, InputError, evaluation, runs
-from aaekit.experiments import protocols
+from aaekit import AAEOutlierDetector, InputError
+from aaekit.evaluation import compare as evaluation
+from aaekit.runs import run as runs
+from reproduction import protocols
 
 SMALL = {
-    "hidden": (64,), "discriminator_hidden": (64,), "n_style": 8, "max_steps": 150, "random_state": 0,
+    "hidden": (64,), "discriminator_hidden": (64,), "latent_dim": 8, "max_steps": 150, "random_state": 0,
     "precision": "float32",
 }  # fmt: skip
 FEW = {**SMALL, "max_steps": 20}
@@ -81,11 +83,11 @@ def test_both_parts_can_be_switched_off_and_add_up(detector, rows):
 def test_errors_count_by_how_much_they_differ_among_rows_nearby(detector):
     """The same distance from the mean error is less unusual where errors differ more."""
     random = np.random.default_rng(0)
-    z = np.concatenate([random.normal(c, 0.1, (400, detector.n_style)) for c in (-3, 3)])
+    z = np.concatenate([random.normal(c, 0.1, (400, detector.latent_dim)) for c in (-3, 3)])
     e = np.concatenate([random.normal(0, 0.2, 400), random.normal(1, 0.8, 400)])
     other = copy.copy(detector)
     other._learn_density(z, e)
-    at = np.repeat([[-3.0], [3.0]], detector.n_style, 1)
+    at = np.repeat([[-3.0], [3.0]], detector.latent_dim, 1)
     error = other._novelties(at, np.array([0.8, 1.8]))[1]
     np.testing.assert_allclose(error, [4, 1], rtol=0.15)
 
@@ -215,7 +217,7 @@ def test_few_different_rows_do_not_make_others_usual():
     """Rows that come back alike leave no spread to measure by: what comes back a little better is not a marvel."""
     corners = np.array(list(itertools.product((0.0, 1.0), repeat=3)))
     random = np.random.default_rng(0)
-    model = AAEOutlierDetector(**{**SMALL, "n_style": 2}).fit(corners[random.integers(0, 8, 600)])
+    model = AAEOutlierDetector(**{**SMALL, "latent_dim": 2}).fit(corners[random.integers(0, 8, 600)])
     assert (model.predict(corners) == 1).all() and (model.predict(random.uniform(0.1, 0.9, (500, 3))) == 1).mean() < 0.2
     assert model.score_samples(random.uniform(size=(500, 3))).max() < 100
 

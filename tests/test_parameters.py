@@ -13,8 +13,16 @@ from sklearn.base import BaseEstimator, clone
 from torch import nn
 
 from aaekit import AdversarialAutoencoder, InputError, SemiSupervisedAAE, SupervisedBaseline
-from aaekit.parameters import Positive, Rate, Share, Weight, hyperparameters, hyperparameters_of, validated
-from aaekit.phases import Phase
+from aaekit.core.phase import Phase
+from aaekit.estimators._hyperparameters import (
+    Positive,
+    Rate,
+    Share,
+    Weight,
+    hyperparameters,
+    hyperparameters_of,
+    validated,
+)
 
 ESTIMATORS = [AdversarialAutoencoder, SemiSupervisedAAE, SupervisedBaseline]
 
@@ -205,7 +213,7 @@ class ShortStyles(SemiSupervisedAAE):
         def length(step):
             return step.code().z.square().sum(1).mean()
 
-        shrink = Phase("style", length, (nets["encoder"],), self.reconstruction_rate, weight=self.style_weight)
+        shrink = Phase("style", length, (nets["encoder"],), self.learning_rate, weight=self.style_weight)
         return [*super()._phases(nets), shrink]
 
 
@@ -239,7 +247,7 @@ def test_the_constructor_stores_and_fit_validates(cls, few_labels):
         model.fit(*few_labels)
 
 
-@pytest.mark.parametrize("change", [{"n_style": "3"}, {"n_style": 2.0}, {"adversarial": "no"}], ids=str)
+@pytest.mark.parametrize("change", [{"latent_dim": "3"}, {"latent_dim": 2.0}, {"adversarial": "no"}], ids=str)
 def test_what_fit_accepts_it_takes_as_validated(change, few_labels):
     """Either the value is refused in one line, or it means what it was converted to."""
     try:

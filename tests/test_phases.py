@@ -8,30 +8,26 @@ from torch import nn
 from torch.nn import functional as F
 
 from aaekit import divergences
-from aaekit.codes import Code, Decoder, Encoder
-from aaekit.phases import (
+from aaekit.core.phase import Phase, Step, matching
+from aaekit.losses import (
     YIELDING,
     ClassFrequencies,
-    Phase,
-    Step,
-    agree,
-    balance,
-    believe,
-    classify,
-    cycle,
-    decide,
-    evaluating,
-    frozen,
-    hold,
-    matching,
-    reconstruct,
-    reconstruct_mode,
+    classification_loss,
+    conditional_entropy,
+    consistency_kl,
+    cyclic_loss,
+    marginal_kl,
+    mode_reconstruction_loss,
+    mode_separation,
+    pseudo_label_loss,
     reconstruction_error,
-    same_statistics,
-    separate,
-    shrink_style,
-    smooth,
+    reconstruction_loss,
+    soft_label_cross_entropy,
+    style_l2,
+    virtual_adversarial_loss,
 )
+from aaekit.nn.context import evaluating, frozen, frozen_batch_norm_statistics
+from aaekit.nn.encoder import Code, Decoder, Encoder
 
 N, D, N_STYLE, N_CLASSES = 6, 5, 2, 3
 
@@ -175,7 +171,7 @@ def test_the_error_is_a_sum_over_a_row_and_a_mean_over_rows_of_any_shape(kind):
 def test_the_target_is_the_clean_row(kind, together, encoder, decoder, rows):
     clean = {k: v.clone() for k, v in rows.items()}
     step = Step(rows, encoder, decoder, corrupt=lambda x: x + torch.randn_like(x), together=together)
-    loss = reconstruct(step, kind)
+    loss = reconstruction_loss(step, kind)
     out = decoder(encoder(step.input("unlabelled")).joined)
     assert torch.allclose(loss, reconstruction_error(out, clean["unlabelled"], kind, True), atol=1e-5)
     assert torch.equal(rows["unlabelled"], clean["unlabelled"])
@@ -183,7 +179,7 @@ def test_the_target_is_the_clean_row(kind, together, encoder, decoder, rows):
 
 def test_reconstruction_knows_the_range_of_the_rows(encoder, rows):
     net = nn.Linear(N_CLASSES + N_STYLE, D)
-    losses = [reconstruct(Step(rows, encoder, Decoder(net, unit)), "gaussian") for unit in (True, False)]
+    losses = [reconstruction_loss(Step(rows, encoder, Decoder(net, unit)), "gaussian") for unit in (True, False)]
     out = net(encoder(rows["unlabelled"]).joined)
     for loss, mean in zip(losses, (out.sigmoid(), out), strict=True):
         assert torch.allclose(loss, 0.5 * (mean - rows["unlabelled"]).square().sum(1).mean(), atol=1e-6)
@@ -192,7 +188,7 @@ def test_reconstruction_knows_the_range_of_the_rows(encoder, rows):
 # --- classes
 def test_classification_is_the_cross_entropy_of_the_labelled_rows(encoder, rows):
     y = torch.tensor([0, 2, 1, 1])
-    loss = classify(Step(rows, encoder, labels={"labelled": y}))
+    loss = classification_loss(Step(rows, encoder, labels={"labelled": y}))
     by_hand = -encoder(rows["labelled"]).y[torch.arange(4), y].log().mean()
     assert torch.allclose(loss, by_hand)
     assert torch.allclose(loss, F.cross_entropy(encoder(rows["labelled"]).logits, y))
@@ -201,7 +197,7 @@ def test_classification_is_the_cross_entropy_of_the_labelled_rows(encoder, rows)
 def test_beliefs_are_a_cross_entropy_and_rows_without_any_say_nothing():
     logits = torch.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 0.0], [1.0, 1.0, 5.0]])
     beliefs = torch.tensor([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
-    loss = believe(Step({"unlabelled": logits}, Given(), beliefs={"unlabelled": beliefs}))
+    loss = soft_label_cross_entropy(Step({"unlabelled": logits}, Given(), beliefs={"unlabelled": beliefs}))
     log_y = logits.log_softmax(1)
     assert torch.allclose(loss, -(0.5 * log_y[0, 0] + 0.5 * log_y[0, 1] + log_y[1, 1]) / 3)
 
@@ -217,12 +213,12 @@ def agreement_step(together=False):
 def test_only_sure_rows_must_agree(together):
     step, augmented = agreement_step(together)
     log_y = augmented.log_softmax(1)
-    loss = agree(step, 0.95)
+    loss = pseudo_label_loss(step, 0.95)
     assert torch.allclose(loss, -(log_y[0, 0] + log_y[1, 1]) / 4)
     assert step.noted["confident"].item() == 0.5
-    assert agree(step, 0.9999).item() == 0.0
+    assert pseudo_label_loss(step, 0.9999).item() == 0.0
     everyone = -log_y[torch.arange(4), torch.tensor([0, 1, 0, 0])].mean()
-    assert torch.allclose(agree(step, 0.0), everyone)
+    assert torch.allclose(pseudo_label_loss(step, 0.0), everyone)
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -230,7 +226,7 @@ def test_agreement_gives_no_gradient_through_the_plain_view(together):
     step, _ = agreement_step(together)
     for x in step.rows.values():
         x.requires_grad_()
-    agree(step, 0.95).backward()
+    pseudo_label_loss(step, 0.95).backward()
     assert step.rows["unlabelled"].grad is None or not step.rows["unlabelled"].grad.any()
     touched = step.rows["augmented"].grad.any(1)
     assert touched.tolist() == [True, True, False, False]
@@ -247,25 +243,25 @@ def expecting(*frequencies, decay=0.0) -> ClassFrequencies:
 
 def test_without_memory_balance_is_the_divergence_of_the_mean_from_the_frequencies():
     q = torch.tensor([0.5, 0.3, 0.2])
-    assert balance(in_proportion([0.5, 0.3, 0.2]), expecting(*q)).item() == pytest.approx(0.0, abs=1e-6)
+    assert marginal_kl(in_proportion([0.5, 0.3, 0.2]), expecting(*q)).item() == pytest.approx(0.0, abs=1e-6)
     p = torch.tensor([0.2, 0.2, 0.6])
     by_hand = sum(float(a * (a / b).log()) for a, b in zip(p, q, strict=True))
-    assert balance(in_proportion([0.2, 0.2, 0.6]), expecting(*q)).item() == pytest.approx(by_hand, abs=1e-6)
+    assert marginal_kl(in_proportion([0.2, 0.2, 0.6]), expecting(*q)).item() == pytest.approx(by_hand, abs=1e-6)
     assert by_hand > 0
 
 
 def test_sure_rows_of_all_classes_are_in_balance():
     thirds = [1 / 3] * 3
     step = Step({"unlabelled": 100 * torch.eye(3).repeat(2, 1)}, Given())
-    assert balance(step, expecting(*thirds)).item() == pytest.approx(0.0, abs=1e-6)
+    assert marginal_kl(step, expecting(*thirds)).item() == pytest.approx(0.0, abs=1e-6)
     alone = Step({"unlabelled": 100 * torch.eye(3)[:1].repeat(6, 1)}, Given())
-    assert balance(alone, expecting(*thirds)).item() == pytest.approx(math.log(3), abs=1e-5)
+    assert marginal_kl(alone, expecting(*thirds)).item() == pytest.approx(math.log(3), abs=1e-5)
 
 
 def test_the_mean_of_the_classes_runs_over_minibatches():
     frequencies, by_hand = expecting(0.5, 0.25, 0.25, decay=0.8), torch.tensor([0.5, 0.25, 0.25])
     for p in ([0.2, 0.2, 0.6], [0.1, 0.8, 0.1]):
-        balance(in_proportion(p), frequencies)
+        marginal_kl(in_proportion(p), frequencies)
         by_hand = 0.8 * by_hand + 0.2 * torch.tensor(p)
         assert torch.allclose(frequencies.running, by_hand)
     assert torch.equal(frequencies.expected, torch.tensor([0.5, 0.25, 0.25]))
@@ -275,7 +271,7 @@ def test_the_mean_of_the_classes_runs_over_minibatches():
 
 def test_the_gradient_is_that_of_the_divergence_at_the_running_mean():
     frequencies, logits = expecting(0.5, 0.25, 0.25, decay=0.8), torch.randn(N, 3, requires_grad=True)
-    (found,) = torch.autograd.grad(balance(Step({"unlabelled": logits}, Given()), frequencies), logits)
+    (found,) = torch.autograd.grad(marginal_kl(Step({"unlabelled": logits}, Given()), frequencies), logits)
     running = 0.8 * frequencies.expected + 0.2 * logits.softmax(1).mean(0)
     (by_hand,) = torch.autograd.grad((running * (running / frequencies.expected).log()).sum() / 0.2, logits)
     assert torch.allclose(found, by_hand, atol=1e-6) and found.any()
@@ -286,7 +282,7 @@ def test_frequencies_that_were_a_guess_give_way_once_classes_have_formed():
     guess, p = [0.5, 0.25, 0.25], [0.2, 0.2, 0.6]
     firm, yielding = expecting(*guess), ClassFrequencies(torch.tensor(guess), 0.0, yields=0.1)
     for n in range(1, 620):
-        losses = [balance(in_proportion(p), f) for f in (firm, yielding)]
+        losses = [marginal_kl(in_proportion(p), f) for f in (firm, yielding)]
         if n <= YIELDING:
             assert torch.allclose(yielding.expected, torch.tensor(guess)) and torch.allclose(*losses)
     assert torch.equal(firm.expected, torch.tensor(guess))
@@ -298,7 +294,7 @@ def test_frequencies_give_way_no_further_than_asked():
     guess = torch.tensor([0.5, 0.25, 0.25])
     frequencies = ClassFrequencies(guess, 0.0, yields=0.1, least=0.5)
     for _ in range(YIELDING + 100):
-        balance(in_proportion([0.9, 0.09, 0.01]), frequencies)
+        marginal_kl(in_proportion([0.9, 0.09, 0.01]), frequencies)
     assert torch.allclose(frequencies.expected, torch.tensor([0.75, 0.125, 0.125]), atol=0.01)
     assert "least" not in frequencies.state_dict(), "it follows from the parameters"
 
@@ -307,14 +303,14 @@ def test_frequencies_give_way_no_further_than_asked():
 def test_balance_pushes_the_mean_towards_the_frequencies(decay):
     logits, frequencies = torch.zeros(8, 3, requires_grad=True), expecting(0.6, 0.3, 0.1, decay=decay)
     for _ in range(200):
-        (gradient,) = torch.autograd.grad(balance(Step({"unlabelled": logits}, Given()), frequencies), logits)
+        (gradient,) = torch.autograd.grad(marginal_kl(Step({"unlabelled": logits}, Given()), frequencies), logits)
         logits = (logits - 5 * gradient).detach().requires_grad_()
     assert torch.allclose(logits.softmax(1).mean(0), frequencies.expected, atol=0.01)
 
 
 def test_labelled_rows_do_not_count_for_the_balance(encoder, rows):
     expected = torch.tensor([0.5, 0.25, 0.25])
-    found = balance(Step(rows, encoder, together=True), expecting(*expected))
+    found = marginal_kl(Step(rows, encoder, together=True), expecting(*expected))
     mean = torch.cat([encoder(rows[v]).y for v in ("unlabelled", "augmented")]).mean(0)
     assert torch.allclose(found, (mean * (mean / expected).log()).sum(), atol=1e-6)
 
@@ -334,7 +330,7 @@ def curved():
 
 def test_smoothing_a_constant_classifier_does_nothing(rows):
     encoder = Constant()
-    loss = smooth(Step(rows, encoder), radius=2.0, probe=0.1)
+    loss = virtual_adversarial_loss(Step(rows, encoder), radius=2.0, vat_xi=0.1)
     loss.backward()
     assert loss.item() == pytest.approx(0.0, abs=1e-6)
     assert encoder.bias.grad.abs().max() < 1e-6
@@ -347,14 +343,14 @@ def test_the_perturbation_has_the_length_of_the_radius(shape, radius, curved):
     curved.backbone = nn.Sequential(nn.Flatten(), curved.backbone)
     x = torch.rand(N, *shape)
     curved.register_forward_hook(lambda m, inputs, out: seen.append(inputs[0].detach()))
-    smooth(Step({"unlabelled": x}, curved), radius, 0.1)
+    virtual_adversarial_loss(Step({"unlabelled": x}, curved), radius, 0.1)
     assert torch.allclose((seen[-1] - x).flatten(1).norm(dim=1), torch.full((N,), radius), rtol=1e-3)
     assert seen[-1].shape == x.shape
 
 
 def test_the_worst_direction_is_worse_than_a_random_one(curved):
     x, radius = torch.rand(200, D), 0.05
-    found = smooth(Step({"unlabelled": x}, curved), radius, 0.1)
+    found = virtual_adversarial_loss(Step({"unlabelled": x}, curved), radius, 0.1)
     target = curved(x).y
     random = [
         F.kl_div(curved(x + radius * F.normalize(torch.randn(200, D))).logits.log_softmax(1), target,
@@ -374,7 +370,7 @@ def test_a_boundary_is_found_that_cannot_be_felt_at_the_row():
     losses = []
     for probe in (0.1, 10.0):
         torch.manual_seed(0)
-        losses.append(smooth(Step({"unlabelled": torch.zeros(200, D)}, encoder), 1.0, probe).item())
+        losses.append(virtual_adversarial_loss(Step({"unlabelled": torch.zeros(200, D)}, encoder), 1.0, probe).item())
     assert losses[0] < 0.01 and losses[1] > 1
 
 
@@ -382,7 +378,7 @@ def test_smoothness_is_zero_at_best_and_grows_with_the_radius(curved):
     losses = []
     for radius in (0.001, 0.01, 0.1):
         torch.manual_seed(3)
-        losses.append(smooth(Step({"unlabelled": torch.rand(50, D)}, curved), radius, 0.1).item())
+        losses.append(virtual_adversarial_loss(Step({"unlabelled": torch.rand(50, D)}, curved), radius, 0.1).item())
     assert -1e-6 < losses[0] < losses[1] < losses[2]
 
 
@@ -391,7 +387,7 @@ def test_looking_for_the_direction_leaves_nothing_behind(together, curved, rows)
     curved.head_y.bias.requires_grad_(False)
     x = rows["unlabelled"].clone()
     step = Step(rows, curved, together=together)
-    loss = smooth(step, 0.1, 0.1)
+    loss = virtual_adversarial_loss(step, 0.1, 0.1)
     assert all(p.grad is None for p in curved.parameters())
     assert [p.requires_grad for p in curved.parameters()] == [n != "head_y.bias" for n, _ in curved.named_parameters()]
     assert torch.equal(rows["unlabelled"], x) and not rows["unlabelled"].requires_grad
@@ -403,7 +399,7 @@ def test_the_unperturbed_side_gives_no_gradient(curved):
     """The target is fixed: d/dw KL(target || q(x + r)) alone, worked out with the direction that was found."""
     seen, x = [], torch.rand(N, D)
     hook = curved.register_forward_hook(lambda m, inputs, out: seen.append(inputs[0].detach()))
-    smooth(Step({"unlabelled": x}, curved), 0.5, 0.1).backward()
+    virtual_adversarial_loss(Step({"unlabelled": x}, curved), 0.5, 0.1).backward()
     hook.remove()
     found = [p.grad.clone() for p in curved.parameters()]
     curved.zero_grad()
@@ -417,9 +413,11 @@ def test_the_unperturbed_side_gives_no_gradient(curved):
 def test_holding_is_the_divergence_of_the_augmented_view_from_the_plain_one(together):
     step, _ = agreement_step(together)
     p, q = (step.rows[view].softmax(1) for view in ("unlabelled", "augmented"))
-    assert torch.allclose(hold(step), (p * (p / q).log()).sum(1).mean())
+    assert torch.allclose(consistency_kl(step), (p * (p / q).log()).sum(1).mean())
     same = Step({"unlabelled": p.log(), "augmented": p.log() + 1.5}, Given(), together=together)
-    assert hold(same).item() == pytest.approx(0.0, abs=1e-6), "unlike agreement, rows that are unsure may stay so"
+    assert consistency_kl(same).item() == pytest.approx(0.0, abs=1e-6), (
+        "unlike agreement, rows that are unsure may stay so"
+    )
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -427,22 +425,22 @@ def test_holding_gives_no_gradient_through_the_plain_view(together):
     step, _ = agreement_step(together)
     for x in step.rows.values():
         x.requires_grad_()
-    hold(step).backward()
+    consistency_kl(step).backward()
     assert step.rows["unlabelled"].grad is None or not step.rows["unlabelled"].grad.any()
     assert step.rows["augmented"].grad.any(1).all(), "every row counts, sure or not"
 
 
 def test_deciding_is_the_mean_entropy_of_single_rows():
     p = torch.tensor([[1 / 3, 1 / 3, 1 / 3], [0.5, 0.5 - 1e-7, 1e-7], [1 - 2e-7, 1e-7, 1e-7]])
-    entropy = decide(Step({"unlabelled": p.log()}, Given()))
+    entropy = conditional_entropy(Step({"unlabelled": p.log()}, Given()))
     assert entropy.item() == pytest.approx((math.log(3) + math.log(2) + 0) / 3, abs=1e-5)
     sure_of_all_classes = Step({"unlabelled": 100 * torch.eye(3)}, Given())
-    assert decide(sure_of_all_classes).item() == pytest.approx(0.0, abs=1e-6), "the mean of y may be even"
+    assert conditional_entropy(sure_of_all_classes).item() == pytest.approx(0.0, abs=1e-6), "the mean of y may be even"
 
 
 def test_deciding_makes_rows_surer_and_leaves_each_in_its_class():
     logits = torch.tensor([[0.3, 0.0, -0.1], [0.0, 0.1, 0.2]], requires_grad=True)
-    (gradient,) = torch.autograd.grad(decide(Step({"unlabelled": logits}, Given())), logits)
+    (gradient,) = torch.autograd.grad(conditional_entropy(Step({"unlabelled": logits}, Given())), logits)
     before, after = logits.softmax(1), (logits - gradient).softmax(1)
     assert (after.max(1).values > before.max(1).values).all() and torch.equal(after.argmax(1), before.argmax(1))
 
@@ -455,14 +453,14 @@ def test_the_cycle_compares_the_first_code_with_that_of_the_reconstruction(unit_
     cross_entropy = -(first.y * again.y.log()).sum(1).mean()
     squared = (first.z - again.z).square().mean()
     for weight in (0.0, 0.1, 2.0):
-        found = cycle(Step(rows, encoder, decoder), weight)
+        found = cyclic_loss(Step(rows, encoder, decoder), weight)
         assert torch.allclose(found, cross_entropy + weight * squared, atol=1e-6)
-    assert torch.allclose(cycle(Step(rows, encoder, decoder)), cross_entropy + 0.1 * squared, atol=1e-6)
+    assert torch.allclose(cyclic_loss(Step(rows, encoder, decoder)), cross_entropy + 0.1 * squared, atol=1e-6)
 
 
 def test_the_cycle_takes_the_first_code_as_given_and_moves_encoder_and_decoder(encoder, decoder, rows):
     parameters = [*encoder.parameters(), *decoder.parameters()]
-    cycle(Step(rows, encoder, decoder)).backward()
+    cyclic_loss(Step(rows, encoder, decoder)).backward()
     assert all(p.grad.any() for p in parameters)
     found = [p.grad.clone() for p in parameters]
     for module in (encoder, decoder):
@@ -484,7 +482,7 @@ def test_going_down_the_cycle_brings_codes_back(encoder, decoder):
     before = off()
     for _ in range(60):
         optimizer.zero_grad()
-        (cycle(Step({"unlabelled": x}, encoder, decoder)) - encoder(x).z.var(0).mean().log()).backward()
+        (cyclic_loss(Step({"unlabelled": x}, encoder, decoder)) - encoder(x).z.var(0).mean().log()).backward()
         optimizer.step()
     assert off() < 0.3 * before, "in units of the codes' own variance, for shrinking them brings nothing back"
 
@@ -496,7 +494,7 @@ def test_reconstructions_leave_no_trace_in_batch_normalisation(decoder, rows):
     step = Step(rows, encoder, decoder)
     step.reconstruction()
     mean, variance = norm.running_mean.clone(), norm.running_var.clone()
-    cycle(step)
+    cyclic_loss(step)
     assert torch.equal(norm.running_mean, mean) and torch.equal(norm.running_var, variance)
     assert norm.momentum == 0.1
     encoder(rows["labelled"])
@@ -505,7 +503,7 @@ def test_reconstructions_leave_no_trace_in_batch_normalisation(decoder, rows):
 
 def test_the_style_is_measured_by_its_mean_squared_length(encoder, rows):
     z = encoder(rows["unlabelled"]).z.detach()
-    found = shrink_style(Step(rows, encoder))
+    found = style_l2(Step(rows, encoder))
     assert found.item() == pytest.approx(sum(float(r @ r) for r in z) / N, rel=1e-5)
     found.backward()
     assert encoder.head_z.weight.grad.any() and encoder.head_y.weight.grad is None, "y is left alone"
@@ -516,7 +514,7 @@ def test_the_mode_decoder_sees_y_alone_and_the_clean_row(kind, encoder, rows):
     torch.manual_seed(3)
     modes = Decoder(nn.Linear(N_CLASSES, D), unit_range=True)
     step = Step(rows, encoder, corrupt=lambda x: x + 1)
-    found = reconstruct_mode(step, modes, kind)
+    found = mode_reconstruction_loss(step, modes, kind)
     by_hand = reconstruction_error(modes(encoder(rows["unlabelled"] + 1).y), rows["unlabelled"], kind, True)
     assert torch.allclose(found, by_hand)
     found.backward()
@@ -532,7 +530,7 @@ def test_the_best_mode_of_a_cluster_is_the_mean_of_its_rows():
     optimizer = torch.optim.Adam(modes.parameters(), 0.05)
     for _ in range(300):
         optimizer.zero_grad()
-        reconstruct_mode(Step({"unlabelled": x}, encoder), modes, "gaussian").backward()
+        mode_reconstruction_loss(Step({"unlabelled": x}, encoder), modes, "gaussian").backward()
         optimizer.step()
     means = torch.stack([x[torch.arange(40) % N_CLASSES == k].mean(0) for k in range(N_CLASSES)])
     assert torch.allclose(modes.mean(torch.eye(N_CLASSES)), means, atol=0.01)
@@ -541,23 +539,23 @@ def test_the_best_mode_of_a_cluster_is_the_mean_of_its_rows():
 def test_separation_is_the_mean_squared_shortfall_over_pairs():
     points = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])  # distances 3, 4 and 5
     for margin, by_hand in [(2.0, 0.0), (4.0, 1 / 3), (6.0, (9 + 4 + 1) / 3)]:
-        assert separate(points, margin).item() == pytest.approx(by_hand, abs=1e-5)
-    assert separate(points[:1].requires_grad_(), 6.0).item() == 0.0, "one point is near no other"
+        assert mode_separation(points, margin).item() == pytest.approx(by_hand, abs=1e-5)
+    assert mode_separation(points[:1].requires_grad_(), 6.0).item() == 0.0, "one point is near no other"
 
 
 def test_separation_pushes_near_points_apart_and_leaves_far_ones():
     points = torch.tensor([[0.0, 0.0], [1.0, 0.0], [50.0, 0.0]], requires_grad=True)
-    (gradient,) = torch.autograd.grad(separate(points, 3.0), points)
+    (gradient,) = torch.autograd.grad(mode_separation(points, 3.0), points)
     assert gradient[0, 0] > 0 > gradient[1, 0] and not gradient[2].any() and not gradient[:, 1].any()
     for _ in range(200):
-        (gradient,) = torch.autograd.grad(separate(points, 3.0), points)
+        (gradient,) = torch.autograd.grad(mode_separation(points, 3.0), points)
         points = (points - 0.3 * gradient).detach().requires_grad_()
     assert (points[1] - points[0]).norm().item() == pytest.approx(3.0, abs=0.01), "up to the margin, no farther"
 
 
 def test_points_that_coincide_have_a_finite_gradient():
     points = torch.zeros(3, 2, requires_grad=True)
-    loss = separate(points, 1.0)
+    loss = mode_separation(points, 1.0)
     loss.backward()
     assert loss.item() == pytest.approx(1.0, abs=1e-4) and torch.isfinite(points.grad).all()
 
@@ -571,7 +569,7 @@ def phases_of(divergence, critic, encoder):
         divergences.make(divergence),
         critic,
         [encoder],
-        discriminator_rate=0.1,
+        discriminator_learning_rate=0.1,
         generator_rate=0.2,
         weight=0.3,
         momentum=0.4,
@@ -585,14 +583,14 @@ def test_with_a_critic_matching_takes_two_phases(divergence, encoder):
     assert (discriminate.name, generate.name) == ("z/discriminator", "z/generator")
     assert (discriminate.trains, generate.trains) == ((critic,), (encoder,))
     assert (discriminate.rate, generate.rate) == (0.1, 0.2) and discriminate.momentum == generate.momentum == 0.4
-    assert discriminate.adversary and not generate.adversary
+    assert discriminate.is_critic and not generate.is_critic
     assert (discriminate.weight, generate.weight) == (1.0, 0.3), "the weight is that of fooling"
 
 
 @pytest.mark.parametrize("divergence", ["mmd", "sliced_wasserstein"])
 def test_without_a_critic_matching_takes_one_phase(divergence, encoder, rows):
     (generate,) = phases_of(divergence, None, encoder)
-    assert generate.name == "z/generator" and generate.trains == (encoder,) and not generate.adversary
+    assert generate.name == "z/generator" and generate.trains == (encoder,) and not generate.is_critic
     step = Step(rows, encoder)
     generate.loss(step).backward()
     assert encoder.head_z.weight.grad.any() and step.noted == {}
@@ -669,7 +667,7 @@ def test_the_generator_climbs_the_critic_and_the_critic_learns_the_prior(encoder
 # --- the rest
 def test_phases_do_not_change(encoder):
     phase = Phase("a", lambda step: torch.zeros(()), (encoder,), 0.1)
-    assert (phase.momentum, phase.weight, phase.adversary) == (0.5, 1.0, False)
+    assert (phase.momentum, phase.weight, phase.is_critic) == (0.5, 1.0, False)
     with pytest.raises(AttributeError):
         phase.rate = 1.0
 
@@ -686,7 +684,7 @@ def test_evaluating_and_same_statistics_give_back_what_they_found(was_training):
     net = nn.Sequential(nn.Linear(D, 4), nn.BatchNorm1d(4, momentum=0.3), nn.Dropout(0.5))
     net.train(was_training)[2].eval()
     before = [m.training for m in net.modules()]
-    with pytest.raises(RuntimeError, match="oops"), evaluating(net), same_statistics(net):
+    with pytest.raises(RuntimeError, match="oops"), evaluating(net), frozen_batch_norm_statistics(net):
         assert not any(m.training for m in net.modules()) and net[1].momentum == 0.0
         raise RuntimeError("oops")
     assert [m.training for m in net.modules()] == before and net[1].momentum == 0.3

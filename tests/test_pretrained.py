@@ -7,27 +7,21 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from torch import nn
 
-from aaekit import (
-    AdversarialAutoencoder,
-    InputError,
-    PretrainedClassifier,
-    SemiSupervisedAAE,
-    SupervisedBaseline,
-    gallery,
-    runs,
-)
-from aaekit.estimators.base import read_model
+from aaekit import AdversarialAutoencoder, InputError, PretrainedClassifier, SemiSupervisedAAE, SupervisedBaseline
+from aaekit.estimators._base import read_model
+from aaekit.plots import draw
+from aaekit.runs import run as runs
 
 SHARED = {"hidden": (64,), "precision": "float32", "random_state": 0}
 CODES = {
     **SHARED,
-    "n_style": 16,
+    "latent_dim": 16,
     "dropout": 0.0,
     "batch_norm": True,
     "schedule": "joint",
-    "reconstruction_rate": 2e-3,
+    "learning_rate": 2e-3,
     "generator_rate": 2e-3,
-    "discriminator_rate": 2e-3,
+    "discriminator_learning_rate": 2e-3,
     "adversarial_weight": 1.0,
     "discriminator_hidden": (64,),
 }
@@ -106,17 +100,17 @@ def test_ten_epochs_unless_told_otherwise(codes, rows):
 
 def test_the_curve_of_held_out_error_is_in_the_history(codes, rows):
     model = PretrainedClassifier(**{**HEAD, "max_steps": None}, max_epochs=3, autoencoder=codes)
-    model.fit(*rows[:2], evaluation=rows[2:])
-    errors = [row["evaluation/error"] for row in model.history_]
+    model.fit(*rows[:2], eval_set=rows[2:])
+    errors = [row["eval/error"] for row in model.history_]
     assert len(errors) == 3 and errors[-1] == pytest.approx(100 * (1 - model.score(*rows[2:])))
 
 
 # --- the first stage
 def test_a_model_file_and_a_run_directory_are_as_good_as_the_autoencoder(codes, rows, tmp_path, monkeypatch):
-    monkeypatch.setattr(gallery, "draw", lambda *_, **__: {})  # the pictures of the report take long
+    monkeypatch.setattr(draw, "draw", lambda *_, **__: {})  # the pictures of the report take long
     codes.save(tmp_path / "codes.safetensors")
     np.savez(tmp_path / "some.npz", X=rows[0].reshape(-1, 1, 8, 8), y=rows[1])
-    few = {"data": str(tmp_path / "some.npz"), "max_steps": 5, "hidden": (16,), "n_style": 4}
+    few = {"data": str(tmp_path / "some.npz"), "max_steps": 5, "hidden": (16,), "latent_dim": 4}
     run = runs.Run.create(tmp_path / "run", runs.completed("generator", few))
     trained = run.train()
     X = {"fitted": rows[0], "run": rows[0].reshape(-1, 1, 8, 8)}
@@ -139,11 +133,11 @@ def test_an_autoencoder_that_is_not_fitted_is_trained_on_all_rows_first(rows):
 
 @pytest.mark.parametrize("adversarial", [True, False])
 def test_without_an_autoencoder_one_is_trained(adversarial, rows):
-    given = {"adversarial": adversarial, "n_style": 12, "pretraining_epochs": 1, "dropout": 0.1, "max_steps": 5}
+    given = {"adversarial": adversarial, "latent_dim": 12, "pretraining_epochs": 1, "dropout": 0.1, "max_steps": 5}
     model = PretrainedClassifier(**{**SHARED, **given}).fit(*rows[:2])
     its = model.autoencoder_
     assert ("z_discriminator" in its.networks_) == adversarial
-    assert (its.n_style, its.n_steps_, its.dropout, its.hidden) == (12, 12, 0.1, (64,))
+    assert (its.latent_dim, its.n_steps_, its.dropout, its.hidden) == (12, 12, 0.1, (64,))
 
 
 def test_any_fitted_autoencoder_will_do(rows, tmp_path):

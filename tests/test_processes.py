@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from aaekit import AdversarialAutoencoder, data
-from aaekit.training import Rows
+from aaekit.core.loop import Rows
 
 PLAIN = {"hidden": (16,), "adversarial": False, "dropout": 0.0, "schedule": "joint", "batch_size": 20, "max_steps": 6}
 PLAIN |= {"batch_norm": False, "input_noise": 0.0, "precision": "float32"}
@@ -19,21 +19,21 @@ PROGRAM = """
 import sys
 import numpy as np, torch, torch.distributed as dist
 from aaekit import AdversarialAutoencoder, SemiSupervisedAAE, data
-from aaekit.training import Listener
+from aaekit.core.loop import Callback
 torch.set_num_threads(1)
 rank, folder, settings = int(sys.argv[1]), sys.argv[2], eval(sys.argv[4])
 dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
 digits = data.load("digits")
 told = []
-class Tell(Listener):
+class Tell(Callback):
     def epoch(self, training, row):
         told.append(row)
 y = np.where(np.arange(len(digits.y)) < 100, digits.y, -1)
 if sys.argv[3] == "plain":
-    model = AdversarialAutoencoder(**settings).fit(digits.X, listeners=[Tell()])
+    model = AdversarialAutoencoder(**settings).fit(digits.X, callbacks=[Tell()])
 else:
     held_out = digits.X_test, digits.y_test
-    model = SemiSupervisedAAE(**settings).fit(digits.X, y, listeners=[Tell()], evaluation=held_out)
+    model = SemiSupervisedAAE(**settings).fit(digits.X, y, callbacks=[Tell()], eval_set=held_out)
 assert bool(told) == (rank == 0)
 model.save(f"{folder}/{rank}.safetensors")
 """
@@ -61,7 +61,7 @@ def test_two_processes_make_the_steps_of_one(tmp_path):
 
 def test_processes_agree_without_a_seed_with_noise_and_stopping_early(tmp_path):
     """Different noise and statistics must not drive them apart, nor let one stop before the other."""
-    more = {"max_epochs": 4, "early_stopping": True, "patience": 1, "averaging": 0.9, "batch_norm": True}
+    more = {"max_epochs": 4, "early_stopping": True, "patience": 1, "ema_decay": 0.9, "batch_norm": True}
     first, second = two(tmp_path, "semi", hidden=(16,), backbone="mlp", input_noise=0.3, **more)
     assert first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 

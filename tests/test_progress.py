@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from aaekit import AdversarialAutoencoder, SemiSupervisedAAE
-from aaekit.progress import Progress
-from aaekit.training import Listener
+from aaekit.core.loop import Callback
+from aaekit.core.progress import Progress
 
 X = np.random.default_rng(0).random((40, 6))
 
@@ -18,7 +18,7 @@ def shown(terminal, *others, **settings):
     file = io.StringIO()
     console = Console(file=file, force_terminal=terminal, width=120)
     model = AdversarialAutoencoder(hidden=(8,), discriminator_hidden=(8,), batch_size=10, random_state=0, **settings)
-    model.fit(X, listeners=[*others, Progress(console)])
+    model.fit(X, callbacks=[*others, Progress(console)])
     return model, file.getvalue()
 
 
@@ -48,7 +48,7 @@ def test_losses_are_not_read_at_each_step(monkeypatch):
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_goes_on_from_where_it_was(terminal):
-    class Skip(Listener):
+    class Skip(Callback):
         def start(self, training):
             training.n_done = 10
 

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from aaekit import figures
+from aaekit import plots
 from aaekit.errors import InputError
 from aaekit.report import CAPTIONS, FigureEntry, Table, write_report
 
@@ -40,12 +40,12 @@ class Page(HTMLParser):
 
 
 def draw():
-    return figures.sample_grid(np.linspace(0, 1, 4 * 64).reshape(4, 1, 8, 8))
+    return plots.sample_grid(np.linspace(0, 1, 4 * 64).reshape(4, 1, 8, 8))
 
 
 @pytest.fixture
 def page(tmp_path):
-    png = figures.save(figures.label_distribution(np.eye(3)), tmp_path / "labels.png")
+    png = plots.save(plots.label_distribution(np.eye(3)), tmp_path / "labels.png")
     path = write_report(
         tmp_path / "run" / "report.html",
         "Digits <b>& co</b>",
@@ -76,7 +76,7 @@ def test_every_figure_is_inside_with_alternative_text(page):
     text, png = page
     images = Page(text).all("img")
     data = [base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) for image in images]
-    assert data == [figures.to_png(draw()), png.read_bytes()]
+    assert data == [plots.to_png(draw()), png.read_bytes()]
     assert images[0]["alt"] == 'Samples "new". Look <here>.'
     assert all(int(image["width"]) > 100 and int(image["height"]) > 100 for image in images)
     assert text.count("<figcaption>") == 2
@@ -146,8 +146,8 @@ def test_a_bad_table_or_a_full_disk_writes_nothing(tmp_path, monkeypatch):
 def test_every_figure_function_has_a_caption():
     drawing = {
         name
-        for name, function in inspect.getmembers(figures, inspect.isfunction)
-        if function.__module__.startswith(figures.__name__) and not name.startswith("_")
-        and inspect.signature(function).return_annotation is figures.Figure
+        for name, function in inspect.getmembers(plots, inspect.isfunction)
+        if function.__module__.startswith(plots.__name__) and not name.startswith("_")
+        and inspect.signature(function).return_annotation is plots.Figure
     }  # fmt: skip
     assert drawing == set(CAPTIONS)

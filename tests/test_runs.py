@@ -17,21 +17,15 @@ from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 
-from aaekit import (
-    InputError,
-    SemiSupervisedAAE,
-    SupervisedBaseline,
-    TrainingError,
-    checkpoints,
-    evaluation,
-    figures,
-    gallery,
-    health,
-    runs,
-)
-from aaekit.estimators import base
-from aaekit.runs import Run, completed, configuration
-from aaekit.training import Listener
+from aaekit import InputError, SemiSupervisedAAE, SupervisedBaseline, TrainingError, plots
+from aaekit.core import checkpoints
+from aaekit.core.loop import Callback
+from aaekit.estimators import _base as base
+from aaekit.evaluation import compare as evaluation
+from aaekit.evaluation import health, heldout
+from aaekit.plots import draw
+from aaekit.runs import run as runs
+from aaekit.runs.run import Run, completed, configuration
 
 TINY = {"hidden": (16,), "backbone": "mlp", "discriminator_hidden": (16,), "max_steps": 12, "batch_size": 40}
 
@@ -65,7 +59,7 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
-class At(Listener):
+class At(Callback):
     """Does something after a step."""
 
     def __init__(self, n, action):
@@ -90,7 +84,7 @@ def run(request, digits, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
     """Figures take most of the time; `run` has drawn its own before this."""
-    monkeypatch.setattr(gallery, "draw", lambda *_, **__: {})
+    monkeypatch.setattr(draw, "draw", lambda *_, **__: {})
 
 
 # --- data of which little is known -----------------------------------------------------------------------------------
@@ -132,9 +126,9 @@ def test_each_column_of_a_table_can_be_seen(tmp_path, monkeypatch):
     monkeypatch.undo()  # pictures, too
     random, drawn = np.random.default_rng(0), {}
     for name in ("modes_and_samples", "reconstruction_pairs", "sample_grid", "style_grid"):
-        old = getattr(figures, name)
+        old = getattr(plots, name)
         monkeypatch.setattr(
-            figures,
+            plots,
             name,
             lambda rows, *more, name=name, old=old, **kw: (drawn.update({name: rows}), old(rows, *more, **kw))[1],
         )
@@ -148,7 +142,7 @@ def test_each_column_of_a_table_can_be_seen(tmp_path, monkeypatch):
         assert len(drawn) == 4 and all(np.abs(rows).max() < 10 for rows in drawn.values())
         page = (run.path / "report.html").read_text(encoding="utf-8")
         assert ("pictures show each value in standard deviations" in page) is (name == "units")
-        shown = gallery.shown(model, rows)
+        shown = heldout.shown(model, rows)
         expected = rows if name == "unit" else (rows - rows.mean(0)) / rows.std(0)
         np.testing.assert_allclose(shown, expected, atol=1e-3)
         np.testing.assert_array_equal(drawn["reconstruction_pairs"], shown[:10])
@@ -261,7 +255,7 @@ def test_resumed_is_identical(system, schedule, step, backbone, digits, tmp_path
 
 
 def test_resumed_does_not_begin_several_times_again(digits, tmp_path, monkeypatch):
-    class Announced(Listener):
+    class Announced(Callback):
         def prepare(self, what):
             said.append(what)
 
@@ -299,7 +293,7 @@ def test_signal_waits_for_the_end_of_the_step(number, digits, tmp_path):
     run = Run.create(tmp_path / "run", config)
     seen, before = [], signal.getsignal(number)
 
-    class Signals(Listener):
+    class Signals(Callback):
         def start(self, training):
             make = training.make_step
 
@@ -480,8 +474,8 @@ def test_labels_and_validation(digits, tmp_path):
     run = Run.create(tmp_path / "run", config_for("classifier", digits, labels=30, validation=25))
     seen = {}
 
-    def spy(X, y, listeners, evaluation):
-        seen.update(X=X, y=y, evaluation=evaluation)
+    def spy(X, y, callbacks, evaluation):
+        seen.update(X=X, y=y, eval_set=evaluation)
         raise KeyboardInterrupt
 
     run.estimator.fit = spy
@@ -572,7 +566,7 @@ def test_rows_to_predict_may_be_floats(scale, digits, tmp_path):
     np.savez(tmp_path / "set.npz", X=X if scale == 255 else floats, y=y)
     run = Run.create(tmp_path / "run", config_for("baseline", tmp_path / "set.npz"))
     estimator = run.train()
-    answers = [estimator.predict_proba(gallery.fitting(estimator, rows)) for rows in (X, floats)]
+    answers = [estimator.predict_proba(heldout.fitting(estimator, rows)) for rows in (X, floats)]
     np.testing.assert_allclose(*answers, atol=1e-5)
     with pytest.raises(InputError, match="expected rows of shape"):
-        gallery.fitting(estimator, X[:, :, :7])
+        heldout.fitting(estimator, X[:, :, :7])

@@ -11,12 +11,13 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from torch import nn
 
-from aaekit import cli, ultrasound
+from aaekit import cli
 from aaekit.divergences import LeastSquares
 from aaekit.errors import InputError, TrainingError
-from aaekit.estimators import simulator
-from aaekit.estimators.simulator import STAGES, Refiner, RefineStep, TwoStageSimulator, hold_on, match_intensities
-from aaekit.experiments import protocols, simulation
+from aaekit.ultrasound import physics as ultrasound
+from aaekit.ultrasound import simulator
+from aaekit.ultrasound.simulator import STAGES, Refiner, RefineStep, TwoStageSimulator, hold_on, match_intensities
+from reproduction import protocols, simulation
 
 TINY = {"geometry": "polar", "low_size": 16, "size": 32, "channels": 4, "draws": 1, "steps": 3, "steps_2": 3,
         "batch_size": 4, "precision": "float32", "random_state": 0}  # fmt: skip
@@ -44,7 +45,7 @@ def trained(pairs):
         "steps_2": 200,
         "rate": 2e-3,
         "intensity_weight": 10.0,
-        "averaging": 0.9,
+        "ema_decay": 0.9,
     }
     return TwoStageSimulator(**settings, batch_size_2=8).fit(pairs[0][:20], pairs[1][:20])
 
@@ -211,7 +212,7 @@ def test_speckle_is_drawn_anew_and_repeats_by_seed(trained, pairs):
 
 
 def test_holding_on_hard_keeps_stage_2_near_stage_1(pairs):
-    settings = TINY | {"steps_2": 25, "averaging": 0.0, "rate": 3e-3}
+    settings = TINY | {"steps_2": 25, "ema_decay": 0.0, "rate": 3e-3}
     moved = []
     for weight in (0.0, 50.0):
         estimator = TwoStageSimulator(**settings, holding_weight_2=weight).fit(pairs[0][:8], pairs[1][:8])

@@ -8,13 +8,13 @@ from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
 from aaekit import AdversarialAutoencoder, InputError, SupervisedAAE
-from aaekit.metrics import label_leakage
+from aaekit.evaluation.metrics import label_leakage
 
 SETTINGS = {
     "hidden": (100,),
     "discriminator_hidden": (200,),
     "backbone": "mlp",
-    "n_style": 3,
+    "latent_dim": 3,
     "precision": "float32",
     "random_state": 0,
 }
@@ -54,15 +54,15 @@ def print_of(X):
 @pytest.fixture(scope="module")
 def two_conditions(rows):
     """Told the print and the digit."""
-    return SupervisedAAE(**{**SETTINGS, "n_style": 4}, max_steps=500).fit(*printed(*rows[:2]))
+    return SupervisedAAE(**{**SETTINGS, "latent_dim": 4}, max_steps=500).fit(*printed(*rows[:2]))
 
 
 # --- is z free of the label?
 def test_style_tells_less_of_the_label_than_codes_that_are_not_matched_to_it(model, rows):
     X, y, X_test, y_test = rows
-    together = SupervisedAAE(**SETTINGS, independence="aggregate", max_steps=300).fit(X, y)
+    together = SupervisedAAE(**SETTINGS, style_matching="marginal", max_steps=300).fit(X, y)
     plain = AdversarialAutoencoder(
-        **SETTINGS, adversarial=False, dropout=0.0, schedule="joint", reconstruction_rate=2e-3, max_steps=300
+        **SETTINGS, adversarial=False, dropout=0.0, schedule="joint", learning_rate=2e-3, max_steps=300
     ).fit(X)
     leak = {k: label_leakage(m.transform(X_test), y_test)
             for k, m in {"class": model, "aggregate": together, "plain": plain}.items()}  # fmt: skip
@@ -70,17 +70,17 @@ def test_style_tells_less_of_the_label_than_codes_that_are_not_matched_to_it(mod
     assert leak["class"] + 20 < leak["aggregate"] and leak["class"] + 30 < leak["plain"], leak
 
 
-@pytest.mark.parametrize("independence", ["class", "aggregate"])
-def test_the_discriminator_is_shown_the_label_for_independence_by_class_only(independence, rows):
+@pytest.mark.parametrize("style_matching", ["per_class", "aggregate"])
+def test_the_discriminator_is_shown_the_label_for_independence_by_class_only(style_matching, rows):
     X, y = rows[:2]
     watch = FirstStep()
-    SupervisedAAE(**QUICK, independence=independence).fit(X, y, listeners=[watch])
+    SupervisedAAE(**QUICK, style_matching=style_matching).fit(X, y, callbacks=[watch])
     seen, code = watch.encoded[0]
     drawn, made = np.split(watch.judged[0], 2)
     np.testing.assert_allclose(made[:, :3], code.z, atol=1e-5)
     of_row = {row.tobytes(): label for row, label in zip(X, y, strict=True)}
     label = np.eye(10)[[of_row[row.tobytes()] for row in seen]]
-    if independence == "class":
+    if style_matching == "per_class":
         assert np.array_equal(made[:, 3:], label) and np.array_equal(drawn[:, 3:], label)
     else:
         assert made.shape[1] == drawn.shape[1] == 3
@@ -137,7 +137,7 @@ def test_conditions_are_obeyed_one_by_one(two_conditions, judge, rows):
 def test_the_domain_alone_can_be_the_condition(judge, rows):
     """Then nothing but the style says which digit it is: most survive, not all."""
     X, Y = printed(*rows[:2])
-    model = SupervisedAAE(**{**SETTINGS, "n_style": 8}, max_steps=500).fit(X, Y[:, 0].astype(str))
+    model = SupervisedAAE(**{**SETTINGS, "latent_dim": 8}, max_steps=500).fit(X, Y[:, 0].astype(str))
     faint = model.translate(rows[2], "faint")
     assert (print_of(faint) == "faint").mean() > 0.5  # measured: 0.70; of the rows as they are, none
     assert (judge.predict(faint / INK[1]) == rows[3]).mean() > 0.6  # measured: 0.81
@@ -189,11 +189,11 @@ def test_labels_are_drawn_as_often_as_they_were_seen(rows):
 def test_rows_to_score_by_need_no_label(known, rows):
     X, y, X_test, y_test = rows
     some = {"all": y_test, "some": np.where(np.arange(len(y_test)) < 50, y_test, -1), "none": None}[known]
-    model = SupervisedAAE(**QUICK).fit(X, y, evaluation=(X_test, some))
-    assert ("evaluation/reconstruction" in model.history_[-1]) == (known != "none")
+    model = SupervisedAAE(**QUICK).fit(X, y, eval_set=(X_test, some))
+    assert ("eval/reconstruction" in model.history_[-1]) == (known != "none")
     if known == "some":
-        alone = SupervisedAAE(**QUICK).fit(X, y, evaluation=(X_test[:50], y_test[:50]))
-        key = "evaluation/reconstruction"
+        alone = SupervisedAAE(**QUICK).fit(X, y, eval_set=(X_test[:50], y_test[:50]))
+        key = "eval/reconstruction"
         assert model.history_[-1][key] == pytest.approx(alone.history_[-1][key])
 
 

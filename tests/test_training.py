@@ -11,12 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-import aaekit.training as training_module
-from aaekit import InputError, TrainingError, cores
-from aaekit.codes import Decoder, Encoder
+from aaekit import InputError, TrainingError
+from aaekit.core import loop as training_module
+from aaekit.core import threads
+from aaekit.core.loop import Callback, Rows, Settings, Training, best_start
+from aaekit.core.phase import Phase, Step, matching
 from aaekit.divergences import GAN
-from aaekit.phases import Phase, Step, classify, matching, reconstruct
-from aaekit.training import Listener, Rows, Settings, Training, best_start
+from aaekit.losses import classification_loss, reconstruction_loss
+from aaekit.nn.encoder import Decoder, Encoder
 
 N, D, BATCH, N_STYLE = 20, 4, 5, 2
 STEPS_PER_EPOCH = N // BATCH
@@ -32,11 +34,11 @@ def aae(settings=DEFAULTS, evaluate=None, seed=0) -> Training:
     critic = nn.Sequential(nn.Linear(N_STYLE, 8), nn.ReLU(), nn.Linear(8, 1))
     nets = nn.ModuleDict({"encoder": encoder, "decoder": decoder, "critic": critic})
     phases = [
-        Phase("reconstruction", lambda step: reconstruct(step, "bernoulli"), (encoder, decoder), 0.01),
+        Phase("reconstruction", lambda step: reconstruction_loss(step, "bernoulli"), (encoder, decoder), 0.01),
         *matching("z", lambda step, gradient: (step.code() if gradient else step.detached_code()).z,
                   lambda step: torch.randn(len(step.rows["unlabelled"]), N_STYLE), GAN(), critic, [encoder],
-                  discriminator_rate=0.02, generator_rate=0.005),
-        Phase("classification", classify, (encoder,), 0.01),
+                  discriminator_learning_rate=0.02, generator_rate=0.005),
+        Phase("classification", classification_loss, (encoder,), 0.01),
     ]  # fmt: skip
     data = torch.Generator().manual_seed(9)
     X, y = torch.rand(N, D, generator=data), torch.randint(3, (N,), generator=data)
@@ -79,7 +81,7 @@ def all_equal(a, b) -> bool:
     return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-class Recorder(Listener):
+class Recorder(Callback):
     """What is told, in order; stops the training at a step when asked to."""
 
     def __init__(self, stop_at=None):
@@ -154,25 +156,25 @@ def test_rates_are_constant_by_default():
 
 
 def test_cosine_falls_from_one_to_nearly_zero():
-    f = factors(rate_schedule="cosine")
+    f = factors(learning_rate_schedule="cosine")
     assert f[0] == 1 and f[50] == pytest.approx(0.5) and 0 < f[-1] < 1e-3
     assert all(a > b for a, b in zip(f, f[1:], strict=False))
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_warm_up_rises_linearly(schedule):
-    f, without = factors(rate_schedule=schedule, warmup_steps=10), factors(rate_schedule=schedule)
+    f, without = factors(learning_rate_schedule=schedule, warmup_steps=10), factors(learning_rate_schedule=schedule)
     assert [a / b for a, b in zip(f[:10], without, strict=False)] == pytest.approx([0.1 * i for i in range(1, 11)])
     assert f[10:] == without[10:]
 
 
 def test_steps_divide_by_ten_at_milestones():
-    f = factors(rate_schedule="step", milestones=(30, 60))
+    f = factors(learning_rate_schedule="step", milestones=(30, 60))
     assert f[29] == 1 and f[30] == f[59] == pytest.approx(0.1) and f[60] == f[-1] == pytest.approx(0.01)
 
 
 def test_discriminators_may_keep_their_rate():
-    settings = Settings(n_steps=100, rate_schedule="cosine", warmup_steps=10)
+    settings = Settings(n_steps=100, learning_rate_schedule="cosine", warmup_steps=10)
     assert [settings.rate_at(i, steady=True) for i in (0, 9, 50, 99)] == pytest.approx([0.1, 1, 1, 1])
     assert settings.rate_at(50) == pytest.approx(0.5)
 
@@ -184,11 +186,13 @@ def test_a_steady_rate_stays_beside_others_that_fall(schedule):
     start = [m.weight.item() for m in nets.values()]
     phases = [
         Phase(
-            name, lambda step, m=m: m.weight.sum(), (m,), 0.1, 0.0, adversary=name != "other", steady=name == "steady"
+            name, lambda step, m=m: m.weight.sum(), (m,), 0.1, 0.0, is_critic=name != "other", steady=name == "steady"
         )
         for name, m in nets.items()
     ]
-    settings = replace(DEFAULTS, n_steps=8, optimizer="sgd", rate_schedule="step", milestones=(4,), schedule=schedule)
+    settings = replace(
+        DEFAULTS, n_steps=8, optimizer="sgd", learning_rate_schedule="step", milestones=(4,), schedule=schedule
+    )
     rows = {"x": Rows([torch.arange(4.0)[:, None]], 2, 0)}
     Training(nets, phases, rows, lambda b, t: Step({"x": b["x"][0]}, nets["other"]), settings).run()
     moved = [a - m.weight.item() for a, m in zip(start, nets.values(), strict=True)]
@@ -197,7 +201,7 @@ def test_a_steady_rate_stays_beside_others_that_fall(schedule):
 
 def test_the_optimiser_moves_at_the_rate_of_the_step():
     """Plain gradient descent by hand."""
-    settings = replace(DEFAULTS, n_steps=8, optimizer="sgd", rate_schedule="step", milestones=(3,))
+    settings = replace(DEFAULTS, n_steps=8, optimizer="sgd", learning_rate_schedule="step", milestones=(3,))
     training = line(settings=settings)
     rows, w = training.rows["x"], 0.0
     for step in range(8):
@@ -208,7 +212,7 @@ def test_the_optimiser_moves_at_the_rate_of_the_step():
 
 
 def test_momentum_survives_milestones():
-    settings = replace(DEFAULTS, n_steps=8, optimizer="sgd", rate_schedule="step", milestones=(3,))
+    settings = replace(DEFAULTS, n_steps=8, optimizer="sgd", learning_rate_schedule="step", milestones=(3,))
     training = line(settings=settings, momentum=0.9)
     rows, w, speed = training.rows["x"], 0.0, 0.0
     for step in range(8):
@@ -242,7 +246,7 @@ def two_losses(schedule, optimizer="sgd", shared=True) -> Training:
 def test_a_phase_that_fades_weighs_less_and_less_and_ends(schedule):
     asked, training = [], two_losses(schedule)
     first, second = training.phases
-    fading = replace(second, fades=4, loss=lambda step: asked.append(1) or second.loss(step))
+    fading = replace(second, anneal_steps=4, loss=lambda step: asked.append(1) or second.loss(step))
     settings, weight = replace(training.settings, n_steps=6), training.networks["a"].weight
     training = Training(training.networks, [first, fading], training.rows, training.make_step, settings)
     moved = []
@@ -324,7 +328,7 @@ def test_history_holds_the_means_of_each_epoch():
 
 # --- averaging
 def test_averaged_weights_follow_the_formula():
-    training = aae(replace(DEFAULTS, averaging=0.3, n_steps=6))
+    training = aae(replace(DEFAULTS, ema_decay=0.3, n_steps=6))
     assert training.averaged is not training.networks
     expected = weights(training)
     floats = [v.is_floating_point() for v in expected]
@@ -340,21 +344,23 @@ def test_averaged_weights_follow_the_formula():
 
 
 def test_averaging_does_not_change_the_training():
-    plain, averaged = trained(), trained(replace(DEFAULTS, averaging=0.9))
+    plain, averaged = trained(), trained(replace(DEFAULTS, ema_decay=0.9))
     assert all_equal(weights(plain), weights(averaged))
     assert plain.averaged is plain.networks
     assert not averaged.averaged.training and not plain.averaged.training
 
 
 def test_averaging_finds_the_middle_of_a_noisy_path():
-    training = line(settings=replace(DEFAULTS, n_steps=400, optimizer="sgd", averaging=0.99), rate=0.5)
+    training = line(settings=replace(DEFAULTS, n_steps=400, optimizer="sgd", ema_decay=0.99), rate=0.5)
     training.run()
     assert training.averaged["net"].weight.item() == pytest.approx(1.5, abs=0.1)
 
 
 # --- going on exactly where it stopped
 def resumable(schedule, optimizer, **more) -> Settings:
-    return replace(DEFAULTS, schedule=schedule, optimizer=optimizer, rate_schedule="cosine", averaging=0.9, **more)
+    return replace(
+        DEFAULTS, schedule=schedule, optimizer=optimizer, learning_rate_schedule="cosine", ema_decay=0.9, **more
+    )
 
 
 def without_times(history):
@@ -400,9 +406,9 @@ def test_an_interrupted_run_can_go_on():
     assert all_equal(weights(second), weights(whole)) and second.seconds > first.seconds
 
 
-@pytest.mark.parametrize("averaging", [0.0, 0.9])
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 def test_a_training_goes_on_from_where_it_was_told_to_wait(averaging):
-    settings = replace(DEFAULTS, averaging=averaging, rate_schedule="cosine")
+    settings = replace(DEFAULTS, ema_decay=averaging, learning_rate_schedule="cosine")
     whole, parts, told = trained(settings), aae(settings), Recorder()
     parts.run(until=5)
     assert parts.n_done == 5 and not parts.averaged.training
@@ -414,7 +420,7 @@ def test_a_training_goes_on_from_where_it_was_told_to_wait(averaging):
 
 @pytest.mark.parametrize(("scores", "chosen"), [([2.0, 1.0, 3.0], 1), ([1.0, 1.0], 0), ([5.0], 0)])
 def test_the_best_start_goes_on(scores, chosen):
-    starts, asked = [line(settings=replace(DEFAULTS, averaging=0.9)) for _ in scores], iter(scores)
+    starts, asked = [line(settings=replace(DEFAULTS, ema_decay=0.9)) for _ in scores], iter(scores)
 
     def score(networks):
         assert networks in [s.averaged for s in starts]
@@ -430,14 +436,14 @@ def test_the_best_start_goes_on(scores, chosen):
 
 
 def test_a_training_gives_way_to_other_work(monkeypatch):
-    class Threads(Listener):
+    class Threads(Callback):
         def step(self, training):
             found.append(torch.get_num_threads())
 
     found, before = [], torch.get_num_threads()
-    monkeypatch.setattr(cores, "_seconds_waited", time.monotonic)  # it waits all the time
-    monkeypatch.setattr(cores, "LOOK", 0.0)
-    monkeypatch.setattr(cores, "LASTING", 0.0)
+    monkeypatch.setattr(threads, "_seconds_waited", time.monotonic)  # it waits all the time
+    monkeypatch.setattr(threads, "LOOK", 0.0)
+    monkeypatch.setattr(threads, "LASTING", 0.0)
     torch.set_num_threads(2)
     try:
         aae().run([Threads()])
@@ -496,9 +502,9 @@ def scored(scores, seen=None):
     return evaluate
 
 
-@pytest.mark.parametrize("averaging", [0.0, 0.9])
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 def test_early_stopping_ends_and_brings_the_best_back(averaging):
-    seen, settings = [], replace(DEFAULTS, n_steps=400, patience=2, averaging=averaging)
+    seen, settings = [], replace(DEFAULTS, n_steps=400, patience=2, ema_decay=averaging)
     training = aae(settings, scored([3.0, 1.0, 2.0, 0.5, 0.7, 0.5, 0.1], seen))
     training.run()
     assert training.n_done == 6 * STEPS_PER_EPOCH and len(training.history) == 6
@@ -539,7 +545,7 @@ def test_early_stopping_can_be_resumed():
     assert stopped.n_done == whole.n_done, "what had stopped does not start again"
 
 
-# --- listeners, interruption, failure
+# --- callbacks, interruption, failure
 def test_listeners_are_told_in_order():
     told = Recorder()
     training = line(settings=replace(DEFAULTS, n_steps=5))
@@ -617,7 +623,7 @@ def test_fast_bfloat16_is_a_question_of_the_machine(monkeypatch):
 
 @pytest.mark.parametrize(("precision", "dtype"), [("bfloat16", torch.bfloat16), ("float32", torch.float32)])
 def test_products_run_in_the_precision_and_weights_stay_float32(precision, dtype):
-    training = aae(replace(DEFAULTS, precision=precision, averaging=0.9))
+    training = aae(replace(DEFAULTS, precision=precision, ema_decay=0.9))
     seen = {}
     for name in ("encoder", "decoder", "critic"):
         first = next(m for m in training.networks[name].modules() if isinstance(m, nn.Linear))

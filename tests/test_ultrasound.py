@@ -6,10 +6,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aaekit import ultrasound
 from aaekit.errors import InputError
-from aaekit.figures import ultrasound as drawings
-from aaekit.ultrasound import ADVENTITIA, CALCIUM, CATHETER, FIBROUS, INTIMA, LUMEN, MEDIA, OUTSIDE, TISSUES, Physics
+from aaekit.ultrasound import physics as ultrasound
+from aaekit.ultrasound import plots as drawings
+from aaekit.ultrasound.physics import (
+    ADVENTITIA,
+    CALCIUM,
+    CATHETER,
+    FIBROUS,
+    INTIMA,
+    LUMEN,
+    MEDIA,
+    OUTSIDE,
+    TISSUES,
+    Physics,
+)
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@
 A new named set is one entry in `aaekit.data.sets.SETS`.
 """
 
-from .checks import check_labels, check_rows, fingerprint
-from .dataset import Dataset, load, options_of, prepare, whole_path
-from .folders import read_folder
-from .sets import data_folder, info, names
-from .splits import Split, split
-from .store import as_store, open_rows
-from .tables import read_table
+from aaekit.data.checks import check_labels, check_rows, fingerprint
+from aaekit.data.dataset import Dataset, load, options_of, prepare, whole_path
+from aaekit.data.folders import read_folder
+from aaekit.data.sets import data_folder, info, names
+from aaekit.data.splits import Split, split
+from aaekit.data.store import as_store, open_rows
+from aaekit.data.tables import read_table
 
 __all__ = [
     "Dataset",

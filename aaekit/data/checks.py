@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..errors import InputError
+from aaekit.errors import InputError
 
 BLOCK_BYTES = 64 * 2**20
 FLOAT32_MAX = float(np.finfo(np.float32).max)

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import FilledWarning, InputError, nearest
-from .checks import check_labels, check_rows
-from .domains import check_same_classes, join
-from .folders import read_folder
-from .sets import SETS, find, paths_of
-from .splits import Split, split
-from .store import MEMORY_LIMIT, as_store, open_rows, remove, why, write_npz
-from .tables import as_bytes, read_table
+from aaekit.data.checks import check_labels, check_rows
+from aaekit.data.domains import check_same_classes, join
+from aaekit.data.folders import read_folder
+from aaekit.data.sets import SETS, find, paths_of
+from aaekit.data.splits import Split, split
+from aaekit.data.store import MEMORY_LIMIT, as_store, open_rows, remove, why, write_npz
+from aaekit.data.tables import as_bytes, read_table
+from aaekit.errors import FilledWarning, InputError, nearest
 
 NPZ_KEYS = {"X": "x_train", "y": "y_train", "X_test": "x_test", "y_test": "y_test"}  # ours, and Keras'
 NPZ_TEXTS = ("classes", "domains", "columns", "files", "files_test")

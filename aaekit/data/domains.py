@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError
-from .checks import blocks
+from aaekit.data.checks import blocks
+from aaekit.errors import InputError
 
 if TYPE_CHECKING:
-    from .dataset import Dataset
+    from aaekit.data.dataset import Dataset
 
 TIGHT = 20  # frames below this many pixels a side are filled by their digit; larger ones have a margin
 SCAN = 20 / 28  # the share of a row of MNIST that the box of a digit takes

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from rich.console import Console
 from rich.progress import track
 
-from ..errors import InputError
+from aaekit.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 PARTS = ("train", "test")

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
-from .checks import check_whole
-from .formats import Arrays
+from aaekit.data.checks import check_whole
+from aaekit.data.formats import Arrays
+from aaekit.errors import InputError
 
 REGULAR = (
     *("DejaVuSans", "DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSansMono-Oblique"),

@@ -9,10 +9,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import InputError, nearest
-from ..files import cannot_write
-from .fonts import read_fonts
-from .formats import Arrays, content, read_breast_cancer, read_digits, read_idx_set, read_svhn, read_usps, read_wine
+from aaekit._files import cannot_write
+from aaekit.data.fonts import read_fonts
+from aaekit.data.formats import (
+    Arrays,
+    content,
+    read_breast_cancer,
+    read_digits,
+    read_idx_set,
+    read_svhn,
+    read_usps,
+    read_wine,
+)
+from aaekit.errors import InputError, nearest
 
 
 @dataclass(frozen=True)

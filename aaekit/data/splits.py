@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
-from .checks import check_labels, check_whole
-from .store import why, write_npz
+from aaekit.data.checks import check_labels, check_whole
+from aaekit.data.store import why, write_npz
+from aaekit.errors import InputError
 
 PARTS = ("labelled", "unlabelled", "validation")
 

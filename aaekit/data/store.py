@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
-from ..files import replacing
-from .checks import blocks, check_whole
+from aaekit._files import replacing
+from aaekit.data.checks import blocks, check_whole
+from aaekit.errors import InputError
 
 MEMORY_LIMIT = 4 * 2**30  # bytes of one array that are kept in memory
 

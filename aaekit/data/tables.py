@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, nearest
+from aaekit.errors import InputError, nearest
 
 TARGETS = ("y", "label", "labels", "class", "target")  # what a column of labels is called, if nothing else is said
 N_TEXTS = 50  # different texts, at most, that a column may hold to become as many values

@@ -7,7 +7,6 @@ from aaekit.estimators.embedding import EmbeddingAAE
 from aaekit.estimators.outliers import AAEOutlierDetector
 from aaekit.estimators.pretrained import PretrainedClassifier
 from aaekit.estimators.semi_supervised import SemiSupervisedAAE
-from aaekit.estimators.simulator import TwoStageSimulator
 from aaekit.estimators.supervised import SupervisedAAE
 
 __all__ = [
@@ -19,5 +18,4 @@ __all__ = [
     "SemiSupervisedAAE",
     "SupervisedAAE",
     "SupervisedBaseline",
-    "TwoStageSimulator",
 ]

@@ -13,14 +13,15 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from aaekit import divergences, networks, phases, priors
-from aaekit.codes import Code, Decoder, Posterior, one_hot
+from aaekit import divergences, losses, priors
+from aaekit.core.loop import Callback, Schedule
+from aaekit.core.phase import Phase, Step, matching
 from aaekit.errors import InputError
-from aaekit.estimators.base import UNLABELLED, Estimator, Labelled, _labelled
-from aaekit.metrics import choose_parzen_sigma, parzen_log_likelihood
-from aaekit.parameters import Positive, Rate, Share, Weight, hyperparameters
-from aaekit.phases import Phase, Step, matching
-from aaekit.training import Listener, Schedule
+from aaekit.estimators._base import UNLABELLED, Estimator, Labelled, _labelled
+from aaekit.estimators._hyperparameters import Positive, Rate, Share, Weight, hyperparameters
+from aaekit.evaluation.metrics import choose_parzen_sigma, parzen_log_likelihood
+from aaekit.nn import backbones
+from aaekit.nn.encoder import Code, Decoder, Posterior, one_hot
 
 
 @hyperparameters
@@ -31,11 +32,11 @@ class Autoencoder(TransformerMixin, Estimator):
         Literal["auto"] | nn.Module,
         Field(description="'auto' mirrors the backbone; or a torch module from codes (n, n_code) to rows"),
     ] = "auto"
-    n_style: Annotated[Positive, Field(description="dimensions of the continuous code z")] = 2
+    latent_dim: Annotated[Positive, Field(description="dimensions of the continuous code z")] = 2
     prior: Annotated[
         Literal["gaussian", "mixture", "swiss_roll", "uniform"] | priors.Prior | Distribution | Callable,
         Field(
-            description="what z is matched to: a name, a Prior, a torch distribution, or a callable n -> (n, n_style)"
+            description="what z is matched to: a name, a Prior, a torch distribution, or a callable n -> (n, latent_dim)"
         ),
     ] = "gaussian"
     posterior: Annotated[
@@ -62,11 +63,12 @@ class Autoencoder(TransformerMixin, Estimator):
         Field(description="weight of the reconstruction error, summed over a row; 'auto' is 10 / (values in a row)"),
     ] = "auto"
     adversarial_weight: Annotated[Weight, Field(description="weight of fooling the discriminators")] = 0.1
-    reconstruction_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 1e-3
+    learning_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 1e-3
     generator_rate: Annotated[Rate, Field(description="learning rate of fooling the discriminators")] = 1e-3
-    discriminator_rate: Annotated[Rate, Field(description="learning rate of the discriminators")] = 1e-3
+    discriminator_learning_rate: Annotated[Rate, Field(description="learning rate of the discriminators")] = 1e-3
     discriminator_decay: Annotated[
-        bool, Field(description="let rate_schedule lower the discriminators' rate, too; else it stays constant")
+        bool,
+        Field(description="let learning_rate_schedule lower the discriminators' rate, too; else it stays constant"),
     ] = True
     schedule: Annotated[
         Schedule,
@@ -82,14 +84,14 @@ class Autoencoder(TransformerMixin, Estimator):
     @property
     def _n_code(self) -> int:
         """Dimensions of what the decoder sees."""
-        return self.n_style + self._n_classes
+        return self.latent_dim + self._n_classes
 
     def _join(self, nets: nn.ModuleDict, code: Code, labels: Tensor | None) -> Tensor:
         """What the decoder sees of a code, and of the labels where they are known; shape `(n, _n_code)`."""
         return code.joined
 
     def _networks(self) -> dict[str, nn.Module]:
-        backbone = networks.decoder_backbone(
+        backbone = backbones.decoder_backbone(
             self.backbone if self.decoder == "auto" and isinstance(self.backbone, str) else self._decoder_spec(),
             self._n_code,
             self.shape_,
@@ -98,12 +100,12 @@ class Autoencoder(TransformerMixin, Estimator):
             dropout=self.dropout,
         )
         nets: dict[str, nn.Module] = {
-            "encoder": self._encoder(self.n_style, self._n_classes, self.posterior),
+            "encoder": self._encoder(self.latent_dim, self._n_classes, self.posterior),
             "decoder": Decoder(backbone, self.unit_range_),
         }
         if self._matches and divergences.make(self.divergence).has_critic:
             for name, size in self._codes_matched().items():
-                nets[f"{name}_discriminator"] = networks.discriminator(
+                nets[f"{name}_discriminator"] = backbones.discriminator(
                     size, self.discriminator_hidden, dropout=self.discriminator_dropout
                 )
         return nets
@@ -117,7 +119,7 @@ class Autoencoder(TransformerMixin, Estimator):
 
     def _codes_matched(self) -> dict[str, int]:
         """The codes that are matched to a prior, with the number of values that the discriminator sees."""
-        return {"z": self.n_style + self._n_shown}
+        return {"z": self.latent_dim + self._n_shown}
 
     @property
     def _n_shown(self) -> int:
@@ -129,16 +131,16 @@ class Autoencoder(TransformerMixin, Estimator):
         raise NotImplementedError
 
     def _prior(self) -> priors.Prior:
-        return priors.make(self.prior, self.n_style)
+        return priors.make(self.prior, self.latent_dim)
 
     def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
         kind = self._reconstruction_kind()
         listed = [
             Phase(
                 "reconstruction",
-                lambda step: phases.reconstruct(step, kind),
+                lambda step: losses.reconstruction_loss(step, kind),
                 self._reconstructors(nets),
-                self.reconstruction_rate,
+                self.learning_rate,
                 self.momentum,
                 self._reconstruction_weight(),
             )
@@ -165,7 +167,7 @@ class Autoencoder(TransformerMixin, Estimator):
             divergences.make(self.divergence),
             dict(nets.items()).get(f"{name}_discriminator"),
             [nets["encoder"]],
-            discriminator_rate=self.discriminator_rate,
+            discriminator_learning_rate=self.discriminator_learning_rate,
             generator_rate=self.generator_rate,
             weight=self.adversarial_weight,
             momentum=self.momentum,
@@ -222,13 +224,13 @@ class Autoencoder(TransformerMixin, Estimator):
         def errors(x: Tensor) -> Tensor:
             x, y = x.to(device), next(known, None)
             out = nets["decoder"](self._join(nets, nets["encoder"](x), None if y is None else y.to(device)))
-            return phases.reconstruction_error(out, x, kind, self.unit_range_).expand(len(x))
+            return losses.reconstruction_error(out, x, kind, self.unit_range_).expand(len(x))
 
         return float(self._in_batches(errors, X, size=1000).mean())
 
     # --- what it can do --------------------------------------------------------------------------------------------
     def transform(self, X: Any) -> np.ndarray:
-        """Codes z of rows, shape `(n, n_style)`; without the posterior's noise."""
+        """Codes z of rows, shape `(n, latent_dim)`; without the posterior's noise."""
         return self._in_batches(lambda x: self.networks_["encoder"](x).z, self._rows(X))
 
     def inverse_transform(self, Z: Any) -> np.ndarray:
@@ -268,7 +270,7 @@ class Autoencoder(TransformerMixin, Estimator):
         return self._decode(self._draw_codes(n_samples, self._component(label), random_state))
 
     def sample_prior(self, n_samples: int, random_state: Any = None) -> np.ndarray:
-        """Draws of p(z), shape `(n_samples, n_style)`."""
+        """Draws of p(z), shape `(n_samples, latent_dim)`."""
         with seeded(random_state):
             return self._prior().sample(n_samples).float().numpy()
 
@@ -353,12 +355,12 @@ class Autoencoder(TransformerMixin, Estimator):
 
     @property
     def _n_features_out(self) -> int:
-        return self.n_style
+        return self.latent_dim
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the columns of `transform`: z1, z2, ..."""
         check_is_fitted(self)
-        return np.array([f"z{i + 1}" for i in range(self.n_style)], dtype=object)
+        return np.array([f"z{i + 1}" for i in range(self.latent_dim)], dtype=object)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -408,7 +410,7 @@ class AdversarialAutoencoder(Labelled, Autoencoder):
     """Adversarial autoencoder: codes that follow a prior, and new rows from draws of it.
 
     The defaults are those of Sheet, *Deep Learning for Visual Computing* (NPTEL), lecture 54 (two code dimensions);
-    lecture 55 takes ``n_style=100``. With ``adversarial=False`` it is a plain autoencoder: its latent space has holes.
+    lecture 55 takes ``latent_dim=100``. With ``adversarial=False`` it is a plain autoencoder: its latent space has holes.
     See Makhzani et al., *Adversarial Autoencoders*, arXiv:1511.05644, section 2.
 
     With a class-conditional prior ("mixture", "swiss_roll") and labels it is label-regularised (section 2.3; lecture
@@ -440,9 +442,9 @@ class AdversarialAutoencoder(Labelled, Autoencoder):
     ] = "mlp"
     dropout: Annotated[Share, Field(description="share of hidden units dropped in encoder and decoder")] = 0.25
     discriminator_dropout: Annotated[Share, Field(description="share of hidden units dropped in discriminators")] = 0.2
-    reconstruction_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 1e-4
+    learning_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 1e-4
     generator_rate: Annotated[Rate, Field(description="learning rate of fooling the discriminators")] = 5e-5
-    discriminator_rate: Annotated[Rate, Field(description="learning rate of the discriminators")] = 5e-5
+    discriminator_learning_rate: Annotated[Rate, Field(description="learning rate of the discriminators")] = 5e-5
     momentum: Annotated[Share, Field(description="momentum of SGD, or beta_1 of Adam")] = 0.9
     schedule: Annotated[
         Schedule,
@@ -454,8 +456,8 @@ class AdversarialAutoencoder(Labelled, Autoencoder):
         X: Any,
         y: Any = None,
         *,
-        listeners: Sequence[Listener] = (),
-        evaluation: tuple[Any, Any] | None = None,
+        callbacks: Sequence[Callback] = (),
+        eval_set: tuple[Any, Any] | None = None,
     ) -> Self:
         """Train on rows `(n, n_features)` or images `(n, channels, height, width)`.
 
@@ -466,9 +468,9 @@ class AdversarialAutoencoder(Labelled, Autoencoder):
             are below 128.
         y : array-like (n,), optional
             Labels, -1 (or None) where there is none. They count with a class-conditional prior only.
-        listeners : sequence of Listener
+        callbacks : sequence of Callback
             Told of each step and epoch, for instance a run directory.
-        evaluation : (X, y), optional
+        eval_set : (X, y), optional
             Rows whose error is put into `history_` each epoch. They never train, choose or stop anything.
 
         Raises
@@ -481,12 +483,12 @@ class AdversarialAutoencoder(Labelled, Autoencoder):
         rows = self._learn_rows(X)
         self.__dict__.pop("classes_", None)
         codes = None
-        if y is not None and self.adversarial and priors.make(self.prior, self.n_style).n_components is not None:
+        if y is not None and self.adversarial and priors.make(self.prior, self.latent_dim).n_components is not None:
             check_consistent_length(rows, y)
             if _labelled(y)[1].any():
                 codes = self._learn_labels(y)
                 self._prior()
-        return self._fit(rows, codes, listeners, evaluation)
+        return self._fit(rows, codes, callbacks, eval_set)
 
     @property
     def _n_labels(self) -> int:
@@ -495,7 +497,7 @@ class AdversarialAutoencoder(Labelled, Autoencoder):
 
     def _prior(self) -> priors.Prior:
         K = self._n_labels
-        prior = priors.make(self.prior, self.n_style, K or None)
+        prior = priors.make(self.prior, self.latent_dim, K or None)
         if K and prior.n_components != K:
             raise InputError(
                 f"the prior {prior!r} has {prior.n_components} components, but the labels are of {K} classes: "

@@ -8,11 +8,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from aaekit import augment, phases
-from aaekit.estimators.base import UNLABELLED, Averaging, Classifier, RatesOverTime
-from aaekit.parameters import Rate, hyperparameters
-from aaekit.phases import Phase, Step
-from aaekit.training import Listener
+from aaekit import augment, losses
+from aaekit.core.loop import Callback
+from aaekit.core.phase import Phase, Step
+from aaekit.estimators._base import UNLABELLED, Classifier, EmaDecay, RatesOverTime
+from aaekit.estimators._hyperparameters import Rate, hyperparameters
 
 
 @hyperparameters
@@ -48,21 +48,21 @@ class SupervisedBaseline(Classifier):
               "or a callable on batches; 'auto' goes by the shape of the rows"),
     ] = "none"  # fmt: skip
     classification_rate: Annotated[Rate, Field(description="learning rate")] = 1e-3
-    rate_schedule: RatesOverTime = "cosine"
-    averaging: Averaging = 0.99
+    learning_rate_schedule: RatesOverTime = "cosine"
+    ema_decay: EmaDecay = 0.99
 
     def fit(
         self,
         X: Any,
         y: Any,
         *,
-        listeners: Sequence[Listener] = (),
-        evaluation: tuple[Any, Any] | None = None,
+        callbacks: Sequence[Callback] = (),
+        eval_set: tuple[Any, Any] | None = None,
     ) -> Self:
         """Train on the labelled rows; parameters and errors as for `SemiSupervisedAAE.fit`."""
         rows, codes = self._learn_rows_and_labels(X, y)
         labelled = codes != UNLABELLED
-        return self._fit(rows[labelled], codes[labelled], listeners, evaluation)
+        return self._fit(rows[labelled], codes[labelled], callbacks, eval_set)
 
     def _auto_steps(self, n_rows: int) -> int:
         return 500
@@ -72,7 +72,7 @@ class SupervisedBaseline(Classifier):
 
     def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
         encoder = (nets["encoder"],)
-        return [Phase("classification", phases.classify, encoder, self.classification_rate, self.momentum)]
+        return [Phase("classification", losses.classification_loss, encoder, self.classification_rate, self.momentum)]
 
     def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
         assert y is not None

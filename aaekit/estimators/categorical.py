@@ -10,13 +10,14 @@ from pydantic import Field
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from aaekit import augment, neighbours, phases, priors
-from aaekit.codes import one_hot
+from aaekit import augment, losses, priors
+from aaekit.core.phase import Phase, Step
 from aaekit.errors import InputError
+from aaekit.estimators import _label_propagation
+from aaekit.estimators._base import UNLABELLED, EmaDecay, Labelled, RatesOverTime
+from aaekit.estimators._hyperparameters import Length, Positive, Rate, Weight, hyperparameters
 from aaekit.estimators.autoencoder import Autoencoder, seeded
-from aaekit.estimators.base import UNLABELLED, Averaging, Labelled, RatesOverTime
-from aaekit.parameters import Length, Positive, Rate, Weight, hyperparameters
-from aaekit.phases import Phase, Step
+from aaekit.nn.encoder import one_hot
 
 N_DOUBTED = 5000  # rows by which a start is judged
 
@@ -29,7 +30,7 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
     the augmentation or in the worst direction nearby (`consistency`), and every class has its share (`balance_weight`).
     """
 
-    n_style: Annotated[Positive, Field(description="dimensions of the style code z")] = 10
+    latent_dim: Annotated[Positive, Field(description="dimensions of the style code z")] = 10
     batch_norm: Annotated[
         bool, Field(description="batch normalisation in a fully connected encoder (convolutional ones always have it)")
     ] = True
@@ -49,21 +50,21 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
         Field(description="what leaves the class as it is: small warps (images; those of ClusteringAAE do not bend), "
               "feature noise (tables), none, or a callable on batches; 'auto' goes by the shape of the rows"),
     ] = "auto"  # fmt: skip
-    radius: Annotated[
+    vat_epsilon: Annotated[
         Length, Field(description="length of virtual adversarial shifts; 1 is the rows' distance from their mean")
     ] = 0.25
-    probe: Annotated[
+    vat_xi: Annotated[
         Literal["auto"] | Length,
         Field(description="length of the random shift at whose end the worst direction is sought, in radii; "
               "'auto' is 10, or next to none where an augmentation teaches, too"),
     ] = "auto"  # fmt: skip
     consistency_weight: Annotated[Weight, Field(description="weight of each consistency")] = 1.0
     balance_weight: Annotated[Weight, Field(description="weight of keeping the mean of y at the class prior")] = 10.0
-    reconstruction_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 2e-3
+    learning_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 2e-3
     generator_rate: Annotated[Rate, Field(description="learning rate of fooling the discriminators")] = 2e-3
     classification_rate: Annotated[Rate, Field(description="learning rate of classification and consistency")] = 2e-3
-    rate_schedule: RatesOverTime = "cosine"
-    averaging: Averaging = 0.995
+    learning_rate_schedule: RatesOverTime = "cosine"
+    ema_decay: EmaDecay = 0.995
 
     # --- networks and phases ---------------------------------------------------------------------------------------
     def _codes_matched(self) -> dict[str, int]:
@@ -74,7 +75,7 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
         if self._balance_weight():
             yields = 0.01 if self._least_share < 1 else 0.0
             prior = self._class_prior().mean
-            nets["class_frequencies"] = phases.ClassFrequencies(prior, yields=yields, least=self._least_share)
+            nets["class_frequencies"] = losses.ClassFrequencies(prior, yields=yields, least=self._least_share)
         return nets
 
     def _class_prior(self) -> priors.Categorical:
@@ -93,19 +94,22 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
         listed = super()._phases(nets)
         if self._matches:
             listed += self._matching(nets, "y", self._fake_y, self._class_prior(), self._real_y(nets))
-        losses = self._class_losses(nets)
+        class_losses = self._class_losses(nets)
         if self._smooths:
-            radius = self.radius * self.spread_
-            probe = self.probe * radius if self.probe != "auto" else 10 * radius if self._only_smooths else 0.1
-            losses["smoothness"] = lambda step: phases.smooth(step, radius, probe), self.consistency_weight
+            radius = self.vat_epsilon * self.data_radius_
+            probe = self.vat_xi * radius if self.vat_xi != "auto" else 10 * radius if self._only_smooths else 0.1
+            class_losses["smoothness"] = (
+                lambda step: losses.virtual_adversarial_loss(step, radius, probe),
+                self.consistency_weight,
+            )
         if self._balance_weight():
             frequencies = nets["class_frequencies"]
-            assert isinstance(frequencies, phases.ClassFrequencies)
-            losses["balance"] = lambda step: phases.balance(step, frequencies), self._balance_weight()
+            assert isinstance(frequencies, losses.ClassFrequencies)
+            class_losses["balance"] = lambda step: losses.marginal_kl(step, frequencies), self._balance_weight()
         rate, momentum = self.classification_rate, self.momentum
         return listed + [
-            Phase(k, loss, (nets["encoder"],), rate, momentum, w, fades=self._fading.get(k, 0))
-            for k, (loss, w) in losses.items()
+            Phase(k, loss, (nets["encoder"],), rate, momentum, w, anneal_steps=self._fading.get(k, 0))
+            for k, (loss, w) in class_losses.items()
         ]
 
     @property
@@ -114,7 +118,7 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
         return {}
 
     def _class_losses(self, nets: nn.ModuleDict) -> dict[str, tuple[Callable[[Step], Tensor], float]]:
-        """What else moves the encoder towards classes: losses with their weights, by name."""
+        """What else moves the encoder towards classes: class_losses with their weights, by name."""
         return {}
 
     @property
@@ -126,12 +130,12 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
 
     def _without_labels(self, decision_weight: float) -> dict[str, tuple[Callable[[Step], Tensor], float]]:
         """What makes clusters where no label says what the classes are: y decides, and holds under augmentation."""
-        losses: dict[str, tuple[Callable[[Step], Tensor], float]] = {}
+        class_losses: dict[str, tuple[Callable[[Step], Tensor], float]] = {}
         if decision_weight:
-            losses["decision"] = phases.decide, decision_weight
+            class_losses["decision"] = losses.conditional_entropy, decision_weight
         if self._agrees:
-            losses["agreement"] = phases.hold, self.consistency_weight
-        return losses
+            class_losses["agreement"] = losses.consistency_kl, self.consistency_weight
+        return class_losses
 
     def _check_clusters(self, n_clusters: int, n: int) -> None:
         """No more clusters than rows."""
@@ -211,14 +215,14 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
 
         Where classes are mixed up, y stays unsure; where one has lost a part to another, they are not as frequent.
         """
-        self._settle(nets, X)
+        self._recalibrate_batch_norm(nets, X)
         unlabelled = np.arange(len(X)) if y is None else np.flatnonzero(y == UNLABELLED)
         p = self._probabilities(nets, X[unlabelled[:N_DOUBTED]]).clip(1e-12)
         mean, wanted = p.mean(0), self._class_prior().mean.numpy().clip(1e-12)
         entropy, divergence = -(p * np.log(p)).sum(1).mean(), (mean * np.log(mean / wanted)).sum()
         return float(entropy + self._balance_weight() * divergence)
 
-    def y_proba(self, X: Any) -> np.ndarray:
+    def cluster_proba(self, X: Any) -> np.ndarray:
         """q(y|x) of each row, shape `(n, n_classes)`: of classes or, without labels, clusters."""
         rows = self._rows(X)
         return self._probabilities(self.networks_, rows)
@@ -227,7 +231,7 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
         """What the decoder makes of each value of y without style (z = 0), shape `(n_classes, ...)`."""
         check_is_fitted(self)
         K = self._n_classes
-        return self._decode(self._with_style(torch.eye(K), torch.zeros(K, self.n_style)))
+        return self._decode(self._with_style(torch.eye(K), torch.zeros(K, self.latent_dim)))
 
     def _draw_codes(self, n: int, component: int | None, random_state: Any) -> np.ndarray:
         with seeded(random_state):
@@ -240,12 +244,12 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
             with seeded(random_state):
                 Z = self._prior().sample(len(codes))
         Z = torch.as_tensor(np.asarray(Z, dtype=np.float32))
-        if Z.shape != (len(codes), self.n_style):
-            raise InputError(f"expected styles of shape ({len(codes)}, {self.n_style}), got {tuple(Z.shape)}")
+        if Z.shape != (len(codes), self.latent_dim):
+            raise InputError(f"expected styles of shape ({len(codes)}, {self.latent_dim}), got {tuple(Z.shape)}")
         return self._decode(self._with_style(one_hot(torch.as_tensor(codes, dtype=torch.int64), self._n_classes), Z))
 
     def _with_style(self, y: Tensor, z: Tensor) -> Tensor:
-        """What the decoder sees of y `(n, n_classes)` and z `(n, n_style)`."""
+        """What the decoder sees of y `(n, n_classes)` and z `(n, latent_dim)`."""
         return torch.cat([y, z.float()], 1)
 
 
@@ -259,7 +263,9 @@ class PartlyLabelled(CategoricalAutoencoder):
               "direction nearby, or both; 'auto' is both, but the first for images of less than 16 pixels a "
               "side, the second where there is no augmentation, and none where each image has a label"),
     ] = "auto"  # fmt: skip
-    confidence: Annotated[float, Field(gt=0, lt=1, description="probability from which a pseudo-label counts")] = 0.95
+    pseudo_label_threshold: Annotated[
+        float, Field(gt=0, lt=1, description="probability from which a pseudo-label counts")
+    ] = 0.95
     class_prior: Annotated[
         Literal["auto", "labelled", "uniform"] | tuple[float, ...],
         Field(description="frequencies of the classes: as among the labelled rows, all alike, or given; 'auto' begins "
@@ -328,18 +334,21 @@ class PartlyLabelled(CategoricalAutoencoder):
     def _fit(self, *given: Any) -> Self:
         super()._fit(*given)
         frequencies = dict(self.networks_.items()).get("class_frequencies")
-        if self._least_share < 1 and isinstance(frequencies, phases.ClassFrequencies):
+        if self._least_share < 1 and isinstance(frequencies, losses.ClassFrequencies):
             self.class_frequencies_ = frequencies.expected.tolist()
         return self
 
     def _class_losses(self, nets: nn.ModuleDict) -> dict[str, tuple[Callable[[Step], Tensor], float]]:
-        losses: dict[str, tuple[Callable[[Step], Tensor], float]] = {}
-        losses["classification"] = phases.classify, self.classification_weight
+        class_losses: dict[str, tuple[Callable[[Step], Tensor], float]] = {}
+        class_losses["classification"] = losses.classification_loss, self.classification_weight
         if self._agrees:
-            losses["agreement"] = lambda step: phases.agree(step, self.confidence), self.consistency_weight
+            class_losses["agreement"] = (
+                lambda step: losses.pseudo_label_loss(step, self.pseudo_label_threshold),
+                self.consistency_weight,
+            )
         if self._n_spreading:
-            losses["spreading"] = phases.believe, 1.0
-        return losses
+            class_losses["spreading"] = losses.soft_label_cross_entropy, 1.0
+        return class_losses
 
     @property
     def _fading(self) -> dict[str, int]:
@@ -357,7 +366,7 @@ class PartlyLabelled(CategoricalAutoencoder):
         sources = {"unlabelled": [X], "labelled": [X[labelled], torch.from_numpy(y[labelled])]}
         if self._n_spreading:
             wanted = self._class_prior().mean.numpy()  # first, for it may be refused
-            near = neighbours.Neighbourhood(X.numpy(), y, self._n_classes, self.seed_)
+            near = _label_propagation.Neighbourhood(X.numpy(), y, self._n_classes, self.seed_)
             if self.class_prior == "auto":
                 wanted = near.frequencies(wanted)
                 self.class_frequencies_ = wanted.tolist()
@@ -367,7 +376,7 @@ class PartlyLabelled(CategoricalAutoencoder):
     def _preparation(self, n_rows: int, y: np.ndarray | None) -> str | None:
         if y is None or not self._n_spreading or n_rows < 10_000 or (y != UNLABELLED).all():
             return None
-        return f"finding the nearest neighbours of {min(n_rows, neighbours.N_ROWS):,} rows, along which labels spread"
+        return f"finding the nearest neighbours of {min(n_rows, _label_propagation.N_ROWS):,} rows, along which labels spread"
 
     def _batch_size(self, name: str, n: int) -> int:
         if name != "labelled":
@@ -386,7 +395,7 @@ class PartlyLabelled(CategoricalAutoencoder):
         return min(max(super()._auto_steps(n_rows), steps), at_most)
 
     def generate(self, y: Any, Z: Any = None, random_state: Any = None) -> np.ndarray:
-        """Rows of the given classes `(n,)`, with styles `Z` `(n, n_style)` or, without, draws of the prior.
+        """Rows of the given classes `(n,)`, with styles `Z` `(n, latent_dim)` or, without, draws of the prior.
 
         Raises
         ------

@@ -15,16 +15,18 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from aaekit import networks, phases
+from aaekit import losses
 from aaekit.augment import AffineImages
-from aaekit.codes import Code, Decoder, one_hot
+from aaekit.core import phase
+from aaekit.core.loop import Callback
+from aaekit.core.phase import Phase, Step
 from aaekit.errors import InputError
-from aaekit.estimators.base import UNLABELLED, _labelled, numbers
+from aaekit.estimators._base import UNLABELLED, _labelled, numbers
+from aaekit.estimators._hyperparameters import Length, Positive, Rate, Weight, hyperparameters
 from aaekit.estimators.categorical import CategoricalAutoencoder
-from aaekit.metrics import cluster_use, clustering_accuracy
-from aaekit.parameters import Length, Positive, Rate, Weight, hyperparameters
-from aaekit.phases import Phase, Step
-from aaekit.training import Listener
+from aaekit.evaluation.metrics import cluster_use, clustering_accuracy
+from aaekit.nn import backbones, context
+from aaekit.nn.encoder import Code, Decoder, one_hot
 
 
 @hyperparameters
@@ -113,8 +115,8 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
         X: Any,
         y: Any = None,
         *,
-        listeners: Sequence[Listener] = (),
-        evaluation: tuple[Any, Any] | None = None,
+        callbacks: Sequence[Callback] = (),
+        eval_set: tuple[Any, Any] | None = None,
     ) -> Self:
         """Find clusters of rows `(n, n_features)` or images `(n, channels, height, width)`; y is ignored.
 
@@ -124,9 +126,9 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
             Numbers of any range (they are standardised), in [0, 1], or bytes: pixels, but in a table numbers if all
             are below 128.
         y : ignored
-        listeners : sequence of Listener
+        callbacks : sequence of Callback
             Told of each step and epoch, for instance a run directory.
-        evaluation : (X, y), optional
+        eval_set : (X, y), optional
             Rows whose error by the majority rule is put into `history_` each epoch. They never train, choose or stop
             anything.
 
@@ -146,7 +148,7 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
         self._check_clusters(self.n_clusters, len(rows))
         for name in ("classes_", "cluster_names_"):
             self.__dict__.pop(name, None)
-        self._fit(rows, None, listeners, evaluation)
+        self._fit(rows, None, callbacks, eval_set)
         p = self._probabilities(self.networks_, rows)
         self.labels_ = p.argmax(1)
         self._take_stock(p)
@@ -204,7 +206,7 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
     def _networks(self) -> dict[str, nn.Module]:
         nets = super()._networks()
         if self.mode_weight:
-            backbone = networks.decoder_backbone(
+            backbone = backbones.decoder_backbone(
                 self.backbone if isinstance(self.backbone, str) else "auto",
                 self.n_clusters,
                 self.shape_,
@@ -214,7 +216,7 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
             )
             nets["mode_decoder"] = Decoder(backbone, self.unit_range_)
         if self.adversarial_prior and self._matches:
-            nets["cluster_usage"] = phases.ClassFrequencies(self._class_prior().mean, decay=0.8)
+            nets["cluster_usage"] = losses.ClassFrequencies(self._class_prior().mean, decay=0.8)
         return nets
 
     def _join(self, nets: nn.ModuleDict, code: Code, labels: Tensor | None) -> Tensor:
@@ -227,21 +229,21 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
     def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
         listed, kind, momentum = super()._phases(nets), self._reconstruction_kind(), self.momentum
         if self._only_smooths:  # pressed harder, y would decide for clusters before it has found any
-            listed = phases.softened(listed, {"y/generator": 0.1})
+            listed = phase.softened(listed, {"y/generator": 0.1})
         encoder, decoder, scale = nets["encoder"], nets["decoder"], self._reconstruction_weight()
         if self.cyclic_weight:
             both = (encoder, decoder)
-            listed += [Phase("cyclic", phases.cycle, both, self.cyclic_rate, momentum, self.cyclic_weight)]
+            listed += [Phase("cyclic", losses.cyclic_loss, both, self.cyclic_rate, momentum, self.cyclic_weight)]
         if self.style_weight:
-            rate, weight = self.reconstruction_rate, self.style_weight
-            listed += [Phase("style", phases.shrink_style, (encoder,), rate, momentum, weight)]
+            rate, weight = self.learning_rate, self.style_weight
+            listed += [Phase("style", losses.style_l2, (encoder,), rate, momentum, weight)]
         if self.mode_weight:
             modes = nets["mode_decoder"]
             assert isinstance(modes, Decoder)
             listed += [
                 Phase(
                     "mode",
-                    lambda step: phases.reconstruct_mode(step, modes, kind),
+                    lambda step: losses.mode_reconstruction_loss(step, modes, kind),
                     (encoder, modes),
                     self.mode_rate,
                     momentum,
@@ -253,7 +255,7 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
             listed += [
                 Phase(
                     "separation",
-                    lambda step: phases.separate(self._spread_modes(decoder), self.separation_margin),
+                    lambda step: losses.mode_separation(self._spread_modes(decoder), self.separation_margin),
                     (decoder,),
                     self.separation_rate,
                     momentum,
@@ -265,19 +267,19 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
     def _spread_modes(self, decoder: Decoder) -> Tensor:
         """The decoder's modes `(K, n_features)`, in units of the rows' distance from their mean."""
         device = next(decoder.parameters()).device
-        with phases.evaluating(decoder):  # a few modes are no minibatch to take statistics from
-            return decoder.mean(self._mode_codes(device)).flatten(1) / self.spread_
+        with context.evaluating(decoder):  # a few modes are no minibatch to take statistics from
+            return decoder.mean(self._mode_codes(device)).flatten(1) / self.data_radius_
 
     def _mode_codes(self, device: torch.device | str = "cpu") -> Tensor:
         """What the decoder sees for each cluster's mode: `[one-hot k, z = 0]`, shape `(K, n_code)`."""
         K = self.n_clusters
-        return torch.cat([torch.eye(K, device=device), torch.zeros(K, self.n_style, device=device)], 1)
+        return torch.cat([torch.eye(K, device=device), torch.zeros(K, self.latent_dim, device=device)], 1)
 
     def _real_y(self, nets: nn.ModuleDict) -> Callable[[Step], Tensor] | None:
         if not self.adversarial_prior:
             return None
         usage, K = nets["cluster_usage"], self.n_clusters
-        assert isinstance(usage, phases.ClassFrequencies)
+        assert isinstance(usage, losses.ClassFrequencies)
         counted: WeakSet[Step] = WeakSet()  # both phases of the game draw
 
         def draw(step: Step) -> Tensor:
@@ -308,7 +310,7 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
     # --- what it can do --------------------------------------------------------------------------------------------
     def predict(self, X: Any) -> np.ndarray:
         """The cluster of each row, shape `(n,)`; once clusters have names, the most probable name."""
-        p = self.y_proba(X)
+        p = self.cluster_proba(X)
         return p.argmax(1) if not hasattr(self, "cluster_names_") else self.classes_[self._by_name(p).argmax(1)]
 
     @available_if(lambda self: hasattr(self, "cluster_names_"))
@@ -318,7 +320,7 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
         Clusters without a name are left out, and the rest is scaled to sum to 1; where nothing is left, all names are
         alike.
         """
-        return self._by_name(self.y_proba(X))
+        return self._by_name(self.cluster_proba(X))
 
     def _by_name(self, p: np.ndarray) -> np.ndarray:
         found = np.zeros((len(p), len(self.classes_)), dtype=p.dtype)
@@ -365,7 +367,7 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
         return self._decode(torch.eye(self.n_clusters), self.networks_["mode_decoder"])
 
     def generate(self, clusters: Any, Z: Any = None, random_state: Any = None) -> np.ndarray:
-        """Rows of the given clusters `(n,)`, with styles `Z` `(n, n_style)` or, without, draws of the prior.
+        """Rows of the given clusters `(n,)`, with styles `Z` `(n, latent_dim)` or, without, draws of the prior.
 
         Raises
         ------

@@ -10,18 +10,19 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from aaekit import phases, priors
-from aaekit.codes import Code, one_hot
+from aaekit import losses, priors
+from aaekit.core import phase
+from aaekit.core.loop import Callback
+from aaekit.core.phase import Phase, Step
 from aaekit.errors import InputError
-from aaekit.estimators.base import UNLABELLED, _labelled, numbers
+from aaekit.estimators._base import UNLABELLED, _labelled, numbers
+from aaekit.estimators._hyperparameters import Length, Positive, Rate, Weight, hyperparameters
 from aaekit.estimators.categorical import PartlyLabelled
-from aaekit.metrics import clustering_accuracy, error_rate
-from aaekit.parameters import Length, Positive, Rate, Weight, hyperparameters
-from aaekit.phases import Phase, Step
-from aaekit.training import Listener
+from aaekit.evaluation.metrics import clustering_accuracy, error_rate
+from aaekit.nn.encoder import Code, one_hot
 
 
-class Heads(nn.Module):
+class Centroids(nn.Module):
     """W: a point `(K, d)` of the map for each value of y."""
 
     def __init__(self, n_heads: int, n_dims: int, margin: float) -> None:
@@ -42,7 +43,7 @@ class Heads(nn.Module):
 
 @hyperparameters
 class EmbeddingAAE(PartlyLabelled):
-    """Dimensionality reduction: each row is at the head of its cluster plus a style, y W + z, in `n_style` dimensions.
+    """Dimensionality reduction: each row is at the head of its cluster plus a style, y W + z, in `latent_dim` dimensions.
 
     The heads W are learned and kept apart by a margin; the decoder sees the sum (Makhzani et al., arXiv:1511.05644,
     section 6). With labels, even a few, there is a head for each class; without, one for each of `n_clusters` clusters.
@@ -50,7 +51,7 @@ class EmbeddingAAE(PartlyLabelled):
 
     Attributes
     ----------
-    heads_ : ndarray of shape (n_heads, n_style)
+    centroids_ : ndarray of shape (n_heads, latent_dim)
         Where on the map the classes or clusters have their centres.
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted; only if there were any.
@@ -69,7 +70,7 @@ class EmbeddingAAE(PartlyLabelled):
     ((3, 2), (1, 64))
     """
 
-    n_style: Annotated[Positive, Field(description="dimensions of the map")] = 2
+    latent_dim: Annotated[Positive, Field(description="dimensions of the map")] = 2
     n_clusters: Annotated[Positive, Field(description="heads, where there are no labels")] = 20
     decision_weight: Annotated[
         Weight, Field(description="weight of the entropy of y given a row, where there are no labels")
@@ -84,11 +85,12 @@ class EmbeddingAAE(PartlyLabelled):
         Field(description="weight of fooling the discriminators; without labels, a tenth of it for that of z, and a "
               "hundredth for that of y"),
     ] = 1.0  # fmt: skip
-    discriminator_rate: Annotated[Rate, Field(description="learning rate of the discriminators")] = 3e-3
+    discriminator_learning_rate: Annotated[Rate, Field(description="learning rate of the discriminators")] = 3e-3
     discriminator_decay: Annotated[
-        bool, Field(description="let rate_schedule lower the discriminators' rate, too; else it stays constant")
+        bool,
+        Field(description="let learning_rate_schedule lower the discriminators' rate, too; else it stays constant"),
     ] = False
-    head_margin: Annotated[
+    centroid_margin: Annotated[
         Length, Field(description="distance at which heads are kept apart, in units of the prior of z")
     ] = 6.0
     head_weight: Annotated[Weight, Field(description="weight of keeping the heads apart")] = 1.0
@@ -99,8 +101,8 @@ class EmbeddingAAE(PartlyLabelled):
         X: Any,
         y: Any = None,
         *,
-        listeners: Sequence[Listener] = (),
-        evaluation: tuple[Any, Any] | None = None,
+        callbacks: Sequence[Callback] = (),
+        eval_set: tuple[Any, Any] | None = None,
     ) -> Self:
         """Learn a map of rows `(n, n_features)` or images `(n, channels, height, width)`.
 
@@ -111,9 +113,9 @@ class EmbeddingAAE(PartlyLabelled):
             are below 128.
         y : array-like (n,), optional
             Labels of any kind, -1 (or None, among objects) where there is none. Without any, clusters are found.
-        listeners : sequence of Listener
+        callbacks : sequence of Callback
             Told of each step and epoch, for instance a run directory.
-        evaluation : (X, y), optional
+        eval_set : (X, y), optional
             Rows whose error is put into `history_` each epoch. They never train, choose or stop anything.
 
         Raises
@@ -132,7 +134,7 @@ class EmbeddingAAE(PartlyLabelled):
             self._check_clusters(self.n_clusters, len(rows))
             for name in ("classes_", "class_counts_", "class_frequencies_", "n_unlabelled_", "_guess"):
                 self.__dict__.pop(name, None)
-        return self._fit(rows, codes, listeners, evaluation)
+        return self._fit(rows, codes, callbacks, eval_set)
 
     # --- networks and phases ---------------------------------------------------------------------------------------
     @property
@@ -154,7 +156,7 @@ class EmbeddingAAE(PartlyLabelled):
 
     @property
     def _n_code(self) -> int:
-        return self.n_style
+        return self.latent_dim
 
     def _class_prior(self) -> priors.Categorical:
         return super()._class_prior() if self._has_labels else priors.Categorical(self.n_clusters)
@@ -163,7 +165,7 @@ class EmbeddingAAE(PartlyLabelled):
         return (10.0 if self._has_labels else 1.0) if self.balance_weight == "auto" else self.balance_weight
 
     def _networks(self) -> dict[str, nn.Module]:
-        return super()._networks() | {"heads": Heads(self._n_classes, self.n_style, self.head_margin)}
+        return super()._networks() | {"heads": Centroids(self._n_classes, self.latent_dim, self.centroid_margin)}
 
     def _join(self, nets: nn.ModuleDict, code: Code, labels: Tensor | None) -> Tensor:
         """The place on the map: the head of the likeliest y plus z. A mixture of heads would lie among others.
@@ -184,10 +186,10 @@ class EmbeddingAAE(PartlyLabelled):
     def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
         heads, listed = nets["heads"], super()._phases(nets)
         if not self._has_labels:  # pressed harder, y would decide for clusters before it has found any
-            listed = phases.softened(listed, {"z/generator": 0.1, "y/generator": 0.01})
+            listed = phase.softened(listed, {"z/generator": 0.1, "y/generator": 0.01})
         if self.head_weight:
-            assert isinstance(heads, Heads)
-            apart: Callable[[Step], Tensor] = lambda step: phases.separate(heads.weight, self.head_margin)
+            assert isinstance(heads, Centroids)
+            apart: Callable[[Step], Tensor] = lambda step: losses.mode_separation(heads.weight, self.centroid_margin)
             listed += [Phase("heads", apart, (heads,), self.head_rate, self.momentum, self.head_weight)]
         return listed
 
@@ -219,7 +221,7 @@ class EmbeddingAAE(PartlyLabelled):
     @staticmethod
     def _points(nets: nn.ModuleDict) -> np.ndarray:
         heads = nets["heads"]
-        assert isinstance(heads, Heads)
+        assert isinstance(heads, Centroids)
         return heads.weight.detach().cpu().numpy()
 
     @staticmethod
@@ -228,25 +230,25 @@ class EmbeddingAAE(PartlyLabelled):
         return ((at[:, None] - heads) ** 2).sum(2).argmin(1)
 
     @property
-    def heads_(self) -> np.ndarray:
-        """Where the classes or clusters have their centres, shape `(n_heads, n_style)`."""
+    def centroids_(self) -> np.ndarray:
+        """Where the classes or clusters have their centres, shape `(n_heads, latent_dim)`."""
         check_is_fitted(self)
         return self._points(self.networks_)
 
     def transform(self, X: Any) -> np.ndarray:
-        """The place of each row on the map, y W + z; shape `(n, n_style)`."""
+        """The place of each row on the map, y W + z; shape `(n, latent_dim)`."""
         rows = self._rows(X)
         return self._map(self.networks_, rows)
 
     def predict(self, X: Any) -> np.ndarray:
         """The class, or without labels the cluster, whose head is nearest on the map; shape `(n,)`."""
-        nearest = self._nearest(self.transform(X), self.heads_)
+        nearest = self._nearest(self.transform(X), self.centroids_)
         return self.classes_[nearest] if self._has_labels else nearest
 
     def generate(self, y: Any, Z: Any = None, random_state: Any = None) -> np.ndarray:
         """Rows of the given classes `(n,)`, or without labels of the heads of these numbers.
 
-        `Z` are styles `(n, n_style)`, places relative to the head; without, they are draws of the prior.
+        `Z` are styles `(n, latent_dim)`, places relative to the head; without, they are draws of the prior.
 
         Raises
         ------
@@ -262,7 +264,7 @@ class EmbeddingAAE(PartlyLabelled):
         return self._generate(k, Z, random_state)
 
     def sample_prior(self, n_samples: int, random_state: Any = None) -> np.ndarray:
-        """Draws of what the map should be like, `(n_samples, n_style)`: a head by the class prior plus z by its own."""
+        """Draws of what the map should be like, `(n_samples, latent_dim)`: a head by the class prior plus z by its own."""
         check_is_fitted(self)
         return self._draw_codes(n_samples, None, random_state)
 

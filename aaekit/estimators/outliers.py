@@ -12,12 +12,12 @@ from sklearn.base import OutlierMixin
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from aaekit.codes import Decoder
+from aaekit.core.loop import Callback, Schedule
 from aaekit.errors import InputError
+from aaekit.estimators._base import EmaDecay, RatesOverTime
+from aaekit.estimators._hyperparameters import Positive, Rate, Share, Weight, hyperparameters
 from aaekit.estimators.autoencoder import AdversarialAutoencoder
-from aaekit.estimators.base import Averaging, RatesOverTime
-from aaekit.parameters import Positive, Rate, Share, Weight, hyperparameters
-from aaekit.training import Listener, Schedule
+from aaekit.nn.encoder import Decoder
 
 FARTHEST = 1e6  # standard deviations: beyond it, a row is an outlier as sure as can be
 N_JUDGED = 20_000  # rows of fit, at most, that say what is usual
@@ -64,19 +64,19 @@ class AAEOutlierDetector(OutlierMixin, AdversarialAutoencoder):
     reconstruction_share: Annotated[
         float, Field(ge=0, le=1, description="part of the reconstruction in the score; the rest is the code's density")
     ] = 0.2
-    n_style: Annotated[Positive, Field(description="dimensions of the continuous code z")] = 16
+    latent_dim: Annotated[Positive, Field(description="dimensions of the continuous code z")] = 16
     hidden: Annotated[
         Literal["auto"] | tuple[Positive, ...],
         Field(description="widths of the hidden layers of fully connected encoders and decoders"),
     ] = (500, 500)
     dropout: Annotated[Share, Field(description="share of hidden units dropped in encoder and decoder")] = 0.0
     momentum: Annotated[Share, Field(description="momentum of SGD, or beta_1 of Adam")] = 0.5
-    reconstruction_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 2e-3
+    learning_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 2e-3
     generator_rate: Annotated[Rate, Field(description="learning rate of fooling the discriminators")] = 2e-3
-    discriminator_rate: Annotated[Rate, Field(description="learning rate of the discriminators")] = 2e-3
+    discriminator_learning_rate: Annotated[Rate, Field(description="learning rate of the discriminators")] = 2e-3
     adversarial_weight: Annotated[Weight, Field(description="weight of fooling the discriminators")] = 0.1
-    rate_schedule: RatesOverTime = "cosine"
-    averaging: Averaging = 0.99
+    learning_rate_schedule: RatesOverTime = "cosine"
+    ema_decay: EmaDecay = 0.99
     schedule: Annotated[
         Schedule,
         Field(description="'alternating' runs phase after phase as in the papers; 'joint' sums them into one update"),
@@ -87,8 +87,8 @@ class AAEOutlierDetector(OutlierMixin, AdversarialAutoencoder):
         X: Any,
         y: Any = None,
         *,
-        listeners: Sequence[Listener] = (),
-        evaluation: tuple[Any, Any] | None = None,
+        callbacks: Sequence[Callback] = (),
+        eval_set: tuple[Any, Any] | None = None,
     ) -> Self:
         """Train on rows `(n, n_features)` or images `(n, channels, height, width)`, then learn what is usual.
 
@@ -98,9 +98,9 @@ class AAEOutlierDetector(OutlierMixin, AdversarialAutoencoder):
             Numbers of any range (they are standardised), in [0, 1], or bytes: pixels, but in a table numbers if all
             are below 128.
         y : ignored
-        listeners : sequence of Listener
+        callbacks : sequence of Callback
             Told of each step and epoch, for instance a run directory.
-        evaluation : (X, y), optional
+        eval_set : (X, y), optional
             Rows whose reconstruction error is put into `history_` each epoch.
 
         Raises
@@ -110,7 +110,7 @@ class AAEOutlierDetector(OutlierMixin, AdversarialAutoencoder):
         TrainingError
             When a loss stops being finite.
         """
-        super().fit(X, None, listeners=listeners, evaluation=evaluation)
+        super().fit(X, None, callbacks=callbacks, eval_set=eval_set)
         rows = self._rows(X)
         z, e = self._seen(rows[np.random.default_rng(self.seed_).permutation(len(rows))[:N_JUDGED]])
         self._learn_density(z, e)
@@ -124,7 +124,7 @@ class AAEOutlierDetector(OutlierMixin, AdversarialAutoencoder):
         return 1000
 
     def _seen(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Code `(n, n_style)` and log squared error of the reconstruction `(n,)` of scaled rows."""
+        """Code `(n, latent_dim)` and log squared error of the reconstruction `(n,)` of scaled rows."""
         nets = copy.deepcopy(self.networks_).double()  # single ones round by what rows come together; scores magnify it
         encoder, decoder = nets["encoder"], nets["decoder"]
         assert isinstance(decoder, Decoder)

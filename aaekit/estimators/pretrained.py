@@ -12,14 +12,14 @@ from pydantic import Field
 from sklearn.base import clone
 from torch import Tensor, nn
 
-from aaekit import phases
-from aaekit.codes import Code
+from aaekit import losses
+from aaekit.core.loop import Callback
+from aaekit.core.phase import Phase, Step
 from aaekit.errors import InputError
+from aaekit.estimators._base import UNLABELLED, Classifier, EmaDecay, RatesOverTime, json_value
+from aaekit.estimators._hyperparameters import Rate, Share, hyperparameters
 from aaekit.estimators.autoencoder import AdversarialAutoencoder, Autoencoder
-from aaekit.estimators.base import UNLABELLED, Averaging, Classifier, RatesOverTime, json_value
-from aaekit.parameters import Rate, Share, hyperparameters
-from aaekit.phases import Phase, Step
-from aaekit.training import Listener
+from aaekit.nn.encoder import Code
 
 
 @hyperparameters
@@ -45,7 +45,7 @@ class PretrainedClassifier(Classifier):
     --------
     >>> from sklearn.datasets import load_digits
     >>> X, y = load_digits(return_X_y=True)
-    >>> codes = AdversarialAutoencoder(n_style=16, max_steps=30, hidden=(64,), random_state=0).fit(X / 16)
+    >>> codes = AdversarialAutoencoder(latent_dim=16, max_steps=30, hidden=(64,), random_state=0).fit(X / 16)
     >>> PretrainedClassifier(autoencoder=codes, max_steps=30, random_state=0).fit(X / 16, y).predict(X[:3] / 16).shape
     (3,)
     """
@@ -59,27 +59,27 @@ class PretrainedClassifier(Classifier):
     adversarial: Annotated[
         bool, Field(description="without a given autoencoder: match its codes to the prior; else a plain one")
     ] = True
-    n_style: Annotated[int, Field(ge=1, description="without a given autoencoder: dimensions of its code")] = 100
+    latent_dim: Annotated[int, Field(ge=1, description="without a given autoencoder: dimensions of its code")] = 100
     pretraining_epochs: Annotated[int, Field(ge=1, description="without a given autoencoder: its epochs")] = 50
     dropout: Annotated[Share, Field(description="without a given autoencoder: share of hidden units dropped")] = 0.25
     classification_rate: Annotated[Rate, Field(description="learning rate of the second stage")] = 1e-3
     momentum: Annotated[Share, Field(description="momentum of SGD, or beta_1 of Adam")] = 0.9
-    rate_schedule: RatesOverTime = "cosine"
-    averaging: Averaging = 0.995
+    learning_rate_schedule: RatesOverTime = "cosine"
+    ema_decay: EmaDecay = 0.995
 
     def fit(
         self,
         X: Any,
         y: Any,
         *,
-        listeners: Sequence[Listener] = (),
-        evaluation: tuple[Any, Any] | None = None,
+        callbacks: Sequence[Callback] = (),
+        eval_set: tuple[Any, Any] | None = None,
     ) -> Self:
         """Train the autoencoder on all rows, unless a fitted one was given, then the classifier on the labelled ones.
 
         Parameters and errors are those of `SemiSupervisedAAE.fit`; besides, InputError when the given autoencoder was
         fitted on rows of another shape, is not fitted and of a kind that needs more than rows, or cannot be read.
-        `listeners` are told of the second stage.
+        `callbacks` are told of the second stage.
         """
         _, codes = self._learn_rows_and_labels(X, y)
         self.autoencoder_ = self._pretrained(X)
@@ -89,12 +89,18 @@ class PretrainedClassifier(Classifier):
                 f"the autoencoder was fitted on rows of shape {its}, these are {ours}: give it rows like its own, "
                 "or another autoencoder"
             )
-        for name in ("shape_", "unit_range_", "center_", "scale_", "spread_"):  # its rows, as it was taught to see them
+        for name in (
+            "shape_",
+            "unit_range_",
+            "center_",
+            "scale_",
+            "data_radius_",
+        ):  # its rows, as it was taught to see them
             setattr(self, name, getattr(self.autoencoder_, name))
         rows = self._as_in_fit(X)
         self._describe()
         labelled = codes != UNLABELLED
-        return self._fit(rows[labelled], codes[labelled], listeners, evaluation)
+        return self._fit(rows[labelled], codes[labelled], callbacks, eval_set)
 
     def _pretrained(self, X: Any) -> Autoencoder:
         """The fitted autoencoder to start from."""
@@ -121,7 +127,7 @@ class PretrainedClassifier(Classifier):
         its = self.autoencoder_.get_params(deep=False)
         plain = {k: json_value(its[k]) for k in _OF_ENCODER}
         self.stem_ = {k: v for k, v in plain.items() if v is not NotImplemented}
-        self.stem_ |= {"n_style": self.autoencoder_.n_style, "posterior": self.autoencoder_.posterior}
+        self.stem_ |= {"latent_dim": self.autoencoder_.latent_dim, "posterior": self.autoencoder_.posterior}
         encoder = self.autoencoder_.networks_["encoder"]
         self.stem_["n_classes"] = encoder.head_y.out_features if isinstance(encoder.head_y, nn.Linear) else 0
 
@@ -134,16 +140,16 @@ class PretrainedClassifier(Classifier):
         else:
             alike = AdversarialAutoencoder(**{k: self.stem_.get(k, getattr(self, k)) for k in _OF_ENCODER})
             alike.shape_ = self.shape_
-            encoder = alike._encoder(self.stem_["n_style"], self.stem_["n_classes"], self.stem_["posterior"])
-        return {"encoder": encoder, "head": nn.Linear(self.stem_["n_style"], len(self.classes_))}
+            encoder = alike._encoder(self.stem_["latent_dim"], self.stem_["n_classes"], self.stem_["posterior"])
+        return {"encoder": encoder, "head": nn.Linear(self.stem_["latent_dim"], len(self.classes_))}
 
     def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
         moves = (nets["head"],) if self.frozen else (nets["encoder"], nets["head"])
-        return [Phase("classification", phases.classify, moves, self.classification_rate, self.momentum)]
+        return [Phase("classification", losses.classification_loss, moves, self.classification_rate, self.momentum)]
 
-    def _settle(self, nets: nn.ModuleDict, X: Tensor) -> None:
+    def _recalibrate_batch_norm(self, nets: nn.ModuleDict, X: Tensor) -> None:
         if not self.frozen:
-            super()._settle(nets, X)
+            super()._recalibrate_batch_norm(nets, X)
 
     def _classify(self, nets: nn.ModuleDict, x: Tensor) -> Code:
         """The code of rows, and the logits that the linear layer makes of it."""
@@ -172,4 +178,4 @@ class PretrainedClassifier(Classifier):
 
 
 _OF_ENCODER = ("backbone", "hidden", "channels", "dropout", "batch_norm")
-_SHARED = (*_OF_ENCODER, "image_shape", "adversarial", "n_style", "precision", "device", "random_state", "verbose")
+_SHARED = (*_OF_ENCODER, "image_shape", "adversarial", "latent_dim", "precision", "device", "random_state", "verbose")

@@ -8,11 +8,11 @@ import numpy as np
 from pydantic import Field
 from torch import Tensor, nn
 
-from aaekit.estimators.base import Classifier
+from aaekit.core.loop import Callback
+from aaekit.core.phase import Phase, Step
+from aaekit.estimators._base import Classifier
+from aaekit.estimators._hyperparameters import Positive, hyperparameters
 from aaekit.estimators.categorical import PartlyLabelled
-from aaekit.parameters import Positive, hyperparameters
-from aaekit.phases import Phase, Step
-from aaekit.training import Listener
 
 FIRM = 3.0  # how much harder the game of z is played class by class
 
@@ -25,7 +25,7 @@ class SemiSupervisedAAE(PartlyLabelled, Classifier):
     decoder makes the row again from both; cross entropy ties y to the labels (Makhzani et al., *Adversarial
     Autoencoders*, arXiv:1511.05644, section 4). Besides the paper's phases, `consistency` makes y hold still where the
     class cannot have changed: under the augmentation, or in the worst direction of a small ball. With
-    ``independence="class"`` z keeps the style alone: its discriminator is shown y, as that of `SupervisedAAE` is shown
+    ``style_matching="per_class"`` z keeps the style alone: its discriminator is shown y, as that of `SupervisedAAE` is shown
     the label.
 
     Attributes
@@ -49,11 +49,11 @@ class SemiSupervisedAAE(PartlyLabelled, Classifier):
     (3, 10)
     """
 
-    independence: Annotated[
-        Literal["class", "aggregate"],
+    style_matching: Annotated[
+        Literal["per_class", "marginal"],
         Field(description="z is matched to the prior class by class (it tells little of y, and rows can be made of a "
               "class; the game of z is played three times as hard for it), or all together, as in the paper"),
-    ] = "aggregate"  # fmt: skip
+    ] = "marginal"  # fmt: skip
     n_init: Annotated[
         Literal["auto"] | Positive,
         Field(description="starts, of which the one goes on that is surest of the rows without a label, and finds "
@@ -67,8 +67,8 @@ class SemiSupervisedAAE(PartlyLabelled, Classifier):
         X: Any,
         y: Any,
         *,
-        listeners: Sequence[Listener] = (),
-        evaluation: tuple[Any, Any] | None = None,
+        callbacks: Sequence[Callback] = (),
+        eval_set: tuple[Any, Any] | None = None,
     ) -> Self:
         """Train on rows and labels; rows without a label have -1 (or None, among objects).
 
@@ -79,9 +79,9 @@ class SemiSupervisedAAE(PartlyLabelled, Classifier):
             are below 128.
         y : array-like (n,)
             Labels of any kind.
-        listeners : sequence of Listener
+        callbacks : sequence of Callback
             Told of each step and epoch, for instance a run directory.
-        evaluation : (X, y), optional
+        eval_set : (X, y), optional
             Rows whose error is put into `history_` each epoch. They never train, choose or stop anything.
 
         Raises
@@ -92,7 +92,7 @@ class SemiSupervisedAAE(PartlyLabelled, Classifier):
             When a loss stops being finite.
         """
         rows, codes = self._learn_rows_and_labels(X, y)
-        return self._fit(rows, codes, listeners, evaluation)
+        return self._fit(rows, codes, callbacks, eval_set)
 
     @property
     def _n_classes(self) -> int:
@@ -100,7 +100,7 @@ class SemiSupervisedAAE(PartlyLabelled, Classifier):
 
     @property
     def _n_shown(self) -> int:
-        return self._n_classes if self.independence == "class" else 0
+        return self._n_classes if self.style_matching == "per_class" else 0
 
     def _shown(self, step: Step) -> Tensor:
         return step.detached_code().y.float()
@@ -111,7 +111,7 @@ class SemiSupervisedAAE(PartlyLabelled, Classifier):
         if not self._n_shown:
             return listed
         return [
-            replace(p, rate=FIRM * p.rate, steady=True) if p.adversary else replace(p, weight=FIRM * p.weight)
+            replace(p, rate=FIRM * p.rate, steady=True) if p.is_critic else replace(p, weight=FIRM * p.weight)
             for p in listed
         ]
 
@@ -123,7 +123,7 @@ class SemiSupervisedAAE(PartlyLabelled, Classifier):
         return 5 if n_rows <= 5000 and sum(self.class_counts_) <= 5 * self._n_classes else 1
 
     def translate(self, X: Any, label: Any) -> np.ndarray:
-        """Rows in the style of X as another class: one for all, or one each `(n,)`. For independence="class".
+        """Rows in the style of X as another class: one for all, or one each `(n,)`. For style_matching="per_class".
 
         Raises
         ------

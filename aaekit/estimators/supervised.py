@@ -11,14 +11,14 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from aaekit.codes import Code, Decoder, one_hot
+from aaekit.core.loop import Callback
+from aaekit.core.phase import Step
 from aaekit.errors import InputError
+from aaekit.estimators._base import UNLABELLED, EmaDecay, Labelled, RatesOverTime, numbers
+from aaekit.estimators._hyperparameters import Positive, Rate, Weight, hyperparameters
 from aaekit.estimators.autoencoder import Autoencoder, seeded
-from aaekit.estimators.base import UNLABELLED, Averaging, Labelled, RatesOverTime, numbers
-from aaekit.metrics import as_labels
-from aaekit.parameters import Positive, Rate, Weight, hyperparameters
-from aaekit.phases import Step
-from aaekit.training import Listener
+from aaekit.evaluation.metrics import as_labels
+from aaekit.nn.encoder import Code, Decoder, one_hot
 
 
 @hyperparameters
@@ -49,33 +49,34 @@ class SupervisedAAE(Labelled, Autoencoder):
     (3, 64)
     """
 
-    independence: Annotated[
-        Literal["class", "aggregate"],
+    style_matching: Annotated[
+        Literal["per_class", "marginal"],
         Field(description="z is matched to the prior class by class (it tells nothing of the label), or all together"),
-    ] = "class"
-    n_style: Annotated[
+    ] = "per_class"
+    latent_dim: Annotated[
         Positive, Field(description="dimensions of the style code z; the fewer, the surer the label is kept out of it")
     ] = 6
     batch_norm: Annotated[
         bool, Field(description="batch normalisation in a fully connected encoder (convolutional ones always have it)")
     ] = True
     adversarial_weight: Annotated[Weight, Field(description="weight of fooling the discriminators")] = 1.0
-    reconstruction_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 2e-3
+    learning_rate: Annotated[Rate, Field(description="learning rate of the reconstruction")] = 2e-3
     generator_rate: Annotated[Rate, Field(description="learning rate of fooling the discriminators")] = 2e-3
-    discriminator_rate: Annotated[Rate, Field(description="learning rate of the discriminators")] = 3e-3
-    rate_schedule: RatesOverTime = "cosine"
+    discriminator_learning_rate: Annotated[Rate, Field(description="learning rate of the discriminators")] = 3e-3
+    learning_rate_schedule: RatesOverTime = "cosine"
     discriminator_decay: Annotated[
-        bool, Field(description="let rate_schedule lower the discriminators' rate, too; else it stays constant")
+        bool,
+        Field(description="let learning_rate_schedule lower the discriminators' rate, too; else it stays constant"),
     ] = False
-    averaging: Averaging = 0.995
+    ema_decay: EmaDecay = 0.995
 
     def fit(
         self,
         X: Any,
         y: Any,
         *,
-        listeners: Sequence[Listener] = (),
-        evaluation: tuple[Any, Any] | None = None,
+        callbacks: Sequence[Callback] = (),
+        eval_set: tuple[Any, Any] | None = None,
     ) -> Self:
         """Train on labelled rows; rows without a label (-1, or None among objects) are left out.
 
@@ -86,9 +87,9 @@ class SupervisedAAE(Labelled, Autoencoder):
             are below 128.
         y : array-like (n,) or (n, n_conditions)
             Labels of any kind; with several columns, each is a condition of its own.
-        listeners : sequence of Listener
+        callbacks : sequence of Callback
             Told of each step and epoch, for instance a run directory.
-        evaluation : (X, y), optional
+        eval_set : (X, y), optional
             Rows whose error is put into `history_` each epoch, those without a label left out. They never train, choose
             or stop anything.
 
@@ -106,7 +107,7 @@ class SupervisedAAE(Labelled, Autoencoder):
         check_consistent_length(rows, codes)
         known = (codes != UNLABELLED).all(1)
         self.condition_counts_ = [np.bincount(c[known]).tolist() for c in codes.T]
-        return self._fit(rows[known], codes[known], listeners, evaluation)
+        return self._fit(rows[known], codes[known], callbacks, eval_set)
 
     # --- labels: a column for each condition -----------------------------------------------------------------------
     def _learn_conditions(self, y: Any) -> np.ndarray:
@@ -155,12 +156,12 @@ class SupervisedAAE(Labelled, Autoencoder):
         assert labels is not None, "the decoder needs the label"
         return torch.cat([self._hot(labels), code.z.float()], 1)
 
-    def _encoder(self, n_style: int, n_classes: int, posterior: Any = "deterministic") -> Any:
-        return super()._encoder(n_style, 0, posterior)  # the label is given, not found
+    def _encoder(self, latent_dim: int, n_classes: int, posterior: Any = "deterministic") -> Any:
+        return super()._encoder(latent_dim, 0, posterior)  # the label is given, not found
 
     @property
     def _n_shown(self) -> int:
-        return self._n_classes if self.independence == "class" else 0
+        return self._n_classes if self.style_matching == "per_class" else 0
 
     def _shown(self, step: Step) -> Tensor:
         return self._hot(step.labels["unlabelled"])
@@ -185,7 +186,7 @@ class SupervisedAAE(Labelled, Autoencoder):
 
     # --- what it can do --------------------------------------------------------------------------------------------
     def generate(self, style: Any, label: Any) -> np.ndarray:
-        """Rows of the given styles `(n, n_style)` with a label each `(n,)`, or one for all.
+        """Rows of the given styles `(n, latent_dim)` with a label each `(n,)`, or one for all.
 
         Raises
         ------
@@ -194,8 +195,8 @@ class SupervisedAAE(Labelled, Autoencoder):
         """
         check_is_fitted(self)
         Z = np.asarray(style, dtype=np.float32)
-        if Z.ndim != 2 or Z.shape[1] != self.n_style:
-            raise InputError(f"expected styles of shape (n, {self.n_style}), got {Z.shape}")
+        if Z.ndim != 2 or Z.shape[1] != self.latent_dim:
+            raise InputError(f"expected styles of shape (n, {self.latent_dim}), got {Z.shape}")
         hot = self._hot(torch.from_numpy(self._spread(label, len(Z)))).numpy()
         return self._decode(np.concatenate([hot, Z], 1))
 

@@ -1,0 +1,1 @@
+"""The training loop: minibatches, phases, schedules. It knows nothing of autoencoders."""

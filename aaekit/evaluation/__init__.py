@@ -1,0 +1,1 @@
+"""Numbers: what a fitted estimator is worth."""

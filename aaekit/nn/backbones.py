@@ -1,0 +1,173 @@
+"""Backbones: what turns rows into features, codes into rows, and codes into the discriminator's logits."""
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from aaekit.errors import InputError, nearest
+
+BackboneName = Literal["mlp", "conv"]
+Widths = Literal["auto"] | Sequence[int]
+Shape = tuple[int, ...]
+N_NARROW = 256  # values of a row up to which narrower layers do
+
+
+def dense(sizes: Sequence[int], *, dropout: float = 0.0, batch_norm: bool = False) -> list[nn.Module]:
+    """Fully connected layers `sizes[0] -> ... -> sizes[-1]`, each followed by [batch norm,] ReLU [, dropout]."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+        layers += [nn.Linear(n_in, n_out, bias=not batch_norm)]
+        layers += [nn.BatchNorm1d(n_out)] * batch_norm + [nn.ReLU()] + [nn.Dropout(dropout)] * (dropout > 0)
+    return layers
+
+
+def dense_encoder(shape: Shape, hidden: Sequence[int], *, dropout: float = 0.0, batch_norm: bool = False) -> nn.Module:
+    """`(n, *shape) -> (n, hidden[-1])`; no hidden layer leaves the flattened row itself."""
+    return nn.Sequential(nn.Flatten(), *dense([math.prod(shape), *hidden], dropout=dropout, batch_norm=batch_norm))
+
+
+def dense_decoder(n_code: int, shape: Shape, hidden: Sequence[int], *, dropout: float = 0.0) -> nn.Module:
+    """The mirror image of `dense_encoder`: `(n, n_code) -> (n, *shape)`, no dropout on the output (lecture 54)."""
+    sizes = [n_code, *reversed(hidden)]
+    return nn.Sequential(*dense(sizes, dropout=dropout), nn.Linear(sizes[-1], math.prod(shape)), nn.Unflatten(1, shape))
+
+
+def discriminator(n_code: int, hidden: Sequence[int] = (500, 500), *, dropout: float = 0.0) -> nn.Module:
+    """D: `(n, n_code) -> (n, 1)` logits. No batch norm: it stalls the discriminator."""
+    return nn.Sequential(*dense([n_code, *hidden], dropout=dropout), nn.Linear([n_code, *hidden][-1], 1))
+
+
+def n_halvings(shape: Shape) -> int:
+    """How often an image is halved on its way in: to at most 8 pixels a side, and at least once."""
+    return max(1, math.ceil(math.log2(max(shape[1:]) / 8)))
+
+
+def conv_encoder(shape: Shape, channels: Sequence[int], n_features: int, *, dropout: float = 0.0) -> nn.Module:
+    """`(n, c, h, w) -> (n, n_features)` for images from 8x8 up.
+
+    A stem, then one convolution a halving, then one at the smallest size; `channels` are the widths of these in turn
+    (the last is repeated). From 16 pixels a side the stem itself halves, which is most of the time saved.
+    """
+    halvings, stem_halves = n_halvings(shape), max(shape[1:]) >= 16
+    strides = [2 if stem_halves else 1] + [2] * (halvings - stem_halves) + [1]
+    widths = [*channels, *[channels[-1]] * len(strides)][: len(strides)]
+    layers: list[nn.Module] = []
+    for i, (n_in, n_out, stride) in enumerate(zip([shape[0], *widths], widths, strides, strict=False)):
+        kernel = 5 if i == 0 and stem_halves else 3
+        layers += [nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(n_out)]
+        layers += [nn.ReLU(inplace=True)]
+    h, w = _smallest(shape)
+    layers += [nn.Flatten()] + [nn.Dropout(dropout)] * (dropout > 0)
+    layers += [nn.Linear(widths[-1] * h * w, n_features, bias=False), nn.BatchNorm1d(n_features), nn.ReLU(inplace=True)]
+    return _channels_last(nn.Sequential(*layers))
+
+
+def conv_decoder(n_code: int, shape: Shape, channels: Sequence[int]) -> nn.Module:
+    """`(n, n_code) -> (n, c, h, w)`: one transposed convolution a doubling, cropped to the size."""
+    halvings, (h, w) = n_halvings(shape), _smallest(shape)
+    widths = [shape[0], *channels, *[channels[-1]] * halvings][: halvings + 1][::-1]
+    first = widths[0] * h * w
+    layers: list[nn.Module] = [nn.Linear(n_code, first, bias=False), nn.BatchNorm1d(first), nn.ReLU()]
+    layers += [nn.Unflatten(1, (widths[0], h, w))]
+    for n_in, n_out in zip(widths[:-1], widths[1:-1], strict=False):
+        layers += [nn.ConvTranspose2d(n_in, n_out, 4, 2, 1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
+    layers += [nn.ConvTranspose2d(widths[-2], widths[-1], 4, 2, 1), Crop(shape[1:])]
+    return _channels_last(nn.Sequential(*layers))
+
+
+def _channels_last(module: nn.Module) -> nn.Module:
+    """The layout in which convolutions are fastest."""
+    return module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def _smallest(shape: Shape) -> tuple[int, int]:
+    factor = 2 ** n_halvings(shape)
+    return math.ceil(shape[1] / factor), math.ceil(shape[2] / factor)
+
+
+class Crop(nn.Module):
+    """Cut images down to `size` (height, width) about their centre."""
+
+    def __init__(self, size: Sequence[int]) -> None:
+        super().__init__()
+        self.size = tuple(size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        (h, w), (top, left) = self.size, [(a - b) // 2 for a, b in zip(x.shape[2:], self.size, strict=True)]
+        return x[:, :, top : top + h, left : left + w]
+
+
+def backbone_name(spec: object, shape: Shape) -> BackboneName:
+    """What `"auto"` stands for: convolutional for images of at least 8x8, fully connected for the rest."""
+    if spec == "auto":
+        return "conv" if len(shape) == 3 and min(shape[1:]) >= 8 else "mlp"
+    if spec == "conv" and (len(shape) != 3 or min(shape[1:]) < 8):
+        raise InputError(
+            f"backbone='conv' needs images (channels, height, width) of 8x8 or larger, not rows of shape {shape}: "
+            "pass X as (n, channels, height, width), set image_shape, or choose backbone='mlp'"
+        )
+    if spec not in ("mlp", "conv"):
+        close = nearest(str(spec), ["auto", "mlp", "conv"])
+        raise InputError(f"backbone={spec!r}: expected 'auto', 'mlp', 'conv' or a torch.nn.Module.{close}")
+    return spec  # type: ignore[return-value]
+
+
+def hidden_widths(spec: Widths, shape: Shape) -> Sequence[int]:
+    """What `"auto"` stands for: two layers of 1,000 units, or of 256 where a row has few values."""
+    if spec == "auto":
+        return (256, 256) if math.prod(shape) <= N_NARROW else (1000, 1000)
+    return spec
+
+
+def encoder_backbone(
+    spec: object, shape: Shape, *, hidden: Widths, channels: Sequence[int], dropout: float, batch_norm: bool
+) -> tuple[nn.Module, int]:
+    """The encoder's backbone and the number of features it puts out.
+
+    `spec` is a name or any `nn.Module` from `(n, *shape)` to `(n, ...)`; a module is copied, never changed.
+    """
+    if isinstance(spec, nn.Module):
+        module = copy.deepcopy(spec)
+    elif backbone_name(spec, shape) == "conv":
+        module = conv_encoder(shape, channels, 2 * channels[-1], dropout=dropout)
+    else:
+        module = dense_encoder(shape, hidden_widths(hidden, shape), dropout=dropout, batch_norm=batch_norm)
+    return module, math.prod(_output_shape(module, shape, "backbone"))
+
+
+def decoder_backbone(
+    spec: object, n_code: int, shape: Shape, *, hidden: Widths, channels: Sequence[int], dropout: float
+) -> nn.Module:
+    """The decoder's backbone; `spec` as in `encoder_backbone`, from `(n, n_code)` to `(n, *shape)`."""
+    if isinstance(spec, nn.Module):
+        module = copy.deepcopy(spec)
+        found = _output_shape(module, (n_code,), "decoder")
+        if found != shape:
+            raise InputError(
+                f"decoder: expected rows of shape {shape} from codes of {n_code} dimensions, it gives {found}"
+            )
+        return module
+    if backbone_name(spec, shape) == "conv":
+        return conv_decoder(n_code, shape, channels)
+    return dense_decoder(n_code, shape, hidden_widths(hidden, shape), dropout=dropout)
+
+
+def _output_shape(module: nn.Module, shape: Shape, name: str) -> Shape:
+    """The shape of a row that comes out, found by trying two rows of zeros."""
+    was_training = module.training
+    try:
+        with torch.no_grad():
+            found = module.eval()(torch.zeros(2, *shape))
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"{name}: the given module does not take rows of shape {shape}: {error}") from error
+    finally:
+        module.train(was_training)
+    if not isinstance(found, Tensor):
+        raise InputError(
+            f"{name}: expected a module that gives a tensor, found one that gives a {type(found).__name__}"
+        )
+    return tuple(found.shape[1:])

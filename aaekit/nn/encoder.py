@@ -1,0 +1,106 @@
+"""Encoder -> `Code` -> decoder: what lies between data and the latent space."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Posterior = Literal["deterministic", "gaussian", "universal"]
+
+
+class Code(NamedTuple):
+    """What the encoder says of a batch: a continuous code and, in some models, a categorical one.
+
+    `z` has shape `(n, latent_dim)`; `logits` has shape `(n, n_classes)`, or is None where there is no categorical code.
+    """
+
+    z: Tensor
+    logits: Tensor | None = None
+
+    @property
+    def y(self) -> Tensor:
+        """Categorical code q(y|x), shape `(n, n_classes)`: rows sum to one."""
+        assert self.logits is not None, "this model has no categorical code"
+        return self.logits.float().softmax(1)
+
+    @property
+    def joined(self) -> Tensor:
+        """What the decoder sees: `[y, z]`, shape `(n, n_classes + latent_dim)`."""
+        return self.z if self.logits is None else torch.cat([self.y, self.z.float()], 1)
+
+    def split(self, sizes: Sequence[int]) -> "list[Code]":
+        """The codes of consecutive groups of rows."""
+        z = self.z.split(list(sizes))
+        logits = [None] * len(z) if self.logits is None else self.logits.split(list(sizes))
+        return [Code(*pair) for pair in zip(z, logits, strict=True)]
+
+    def detach(self) -> "Code":
+        """The same values, cut off from the encoder."""
+        return Code(self.z.detach(), self.with_fixed_y().logits)
+
+    def with_fixed_y(self) -> "Code":
+        """The same values, of which y is cut off from the encoder."""
+        return Code(self.z, None if self.logits is None else self.logits.detach())
+
+
+class Encoder(nn.Module):
+    """Q: a backbone and its linear heads, `x -> Code`.
+
+    `posterior` says how z follows from the features h (Makhzani et al., section 2.1):
+    ``"deterministic"`` z = f(h), randomness only from the data; ``"gaussian"`` z ~ N(mu(h), sigma(h)^2);
+    ``"universal"`` z = f(h, eta) with noise eta fed in, which can take any shape. In evaluation mode the noise is left
+    out: mu(h) and f(h, 0).
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        n_features: int,
+        latent_dim: int,
+        n_classes: int = 0,
+        posterior: Posterior = "deterministic",
+    ) -> None:
+        super().__init__()
+        self.backbone, self.posterior, self.n_noise = backbone, posterior, n_features // 2 + 1
+        if posterior == "universal":
+            self.mix = nn.Sequential(nn.Linear(n_features + self.n_noise, n_features), nn.ReLU())
+        self.head_z = nn.Linear(n_features, latent_dim * (2 if posterior == "gaussian" else 1)) if latent_dim else None
+        self.head_y = nn.Linear(n_features, n_classes) if n_classes else None
+
+    def forward(self, x: Tensor) -> Code:
+        h = self.backbone(x).flatten(1)
+        logits = None if self.head_y is None else self.head_y(h)
+        return Code(h.new_zeros(len(h), 0) if self.head_z is None else self._style(h, self.head_z), logits)
+
+    def _style(self, h: Tensor, head: nn.Linear) -> Tensor:
+        if self.posterior == "universal":
+            noise = torch.randn if self.training else torch.zeros
+            h = self.mix(torch.cat([h, noise(len(h), self.n_noise, device=h.device, dtype=h.dtype)], 1))
+        z = head(h)
+        if self.posterior == "gaussian":
+            mean, log_variance = z.chunk(2, 1)
+            z = mean + (0.5 * log_variance).exp() * torch.randn_like(mean) if self.training else mean
+        return z
+
+
+class Decoder(nn.Module):
+    """P: a backbone from the joined code `(n, n_code)` to rows `(n, *shape)`, before the output's sigmoid, if any."""
+
+    def __init__(self, backbone: nn.Module, unit_range: bool) -> None:
+        super().__init__()
+        self.backbone, self.unit_range = backbone, unit_range
+
+    def forward(self, code: Tensor) -> Tensor:
+        return self.backbone(code)
+
+    def mean(self, code: Tensor) -> Tensor:
+        """The expected row E[x|code], shape `(n, *shape)`; in [0, 1] for data in that range."""
+        out = self(code).float()
+        return out.sigmoid() if self.unit_range else out
+
+
+def one_hot(labels: Tensor, n_classes: int) -> Tensor:
+    """Float rows `(n, n_classes)` with a single one each."""
+    return F.one_hot(labels, n_classes).float()

@@ -1,0 +1,325 @@
+"""How good the outcome is: mistakes, clusters, outliers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import auc, roc_curve
+
+from aaekit.errors import InputError
+from aaekit.plots.base import (
+    FAINT,
+    GREY,
+    INK,
+    MARKERS,
+    check_samples,
+    class_names,
+    class_numbers,
+    class_ticks,
+    colour_bar,
+    message,
+    new_axes,
+    new_figure,
+    palette,
+    plain,
+)
+from aaekit.plots.mosaic import draw_mosaic
+
+
+def confident_mistakes(
+    X: ArrayLike,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    confidence: ArrayLike,
+    classes: Sequence[Any] | None = None,
+    n: int = 24,
+) -> Figure:
+    """The wrong predictions that the model was surest of, surest first.
+
+    Parameters
+    ----------
+    X : array-like of shape (m, c, h, w) or (m, d)
+        Samples.
+    y_true, y_pred : array-like of shape (m,)
+        Labels; rows where `y_true` is -1 are skipped.
+    confidence : array-like of shape (m,)
+        Probability of the predicted label, 0 to 1.
+    classes : sequence of K names, optional
+        By default the numbers.
+    n : int, default 24
+        At most so many.
+    """
+    x, sure = check_samples(X), np.asarray(confidence, dtype=float)
+    (true, predicted), names = class_numbers([y_true, y_pred], classes)
+    if not len(x) == len(true) == len(predicted) == len(sure):
+        raise InputError(
+            f"Expected one label, prediction and confidence a sample, got {len(x)} samples, {len(true)}, "
+            f"{len(predicted)} and {len(sure)}."
+        )
+    known = true >= 0
+    wrong = np.flatnonzero(known & (true != predicted))
+    wrong = wrong[np.argsort(-sure[wrong], kind="stable")]
+    total, wrong = len(wrong), wrong[:n]
+    if not total:
+        return message(f"No mistakes among {known.sum()} samples")
+    split = "\n" if max(map(len, names)) > 3 else ""
+    captions = [f"{names[true[k]]} \u2192 {split}{names[predicted[k]]}\n{100 * sure[k]:.0f} %" for k in wrong]
+    shown = "" if total == len(wrong) else f", the {len(wrong)} surest"
+    return _captioned(x[wrong], captions, f"{total} of {known.sum()} wrong{shown} (true \u2192 predicted)")
+
+
+def questions(X: ArrayLike, rows: Sequence[int]) -> Figure:
+    """Samples to be labelled, each with the number of its row.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, c, h, w) or (n, d)
+        The samples, in the order of `rows`.
+    rows : sequence of n int
+        What to call them.
+
+    Raises
+    ------
+    InputError (a ValueError)
+        If there are none, or not as many of both.
+    """
+    x = check_samples(X)
+    if not len(x) or len(x) != len(rows):
+        raise InputError(f"Expected samples and a number for each, got {len(x)} samples and {len(rows)} numbers.")
+    return _captioned(x, [str(k) for k in rows], "What are they?")
+
+
+def _captioned(x: NDArray[np.float32], captions: list[str], title: str) -> Figure:
+    """Samples side by side, what is said of each below it; room for the longest caption decides how many to a line."""
+    lines = max(caption.count("\n") for caption in captions) + 1
+    longest = max(len(line) for caption in captions for line in caption.split("\n"))
+    cell = max(0.8, 0.09 * longest)
+    n_columns = max(1, min(len(x), 8, int(9.6 // cell)))
+    rows = -(-len(x) // n_columns)
+    size = (max(n_columns * cell, 5.6) + 0.2, rows * (cell + 0.08 + 0.14 * lines) + 0.5)
+    figure = new_figure(size)
+    for k, caption in enumerate(captions):
+        axes = figure.add_subplot(rows, n_columns, k + 1)
+        draw_mosaic(axes, x[k : k + 1], 1)
+        axes.set_xlabel(caption, fontsize=9, color=INK, labelpad=2)
+    figure.suptitle(title, fontsize=12, color=INK, x=0.01, ha="left")
+    return figure
+
+
+def confusion_matrix(y_true: ArrayLike, y_pred: ArrayLike, classes: Sequence[Any] | None = None) -> Figure:
+    """Which classes are taken for which.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n,)
+        Labels; rows where `y_true` is -1 are left out.
+    classes : sequence of K names, optional
+        By default the numbers.
+
+    Notes
+    -----
+    The numbers are counts; the colours are shares of the row, so that rare classes show as well as frequent ones.
+    """
+    (true, predicted), names = class_numbers([y_true, y_pred], classes)
+    if len(true) != len(predicted):
+        raise InputError(f"Expected as many predictions as true labels, got {len(predicted)} and {len(true)}.")
+    known = true >= 0
+    true, predicted = true[known], predicted[known]
+    if not len(true):
+        raise InputError("Expected at least one labelled row, got none: -1 counts as unlabelled.")
+    if (predicted < 0).any():
+        raise InputError("Expected predictions of 0 or more, got -1: every row needs a predicted class.")
+    n_classes = len(names)
+    counts = np.zeros((n_classes, n_classes), dtype=int)
+    np.add.at(counts, (true, predicted), 1)
+    share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+    side = float(np.clip(0.52 * n_classes, 3.6, 10))
+    figure = new_figure((side + 1.5, side + 0.9))
+    wrong = int((true != predicted).sum())
+    title = f"{wrong} of {len(true)} wrong: error {100 * wrong / len(true):.2f} %"
+    axes = new_axes(figure, title, "predicted class", "true class")
+    drawn = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    if n_classes <= 20:
+        for i, j in zip(*np.nonzero(counts), strict=True):
+            axes.text(
+                j, i, str(counts[i, j]), ha="center", va="center", color="white" if share[i, j] > 55 else INK,
+                fontsize=9 if counts.max() < 1000 else 8,
+            )  # fmt: skip
+    class_ticks(axes, names, axis="x", room=40)
+    class_ticks(axes, names, axis="y", room=1000)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    colour_bar(figure, axes, drawn, "share of the true class (%)")
+    return figure
+
+
+def cluster_matrix(
+    y_true: ArrayLike,
+    clusters: ArrayLike,
+    classes: Sequence[Any] | None = None,
+    cluster_names: Sequence[Any] | None = None,
+) -> Figure:
+    """Which classes each cluster holds, the clusters in the order of their most frequent class.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n,)
+        True labels; rows with -1 are left out.
+    clusters : array-like of shape (n,)
+        The cluster of each row, 0 ... K - 1.
+    classes : sequence of names, optional
+        Of the true classes; by default the numbers.
+    cluster_names : sequence of K names, optional
+        By default the numbers. K is taken from it; clusters without a row come last.
+
+    Notes
+    -----
+    The title gives the error when each cluster is called by its most frequent class, as in Azulay,
+    *adversarial-autoencoder-classifier* documentation (2019).
+
+    Raises
+    ------
+    InputError (a ValueError)
+        If the lengths differ, no row is labelled, or a cluster is negative.
+    """
+    (true,), names = class_numbers([y_true], classes)
+    (cluster,), cluster_labels = class_numbers([clusters], None if cluster_names is None else range(len(cluster_names)))
+    if cluster_names is not None:
+        cluster_labels = class_names(cluster_names, len(cluster_names))
+    if len(true) != len(cluster):
+        raise InputError(f"Expected a cluster for each true label, got {len(cluster)} and {len(true)}.")
+    known = true >= 0
+    true, cluster = true[known], cluster[known]
+    if not len(true) or (cluster < 0).any():
+        raise InputError("Expected labelled rows (-1 counts as unlabelled), each with a cluster of 0 or more.")
+    K, n_classes = len(cluster_labels), len(names)
+    counts = np.zeros((K, n_classes), dtype=int)
+    np.add.at(counts, (cluster, true), 1)
+    size = counts.sum(axis=1)
+    share = 100 * counts / np.maximum(size, 1)[:, None]
+    order = np.lexsort((-share.max(axis=1), counts.argmax(axis=1), size == 0))  # empty ones last
+    counts, share, size = counts[order], share[order], size[order]
+    wrong = int((size - counts.max(axis=1)).sum())
+
+    cell = float(np.clip(9.6 / K, 0.22, 0.5))
+    figure = new_figure((max(0.55 * n_classes + 2.4, 4.6), cell * K + 1.2))
+    title = f"{K} clusters, named by their majority:\nerror {100 * wrong / len(true):.2f} % of {len(true)}"
+    axes = new_axes(figure, title, "true class", "cluster (rows)")
+    drawn = axes.imshow(share, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+    if n_classes <= 20 and K <= 40:
+        for i, j in zip(*np.nonzero(counts), strict=True):
+            axes.text(
+                j, i, str(counts[i, j]), ha="center", va="center", color="white" if share[i, j] > 55 else INK,
+                fontsize=8 if cell > 0.3 else 7,
+            )  # fmt: skip
+    major = counts.argmax(axis=1)
+    for i in np.flatnonzero((major[1:] != major[:-1]) & (size[1:] > 0)):
+        axes.axhline(i + 0.5, color=GREY, lw=0.7)
+    class_ticks(axes, names, axis="x", room=round(5.5 * n_classes))
+    class_ticks(axes, [f"{cluster_labels[k]} ({n})" for k, n in zip(order, size, strict=True)], axis="y", room=1000)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    colour_bar(figure, axes, drawn, "share of the cluster (%)")
+    return figure
+
+
+def roc_curves(
+    scores: Mapping[str, tuple[ArrayLike, ArrayLike]], title: str = "HealthFinding what does not belong"
+) -> Figure:
+    """How many outliers are found at the price of how many false alarms, one curve a method, best first.
+
+    Parameters
+    ----------
+    scores : mapping of str to (score, is_outlier), each array-like of shape (n,)
+        By name; a higher score means more of an outlier.
+    title : str
+        What is seen.
+
+    Raises
+    ------
+    InputError (a ValueError)
+        If there is nothing to draw, lengths differ, a score is not finite, or rows are all of one kind.
+    """
+    curves: list[tuple[float, str, NDArray[np.float64], NDArray[np.float64]]] = []
+    for name, (score, is_outlier) in scores.items():
+        s, outlier = np.asarray(score, dtype=float), np.asarray(is_outlier).astype(bool)
+        if s.ndim != 1 or s.shape != outlier.shape or not np.isfinite(s).all() or len(np.unique(outlier)) != 2:
+            raise InputError(
+                f"Expected finite scores of shape (n,) for {name!r}, and both outliers and inliers, got shapes "
+                f"{s.shape} and {outlier.shape} with {outlier.sum()} outliers."
+            )
+        false, found, _ = roc_curve(outlier, s)
+        curves.append((float(auc(false, found)), name, false, found))
+    if not curves:
+        raise InputError("Expected the scores of at least one method, got none.")
+    figure = new_figure((5.6, 5.2))
+    axes = new_axes(figure, title, "inliers taken for outliers (%)", "outliers found (%)")
+    axes.plot([0, 100], [0, 100], color=GREY, ls="--", lw=1.1, label="guessing: AUC 0.5")
+    colours, dashes = palette(len(curves)), ["-", "--", "-.", ":"]
+    for k, (area, name, false, found) in enumerate(sorted(curves, key=lambda curve: -curve[0])):
+        label = f"{plain(name)}: AUC {area:.3f}"
+        axes.plot(100 * false, 100 * found, color=colours[k], ls=dashes[k % 4], lw=1.9, label=label)
+    axes.set(xlim=(-1, 100), ylim=(0, 101))
+    axes.set_aspect("equal")
+    handles, names = axes.get_legend_handles_labels()
+    axes.legend(
+        [*handles[1:], handles[0]], [*names[1:], names[0]], loc="lower right", fontsize=9, labelcolor=INK,
+        frameon=True, framealpha=0.85, edgecolor="none", handlelength=2.6,
+    )  # fmt: skip
+    return figure
+
+
+def auc_by_class(
+    areas: Mapping[str, ArrayLike],
+    classes: Sequence[Any] | None = None,
+    title: str = "Each class in turn left out of training, then to be found",
+) -> Figure:
+    """The area under the ROC curve of each method, one line for each class that counted as the outliers.
+
+    Parameters
+    ----------
+    areas : mapping of str to array-like of shape (K,)
+        By the method's name; 0 to 1, NaN where it was not measured.
+    classes : sequence of K names, optional
+        By default the numbers.
+    title : str
+        What is seen.
+
+    Raises
+    ------
+    InputError (a ValueError)
+        If there is no method, or they have different numbers of classes.
+    """
+    table = {name: np.asarray(values, dtype=float) for name, values in areas.items()}
+    shapes = {values.shape for values in table.values()}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 1 or not all(np.isfinite(a).any() for a in table.values()):
+        raise InputError(f"Expected areas of one shape (K,) for at least one method, got {sorted(shapes) or 'none'}.")
+    values = np.stack(list(table.values()))
+    K = values.shape[1]
+    names = class_names(classes, K)
+    figure = new_figure((6.6, 0.32 * (K + 1) + 1.7))
+    axes = new_axes(figure, title, "area under the ROC curve", "left-out class")
+    rows = np.append(np.arange(K), K + 0.5)  # the mean stands apart
+    values = np.column_stack([values, np.nanmean(values, axis=1)])
+    seen, colours = np.isfinite(values).any(axis=0), palette(len(table))
+    lows, highs = np.nanmin(values[:, seen], axis=0), np.nanmax(values[:, seen], axis=0)
+    axes.hlines(rows[seen], lows, highs, color=FAINT, lw=2.5, zorder=1)
+    for k, (name, area) in enumerate(zip(table, values, strict=True)):
+        label = f"{plain(name)} (mean {area[-1]:.3f})"
+        axes.plot(area, rows, ls="", marker=MARKERS[k % len(MARKERS)], color=colours[k], ms=7, label=label)
+    low = np.nanmin(values)
+    if low < 0.6:
+        axes.axvline(0.5, color=GREY, ls="--", lw=1.1)
+        axes.annotate("guessing", (0.5, 1), (3, -3), xycoords=("data", "axes fraction"), textcoords="offset points",
+                      fontsize=9, color="#555555", va="top")  # fmt: skip
+    axes.axhline(K - 0.25, color=GREY, lw=0.8)
+    axes.set_yticks(rows, [*names, "mean"])
+    axes.set_ylim(K + 1, -0.6)
+    axes.set_xlim(right=1 + 0.02 * (1 - low))
+    axes.grid(axis="x", color="#E8E8E8", lw=0.8)
+    axes.set_axisbelow(True)
+    n_columns = min(len(table), max(1, 75 // (14 + max(map(len, table)))))
+    figure.legend(loc="outside lower center", ncols=n_columns, frameon=False, fontsize=9, labelcolor=INK)
+    return figure

@@ -1,0 +1,580 @@
+"""Samples, and what decoders make of codes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike, NDArray
+
+from aaekit.errors import InputError
+from aaekit.plots.base import (
+    FAINT,
+    GREY,
+    INK,
+    VERMILION,
+    bare,
+    check_codes,
+    check_samples,
+    class_names,
+    class_numbers,
+    colour_bar,
+    integer_ticks,
+    new_axes,
+    new_figure,
+    number,
+    palette,
+    plain,
+    set_title,
+    span,
+)
+from aaekit.plots.mosaic import draw_mosaic, mosaic_figure, tile
+
+
+def sample_grid(images: ArrayLike, n_columns: int = 10, title: str = "Samples") -> Figure:
+    """Samples side by side.
+
+    Parameters
+    ----------
+    images : array-like of shape (n, c, h, w) or (n, d)
+        Samples, row by row.
+    n_columns : int, default 10
+        Samples in a row.
+    title : str, default "Samples"
+        What is seen.
+    """
+    x = check_samples(images)
+    figure, axes = mosaic_figure(x, n_columns)
+    draw_mosaic(axes, x, n_columns)
+    set_title(axes, title)
+    return figure
+
+
+def code_grid_points(n: int = 10, extent: tuple[float, float] = (-1, 1)) -> NDArray[np.float32]:
+    """The codes to decode for `code_grid`: an n x n grid over a square of the latent plane.
+
+    Returns
+    -------
+    ndarray of shape (n * n, 2)
+        (z_1, z_2), row by row from the top left: z_1 rises to the right, z_2 falls downwards, as in a plot.
+    """
+    z = np.linspace(*extent, n, dtype=np.float32)
+    z1, z2 = np.meshgrid(z, z[::-1])
+    return np.stack([z1.ravel(), z2.ravel()], axis=1)
+
+
+def code_grid(images: ArrayLike, extent: tuple[float, float] = (-1, 1)) -> Figure:
+    """What the decoder makes of a square of a two-dimensional latent space.
+
+    Parameters
+    ----------
+    images : array-like of shape (n * n, c, h, w) or (n * n, d)
+        Decoded `code_grid_points(n, extent)`, in their order.
+    extent : (float, float), default (-1, 1)
+        Smallest and largest z_1 and z_2.
+
+    Raises
+    ------
+    InputError (a ValueError)
+        If the number of images is not a square.
+
+    References
+    ----------
+    Sheet, *Deep Learning for Visual Computing* (NPTEL), lecture 54.
+    """
+    x = check_samples(images)
+    n = round(np.sqrt(len(x)))
+    if n * n != len(x):
+        raise InputError(f"Expected a square number of images, got {len(x)}: decode code_grid_points(n).")
+    figure, axes = mosaic_figure(x, n, extra=(0.5, 0.7))
+    pitch = draw_mosaic(axes, x, n)
+    z = np.linspace(*extent, n).tolist()
+    shown = np.arange(0, n, 1 + n // 13)
+    axes.set_xticks(shown + pitch[0] / 2, [number(z[k]) for k in shown])
+    axes.set_yticks(n - 1 - shown + pitch[1] / 2, [number(z[k]) for k in shown])
+    axes.set_xlabel("$z_1$", fontsize=11, color=INK)
+    axes.set_ylabel("$z_2$", fontsize=11, color=INK)
+    set_title(axes, f"Decoded from a {n} \u00d7 {n} grid of codes")
+    return figure
+
+
+def reconstruction_pairs(X: ArrayLike, X_hat: ArrayLike, n: int = 10) -> Figure:
+    """Inputs above, their reconstructions below.
+
+    Parameters
+    ----------
+    X, X_hat : array-like of one shape, (n, c, h, w) or (n, d)
+        Inputs and reconstructions.
+    n : int, default 10
+        How many of the first pairs are drawn.
+
+    Raises
+    ------
+    InputError (a ValueError)
+        If the shapes differ.
+    """
+    x, x_hat = check_samples(X), check_samples(X_hat)
+    if x.shape != x_hat.shape:
+        raise InputError(f"Expected inputs and reconstructions of one shape, got {x.shape} and {x_hat.shape}.")
+    error = float(np.mean((x - x_hat) ** 2))
+    n = min(n, len(x))
+    both = np.concatenate([x[:n], x_hat[:n]])
+    figure, axes = mosaic_figure(both, n, extra=(1.2, 0.5))
+    pitch = draw_mosaic(axes, both, n, gap=(2, 1))
+    axes.set_yticks([pitch[1] / 2, 1 + pitch[1] / 2], ["input", "reconstruction"])
+    set_title(axes, f"Inputs and their reconstructions (mean squared error {error:.3g})")
+    return figure
+
+
+def style_grid(
+    images: ArrayLike,
+    n_rows: int,
+    n_columns: int,
+    row_labels: Sequence[Any] | None = None,
+    z_values: ArrayLike | None = None,
+    title: str = "One class a row, one style a column",
+    xlabel: str = "$z_1$, the other style coordinates held fixed",
+) -> Figure:
+    """Rows of one class (y) each, along which the style z_1 runs over the prior.
+
+    Parameters
+    ----------
+    images : array-like of shape (n_rows * n_columns, c, h, w) or (n_rows * n_columns, d)
+        Row by row.
+    n_rows, n_columns : int
+        Classes and styles.
+    row_labels : sequence of n_rows names, optional
+        By default 0, 1, ...
+    z_values : array-like of shape (n_columns,), optional
+        z_1 of each column.
+    title, xlabel : str
+        What is seen, and what runs along the row.
+
+    Raises
+    ------
+    InputError (a ValueError)
+        If the numbers do not fit.
+
+    References
+    ----------
+    Azulay, *adversarial-autoencoder-classifier* documentation (2019), "learned latent features".
+    """
+    x = check_samples(images)
+    labels = [str(k) for k in range(n_rows)] if row_labels is None else [plain(k) for k in row_labels]
+    z = None if z_values is None else np.asarray(z_values, dtype=float)
+    if len(x) != n_rows * n_columns or len(labels) != n_rows or (z is not None and z.shape != (n_columns,)):
+        raise InputError(
+            f"Expected {n_rows} x {n_columns} images, {n_rows} row labels and {n_columns} z values, got {len(x)}, "
+            f"{len(labels)} and {'none' if z is None else z.shape}."
+        )
+    figure, axes = mosaic_figure(x, n_columns, extra=(0.3 + 0.08 * max(map(len, labels)), 0.8))
+    pitch = draw_mosaic(axes, x, n_columns)
+    axes.set_yticks(np.arange(n_rows) + pitch[1] / 2, labels)
+    axes.set_ylabel("$y$", fontsize=11, color=INK)
+    if z is not None:
+        shown = np.arange(0, n_columns, 1 + n_columns // 13)
+        axes.set_xticks(shown + pitch[0] / 2, [number(z[k]) for k in shown])
+    axes.set_xlabel(xlabel, fontsize=11, color=INK)
+    set_title(axes, title)
+    return figure
+
+
+APART = 0.35  # of a cell: what sets the first column apart
+
+
+def modes_and_samples(
+    modes: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    row_labels: Sequence[Any] | None = None,
+    n: int = 10,
+    title: str = "The mode of each label, and rows that were given it",
+) -> Figure:
+    """What the decoder makes of each value of y alone, and beside it real rows that were given this label or cluster.
+
+    Parameters
+    ----------
+    modes : array-like of shape (K, c, h, w) or (K, d)
+        Decoded [y = k, z = 0].
+    X : array-like of shape (m, c, h, w) or (m, d)
+        Real rows.
+    y : array-like of shape (m,)
+        The label or cluster that each was given, 0 ... K - 1; rows with -1 are left out.
+    row_labels : sequence of K names, optional
+        By default the number k and how many rows have it.
+    n : int, default 10
+        At most so many rows of each, the first ones. A label that no row was given has only its mode.
+    title : str
+        What is seen.
+
+    Raises
+    ------
+    InputError (a ValueError)
+        If the shapes do not fit.
+
+    References
+    ----------
+    Azulay, *adversarial-autoencoder-classifier* documentation (2019), "modes and samples".
+    """
+    lead, x = check_samples(modes), check_samples(X)
+    K = len(lead)
+    ((given,), _) = class_numbers([y], range(K))
+    if lead.shape[1:] != x.shape[1:] or len(given) != len(x):
+        raise InputError(
+            f"Expected modes and rows of one shape and a label a row, got {lead.shape}, {x.shape} and {len(given)}."
+        )
+    counts = np.bincount(given[given >= 0], minlength=K)
+    if row_labels is None:
+        row_labels = [f"{k} ({count})" for k, count in enumerate(counts)]
+    n = max(1, min(n, int(counts.max())))
+    cells = np.zeros((K, 1 + n, *lead.shape[1:]), dtype=np.float32)
+    blank = np.ones((K, 1 + n), dtype=bool)
+    for k in range(K):
+        rows = np.flatnonzero(given == k)[:n]
+        cells[k, 0], cells[k, 1 : 1 + len(rows)], blank[k, : 1 + len(rows)] = lead[k], x[rows], False
+    return _led_rows(cells, class_names(row_labels, K), ["mode", *[""] * n], title, "$y$", blank, "real rows")
+
+
+def style_label_grid(
+    sources: ArrayLike,
+    images: ArrayLike,
+    labels: Sequence[Any] | None = None,
+    row_labels: Sequence[Any] | None = None,
+    title: str = "The style of the first column, with every label",
+) -> Figure:
+    """Rows of one style each, taken from the row of data in the first column, along which the label runs.
+
+    Parameters
+    ----------
+    sources : array-like of shape (m, c, h, w) or (m, d)
+        The rows of data whose style is taken.
+    images : array-like of shape (m * K, c, h, w) or (m * K, d)
+        Decoded with every label: first the K of source 0, then the K of source 1, ...
+    labels : sequence of K names, optional
+        Of the columns, by default 0, 1, ...
+    row_labels : sequence of m names, optional
+        For instance the sources' own labels.
+    title : str
+        What is seen.
+
+    Raises
+    ------
+    InputError (a ValueError)
+        If the numbers do not fit.
+
+    References
+    ----------
+    Makhzani et al., *Adversarial Autoencoders*, arXiv:1511.05644, section 2.4.
+    """
+    lead, x = check_samples(sources), check_samples(images)
+    m = len(lead)
+    K = len(x) // m if labels is None else len(labels)
+    if len(x) != m * K or not K or lead.shape[1:] != x.shape[1:]:
+        raise InputError(
+            f"Expected images of every label for each of {m} sources, in their shape {lead.shape[1:]}, got {x.shape} "
+            f"for {K} labels: decode the first source with all labels, then the second, ..."
+        )
+    cells = np.concatenate([lead[:, None], x.reshape(m, K, *x.shape[1:])], axis=1)
+    names = [""] * m if row_labels is None else class_names(row_labels, m)
+    return _led_rows(cells, names, ["source", *class_names(labels, K)], title, "")
+
+
+def _led_rows(
+    cells: NDArray[np.float32],
+    row_labels: list[str],
+    column_labels: list[str],
+    title: str,
+    ylabel: str,
+    blank: NDArray[np.bool_] | None = None,
+    heading: str = "",
+) -> Figure:
+    """Rows of samples (rows, 1 + columns, ...), the first column set apart; labels above, or one heading for all."""
+    n_rows, n_columns = cells.shape[:2]
+    every = cells.reshape(-1, *cells.shape[2:])
+    shown = [column_labels[0], heading] if heading else column_labels
+    longest = max(map(len, shown))
+    turned = not heading and longest > 80 / n_columns
+    room = 0.3 + 0.085 * max(map(len, row_labels)), 0.5 + (0.07 * longest if turned else 0.15)
+    figure, axes = mosaic_figure(every, n_columns, extra=room)
+    hide = np.zeros((n_rows, n_columns), dtype=bool) if blank is None else blank
+    finite = every[~hide.ravel() & np.isfinite(every).reshape(len(every), -1).all(axis=1)]
+    limits = span(finite, 0.0)
+    draw_mosaic(axes, cells[:, 0], 1, blank=hide[:, 0], limits=limits)
+    rest = cells[:, 1:].reshape(-1, *cells.shape[2:])
+    pitch = draw_mosaic(axes, rest, n_columns - 1, at=(1 + APART, 0), blank=hide[:, 1:].ravel(), limits=limits)
+    axes.set_xlim(-0.03, n_columns + APART)
+    axes.set_ylim(n_rows, -0.03)
+    middles = np.arange(n_columns) + pitch[0] / 2 + np.where(np.arange(n_columns) > 0, APART, 0)
+    if heading:
+        middles = np.array([middles[0], middles[1:].mean()])
+    axes.xaxis.tick_top()
+    axes.set_xticks(middles, shown, rotation=90 if turned else 0)
+    axes.set_yticks(np.arange(n_rows) + pitch[1] / 2, row_labels)
+    axes.tick_params(length=0)
+    axes.set_ylabel(ylabel, fontsize=11, color=INK)
+    set_title(axes, title)
+    return figure
+
+
+def learned_modes(
+    modes: ArrayLike,
+    labels: Sequence[Any] | None = None,
+    n_columns: int = 10,
+    title: str = "What the mode decoder makes of each value of $y$",
+) -> Figure:
+    """One sample for each value of y, its name above: what a decoder that sees y alone has learned.
+
+    Parameters
+    ----------
+    modes : array-like of shape (K, c, h, w) or (K, d)
+        Of the mode decoder, or of the decoder at z = 0.
+    labels : sequence of K names, optional
+        By default 0, 1, ...
+    n_columns : int, default 10
+        Samples in a row.
+    title : str
+        What is seen.
+
+    References
+    ----------
+    Azulay, *adversarial-autoencoder-classifier* documentation (2019), "mode decoder".
+    """
+    x = check_samples(modes)
+    names = class_names(labels, len(x))
+    rows, n_columns = -(-len(x) // n_columns), min(n_columns, len(x))
+    step = 1.35  # room for a name above each
+    figure, axes = mosaic_figure(x, n_columns, extra=(0.0, 0.3 + 0.22 * rows))
+    limits = span(x[np.isfinite(x)], 0.0)
+    for k, name in enumerate(names):
+        left, top = k % n_columns, step * (k // n_columns)
+        pitch = draw_mosaic(axes, x[k : k + 1], 1, at=(left, top), limits=limits)
+        size = 9 if len(name) <= 9 else 7
+        axes.text(left + pitch[0] / 2, top - 0.06, name, fontsize=size, color=INK, ha="center", va="bottom")
+    axes.set_xlim(-0.03, n_columns)
+    axes.set_ylim(step * (rows - 1) + 1, 1 - step)
+    set_title(axes, title)
+    return figure
+
+
+def roll_walk(
+    images: ArrayLike,
+    n_rows: int = 10,
+    row_labels: Sequence[Any] | None = None,
+    path: ArrayLike | None = None,
+    codes: ArrayLike | None = None,
+    title: str = "A walk along the Swiss roll",
+) -> Figure:
+    """Samples decoded along a path through the latent plane, in order: one row an arc, and the path beside them.
+
+    Parameters
+    ----------
+    images : array-like of shape (n, c, h, w) or (n, d)
+        Decoded in the order of the walk; n is a multiple of `n_rows`.
+    n_rows : int, default 10
+        Arcs of equal length, that is classes.
+    row_labels : sequence of n_rows names, optional
+        By default 0, 1, ...
+    path : array-like of shape (n, 2), optional
+        The codes that were decoded; drawn in the rows' colours in a panel at the right.
+    codes : array-like of shape (m, 2), optional
+        Codes of data, in grey behind the path.
+    title : str
+        What is seen.
+
+    Raises
+    ------
+    InputError (a ValueError)
+        If the numbers do not fit.
+
+    References
+    ----------
+    Makhzani et al., *Adversarial Autoencoders*, arXiv:1511.05644, section 2.3; Sheet, *Deep Learning for Visual
+    Computing* (NPTEL), lecture 53.
+    """
+    x = check_samples(images)
+    n_columns = len(x) // n_rows
+    if not n_columns or len(x) != n_rows * n_columns:
+        raise InputError(f"Expected a multiple of {n_rows} images, one row an arc, got {len(x)}.")
+    names = class_names(row_labels, n_rows)
+    z = None if path is None else check_codes(path, "path")
+    behind = None if codes is None else check_codes(codes, "codes")
+    if z is not None and z.shape != (len(x), 2):
+        raise InputError(f"Expected a path of shape ({len(x)}, 2), a code an image, got {z.shape}.")
+    if behind is not None and behind.shape[1] != 2:
+        raise InputError(f"Expected codes of shape (m, 2), got {behind.shape}.")
+
+    h, w = x.shape[2:] if x.ndim == 4 else (3, 4)
+    side = n_rows * min(0.55, 5.5 / n_columns) * h / w
+    width = side * n_columns * w / (n_rows * h) + 0.5 + 0.08 * max(map(len, names))
+    panel = 0.0 if z is None else float(np.clip(side, 3.6, 5.0))
+    figure = new_figure((max(width + panel + 0.3, 4.6), max(side, panel) + 0.7))
+    grid = figure.add_gridspec(1, 1 if z is None else 2, width_ratios=[1] if z is None else [width, panel])
+    axes = figure.add_subplot(grid[0])
+    pitch = draw_mosaic(axes, x, n_columns)
+    colours = palette(n_rows)
+    for k, colour in enumerate(colours):
+        axes.add_patch(Rectangle((-0.32, k), 0.2, pitch[1], facecolor=colour, edgecolor="none"))
+    axes.set_anchor("N")
+    axes.set_xlim(-0.34, n_columns)
+    axes.set_yticks(np.arange(n_rows) + pitch[1] / 2, names)
+    axes.set_xlabel("along the arc \u2192", fontsize=10, color=INK)
+    set_title(axes, title)
+    if z is not None:
+        axes = new_axes(figure, "Where the codes were taken", "$z_1$", "$z_2$", place=grid[1])
+        axes.set_aspect("equal", adjustable="datalim")
+        axes.margins(0.12)  # room for the names outside the roll
+        if behind is not None:
+            axes.scatter(*behind.T, s=3, color=FAINT, linewidths=0, label="codes of data")
+            axes.legend(loc="lower right", frameon=False, fontsize=8.5, labelcolor=INK, markerscale=2.5)
+        axes.plot(*z.T, color=GREY, lw=1)
+        arcs = z.reshape(n_rows, n_columns, 2)
+        for arc, colour, name in zip(arcs, colours, names, strict=True):
+            axes.scatter(*arc.T, s=16, color=colour, linewidths=0, zorder=3)
+            middle = arc[n_columns // 2]
+            outwards = (middle - z.mean(axis=0)) / max(float(np.linalg.norm(middle - z.mean(axis=0))), 1e-12)
+            across = "left" if outwards[0] > 0.3 else "right" if outwards[0] < -0.3 else "center"
+            axes.annotate(
+                name, tuple(middle), tuple(9 * outwards), textcoords="offset points", fontsize=9, color=INK, ha=across,
+                va="center" if across != "center" else "bottom" if outwards[1] > 0 else "top", zorder=4,
+            )  # fmt: skip
+    return figure
+
+
+def domain_translation(
+    X: ArrayLike,
+    X_translated: ArrayLike,
+    from_name: str,
+    to_name: str,
+    labels: Sequence[Any] | ArrayLike | None = None,
+    correct: ArrayLike | None = None,
+    n: int = 20,
+) -> Figure:
+    """Rows of one domain, and below each the same row as another domain would have it.
+
+    Parameters
+    ----------
+    X, X_translated : array-like of one shape, (m, c, h, w) or (m, d)
+        Sources and translations.
+    from_name, to_name : str
+        The two domains.
+    labels : array-like of shape (m,), optional
+        What to write below each pair, for instance the source's class.
+    correct : array-like of bool, of shape (m,), optional
+        Whether an independent classifier finds the source's class in the translation; where not, it is framed and
+        marked by a cross. The share in the title is over all m.
+    n : int, default 20
+        How many of the first pairs are drawn, ten in a row.
+
+    Raises
+    ------
+    InputError (a ValueError)
+        If the shapes do not fit.
+
+    References
+    ----------
+    Sheet, *Deep Learning for Visual Computing* (NPTEL), lecture 53.
+    """
+    x, translated = check_samples(X), check_samples(X_translated)
+    kept = None if correct is None else np.asarray(correct, dtype=bool)
+    names = None if labels is None else [plain(name) for name in labels]  # pyright: ignore[reportGeneralTypeIssues]
+    sizes = {len(values) for values in (names, kept) if values is not None}
+    if x.shape != translated.shape or sizes - {len(x)}:
+        raise InputError(
+            f"Expected translations in the shape of the sources and one label and mark each, got {x.shape}, "
+            f"{translated.shape}{''.join(f', {size}' for size in sorted(sizes))}."
+        )
+    limits = span(np.concatenate([a[np.isfinite(a)] for a in (x, translated)]), 0.0)
+    n = min(n, len(x))
+    n_columns = min(n, 10)
+    blocks = -(-n // n_columns)
+    step = 2.15 if names is None else 2.45
+    figure, axes = mosaic_figure(
+        np.concatenate([x[:n], translated[:n]]),
+        n_columns,
+        extra=(0.3 + 0.08 * max(len(from_name), len(to_name)), 0.45 + 0.22 * blocks),
+    )
+    ticks: list[float] = []
+    for block in range(blocks):
+        chosen = slice(block * n_columns, min((block + 1) * n_columns, n))
+        top = step * block
+        draw_mosaic(axes, x[chosen], n_columns, at=(0, top), limits=limits)
+        pitch = draw_mosaic(axes, translated[chosen], n_columns, at=(0, top + 1), limits=limits)
+        ticks += [top + pitch[1] / 2, top + 1 + pitch[1] / 2]
+        for left, k in enumerate(range(chosen.start, chosen.stop)):
+            for y in (top, top + 1) if x.ndim == 4 else ():  # a bright image would have no edge on the page
+                axes.add_patch(Rectangle((left, y), *pitch, fill=False, edgecolor=FAINT, lw=0.6))
+            lost = kept is not None and not kept[k]
+            if lost:
+                axes.add_patch(
+                    Rectangle((left, top + 1), *pitch, fill=False, edgecolor=VERMILION, lw=2.2, clip_on=False)
+                )
+            name = "" if names is None else names[k]
+            if lost or name:
+                axes.text(
+                    left + pitch[0] / 2, top + 2 + 0.02, f"{name} \u2717".strip() if lost else name, fontsize=9,
+                    color=VERMILION if lost else INK, weight="bold" if lost else "normal", ha="center", va="top",
+                )  # fmt: skip
+    axes.set_xlim(-0.03, n_columns)
+    axes.set_ylim(step * (blocks - 1) + (2.0 if names is None and kept is None else 2.35), -0.03)
+    axes.set_yticks(ticks, [plain(from_name), plain(to_name)] * blocks)
+    axes.tick_params(length=0)
+    title = f"{plain(from_name)} \u2192 {plain(to_name)}"
+    if kept is not None:
+        title += f": {kept.sum()} of {len(kept)} keep their class (\u2717: lost)"
+    set_title(axes, title)
+    return figure
+
+
+def first_layer_features(weights: ArrayLike, image_shape: tuple[int, ...] | None = None, n: int = 64) -> Figure:
+    """What each unit of the first layer looks for: its weights, drawn as an image.
+
+    Parameters
+    ----------
+    weights : array-like of shape (n_units, n_features) or (n_units, c, kh, kw)
+        Of a dense layer or of convolution kernels.
+    image_shape : (c, h, w), optional
+        How the features of a dense layer form an image; without it they are drawn as rows of a table.
+    n : int, default 64
+        Only the units of largest norm.
+
+    Notes
+    -----
+    One channel: red is positive, blue negative, white zero. Three channels: grey is zero.
+    """
+    w = np.nan_to_num(np.asarray(weights, dtype=float))
+    if w.ndim == 2 and image_shape is not None:
+        if w.shape[1] != np.prod(image_shape):
+            raise InputError(f"Expected {w.shape[1]} features to form the image, got image_shape {image_shape}.")
+        w = w.reshape(len(w), *image_shape)
+    if w.ndim not in (2, 4) or not len(w):
+        raise InputError(f"Expected weights of shape (units, features) or (units, c, h, w), got {w.shape}.")
+    n_units = len(w)
+    order = np.argsort(-np.linalg.norm(w.reshape(n_units, -1), axis=1), kind="stable")[:n]
+    w = w[order]
+    limit = float(np.quantile(np.abs(w), 0.995)) or 1.0  # a few huge weights must not wash out the rest
+    which = f"all {n_units}" if n_units <= n else f"the {len(w)} strongest of {n_units}"
+    title = f"What the first layer looks for: {which} units"
+    if w.ndim == 2:
+        figure = new_figure((7, 5))
+        axes = new_axes(figure, title, "input feature", "unit, strongest first")
+        drawn = axes.imshow(w, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
+        integer_ticks(axes)
+    else:
+        if w.shape[1] not in (1, 3):
+            w = w.mean(axis=1, keepdims=True)
+        n_columns = int(np.ceil(np.sqrt(len(w) * w.shape[2] / w.shape[3])))
+        figure, axes = mosaic_figure(w, n_columns, extra=(0.9, 0.4), inches=6.0)
+        scale = -(-48 // w.shape[-1])
+        mosaic = tile(0.5 + w / (2 * limit), n_columns, 3, scale)
+        colours = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit} if mosaic.ndim == 2 else {}
+        if mosaic.ndim == 2:  # back to weights, so that the colour bar is in their units
+            gaps = tile(np.zeros_like(w), n_columns, 3, scale) == 1
+            mosaic = np.where(gaps, np.nan, (mosaic - 0.5) * 2 * limit)
+        drawn = axes.imshow(mosaic, interpolation="nearest", **colours)
+        bare(axes)
+        axes.set_facecolor("#B0B0B0")  # white is a weight of zero, so the gaps are grey
+        set_title(axes, title)
+    if w.ndim == 2 or w.shape[1] == 1:
+        colour_bar(figure, axes, drawn, "weight", shrink=0.6)
+    return figure

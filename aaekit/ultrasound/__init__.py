@@ -1,0 +1,1 @@
+"""The artery simulator: frames of intravascular ultrasound from tissue maps."""
