@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.cluster import KMeans, kmeans_plusplus
 
 from aaekit._files import write_json
-from aaekit.core.loop import Callback
+from aaekit.core.callbacks import Callback
 from aaekit.data import fingerprint
 from aaekit.errors import InputError
 from aaekit.estimators import ClusteringAAE, SemiSupervisedAAE

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from aaekit.core.loop import Callback
+from aaekit.core.callbacks import Callback
 from aaekit.errors import InputError, nearest
 from aaekit.estimators._hyperparameters import hyperparameters_of, validated
 from aaekit.ultrasound import physics as ultrasound

@@ -19,7 +19,7 @@ from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 
 from aaekit import InputError, SemiSupervisedAAE, SupervisedBaseline, TrainingError, plots
 from aaekit.core import checkpoints
-from aaekit.core.loop import Callback
+from aaekit.core.callbacks import Callback
 from aaekit.estimators import _base as base
 from aaekit.evaluation import compare as evaluation
 from aaekit.evaluation import health, heldout

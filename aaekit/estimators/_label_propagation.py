@@ -50,7 +50,7 @@ class Neighbourhood:
             X = rows[self.linked].reshape(len(self.linked), -1).astype(np.float32)
             self.links = _links(X, n_neighbors)
 
-    def spread(self, frequencies: np.ndarray) -> np.ndarray:
+    def propagate(self, frequencies: np.ndarray) -> np.ndarray:
         """Class probabilities of the rows, `(n, n_classes)`, float32.
 
         The masses of the classes are scaled to `frequencies` `(n_classes,)`. Rows of zeros where no label arrived, and
@@ -64,7 +64,7 @@ class Neighbourhood:
         found[self.linked] = mass / np.maximum(mass.sum(1, keepdims=True), 1e-12)
         return found
 
-    def frequencies(self, guess: np.ndarray) -> np.ndarray:
+    def estimate_frequencies(self, guess: np.ndarray) -> np.ndarray:
         """How frequent each class is among the rows, `(n_classes,)`, in sum 1.
 
         What is called by spreading from half of the labels tells by how much a class is more frequent among the rows

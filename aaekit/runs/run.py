@@ -34,7 +34,8 @@ from aaekit.estimators.autoencoder import Autoencoder
 from aaekit.estimators._base import UNLABELLED, Classifier, Estimator, json_value
 from aaekit._files import write_atomically, write_text
 from aaekit.estimators._hyperparameters import Hyperparameter, hyperparameters, hyperparameters_of, validated
-from aaekit.core.loop import Callback, Training
+from aaekit.core.callbacks import Callback
+from aaekit.core.loop import Training
 
 if TYPE_CHECKING:  # what draws and judges is imported where it is used: matplotlib takes a second before the first step
     from aaekit.evaluation.heldout import HeldOut
