@@ -1,7 +1,7 @@
 """What the estimators with a decoder share: codes, reconstructions, and new rows from draws of the prior."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import numpy as np
 import torch
@@ -37,18 +37,14 @@ N_FOR_DOUBT = 5000  # rows by which an initialisation is judged
 
 @hyperparameters
 class Autoencoder(TransformerMixin, Estimator[A]):
-    """Base of the estimators with a decoder: codes that are matched to a prior, and rows that are made from codes."""
+    """Base of the estimators with a decoder: codes are matched to a prior, and rows are made from codes."""
 
     latent_dim: Annotated[Positive, "Codes and priors", Field(description="dimensions of the continuous code z")] = 2
     prior: Annotated[
-        Literal["gaussian", "mixture", "swiss_roll", "uniform"]
-        | priors.Prior
-        | Distribution
-        | Callable[[int], ArrayLike | Tensor],
+        Literal["gaussian", "mixture", "swiss_roll", "uniform"] | priors.Prior | Distribution | Callable[..., Any],
         "Codes and priors",
         Field(
-            description="distribution that z is matched to: a name, a Prior, a torch distribution, or a callable from n "
-            "to codes (n, latent_dim)"
+            description="what z is matched to: a name, a Prior, a torch distribution, or a callable n -> (n, latent_dim)"
         ),
     ] = "gaussian"
     divergence: Annotated[
@@ -333,7 +329,7 @@ class Autoencoder(TransformerMixin, Estimator[A]):
             return None
         if not hasattr(self, "classes_"):
             raise InputError(f"label: expected none, as the model was trained without labels, got {label!r}")
-        index = int(label_indices([label], self.classes_, "label")[0])
+        index = int(label_indices(cast(Any, [label]), self.classes_, "label")[0])
         return None if index == UNLABELLED else index
 
     @property

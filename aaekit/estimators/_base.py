@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ from aaekit.estimators._io import (
     write_model,
 )
 from aaekit.estimators._plan import DataSummary, Plan
-from aaekit.estimators._rows import as_float
+from aaekit.estimators._rows import RowScaler, as_float
 from aaekit.nn import backbones
 from aaekit.nn.context import update_batch_norm_statistics
 from aaekit.nn.encoder import Encoder, Posterior
@@ -297,8 +297,8 @@ class Estimator(BaseEstimator, Generic[N]):
                 training = self._best_initialisation(begin, training, plan, X_train, y_train, announce)
             training.run(callbacks)
             if not sets:  # else the statistics are those of the last score
-                self._recalibrate_batch_norm(training.averaged, X_train)
-        self.networks_: N = training.averaged.cpu().eval()  # pyright: ignore[reportAttributeAccessIssue]
+                self._recalibrate_batch_norm(cast(N, training.averaged), X_train)
+        self.networks_ = cast(N, training.averaged.cpu().eval())
         self.history_ = training.history
         self.n_steps_ = training.n_done
         self.training_seconds_ = training.seconds
@@ -307,7 +307,7 @@ class Estimator(BaseEstimator, Generic[N]):
 
     def plan_for(self, X: ArrayLike, y: ArrayLike | None = None) -> Plan:
         """What `fit` would do with such rows and labels, without training; parameters and errors are those of `fit`."""
-        twin = clone(self)
+        twin = cast(Self, clone(self))
         twin._check_and_reset()
         rows, labels = twin._learn(X, y)
         twin.seed_ = drawn_seed(twin.random_state)
@@ -319,6 +319,13 @@ class Estimator(BaseEstimator, Generic[N]):
 
     def _check_and_reset(self) -> None:
         """Compare every parameter with its declaration, and forget an earlier fit."""
+        self.scaler_: RowScaler
+        self.networks_: N
+        self.plan_: Plan
+        self.history_: list[dict[str, float]]
+        self.classes_: Any
+        self.class_counts_: list[int]
+        self.n_unlabelled_: int
         values = self.get_params(deep=False)
         parsed = validated(type(self), values)
         for name, value in values.items():
@@ -414,7 +421,8 @@ class Estimator(BaseEstimator, Generic[N]):
             for k in range(plan.n_init):
                 left = f", {(time.monotonic() - start) * (total / (k * n_steps) - 1):.0f} s left" if k else ""
                 announce(
-                    f"initialisation {k + 1}/{plan.n_init} ({n_steps} steps); the best one is trained to completion{left}"
+                    f"initialisation {k + 1}/{plan.n_init} ({n_steps} steps); the best one is trained to completion"
+                    + left
                 )
                 yield begin(k) if k else first
 
@@ -422,7 +430,7 @@ class Estimator(BaseEstimator, Generic[N]):
         for training in trainings():
             training.run(until=n_steps)
             seconds += training.seconds
-            doubt = torch.tensor(self._doubt(training.averaged, X, y), device=training.device)  # pyright: ignore
+            doubt = torch.tensor(self._doubt(cast(N, training.averaged), X, y), device=training.device)
             broadcast_from_rank_zero([doubt])  # so that all processes choose the same one
             if doubt < lowest:
                 best, lowest = training, float(doubt)

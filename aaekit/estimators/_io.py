@@ -1,4 +1,4 @@
-"""Fitted estimators as files: tensors as safetensors, settings and facts as JSON in the header. Nothing is unpickled."""
+"""Fitted estimators as files: safetensors, with parameters and facts as JSON in the header. Nothing is unpickled."""
 
 import json
 import os

@@ -151,7 +151,7 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
         return CategoricalNetworks(encoder, decoder, z_discriminator, y_discriminator, frequencies)
 
     def phases(self, nets: CategoricalNetworks, plan: Plan) -> list[Phase[EncoderStep]]:
-        """The paper's reconstruction, regularisation of y and z, and classification; then what unlabelled rows teach."""
+        """The paper's reconstruction, regularisation and classification; then what unlabelled rows teach about y."""
         encoder, weight = (nets.encoder,), plan.weight
         divergence, prior = divergences.make(self.divergence), self.prior_
         class_prior = priors.Categorical(plan.n_classes, plan.class_prior)

@@ -18,8 +18,8 @@ def batch_norms(module: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d | nn.
 def update_batch_norm_statistics(module: nn.Module, batches: Iterable[Tensor]) -> None:
     """Replace the running mean and variance of batch normalisation by those of the given minibatches.
 
-    While it is trained, a module sees noise, augmented rows and adversarial shifts; it is used on clean rows. Afterwards
-    the module is in evaluation mode; nothing else about it changes. (`torch.optim.swa_utils.update_bn` does the same,
+    While it is trained, a module sees noise, augmented rows and adversarial shifts; it is used on clean rows.
+    Afterwards the module is in evaluation mode; nothing else about it changes. (`torch.optim.swa_utils.update_bn` does the same,
     but leaves dropout on.)
     """
     layers = batch_norms(module)
