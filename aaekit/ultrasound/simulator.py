@@ -94,8 +94,12 @@ class RefineStep(Step):
         margin: int = 0,
     ) -> None:
         super().__init__({}, refiner)
-        self.previous, self.conditions, self.tissues = previous, conditions, tissues
-        self.real, self.real_tissues, self.margin = real, real_tissues, margin
+        self.previous: Tensor = previous
+        self.conditions: Tensor = conditions
+        self.tissues: Tensor = tissues
+        self.real: Tensor = real
+        self.real_tissues: Tensor | None = real_tissues
+        self.margin: int = margin
         self._refined: Tensor | None = None
 
     def refined(self) -> Tensor:
@@ -153,7 +157,7 @@ class TwoStageSimulator(BaseEstimator):
     *Stage 0* is physics: scatterers, a point-spread function and logarithmic compression (`ultrasound.simulate`).
     *Stage I* refines it at low resolution, so that each tissue has the intensities of real frames. *Stage II* refines
     the result at full resolution and turns the speckle of stage 0 into realistic speckle. Each stage is trained against
-    a discriminator of patches; an L1 loss (self-regularisation) keeps it close to the stage before. All stages work in
+    a discriminator of patches; an L1 loss (self-regularisation) keeps it close to the previous one. All stages work in
     polar geometry.
 
     Source: Tom & Sheet, *Simulating patho-realistic ultrasound images using deep generative networks with adversarial
@@ -193,7 +197,7 @@ class TwoStageSimulator(BaseEstimator):
     ] = "gan"
     adversarial_weight: Annotated[Weight, Field(description="weight of the adversarial loss")] = 1.0
     self_regularisation_weight: Annotated[
-        WeightPair, Field(description="weight of the L1 distance from the stage before, in stage I and stage II")
+        WeightPair, Field(description="weight of the L1 distance from the previous stage, in stage I and stage II")
     ] = (0.1, 5.0)
     intensity_weight: Annotated[
         Weight,
@@ -207,7 +211,7 @@ class TwoStageSimulator(BaseEstimator):
         PositivePair, Field(description="frames per minibatch of stage I, and strips per minibatch of stage II")
     ] = (8, 4)
     lines: Annotated[
-        int, Field(ge=8, multiple_of=8, description="scan lines of a strip in stage II, at most `size`")
+        int, Field(ge=8, multiple_of=8, description="scan lines per strip of stage II; `size` or more: whole frames")
     ] = 32
     ema_decay: EmaDecay = 0.99
     precision: Annotated[
@@ -253,7 +257,7 @@ class TwoStageSimulator(BaseEstimator):
             check_pairs(maps, frames)
         if min(len(maps), len(frames)) < 2:
             raise InputError(f"expected at least 2 maps and 2 frames, got {len(maps)} and {len(frames)}")
-        self.seed_ = drawn_seed(self.random_state)
+        self.seed_: int = drawn_seed(self.random_state)
         if self.verbose:
             from aaekit.core.progress import Progress
 
@@ -266,7 +270,9 @@ class TwoStageSimulator(BaseEstimator):
         repeated_memberships = memberships.repeat(self.draws, 1, 1, 1)
         low = self._pool(stage0)
 
-        self.history_, self.n_steps_, self.training_seconds_ = [], 0, 0.0
+        self.history_: list[dict[str, float]] = []
+        self.n_steps_: int = 0
+        self.training_seconds_: float = 0.0
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(self.seed_)
@@ -276,7 +282,7 @@ class TwoStageSimulator(BaseEstimator):
             previous = self._refine_low(nets.stage1, low, repeated_memberships)
             real_high = [real, tissue_ids] if self.paired else [real]
             nets.stage2 = self._train_stage(2, nets.stage2, [previous, stage0, repeated], real_high, callbacks)
-        self.networks_ = nets.eval()
+        self.networks_: Refiners = nets.eval()
         return self
 
     def check_parameters(self) -> None:
@@ -289,7 +295,9 @@ class TwoStageSimulator(BaseEstimator):
         """
         validated(type(self), self.get_params(deep=False))
         if self.size % self.low_size:
-            raise InputError(f"size={self.size}: expected a multiple of low_size={self.low_size}")
+            raise InputError(
+                f"expected size as a multiple of low_size={self.low_size}, got {self.size}: change one of them"
+            )
 
     # --- one stage ---------------------------------------------------------------------------------------------------
     def _train_stage(
@@ -472,7 +480,7 @@ class TwoStageSimulator(BaseEstimator):
     def resample(self, frames: ArrayLike) -> NDArray[np.float32]:
         """Convert frames to polar geometry at full size and back.
 
-        Real frames then have the interpolation artefacts of simulated ones, and cannot be told from them by these.
+        Real frames then have the same interpolation artefacts as simulated ones, which do not reveal which is which.
 
         Parameters
         ----------
