@@ -170,5 +170,6 @@ def decoded(value: Any, arrays: Mapping[str, Tensor]) -> Any:
         return Plan.from_dict(value["plan"])
     if "scaler" in value:
         parts: dict[str, Any] = {k: decoded(v, arrays) for k, v in value["scaler"].items()}
-        return RowScaler(**parts | {"shape": tuple(parts["shape"])})
+        parts["shape"] = tuple(parts["shape"])
+        return RowScaler(**parts)
     return {k: decoded(v, arrays) for k, v in value["pairs"]}
