@@ -1,7 +1,7 @@
 """Numbers that say how good a model is: errors, clusterings, likelihoods, and how well the codes follow their prior.
 
-Errors and accuracies are in percent. Labels may be numbers or texts; -1, None, NaN and pandas' NA mean "unlabelled", see
-`aaekit.labels`. Unlabelled rows are left out of every count.
+Errors and accuracies are in percent. Labels may be numbers or texts; -1, None, NaN and pandas' NA mean
+"unlabelled" (see `aaekit.labels`). Unlabelled rows are left out of every count.
 """
 
 import math
