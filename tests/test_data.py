@@ -252,10 +252,10 @@ def test_every_typeface_has_every_digit():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"n_rows": 9}, ["n_rows: expected a whole number from 10 up, found 9"]),
+        ({"n_rows": 9}, ["n_rows: expected a whole number of at least 10, got 9"]),
         ({"n_rows": "many"}, ["n_rows", "'many'"]),
         ({"random_state": -1}, ["random_state", "-1"]),
-        ({"n_row": 20}, ["Did you mean 'n_rows'?"]),
+        ({"n_row": 20}, ["did you mean 'n_rows'?"]),
     ],
 )
 def test_bad_options_of_fonts(options, words):
@@ -289,10 +289,10 @@ def test_mnist_is_mnist():
 
 
 def test_unknown_set_and_option():
-    refused(lambda: data.load("fashion_mnist"), "Did you mean 'fashion-mnist'?", *data.names())
+    refused(lambda: data.load("fashion_mnist"), "did you mean 'fashion-mnist'?", *data.names())
     refused(lambda: data.info("zebra"), "zebra", "digits")
-    refused(lambda: data.load("digits", test_random_stat=1), "Did you mean 'test_random_state'?")
-    refused(lambda: data.load("mnist", limit=1), "unknown option 'limit'", "none")
+    refused(lambda: data.load("digits", test_random_stat=1), "did you mean 'test_random_state'?")
+    refused(lambda: data.load("mnist", limit=1), "mnist: expected no options, got 'limit'")
     refused(lambda: data.load("digits", test_random_state=-1), "test_random_state", "-1")
 
 
@@ -345,7 +345,7 @@ def test_a_kindred_sets_file_of_the_same_name_is_passed_over(monkeypatch, tmp_pa
     blobs, _ = idx_files()
     register(monkeypatch, "mnist", blobs)
     put(tmp_path, "mnist", blobs)
-    refused(partial(data.load, "kmnist", tmp_path, download=False), "kmnist: expected train-images", "found none")
+    refused(partial(data.load, "kmnist", tmp_path, download=False), "kmnist: expected train-images", "got none")
     put(tmp_path / "kmnist", "mnist", blobs)
     refused(partial(data.load, "kmnist", tmp_path, download=False), "expected checksum")
 
@@ -396,7 +396,7 @@ def test_wrong_checksum_on_every_mirror(monkeypatch, tmp_path, server):
     for mirror in "ab":
         serve(server, mirror, files, [blob + b"!" for blob in blobs])
     message = refused(partial(data.load, "usps", tmp_path), "usps.bz2", tmp_path / "usps", files[0].md5)
-    assert message.count("wrong checksum") == 2
+    assert message.count("checksum other than") == 2
     assert list((tmp_path / "usps").iterdir()) == []
 
 
@@ -461,14 +461,14 @@ GOOD = idx(np.arange(6).reshape(2, 3))
 @pytest.mark.parametrize(
     ("name", "blob", "word"),
     [
-        ("a", b"", "found nothing"),
+        ("a", b"", "got nothing"),
         ("a", b"\0\0\x08", "expected an IDX file"),
         ("a", b"\x89PNG" + GOOD, "89 50 4e 47"),
         ("a", b"\0\0\x07\x01" + GOOD[4:], "00 00 07 01"),
         ("a", b"\0\0\x08\x00", "expected an IDX file"),
         ("a", GOOD[:9], "expected an IDX file"),
-        ("a", GOOD[:-1], "expected 6 bytes for shape (2, 3), found 5"),
-        ("a", GOOD + b"x", "found 7"),
+        ("a", GOOD[:-1], "expected 6 bytes for shape (2, 3), got 5"),
+        ("a", GOOD + b"x", "got 7"),
         ("a", b"\0\0\x08\x03" + b"\xff" * 12, "expected 79228162458924105385300197375 bytes"),
         ("a.gz", GOOD, "damaged"),
         ("a.gz", gzip.compress(GOOD, mtime=0)[:-9], "truncated"),
@@ -549,17 +549,17 @@ def test_npy_rows_become_what_dataset_promises(tmp_path, X, dtype):
 @pytest.mark.parametrize(
     ("arrays", "word"),
     [
-        ({"images": IMAGES}, "expected an array X or x_train, found images"),
+        ({"images": IMAGES}, "expected an array X or x_train, got images"),
         ({"X": np.array([{}], dtype=object)}, "or Python objects"),
-        ({"X": IMAGES, "y": LABELS[:-1]}, "shape (6,), found shape (5,)"),
-        ({"X": IMAGES, "y": LABELS[:, None]}, "found shape (6, 1)"),
+        ({"X": IMAGES, "y": LABELS[:-1]}, "shape (6,), got shape (5,)"),
+        ({"X": IMAGES, "y": LABELS[:, None]}, "got shape (6, 1)"),
         ({"X": IMAGES, "y": LABELS / 2}, "dtype float64"),
         ({"X": IMAGES, "y": LABELS.astype(str)}, "dtype <U"),
-        ({"X": IMAGES, "y": LABELS, "classes": ["a", "b"]}, "labels in -1..1, found 2 in row 2"),
+        ({"X": IMAGES, "y": LABELS, "classes": ["a", "b"]}, "labels in -1..1, got 2 in row 2"),
         ({"X": IMAGES, "X_test": IMAGES[:, 1:]}, "expected X_test as X, uint8 of shape (n, 1, 4, 5)"),
-        ({"X": IMAGES, "X_test": IMAGES / 255}, "found float32"),
+        ({"X": IMAGES, "X_test": IMAGES / 255}, "got float32"),
         ({"X": IMAGES, "y_test": LABELS}, "expected X_test beside y_test"),
-        ({"X": IMAGES, "X_test": IMAGES, "y_test": LABELS - 3}, "y_test: expected labels from -1"),
+        ({"X": IMAGES, "X_test": IMAGES, "y_test": LABELS - 3}, "y_test: expected labels of at least -1"),
     ],
 )
 def test_bad_npz(tmp_path, arrays, word):
@@ -583,8 +583,8 @@ def test_damaged_array_file(tmp_path, suffix, kind):
 def test_path_of_another_kind(tmp_path):
     (tmp_path / "a.xls").write_text("1,2")
     (tmp_path / "b").write_text("1,2")
-    refused(lambda: data.load(tmp_path / "a.xls"), ".npz, .npy, .csv, .tsv, or a folder of images, found .xls")
-    refused(lambda: data.load(tmp_path / "b"), "found a file without suffix")
+    refused(lambda: data.load(tmp_path / "a.xls"), ".npz, .npy, .csv, .tsv, or a folder of images, got .xls")
+    refused(lambda: data.load(tmp_path / "b"), "got a file without suffix")
 
 
 def test_paths_that_are_right_from_everywhere(tmp_path, monkeypatch):
@@ -707,7 +707,7 @@ def test_named_sets_join(monkeypatch, tmp_path):
     report = data.info("svhn+mnist", tmp_path)
     assert report["name"] == "svhn+mnist" and len(report["files"]) == 6 and report["megabytes"] == 258
     assert report["present"] and not data.info("svhn+usps", tmp_path)["present"]
-    refused(lambda: data.info("svhn+mnst", tmp_path), "Did you mean 'mnist'?")
+    refused(lambda: data.info("svhn+mnst", tmp_path), "did you mean 'mnist'?")
 
 
 def test_joined_sets_take_the_options_that_all_have(tmp_path):
@@ -715,8 +715,8 @@ def test_joined_sets_take_the_options_that_all_have(tmp_path):
         np.save(tmp_path / f"{name}.npy", np.random.default_rng(seed).random((4, 1, 5, 5)))
     both = f"{tmp_path}/a.npy+{tmp_path}/b.npy"
     assert data.load(both, memory_limit_bytes=10, cache_dir=tmp_path / "cache").X.shape == (8, 1, 5, 5)
-    refused(lambda: data.load(both, n_rows=3), "unknown option 'n_rows'", "memory_limit_bytes or cache_dir")
-    refused(lambda: data.load("digits+fonts", n_rows=30), "unknown option 'n_rows'", "Expected none")
+    refused(lambda: data.load(both, n_rows=3), "options memory_limit_bytes, cache_dir, got 'n_rows'")
+    refused(lambda: data.load("digits+fonts", n_rows=30), "expected no options, got 'n_rows'")
 
 
 def test_joined_sets_without_labels_or_test_rows(tmp_path):
@@ -744,12 +744,12 @@ def test_a_plus_in_the_path_of_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("mnst+fonts", ["unknown data set 'mnst'. Did you mean 'mnist'?", "joined by '+'"]),
-        ("digits+zebra", ["unknown data set 'zebra'", "digits"]),
-        ("digits+", ["unknown data set ''"]),
-        ("digits+digits", ["digits+digits: expected different sets to join, found digits twice"]),
+        ("mnst+fonts", ["joined by '+', got 'mnst': did you mean 'mnist'?"]),
+        ("digits+zebra", ["expected one of the data sets digits", "got 'zebra'"]),
+        ("digits+", ["got ''"]),
+        ("digits+digits", ["digits+digits: expected different sets to join, got digits twice"]),
         ("mnist+fashion-mnist", ["mnist+fashion-mnist: expected sets of the same classes", "Trouser"]),
-        ("digits+a.npz", ["a.npz: no such file"]),
+        ("digits+a.npz", ["a.npz: expected a .npz archive, got no such file"]),
     ],
 )
 def test_sets_that_cannot_join(name, words):
@@ -761,7 +761,7 @@ def test_sets_that_cannot_join(name, words):
     [
         ({}, {"classes": np.array(list("abcdefghij"))}, ["one+two: expected sets of the same classes", "a, b, c"]),
         ({"X": np.ones((20, 5)), "X_test": None, "y_test": None}, {}, ["one: expected images to join", "(20, 5)"]),
-        ({"shape": (3, 28, 28)}, {"shape": (4, 28, 28)}, ["one: expected 1 or 4 channels", "found 3"]),
+        ({"shape": (3, 28, 28)}, {"shape": (4, 28, 28)}, ["one: expected 1 or 4 channels", "got 3"]),
         (
             {},
             {"domain": np.zeros(20, int), "domain_test": np.zeros(10, int), "domains": ["d", "e"]},
@@ -783,13 +783,13 @@ def test_parts_of_the_same_name(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"domain": [0] * 6}, ["or none of them, found domain"]),
-        ({"domains": ["a"]}, ["or none of them, found domains"]),
-        ({"domain_test": [0, 0]}, ["or none of them, found domain_test"]),
-        ({"domain": [0] * 6, "domains": ["a"]}, ["domain_test", "found domain, domains"]),
-        ({"domain": [0] * 5, "domain_test": [0, 0], "domains": ["a"]}, ["domain: ", "shape (6,), found shape (5,)"]),
-        ({"domain": [1] * 6, "domain_test": [0, 0], "domains": ["a"]}, ["domain: ", "labels in -1..0, found 1"]),
-        ({"domain": [0] * 6, "domain_test": [0, -1], "domains": ["a"]}, ["domain_test: ", "found -1"]),
+        ({"domain": [0] * 6}, ["or none of them, got domain"]),
+        ({"domains": ["a"]}, ["or none of them, got domains"]),
+        ({"domain_test": [0, 0]}, ["or none of them, got domain_test"]),
+        ({"domain": [0] * 6, "domains": ["a"]}, ["domain_test", "got domain, domains"]),
+        ({"domain": [0] * 5, "domain_test": [0, 0], "domains": ["a"]}, ["domain: ", "shape (6,), got shape (5,)"]),
+        ({"domain": [1] * 6, "domain_test": [0, 0], "domains": ["a"]}, ["domain: ", "labels in -1..0, got 1"]),
+        ({"domain": [0] * 6, "domain_test": [0, -1], "domains": ["a"]}, ["domain_test: ", "got -1"]),
     ],
 )
 def test_bad_domains_in_npz(tmp_path, arrays, words):
@@ -813,7 +813,7 @@ def test_bad_domains_in_npz(tmp_path, arrays, words):
         (np.array([[0, np.nan], [np.inf, 1], [np.nan, 0]]), ["3 NaN", "first at (0, 1)"]),
         (np.array([[0, 1e300]]), ["1 NaN, infinite or too large", "(0, 1)"]),
         (np.array([[0, np.inf]], np.float16), ["(0, 1)"]),
-        (np.full((2, 1, 2, 2), 1.5), ["[0, 1]", "found 1.5 to 1.5"]),
+        (np.full((2, 1, 2, 2), 1.5), ["[0, 1]", "got 1.5 to 1.5"]),
         (np.full((2, 1, 2, 2), -0.25, np.float32), ["[0, 1]", "-0.25"]),
         (np.full((2, 1, 2, 2), 300), ["0..255", "300"]),
         (np.full((2, 1, 2, 2), -1, np.int8), ["0..255", "-1"]),
@@ -838,14 +838,14 @@ def test_rows_are_checked_block_by_block(monkeypatch):
     refused(lambda: data.check_rows(X), "2 NaN", "(33, 2)")
     images = np.zeros((50, 1, 2, 2))
     images[40] = 2
-    refused(lambda: data.check_rows(images), "found 0 to 2")
+    refused(lambda: data.check_rows(images), "got 0 to 2")
 
 
 @pytest.mark.parametrize(
     ("y", "word"),
     [
-        (np.array([0, 3]), "-1..2, found 3 in row 1"),
-        (np.array([-2, 0]), "found -2 in row 0"),
+        (np.array([0, 3]), "-1..2, got 3 in row 1"),
+        (np.array([-2, 0]), "got -2 in row 0"),
         (np.zeros(3, int), "(3,)"),
     ],
 )
@@ -924,7 +924,7 @@ def test_a_file_that_cannot_be_replaced_stays_whole(monkeypatch, tmp_path):
 
 def test_folder_that_is_a_file(tmp_path):
     (tmp_path / "file").write_text("")
-    refused(lambda: data.prepare("digits", out=tmp_path / "file"), "cannot write")
+    refused(lambda: data.prepare("digits", out=tmp_path / "file"), "expected a file that can be written")
 
 
 # Splits
@@ -1036,21 +1036,21 @@ def test_missing_or_damaged_split_file(tmp_path):
 @pytest.mark.parametrize(
     ("y", "arguments", "word"),
     [
-        (LABELS, {"labels": 2}, "one per class, 3, found 2"),
+        (LABELS, {"labels": 2}, "at least 3, one per class, got 2"),
         (LABELS, {"labels": 7}, "at most 6"),
-        (LABELS, {"labels": 0}, "from 1 up, found 0"),
-        (LABELS, {"labels": 3.0}, "found 3.0"),
-        (LABELS, {"labels": True}, "found True"),
+        (LABELS, {"labels": 0}, "at least 1, got 0"),
+        (LABELS, {"labels": 3.0}, "got 3.0"),
+        (LABELS, {"labels": True}, "got True"),
         (LABELS, {"labels": 4, "validation": 3}, "validation: expected at most 2"),
         (LABELS, {"labels": None, "validation": 4}, "validation: expected at most 3"),
-        (LABELS, {"labels": 3, "validation": -1}, "from 0 up"),
+        (LABELS, {"labels": 3, "validation": -1}, "at least 0, got -1"),
         (LABELS, {"labels": 3, "random_state": None}, "random_state"),
-        (LABELS * 0, {"labels": 3}, "two classes, found 1"),
-        (LABELS[:0], {"labels": 3}, "two classes, found 0"),
-        (LABELS * 0 - 1, {"labels": 3}, "found -1 (unlabelled) in all 6 rows"),
-        (LABELS / 1, {"labels": 3}, "dtype float64"),
-        (LABELS[:, None], {"labels": 3}, "found shape (6, 1)"),
-        (np.array(3), {"labels": 3}, "found shape ()"),
+        (LABELS * 0, {"labels": 3}, "two classes, got 1"),
+        (LABELS[:0], {"labels": 3}, "two classes, got 0"),
+        (LABELS * 0 - 1, {"labels": 3}, "got none in all 6 rows"),
+        (np.where(LABELS, LABELS, np.inf), {"labels": 3}, "got infinity in 2 of 6 rows"),
+        (LABELS[:, None], {"labels": 3}, "got shape (6, 1)"),
+        (np.array(3), {"labels": 3}, "got shape ()"),
     ],
 )
 def test_bad_split(y, arguments, word):
@@ -1077,7 +1077,7 @@ def test_prepare_does_not_overwrite_unless_told(tmp_path):
 
 
 def test_prepare_writes_nothing_when_refused(tmp_path):
-    refused(lambda: data.prepare("digits", out=tmp_path / "out", labels=5), "one per class, 10")
+    refused(lambda: data.prepare("digits", out=tmp_path / "out", labels=5), "at least 10, one per class")
     np.save(tmp_path / "rows.npy", IMAGES)
     refused(lambda: data.prepare(tmp_path / "rows.npy", out=tmp_path / "out", labels=5), "expected labels to split by")
     assert not (tmp_path / "out").exists()
@@ -1110,7 +1110,7 @@ def test_load_finds_the_split_beside(tmp_path):
 def test_a_split_of_other_rows_is_refused(tmp_path):
     path, beside = data.prepare("digits", out=tmp_path, labels=50)
     data.split(np.arange(100) % 10, 20).save(beside)
-    refused(lambda: data.load(path), beside, "expected a split of the 1297 rows beside it, found 100")
+    refused(lambda: data.load(path), beside, "expected a split of the 1297 rows beside it, got 100")
     beside.write_bytes(b"text")
     refused(lambda: data.load(path), beside, "expected a split")
 
@@ -1122,7 +1122,9 @@ def test_prepare_leaves_no_split_of_earlier_rows(monkeypatch, tmp_path):
     assert data.prepare("digits", out=tmp_path, overwrite=True) == [path] and not beside.exists()
     data.prepare("digits", out=tmp_path, labels=50, overwrite=True)
     monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: full_disk())
-    refused(lambda: data.prepare("digits", out=tmp_path, overwrite=True), beside, "cannot be replaced")
+    refused(
+        lambda: data.prepare("digits", out=tmp_path, overwrite=True), beside, "expected a file that can be replaced"
+    )
 
 
 @pytest.mark.skipif(MNIST is None, reason="needs MNIST in AAE_DATA_DIR or beside the repository")
