@@ -1,6 +1,7 @@
 # pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false, reportArgumentType=false
 """Data: every reader, every refusal, downloads from a server on this machine, splits and the array store."""
 
+import ast
 import bz2
 import errno
 import gzip
@@ -8,13 +9,17 @@ import hashlib
 import io
 import os
 import struct
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from functools import partial
+from graphlib import TopologicalSorter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,6 +30,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from aaekit import data
 from aaekit.data import domains, fonts, formats, sets, store
 from aaekit.errors import InputError
+from aaekit.labels import split_labels
 
 rng = np.random.default_rng(0)
 
@@ -127,6 +133,53 @@ def nowhere(monkeypatch, tmp_path):
     for variable in ("AAE_DATA_DIR", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+# Modules
+
+WITHOUT_EXTRAS = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("pandas", "pooch", "PIL", "rich", "matplotlib", "yaml", "typer"):
+            raise ModuleNotFoundError(name=name)
+
+sys.meta_path.insert(0, Missing())
+from pathlib import Path
+from aaekit import data
+from aaekit.errors import InputError
+
+assert len(data.load("digits").X) == 1297 and data.info("digits")["present"]
+folder = Path(sys.argv[1])
+(folder / "a.csv").write_text("1,2")
+(folder / "images").mkdir()
+for name in (folder / "a.csv", folder / "images", "fonts", "usps"):
+    try:
+        data.load(name, folder)
+    except InputError as error:
+        print(error)
+"""
+
+
+def test_what_is_loaded_without_the_extras(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRAS, tmp_path], capture_output=True, text=True, cwd=Path(__file__).parents[1]
+    )
+    packages = {"pandas": "data", "pillow": "data", "matplotlib": "plots", "pooch": "data"}
+    assert run.stderr == "" and run.stdout.splitlines() == [
+        f'expected the package {package}, got none: install it with pip install "aaekit[{extra}]"'
+        for package, extra in packages.items()
+    ]
+
+
+def test_no_modules_import_each_other():
+    imports = {}
+    for path in Path(data.__file__).parent.glob("[!_]*.py"):
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        modules = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+        imports[f"aaekit.data.{path.stem}"] = {module for module in modules if module.startswith("aaekit.data.")}
+    assert set(TopologicalSorter(imports).static_order()) == set(imports)
 
 
 # Named sets
@@ -314,7 +367,11 @@ def test_missing_files_say_where_and_how(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("place", [".", "mnist"])
-@pytest.mark.parametrize("damage", [lambda b: b[:-7], lambda b: b + b"x", lambda b: b"", lambda b: b"<html>"])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda b: b[:-7], lambda b: b + b"x", lambda b: b"", lambda b: b"<html>"],
+    ids=["cut", "byte too many", "empty", "other"],
+)
 def test_damaged_file_is_named_with_both_checksums(monkeypatch, tmp_path, place, damage):
     blobs, _ = idx_files()
     files = register(monkeypatch, "mnist", blobs)
@@ -461,18 +518,18 @@ GOOD = idx(np.arange(6).reshape(2, 3))
 @pytest.mark.parametrize(
     ("name", "blob", "word"),
     [
-        ("a", b"", "got nothing"),
-        ("a", b"\0\0\x08", "expected an IDX file"),
-        ("a", b"\x89PNG" + GOOD, "89 50 4e 47"),
-        ("a", b"\0\0\x07\x01" + GOOD[4:], "00 00 07 01"),
-        ("a", b"\0\0\x08\x00", "expected an IDX file"),
-        ("a", GOOD[:9], "expected an IDX file"),
-        ("a", GOOD[:-1], "expected 6 bytes for shape (2, 3), got 5"),
-        ("a", GOOD + b"x", "got 7"),
-        ("a", b"\0\0\x08\x03" + b"\xff" * 12, "expected 79228162458924105385300197375 bytes"),
-        ("a.gz", GOOD, "damaged"),
-        ("a.gz", gzip.compress(GOOD, mtime=0)[:-9], "truncated"),
-        ("a.gz", gzip.compress(GOOD, mtime=0)[:12] + b"\xff" * 20, "damaged"),
+        pytest.param("a", b"", "got nothing", id="empty"),
+        pytest.param("a", b"\0\0\x08", "expected an IDX file", id="three bytes"),
+        pytest.param("a", b"\x89PNG" + GOOD, "89 50 4e 47", id="PNG"),
+        pytest.param("a", b"\0\0\x07\x01" + GOOD[4:], "00 00 07 01", id="unknown type"),
+        pytest.param("a", b"\0\0\x08\x00", "expected an IDX file", id="no dimensions"),
+        pytest.param("a", GOOD[:9], "expected an IDX file", id="header cut"),
+        pytest.param("a", GOOD[:-1], "expected 6 bytes for shape (2, 3), got 5", id="byte missing"),
+        pytest.param("a", GOOD + b"x", "got 7", id="byte too many"),
+        pytest.param("a", b"\0\0\x08\x03" + b"\xff" * 12, "expected 79228162458924105385300197375 bytes", id="huge"),
+        pytest.param("a.gz", GOOD, "damaged", id="not compressed"),
+        pytest.param("a.gz", gzip.compress(GOOD, mtime=0)[:-9], "truncated", id="gzip cut"),
+        pytest.param("a.gz", gzip.compress(GOOD, mtime=0)[:12] + b"\xff" * 20, "damaged", id="gzip damaged"),
     ],
 )
 def test_bad_idx(tmp_path, name, blob, word):
@@ -483,13 +540,13 @@ def test_bad_idx(tmp_path, name, blob, word):
 @pytest.mark.parametrize(
     ("name", "blob"),
     [
-        ("mnist", gzip.compress(idx(np.arange(4)), mtime=0)),
-        ("usps", bz2.compress(b"1 1:0.5 257:1\n")),
-        ("usps", bz2.compress(b"1 1:0.5\n" * 9)[:-5]),
-        ("usps", b"plain text"),
-        ("svhn", b"MATLAB 5.0 but not really"),
-        ("svhn", b""),
-        ("svhn", svhn_files()[0][0][:400]),
+        pytest.param("mnist", gzip.compress(idx(np.arange(4)), mtime=0), id="mnist of one dimension"),
+        pytest.param("usps", bz2.compress(b"1 1:0.5 257:1\n"), id="usps of 257 values"),
+        pytest.param("usps", bz2.compress(b"1 1:0.5\n" * 9)[:-5], id="usps cut"),
+        pytest.param("usps", b"plain text", id="usps as text"),
+        pytest.param("svhn", b"MATLAB 5.0 but not really", id="svhn as text"),
+        pytest.param("svhn", b"", id="svhn empty"),
+        pytest.param("svhn", svhn_files()[0][0][:400], id="svhn cut"),  # its header holds the time
     ],
 )
 def test_content_of_another_kind_with_the_right_checksum(monkeypatch, tmp_path, name, blob):
@@ -544,6 +601,11 @@ def test_npy_rows_become_what_dataset_promises(tmp_path, X, dtype):
     found = data.load(str(tmp_path / "rows.npy"))
     assert found.X.dtype == dtype and found.X.flags.c_contiguous and not isinstance(found.X, np.memmap)
     assert found.y is None and found.classes == () and found.describe()["labelled"] == 0 and (found.X == 1).all()
+
+
+def test_npz_with_nan_in_unlabelled_rows(tmp_path):
+    np.savez(tmp_path / "a.npz", X=IMAGES, y=np.where(LABELS == 1, np.nan, LABELS), classes=list("abc"))
+    assert data.load(tmp_path / "a.npz").y.tolist() == [0, -1, 2, 0, -1, 2]
 
 
 @pytest.mark.parametrize(
@@ -987,6 +1049,24 @@ def test_split_leaves_rows_without_a_label_unlabelled(tmp_path):
 def test_split_spreads_what_a_small_class_cannot_give():
     y = np.repeat([0, 1, 2], [2, 50, 50])
     assert np.bincount(y[data.split(y, 30).labelled]).tolist() == [2, 14, 14]
+
+
+def test_split_takes_labels_in_every_spelling():
+    y = [0, -1, 1, 1, 0, -1, 2, 2, 0]
+    expected = data.split(y, 4, 2)
+    texts = np.array(["cat", "dog", "owl", "-1"])
+    for same in (
+        np.array([np.nan if k < 0 else k for k in y]),
+        [None if k < 0 else k for k in y],
+        pd.Series([None if k < 0 else k for k in y], dtype="Int64"),
+        [-1 if k < 0 else str(texts[k]) for k in y],
+        pd.Series([None if k < 0 else str(texts[k]) for k in y], dtype="string"),
+    ):
+        parts = data.split(same, 4, 2)
+        for part in ("labelled", "unlabelled", "validation"):
+            np.testing.assert_array_equal(getattr(parts, part), getattr(expected, part))
+        masked, labelled = split_labels(parts.masked(same))
+        assert np.flatnonzero(labelled).tolist() == parts.labelled.tolist() and len(masked) == 9
 
 
 def test_masked_hides_all_but_the_labelled():

@@ -1,10 +1,13 @@
 """Tables in text files: which columns become which values, what is a label, and every refusal."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aaekit import data
-from aaekit.data.tables import N_TEXTS, as_bytes
+from aaekit.data.tables import N_TEXTS, TARGETS, as_bytes
 from aaekit.errors import FilledWarning, InputError
 
 
@@ -98,7 +101,42 @@ def test_what_is_refused(written, text, options, words):
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [None, b"a,b\n\xff\xfe,1\n", b"\xff\xfea\x00"])
+NAMES = st.text("abyz ", min_size=1, max_size=4).map(str.strip).filter(lambda name: name and name not in TARGETS)
+TEXTS = st.text("abc=, ;'\"é", min_size=1, max_size=5).map(str.strip).filter(bool)
+NUMBERS = st.floats(-1e9, 1e9).map(lambda value: value + 0.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_what_is_written_as_csv_is_read_again(tmp_path_factory, drawn):
+    n = drawn.draw(st.integers(1, 5), "rows")
+    names = drawn.draw(st.lists(NAMES, min_size=1, max_size=4, unique=True), "names")
+    columns = {
+        name: drawn.draw(st.lists(drawn.draw(st.sampled_from([NUMBERS, TEXTS])), min_size=n, max_size=n), name)
+        for name in names
+    }
+    labels = drawn.draw(st.lists(st.sampled_from([None, "cat", "dog"]), min_size=n, max_size=n), "labels")
+    path = tmp_path_factory.mktemp("table") / "t.csv"
+    delimiter = drawn.draw(st.sampled_from(",;\t"), "delimiter")
+    pd.DataFrame(columns | {"y": labels}).to_csv(path, index=False, sep=delimiter)
+    table = data.read_table(path)
+    values = {}
+    for name, cells in columns.items():
+        if isinstance(cells[0], float):
+            values[name] = cells
+        else:
+            values |= {f"{name}={text}": [float(cell == text) for cell in cells] for text in sorted(set(cells))}
+    assert table["columns"] == tuple(values)
+    np.testing.assert_array_equal(table["X"], np.array(list(values.values())).T)
+    assert [None if k < 0 else table["classes"][k] for k in table["y"]] == labels
+    again = data.read_table(path, columns=table["columns"], classes=table["classes"] or None)
+    np.testing.assert_array_equal(again["X"], table["X"])
+    np.testing.assert_array_equal(again["y"], table["y"])
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"a,b\n\xff\xfe,1\n", b"\xff\xfea\x00"], ids=["no file", "wrong bytes", "UTF-16"]
+)
 def test_what_is_no_text(tmp_path, content):
     if content is not None:
         (tmp_path / "t.csv").write_bytes(content)
