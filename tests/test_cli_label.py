@@ -123,16 +123,16 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_is_lost(aae, blobs, tmp_p
     before = (folder / "session.json").read_bytes()
     wrong = tmp_path / "wrong.csv"
     for text, expected in (
-        ("row|label\n1|red\n", "expected the columns row and label, found row|label"),
+        ("row|label\n1|red\n", "expected the columns row and label, got row|label"),
         ("row;label\n1;red\n1;blue\n", "row 1 has two labels, red and blue"),
         ("row,label\nten,red\n", "line 2: expected the number of a row, found 'ten'"),
         ("row,label\n1,red\n2,red\n", "at least 2 classes"),
         ("row,label\n1,red\n300,blue\n", "from 0 to 299"),
-        ("", "found none"),
+        ("", "got none"),
     ):
         wrong.write_text(text)
         assert expected in refused("tell", folder, wrong)
-    assert "cannot be read" in refused("tell", folder, tmp_path / "absent.csv")
+    assert "expected a CSV file" in refused("tell", folder, tmp_path / "absent.csv")
     assert (folder / "session.json").read_bytes() == before
     X = data.load(path).X
     np.savez(path, X=X + 1)

@@ -1,7 +1,7 @@
 """Numbers that say how good a model is: errors, clusterings, likelihoods, and how well the codes follow their prior.
 
-Errors and accuracies are in percent. Labels may be integers or strings; the integer -1 means "unlabelled", and
-unlabelled rows are left out of every count.
+Errors and accuracies are in percent. Labels may be numbers or texts; -1, None, NaN and pandas' NA mean
+"unlabelled" (see `aaekit.labels`). Unlabelled rows are left out of every count.
 """
 
 import math
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aaekit.errors import InputError, nearest
+from aaekit.labels import as_labels, split_labels
 
 Rule = Literal["majority", "hungarian"]
 
@@ -23,7 +24,7 @@ def error_rate(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     Parameters
     ----------
     y_true, y_pred : array-like of shape (n,)
-        Labels; rows where `y_true` is -1 are not counted.
+        Labels; unlabelled rows of `y_true` are not counted.
 
     Returns
     -------
@@ -67,7 +68,7 @@ def match_clusters(y_true: ArrayLike, clusters: ArrayLike, rule: Rule = "majorit
     Parameters
     ----------
     y_true : array-like of shape (n,)
-        True labels; rows with -1 are not counted.
+        True labels; unlabelled rows are not counted.
     clusters : array-like of shape (n,)
         Cluster of each row; names carry no meaning.
     rule : {"majority", "hungarian"}, default "majority"
@@ -111,7 +112,7 @@ def clustering_accuracy(y_true: ArrayLike, clusters: ArrayLike, rule: Rule = "ma
     Parameters
     ----------
     y_true, clusters : array-like of shape (n,)
-        True labels (-1: not counted) and clusters.
+        True labels (unlabelled rows are not counted) and clusters.
     rule : {"majority", "hungarian"}, default "majority"
         How clusters get their labels, see `match_clusters`. With `majority`, more clusters can only help (one per row
         gives 100 %), so say how many there are; `hungarian` has no such freedom and is never higher.
@@ -324,11 +325,10 @@ def label_leakage(z: ArrayLike, y: ArrayLike, random_state: int | None = 0) -> f
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
 
-    labels = _labels(y, "y")
-    known = _is_labelled(labels)
-    codes = np.asarray(z, dtype=float)[known]
+    labels, labelled = split_labels(y)
+    codes = np.asarray(z, dtype=float)[labelled]
     halves = StratifiedKFold(2, shuffle=True, random_state=random_state)
-    scores = cross_val_score(make_pipeline(StandardScaler(), SVC()), codes, labels[known], cv=halves)
+    scores = cross_val_score(make_pipeline(StandardScaler(), SVC()), codes, labels[labelled], cv=halves)
     return 100 * float(scores.mean())
 
 
@@ -431,39 +431,15 @@ def choose_parzen_sigma(
     )
 
 
-def as_labels(y: Any) -> np.ndarray:
-    """Labels as an array that keeps what they were: in a list, -1 beside texts is no text."""
-    found = np.asarray(y)
-    if hasattr(y, "dtype") or found.dtype.kind not in "US":
-        return found
-    objects = np.array(y, dtype=object)
-    return found if all(isinstance(v, (str, bytes)) for v in objects.flat) else objects
-
-
-def _labels(y: ArrayLike, name: str) -> NDArray[Any]:
-    """`y` as a one-dimensional array."""
-    y = as_labels(y)
-    if y.ndim != 1:
-        raise ValueError(f"Expected {name} of shape (n,), got {y.shape}: pass one label a row.")
-    return y
-
-
-def _is_labelled(y: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where `y` is a label: everywhere for strings, else where it is not -1."""
-    if y.dtype == object:
-        return np.array([isinstance(v, str) or v != -1 for v in y], dtype=bool)
-    return y != -1 if y.dtype.kind in "iuf" else np.ones(len(y), dtype=bool)
-
-
 def _labelled_pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Both as arrays, without the rows whose true label is unknown."""
-    true, predicted = _labels(y_true, "y_true"), _labels(y_pred, "predictions")
-    if len(true) != len(predicted):
-        raise ValueError(f"Expected as many predictions as true labels, got {len(predicted)} and {len(true)}.")
-    known = _is_labelled(true)
-    if not known.any():
-        raise ValueError("Expected at least one labelled row, got none: -1 counts as unlabelled.")
-    return true[known], predicted[known]
+    """Both as arrays, without unlabelled rows."""
+    true, labelled = split_labels(y_true, "y_true")
+    predicted = as_labels(y_pred)
+    if predicted.shape != true.shape:
+        raise InputError(f"expected as many predictions as true labels, got {predicted.shape} and {true.shape}")
+    if not labelled.any():
+        raise InputError(f"expected at least one labelled row, got {len(true)} rows labelled -1, None or NaN")
+    return true[labelled], predicted[labelled]
 
 
 def _squared_distances(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from aaekit._files import write_bytes
 from aaekit.errors import InputError
+from aaekit.labels import label_indices, split_labels
 
 # From Okabe and Ito's and Paul Tol's colour-blind-safe sets, ordered so that each next colour is as far as possible
 # from those before it, the page and the prior's grey, in the worst of normal, protan and deutan vision.
@@ -99,23 +100,18 @@ def class_numbers(
     labels: Sequence[ArrayLike], classes: Sequence[Any] | None
 ) -> tuple[list[NDArray[np.int64]], list[str]]:
     """Labels as numbers 0 ... K - 1 (-1: unlabelled) and the names of the classes."""
-    arrays = [np.asarray(y) for y in labels]
-    if any(y.ndim != 1 for y in arrays):
-        raise InputError(f"Expected labels of shape (n,), got {[y.shape for y in arrays]}.")
-    together = np.concatenate(arrays)
-    numbers = together.dtype.kind in "iu"
+    arrays = [split_labels(y, "labels") for y in labels]
+    present = np.concatenate([y[labelled] for y, labelled in arrays])
     values = None if classes is None else np.asarray(classes)
-    if numbers and (values is None or values.dtype.kind not in "iu"):
-        n_classes = int(together.max(initial=-1)) + 1 if classes is None else len(classes)
-        if len(together) and (together.max() >= n_classes or together.min() < -1):
-            raise InputError(f"Expected labels -1 ... {n_classes - 1}, got {together.min()} ... {together.max()}.")
-        return [y.astype(np.int64) for y in arrays], class_names(classes, n_classes)
-    known = np.unique(together).tolist() if values is None else values.tolist()
-    place = {value: k for k, value in enumerate(known)} | ({-1: -1} if numbers and -1 not in known else {})
-    strangers = sorted({str(value) for value in together.tolist() if value not in place})
-    if strangers:
-        raise InputError(f"Expected labels among the classes {known}, got also {', '.join(strangers[:5])}.")
-    return [np.array([place[v] for v in y.tolist()], dtype=np.int64) for y in arrays], class_names(known, len(known))
+    if present.dtype.kind in "iu" and (values is None or values.dtype.kind not in "iu"):
+        n_classes = int(present.max(initial=-1)) + 1 if classes is None else len(classes)
+        if len(present) and not 0 <= present.min() <= present.max() < n_classes:
+            raise InputError(
+                f"expected labels -1 ... {n_classes - 1}, got {present.min()} ... {present.max()}: check the classes"
+            )
+        return [np.where(labelled, y, -1).astype(np.int64) for y, labelled in arrays], class_names(classes, n_classes)
+    names = np.unique(present) if values is None else values
+    return [label_indices(y, names, "labels") for y in labels], class_names(names.tolist(), len(names))
 
 
 def new_figure(size: tuple[float, float]) -> Figure:
