@@ -86,6 +86,18 @@ class Autoencoder(TransformerMixin, Estimator):
         """Dimensions of what the decoder sees."""
         return self.latent_dim + self._n_classes
 
+    @property
+    def n_classes(self) -> int:
+        return self._n_classes
+
+    @property
+    def n_code(self) -> int:
+        return self._n_code
+
+    @property
+    def prior_(self) -> priors.Prior:
+        return self._prior()
+
     def _join(self, nets: nn.ModuleDict, code: Code, labels: Tensor | None) -> Tensor:
         """What the decoder sees of a code, and of the labels where they are known; shape `(n, _n_code)`."""
         return code.joined

@@ -82,6 +82,10 @@ class CategoricalAutoencoder(Labelled, Autoencoder):
         """How often each value of y is wanted: all alike."""
         return priors.Categorical(self._n_classes)
 
+    @property
+    def class_prior_(self) -> np.ndarray:
+        return self._class_prior().mean.numpy()
+
     def _balance_weight(self) -> float:
         return self.balance_weight
 

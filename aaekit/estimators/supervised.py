@@ -125,6 +125,10 @@ class SupervisedAAE(Labelled, Autoencoder):
         """The labels of each condition."""
         return self.classes_ if isinstance(self.classes_, list) else [self.classes_]
 
+    @property
+    def conditions_(self) -> list[np.ndarray]:
+        return self._conditions
+
     def _codes_of(self, y: Any) -> np.ndarray:
         columns = _columns(y)
         if len(columns) != len(self._conditions):
