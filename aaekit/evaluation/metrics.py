@@ -383,7 +383,7 @@ def label_leakage(z: ArrayLike, y: ArrayLike, random_state: int | None = 0) -> f
     labels, codes = _labels(y, "y"), np.asarray(z, dtype=float)
     if len(labels) != len(codes):
         raise InputError(f"expected one label per code, got {len(labels)} labels and {len(codes)} codes")
-    labelled = _labelled_mask(labels)
+    labelled = labelled_mask(labels)
     labels, codes = labels[labelled], codes[labelled]
     counts = np.unique(labels, return_counts=True)[1]
     if (counts >= 2).sum() < 2:
@@ -516,7 +516,7 @@ def _labels(y: ArrayLike, name: str) -> NDArray[Any]:
     return y
 
 
-def _labelled_mask(y: NDArray[Any]) -> NDArray[np.bool_]:
+def labelled_mask(y: NDArray[Any]) -> NDArray[np.bool_]:
     """Which entries are labels, that is, not -1, None, NaN or pandas' NA: the only place here that decides it."""
     if y.dtype == object:
         return np.array([not _is_missing(value) for value in y.flat], dtype=bool).reshape(y.shape)
@@ -535,7 +535,7 @@ def _labelled_pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], 
     true, predicted = _labels(y_true, "y_true"), _labels(y_pred, "predictions")
     if len(true) != len(predicted):
         raise InputError(f"expected as many predictions as true labels, got {len(predicted)} and {len(true)}")
-    labelled = _labelled_mask(true)
+    labelled = labelled_mask(true)
     if not labelled.any():
         raise InputError("expected at least one labelled row, got none: -1, None and NaN mean unlabelled")
     return true[labelled], predicted[labelled]

@@ -32,13 +32,14 @@ __all__ = ["ablation_curves", "finetune_curves", "learning_curves"]
     "A training has converged when D(real) and D(fake) both stay near 0.5 and the reconstruction no longer falls. "
     "With D(real) near 1 and D(fake) near 0 the discriminator has won, and the encoder learns nothing from it.",
 )
-def learning_curves(history: Mapping[str, ArrayLike]) -> Figure:
+def learning_curves(history: Mapping[str, ArrayLike] | Sequence[Mapping[str, float]]) -> Figure:
     """Losses, discriminator outputs and errors by epoch, one panel for each kind of quantity.
 
     Parameters
     ----------
-    history : mapping of str to array-like of shape (n_epochs,)
-        `epoch` and any of: `<code>/D(real)` and `<code>/D(fake)`, the mean outputs of the discriminator;
+    history : mapping of str to array-like of shape (n_epochs,), or sequence of mappings
+        Columns, or one mapping per epoch as the `history_` of an estimator: `epoch` and any of: `<code>/D(real)` and
+        `<code>/D(fake)`, the mean outputs of the discriminator;
         `<set>/error`, in percent; `learning_rate`, its factor; `confident`, a fraction; the losses of the phases, by
         name; any other loss. Missing values are NaN or None. Panels without data are omitted, and so is `<set>/score`
         if it is equal to another series. `aaekit.curves.CURVES` says which panel a series is drawn in.
@@ -57,6 +58,9 @@ def learning_curves(history: Mapping[str, ArrayLike]) -> Figure:
     At the dashed line, 0.5, a discriminator is at chance: training has converged when its outputs stay there and the
     reconstruction no longer falls (Sheet, *Deep Learning for Visual Computing* (NPTEL), lecture 54).
     """
+    if not isinstance(history, Mapping):
+        names = dict.fromkeys(name for row in history for name in row)
+        history = {name: [row.get(name, np.nan) for row in history] for name in names}
     if "epoch" not in history:
         raise InputError(f"expected a history with 'epoch', got {', '.join(history) or 'nothing'}")
     epoch = np.asarray(history["epoch"], dtype=float)
