@@ -469,5 +469,5 @@ def test_rows_in_the_order_of_their_classes_are_judged_alike():
     labels = np.repeat([0, 1, 2], 2000)
     z = np.random.default_rng(0).normal(size=(6000, 2)) + 6 * labels[:, None]
     X = np.random.default_rng(1).normal(size=(6000, 4))
-    given = Evidence(history={}, parameters={}, X=X, X_hat=X, z=z, labels=labels)
+    given = Evidence(X=X, X_hat=X, z=z, labels=labels)
     assert "style predicts the label" in named(diagnose(given))

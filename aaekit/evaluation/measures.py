@@ -107,8 +107,7 @@ def _(estimator: EmbeddingAAE, rows: HeldOut) -> dict[str, Any]:
 
 def class_measures(estimator: Any, rows: HeldOut) -> dict[str, Any]:
     """Error of a classifier on rows that it was not trained on; empty without labels."""
-    y = _labels_or_none(rows)
-    if y is None or not is_classifier(estimator) or rows.name == "training":
+    if not is_classifier(estimator) or rows.name == "training" or (y := _labels_or_none(rows)) is None:
         return {}
     return {
         "n_labelled": sum(estimator.class_counts_),

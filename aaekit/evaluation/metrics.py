@@ -519,8 +519,8 @@ def _labels(y: ArrayLike, name: str) -> NDArray[Any]:
 def labelled_mask(y: NDArray[Any]) -> NDArray[np.bool_]:
     """Which entries are labels, that is, not -1, None, NaN or pandas' NA: the only place here that decides it."""
     if y.dtype == object:
-        return np.array([not _is_missing(value) for value in y.flat], dtype=bool).reshape(y.shape)
-    return (y != -1) & ~np.isnan(y) if y.dtype.kind in "iuf" else np.ones(y.shape, dtype=bool)
+        return np.array([not _is_missing(value) for value in y], dtype=bool)
+    return (y != -1) & ~np.isnan(y) if y.dtype.kind in "iuf" else np.ones(len(y), dtype=bool)
 
 
 def _is_missing(value: Any) -> bool:

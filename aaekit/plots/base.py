@@ -126,17 +126,17 @@ def class_numbers(
     arrays = [np.asarray(y) for y in labels]
     if any(y.ndim != 1 for y in arrays):
         raise InputError(f"expected labels of shape (n,), got {[y.shape for y in arrays]}")
-    labels = np.concatenate(arrays)
-    are_integers = labels.dtype.kind in "iu"
+    pooled = np.concatenate(arrays)
+    are_integers = pooled.dtype.kind in "iu"
     values = None if classes is None else np.asarray(classes)
     if are_integers and (values is None or values.dtype.kind not in "iu"):
-        n_classes = int(labels.max(initial=-1)) + 1 if classes is None else len(classes)
-        if len(labels) and (labels.max() >= n_classes or labels.min() < -1):
-            raise InputError(f"expected labels from -1 to {n_classes - 1}, got {labels.min()} to {labels.max()}")
+        n_classes = int(pooled.max(initial=-1)) + 1 if classes is None else len(classes)
+        if len(pooled) and (pooled.max() >= n_classes or pooled.min() < -1):
+            raise InputError(f"expected labels from -1 to {n_classes - 1}, got {pooled.min()} to {pooled.max()}")
         return [y.astype(np.int64) for y in arrays], class_names(classes, n_classes)
-    names = np.unique(labels).tolist() if values is None else values.tolist()
+    names = np.unique(pooled).tolist() if values is None else values.tolist()
     index = {name: k for k, name in enumerate(names)} | ({-1: -1} if are_integers and -1 not in names else {})
-    unknown = sorted({str(label) for label in labels.tolist() if label not in index})
+    unknown = sorted({str(label) for label in pooled.tolist() if label not in index})
     if unknown:
         raise InputError(f"expected labels of the classes {names}, got also {', '.join(unknown[:5])}")
     return [np.array([index[v] for v in y.tolist()], dtype=np.int64) for y in arrays], class_names(names, len(names))

@@ -199,8 +199,8 @@ def style_label_grid(estimator: Any, rows: HeldOut, labels: Sequence[str], n: in
     if others:
         assert rows.y is not None
         seen = mask_unseen_labels(estimator, rows.y[: len(X)])[:, 1:]
-        kept = np.where(labelled_mask(seen), seen, [values[0] for values in others])
-        y = np.column_stack([y, np.repeat(kept, len(first), axis=0)])
+        own = np.where(seen == -1, [values[0] for values in others], seen)
+        y = np.column_stack([y, np.repeat(own, len(first), axis=0)])
     samples = estimator.translate(np.repeat(X, len(first), axis=0), y)
     return plots.style_label_grid(for_plots(estimator, X), for_plots(estimator, samples), names)
 
