@@ -46,7 +46,7 @@ class HealthFinding:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What is known about a training. Checks whose inputs are missing are skipped, so no finding is not a pass.
+    """What is known about a training. Checks whose inputs are missing are skipped: no finding does not mean a pass.
 
     Parameters
     ----------
