@@ -53,7 +53,7 @@ def _scores(trial: "Trial", X: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     trial.spent(model.training_seconds_, model.n_steps_)
     for method, part in (("aaekit", share), ("density", 0.0), ("reconstruction", 1.0)):
         yield method, -model.set_params(reconstruction_share=part).score_samples(trial.rows.X)
-    seen, held = (heldout.pictures(model, rows).reshape(len(rows), -1) for rows in (X, trial.rows.X))
+    seen, held = (heldout.as_samples(model, rows).reshape(len(rows), -1) for rows in (X, trial.rows.X))
     forest = IsolationForest(random_state=trial.seed).fit(seen)
     yield "isolation forest", -forest.score_samples(held)
     pca = PCA(min(N_COMPONENTS, seen.shape[1]), random_state=trial.seed).fit(seen)

@@ -23,8 +23,8 @@ from aaekit.core.loop import Training
 from aaekit.data import Dataset, Split
 from aaekit.errors import InputError
 from aaekit.estimators import AdversarialAutoencoder, PretrainedClassifier, SupervisedBaseline
-from aaekit.evaluation import compare as evaluation
-from aaekit.evaluation import heldout, metrics
+from aaekit.evaluation import heldout, measures, metrics
+from aaekit.evaluation.compare import compare
 from aaekit.evaluation.heldout import HeldOut
 from aaekit.plots import draw
 from aaekit.runs import run as runs
@@ -130,7 +130,9 @@ def judge(data: str, data_dir: str | None, labels: str = "class") -> SupervisedB
 
 def called(judge: SupervisedBaseline, rows: np.ndarray, labels: Any) -> float:
     """Percent of rows, images with values in [0, 1], that the judge calls by their label."""
-    return 100 - metrics.error_rate(np.broadcast_to(labels, len(rows)), judge.predict(heldout.fitting(judge, rows)))
+    return 100 - metrics.error_rate(
+        np.broadcast_to(labels, len(rows)), judge.predict(heldout.to_training_units(judge, rows))
+    )
 
 
 # --- one function for each protocol -----------------------------------------------------------------------------------
@@ -142,7 +144,7 @@ def held_out(trial: Trial) -> None:
 def compared(trial: Trial) -> None:
     """The same, and other methods with the same labels."""
     estimator = _judged(trial)
-    for row in evaluation.compare(trial.config, trial.data, trial.split, estimator, trial.rows):
+    for row in compare(trial.config, trial.data, trial.split, estimator, trial.rows):
         trial.note(**{row["name"].split(",")[0]: row["error"]})
 
 
@@ -161,13 +163,13 @@ def ablation(trial: Trial) -> None:
 
 def _judged(trial: Trial) -> Any:
     estimator = trial.trained()
-    found = evaluation.evaluate(estimator, trial.rows)
+    found = measures.evaluate(estimator, trial.rows)
     plain = {k: v for k, v in found.items() if isinstance(v, float) and k != "seconds"}
     trial.note(**plain)
     drawn = draw.draw_all(estimator, trial.rows, trial.data.classes)
     for name in ("code_grid", "latent_scatter", "modes_and_samples", "style_grid", "cluster_matrix"):
         if name in drawn:
-            trial.pictures[name] = drawn[name][1]
+            trial.pictures[name] = drawn[name]
     return estimator
 
 
@@ -177,19 +179,19 @@ def components(trial: Trial) -> None:
     wise = judge(trial.config["data"], trial.config["data_dir"])
     classes = estimator.classes_
     made = [estimator.sample(N_SAMPLES, random_state=trial.seed, label=k) for k in classes]
-    shares = [called(wise, heldout.pictures(estimator, rows), k) for rows, k in zip(made, classes, strict=True)]
+    shares = [called(wise, heldout.as_samples(estimator, rows), k) for rows, k in zip(made, classes, strict=True)]
     trial.note(called=float(np.mean(shares)), called_worst=min(shares), judge_error=_judge_error(wise, trial.rows))
-    trial.note(**metrics.prior_fit(estimator.transform(trial.rows.some().X), estimator.sample_prior(2000, 0)))
+    trial.note(**metrics.prior_fit(estimator.transform(trial.rows.subset().X), estimator.sample_prior(2000, 0)))
     drawn = draw.draw_all(estimator, trial.rows, trial.data.classes)
-    trial.pictures["latent_scatter"] = drawn["latent_scatter"][1]
+    trial.pictures["latent_scatter"] = drawn["latent_scatter"]
     K = len(estimator.classes_)
     if estimator.prior == "swiss_roll":
-        path = heldout.pictures(estimator, estimator.walk(K * N_SAMPLES))
+        path = heldout.as_samples(estimator, estimator.walk(K * N_SAMPLES))
         trial.note(walk_called=called(wise, path, np.repeat(estimator.classes_, N_SAMPLES)))
-        steps = heldout.pictures(estimator, estimator.walk(100))
-        trial.pictures["roll_walk"] = draw.walk(estimator, steps, trial.data.classes)
+        steps = heldout.as_samples(estimator, estimator.walk(100))
+        trial.pictures["roll_walk"] = draw.roll_walk(estimator, steps, trial.data.classes)
     else:
-        few = heldout.pictures(estimator, np.concatenate([rows[:10] for rows in made]))
+        few = heldout.as_samples(estimator, np.concatenate([rows[:10] for rows in made]))
         names = heldout.names_of(estimator, trial.data.classes)
         trial.pictures["samples_by_class"] = plots.style_grid(
             few, K, 10, names, title="Samples of each petal of the prior", xlabel="draws"
@@ -198,7 +200,7 @@ def components(trial: Trial) -> None:
 
 def _judge_error(wise: SupervisedBaseline, rows: HeldOut) -> float:
     assert rows.y is not None
-    return metrics.error_rate(rows.y, wise.predict(heldout.fitting(wise, rows.X)))
+    return metrics.error_rate(rows.y, wise.predict(heldout.to_training_units(wise, rows.X)))
 
 
 def independence(trial: Trial) -> None:
@@ -224,13 +226,13 @@ def _obeyed(trial: Trial, estimator: Any, make: Callable[[Any, Any], np.ndarray]
 
     What is made of drawn and of real styles, with a label at random, is called by an independent judge.
     """
-    some, wise = trial.rows.some(), judge(trial.config["data"], trial.config["data_dir"])
+    some, wise = trial.rows.subset(), judge(trial.config["data"], trial.config["data_dir"])
     assert some.y is not None
     random = np.random.default_rng(trial.seed)
     drawn, real = estimator.sample_prior(N_SAMPLES * 10, random_state=trial.seed), estimator.transform(some.X)
     labels = [random.choice(estimator.classes_, len(Z)) for Z in (drawn, real)]
     shares = [
-        called(wise, heldout.pictures(estimator, make(Z, wanted)), wanted)
+        called(wise, heldout.as_samples(estimator, make(Z, wanted)), wanted)
         for Z, wanted in zip((drawn, real), labels, strict=True)
     ]
     trial.note(
@@ -239,7 +241,7 @@ def _obeyed(trial: Trial, estimator: Any, make: Callable[[Any, Any], np.ndarray]
         translated_called=shares[1],
         judge_error=_judge_error(wise, trial.rows),
     )
-    trial.pictures["style_label_grid"] = draw.styles(estimator, trial.rows, trial.data.classes)
+    trial.pictures["style_label_grid"] = draw.style_label_grid(estimator, trial.rows, trial.data.classes)
     return some.X, some.y
 
 
@@ -256,18 +258,20 @@ def domains(trial: Trial) -> None:
         chosen = np.random.default_rng(trial.seed).permutation(of_source)[:2000]
         X, y = data.X_test[chosen], data.y_test[chosen]
         label: Any = np.stack([np.full(len(y), target), y], 1) if both else target
-        rows = heldout.pictures(estimator, estimator.translate(X, label))
-        right = content.predict(heldout.fitting(content, rows)) == y
+        rows = heldout.as_samples(estimator, estimator.translate(X, label))
+        right = content.predict(heldout.to_training_units(content, rows)) == y
         arrow = f"{data.domains[source]} to {data.domains[target]}"
         kept.append(100 * float(right.mean()))
         taken.append(called(origin, rows, target))
         trial.note(**{f"identity, {arrow}": kept[-1], f"called {data.domains[target]}, {arrow}": taken[-1]})
         trial.pictures[arrow.replace(" ", "_")] = plots.domain_translation(
-            heldout.pictures(estimator, X[:12]), rows[:12], data.domains[source], data.domains[target]
+            heldout.as_samples(estimator, X[:12]), rows[:12], data.domains[source], data.domains[target]
         )
     trial.note(identity=float(np.mean(kept)), taken_for_target=float(np.mean(taken)))
     seen = data.X_test[:5000]
-    trial.note(judge_error=metrics.error_rate(data.y_test[:5000], content.predict(heldout.fitting(content, seen))))
+    trial.note(
+        judge_error=metrics.error_rate(data.y_test[:5000], content.predict(heldout.to_training_units(content, seen)))
+    )
 
 
 def finetune(trial: Trial) -> None:
@@ -303,8 +307,8 @@ def maps(trial: Trial) -> None:
     from sklearn.manifold import TSNE
 
     estimator = trial.trained()
-    rows = trial.rows.some()
-    flat = heldout.pictures(estimator, rows.X).reshape(len(rows.X), -1)
+    rows = trial.rows.subset()
+    flat = heldout.as_samples(estimator, rows.X).reshape(len(rows.X), -1)
     found = {"EmbeddingAAE": estimator.transform(rows.X), "t-SNE": TSNE(random_state=trial.seed).fit_transform(flat)}
     try:
         from umap import UMAP  # pyright: ignore[reportMissingImports]
@@ -316,11 +320,11 @@ def maps(trial: Trial) -> None:
             found["UMAP"] = np.asarray(UMAP(random_state=trial.seed).fit_transform(flat))
     texts = {}
     for name, Z in found.items():
-        quality = evaluation.embedding_quality(flat, Z, rows.y)
+        quality = measures.embedding_quality(flat, Z, rows.y)
         prefix = "" if name == "EmbeddingAAE" else f"{name} "
         trial.note(**{f"{prefix}{k}": v for k, v in quality.items()})
         texts[name] = f"trustworthiness {quality['trustworthiness']:.3f}, kNN error {quality['knn_error']:.1f} %"
-    trial.note(head_error=evaluation.evaluate(estimator, trial.rows)["head_error"])
+    trial.note(head_error=measures.evaluate(estimator, trial.rows)["centroid_error"])
     trial.pictures["embedding_comparison"] = plots.embedding_comparison(found, rows.y, texts)
 
 

@@ -184,7 +184,7 @@ def _finish(run: Any, quiet: bool, compare: bool) -> None:
         with notes():
             estimator = run.train(callbacks(quiet))
         if compare:
-            from aaekit.evaluation.compare import evaluate
+            from aaekit.evaluation.measures import evaluate
 
             _compare(run, estimator, evaluate(estimator, run.held_out))
     except KeyboardInterrupt as stop:
@@ -205,7 +205,7 @@ def _compare(run: Any, estimator: Any, results: dict[str, Any]) -> None:
 
 
 def _print_results(run: Any) -> None:
-    from aaekit.evaluation.compare import tables
+    from aaekit.evaluation.measures import tables
 
     results = json.loads((run.path / "results.json").read_text(encoding="utf-8"))
     for found in tables(results):
@@ -253,7 +253,8 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure a trained model on test rows, beside other methods with the same labels; renews the report."""
-    from aaekit.evaluation import compare as evaluation
+    from aaekit.evaluation.measures import evaluate as measured
+    from aaekit.evaluation.measures import tables
     from aaekit.runs import run as runs
 
     found = runs.Run.open(run)
@@ -263,11 +264,11 @@ def evaluate(
             raise InputError("--compare is for the run's own data: leave --data out, or --compare")
         with notes():
             rows = runs.held_out(found.config, found.other_data(data, data_dir))
-            judged = evaluation.evaluate(estimator, rows)
-        for table in evaluation.tables(judged):
+            judged = measured(estimator, rows)
+        for table in tables(judged):
             print_table(table)
         return
-    results = evaluation.evaluate(estimator, found.held_out)
+    results = measured(estimator, found.held_out)
     if compare is not False:
         _compare(found, estimator, results)
     else:
@@ -278,7 +279,7 @@ def evaluate(
 @app.command()
 def doctor(run: RunPath) -> None:
     """Say what looks wrong with a run, by its own curves and codes: the evidence, what it means, what to try first."""
-    from aaekit.evaluation.compare import diagnosis
+    from aaekit.evaluation.measures import diagnosis
     from aaekit.runs.run import Run
 
     found = Run.open(run)
@@ -301,7 +302,7 @@ def plot(
     from aaekit.runs.run import Run
 
     found = Run.open(run)
-    for name, (_, figure) in draw.draw_all(found.fitted(), found.held_out, found.labels, slow=True).items():
+    for name, figure in draw.draw_all(found.fitted(), found.held_out, found.labels, slow=True).items():
         typer.echo(str(plots.save(figure, (out or found.path / "figures") / f"{name}.png")))
 
 
@@ -319,15 +320,15 @@ def predict(
     data_dir: DataDir = None,
 ) -> None:
     """Write what a model says of each row into a CSV file: class, cluster or place, with probabilities; or outlier."""
-    from aaekit.evaluation.compare import predictions
-    from aaekit.evaluation.heldout import fitting
+    from aaekit.evaluation.heldout import to_training_units
+    from aaekit.evaluation.predictions import predictions
     from aaekit.runs import run as runs
 
     found = runs.Run.open(run)
     estimator = found.fitted()
     with notes():
         given = found.other_data(rows, data_dir, labelled=False)
-        X = fitting(estimator, runs.held_out({}, given).X)
+        X = to_training_units(estimator, runs.held_out({}, given).X)
         header, lines = predictions(estimator, X, found.class_names(estimator))
     write_csv(out, with_files([header, *lines], given.files if given.X_test is None else given.files_test))
     typer.echo(f"{len(lines)} rows: {out}")
@@ -400,9 +401,9 @@ def sample(
         plots.save(draw.grid(estimator, found.held_out, found.labels), out)
     elif walk:
         _save(
-            heldout.pictures(estimator, estimator.walk(n)),
+            heldout.as_samples(estimator, estimator.walk(n)),
             out,
-            lambda x: draw.walk(estimator, heldout.shown(estimator, x), found.labels),
+            lambda x: draw.roll_walk(estimator, heldout.for_plots(estimator, x), found.labels),
             found,
         )
     else:
@@ -410,8 +411,8 @@ def sample(
         if label is not None:
             _note_of_style(estimator)
         title = "Samples" if label is None else f"Samples of class {label}"
-        rows = heldout.pictures(estimator, estimator.sample(n, random_state, label=y))
-        _save(rows, out, lambda x: plots.sample_grid(heldout.shown(estimator, x), title=title), found)
+        rows = heldout.as_samples(estimator, estimator.sample(n, random_state, label=y))
+        _save(rows, out, lambda x: plots.sample_grid(heldout.for_plots(estimator, x), title=title), found)
     typer.echo(str(out))
 
 
@@ -466,8 +467,8 @@ def reconstruct(
     estimator = _autoencoder(found)
     X, _ = _first_rows(found, data, data_dir, n)
     with notes():
-        again = heldout.pictures(estimator, estimator.reconstruct(heldout.fitting(estimator, X)))
-    shown = partial(heldout.shown, estimator)
+        again = heldout.as_samples(estimator, estimator.reconstruct(heldout.to_training_units(estimator, X)))
+    shown = partial(heldout.for_plots, estimator)
     _save(again, out, lambda x: plots.reconstruction_pairs(shown(X), shown(x), len(x)), found)
     typer.echo(str(out))
 
@@ -507,9 +508,9 @@ def translate(
             raise InputError(f"{run} is told domain and class: expected rows with labels, their classes; found none")
         label = np.column_stack([np.full(len(X), label), y])
     with notes():
-        rows = estimator.translate(heldout.fitting(estimator, X), label)
-    shown = partial(heldout.shown, estimator)
-    made = heldout.pictures(estimator, rows)
+        rows = estimator.translate(heldout.to_training_units(estimator, X), label)
+    shown = partial(heldout.for_plots, estimator)
+    made = heldout.as_samples(estimator, rows)
     _save(made, out, lambda x: plots.domain_translation(shown(X), shown(x), "as they are", to), found)
     typer.echo(str(out))
 

@@ -106,7 +106,7 @@ def ask(
     lines = [[row, "", *shown] for row, shown in zip(rows, values, strict=True)]
     write_csv(path, with_files([["row", "label", *features], *lines], found.files))
     if images:
-        X = heldout.pictures(session.model or session.clusters_, found.X[rows])
+        X = heldout.as_samples(session.model or session.clusters_, found.X[rows])
         typer.echo(f"look at: {plots.save(plots.questions(X, rows.tolist()), path.with_suffix('.png'))}")
     typer.echo(f"fill in the labels in {path}, then: aae label tell {folder}")
 
@@ -153,7 +153,7 @@ def predict(
 ) -> None:
     """Write labels and probabilities of other rows into a CSV file."""
     from aaekit.estimators import SemiSupervisedAAE
-    from aaekit.evaluation.heldout import fitting
+    from aaekit.evaluation.heldout import to_training_units
     from aaekit.runs import run as runs
 
     path = folder / "model.safetensors"
@@ -166,7 +166,7 @@ def predict(
         found = runs.datasets.load(
             rows, data_dir, image_shape=shape, columns=settings["columns"], classes=(), **options
         )
-        lines = _called(model, fitting(model, runs.held_out({}, found).X))
+        lines = _called(model, to_training_units(model, runs.held_out({}, found).X))
     files = found.files if found.X_test is None else found.files_test
     write_csv(out, with_files([["row", "label", "probability"], *lines], files))
     typer.echo(f"{len(lines)} rows: {out}")
