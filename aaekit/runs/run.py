@@ -238,7 +238,7 @@ class Run(Callback):
             For options, rows or labels that cannot be trained with, a damaged directory, a full disk, or a package
             that the report needs and that is not installed.
         """
-        for package in ("matplotlib", "PIL"):
+        for package in ("matplotlib", "PIL", "jinja2"):
             require(package, extra="plots")  # before the training rather than after it
         X, y, eval_set = training_rows(self.config, self.data, self.split)
         try:
