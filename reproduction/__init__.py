@@ -22,7 +22,7 @@ import torch
 
 from aaekit import plots
 from aaekit._files import write_json
-from aaekit.core.loop import Callback
+from aaekit.core.callbacks import Callback
 from aaekit.data.sets import SETS
 from aaekit.errors import InputError, nearest
 from aaekit.estimators._base import json_value

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from aaekit import augment, plots
 from aaekit.active import ActiveLearner
 from aaekit.core.checkpoints import Checkpoints
-from aaekit.core.loop import Callback, Training
+from aaekit.core.callbacks import Callback
+from aaekit.core.loop import Training
 from aaekit.data import Dataset, Split
 from aaekit.errors import InputError
 from aaekit.estimators import AdversarialAutoencoder, PretrainedClassifier, SupervisedBaseline

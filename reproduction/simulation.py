@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from aaekit import ultrasound
 from aaekit.core.loop import Callback
 from aaekit.errors import InputError, nearest
 from aaekit.estimators._hyperparameters import hyperparameters_of, validated
-from aaekit.ultrasound import physics as ultrasound
 from aaekit.ultrasound import plots as drawings
+from aaekit.ultrasound.geometry import Geometry
 from aaekit.ultrasound.simulator import STAGES, TwoStageSimulator
+from aaekit.ultrasound.tissues import ADVENTITIA, CALCIUM
 from reproduction.trials import TrialResults
 
 SYSTEM = "simulator"
@@ -57,13 +59,13 @@ def configuration(given: Mapping[str, Any], source: str = "") -> dict[str, Any]:
     return {"system": SYSTEM} | sizes | config
 
 
-def pairs(n: int, part: int, seed: int, size: int, geometry: ultrasound.Geometry) -> tuple[np.ndarray, np.ndarray]:
+def pairs(n: int, part: int, seed: int, size: int, geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
     """Maps and stand-in real frames of made-up arteries; parts share no artery, nor do seeds."""
-    codes = ultrasound.phantoms(n, size, geometry="polar", random_state=np.random.default_rng([part, 0, seed]))
+    codes = ultrasound.make_phantoms(n, size, geometry="polar", random_state=np.random.default_rng([part, 0, seed]))
     frames = ultrasound.simulate_rich(codes, np.random.default_rng([part, 1, seed]))
     if geometry == "polar":
         return codes, frames
-    maps = ultrasound.phantoms(n, size, random_state=np.random.default_rng([part, 0, seed]))
+    maps = ultrasound.make_phantoms(n, size, random_state=np.random.default_rng([part, 0, seed]))
     return maps, ultrasound.to_cartesian(frames, size)
 
 
@@ -92,26 +94,24 @@ def simulation(trial: SimulationTrial) -> None:
             trial.note(**{f"{b} {side} tissues not lowered": len(worse)})
     trial.note(jsd=trial.numbers[f"stage II {size} jsd"])
 
-    codes = ultrasound.phantoms(
+    codes = ultrasound.make_phantoms(
         config["test_pairs"], size, geometry="polar", random_state=np.random.default_rng([2, 0, trial.seed])
     )
     one, other = (ultrasound.simulate_rich(codes, np.random.default_rng([3, k, trial.seed])) for k in (0, 1))
     for side in (size, low):
-        tissue = codes if side == size else ultrasound.resized(codes, side, side, codes=True)
-        a, b = (f if side == size else ultrasound.resized(f, side, side) for f in (one, other))
+        tissue = codes if side == size else ultrasound.resize(codes, side, side, interpolate=False)
+        a, b = (f if side == size else ultrasound.resize(f, side, side) for f in (one, other))
         trial.note(**{f"floor {side} jsd": ultrasound.tissue_divergences(a, tissue, b, tissue)["mean"]})
 
     made = {name: estimator.simulate(maps, k, random_state=0) for k, name in enumerate(STAGES)}  # type: ignore[arg-type]
-    made["real"] = estimator.shown_real(frames)
+    made["real"] = estimator.resample(frames)
     polar = estimator.geometry == "polar"
     for name, shown in made.items():
         dark = shadow(shown if polar else ultrasound.to_polar(shown, size), codes)
         if dark is not None:
             trial.note(**{f"{name} shadow": 100 * dark})
     some = np.linspace(0, len(maps) - 1, 4).astype(int)
-    trial.pictures["strip"] = drawings.stage_strip(
-        maps[some], {k: f[some] for k, f in made.items()}, ultrasound.COLOURS
-    )
+    trial.pictures["strip"] = drawings.stage_strip(maps[some], {k: f[some] for k, f in made.items()})
     trial.pictures["intensities"] = drawings.intensity_histograms(
         {name: ultrasound.tissue_histograms(f, maps) for name, f in made.items()}
     )
@@ -119,8 +119,8 @@ def simulation(trial: SimulationTrial) -> None:
 
 def shadow(frames: np.ndarray, codes: np.ndarray) -> float | None:
     """How much darker adventitia is behind calcium than at the same depth beside it, polar; None without any."""
-    calcium = codes == ultrasound.CALCIUM
-    passed, outer = calcium.cumsum(-1), codes == ultrasound.ADVENTITIA
+    calcium = codes == CALCIUM
+    passed, outer = calcium.cumsum(-1), codes == ADVENTITIA
     behind = outer & (passed >= max(1, codes.shape[-1] // 64))
     beside = outer & (passed == 0) & calcium.any((1, 2))[:, None, None]
     gaps, weights = [], []

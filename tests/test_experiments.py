@@ -8,7 +8,7 @@ import pytest
 
 import reproduction
 from aaekit import SemiSupervisedAAE, SupervisedBaseline
-from aaekit.core.loop import Callback
+from aaekit.core.callbacks import Callback
 from aaekit.errors import InputError
 from aaekit.runs import run as runs
 from reproduction import protocols

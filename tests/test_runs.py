@@ -19,7 +19,7 @@ from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 
 from aaekit import InputError, SemiSupervisedAAE, SupervisedBaseline, TrainingError, plots
 from aaekit.core import checkpoints
-from aaekit.core.loop import Callback
+from aaekit.core.callbacks import Callback
 from aaekit.estimators import _base as base
 from aaekit.evaluation import compare as evaluation
 from aaekit.evaluation import health, heldout
@@ -152,9 +152,9 @@ def test_each_column_of_a_table_can_be_seen(tmp_path, monkeypatch):
 
 # --- what is in it ---------------------------------------------------------------------------------------------------
 def test_directory(run):
-    names = {p.name for p in run.path.iterdir()} - {"plan.json"}  # see below
+    names = {p.name for p in run.path.iterdir()}
     assert names == {
-        "config.yaml", "versions.json", "data.json", "split.npz", "metrics.csv", "tensorboard", "checkpoints",
+        "config.yaml", "versions.json", "data.json", "split.npz", "plan.json", "metrics.csv", "tensorboard", "checkpoints",
         "log.txt", "model.safetensors", "results.json", "figures", "report.html",
     }  # fmt: skip
     drawn = {p.stem for p in (run.path / "figures").iterdir()}
@@ -166,7 +166,6 @@ def test_directory(run):
     assert not [p for p in run.path.rglob(".*")], "temporary files are left"
 
 
-@pytest.mark.xfail(strict=True, reason="estimators do not make a plan yet")
 def test_plan(run):
     """What "auto" stands for is in the directory and in the report, phases included."""
     plan = json.loads((run.path / "plan.json").read_text())

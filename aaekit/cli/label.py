@@ -100,7 +100,7 @@ def ask(
             "delete the file to get new questions"
         )
     with notes():
-        rows = session.ask(n, callbacks(quiet))
+        rows = session.query(n, callbacks(quiet))
     session.save(folder)
     if is_new:
         write_json(folder / "settings.json", settings)
@@ -140,7 +140,7 @@ def tell(
         raise InputError(f"{folder}: expected a file of questions, got none: run aae label ask {folder}")
     labels = _answers(answers or questions[-1])
     session, dataset = _session(folder, settings)
-    session.tell(list(labels), list(labels.values()), callbacks(quiet))
+    session.teach(list(labels), list(labels.values()), callbacks(quiet))
     session.save(folder)
     predictions = _predictions(session.model, dataset.X)
     lines = [[*line, "yes" if line[0] in session.labels else ""] for line in predictions]

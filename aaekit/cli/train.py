@@ -147,8 +147,8 @@ def _print_plan(config: dict[str, Any]) -> None:
 
     data = load_data(config)
     with notes():
-        X, y, eval_set = training_rows(config, data, split_of(config, data))
-        settings = estimator_of(config).plan_for(X, y, eval_set=eval_set).as_dict()
+        X, y, _ = training_rows(config, data, split_of(config, data))
+        settings = estimator_of(config).plan_for(X, y).as_dict()
     phases = [
         [p["name"], f"{p['weight']:.4g}", f"{p['learning_rate']:.4g}", ", ".join(p["moves"])]
         for p in settings.pop("phases")

@@ -17,8 +17,9 @@ from typing import Any
 from aaekit import data as datasets
 from aaekit._extras import require
 from aaekit._files import write_history, write_json, write_text
+from aaekit.core.callbacks import Callback
 from aaekit.core.checkpoints import Checkpoints
-from aaekit.core.loop import Callback, Training
+from aaekit.core.loop import Training
 from aaekit.data import Dataset, Split
 from aaekit.errors import InputError, TrainingError
 from aaekit.estimators._base import Classifier, Estimator
