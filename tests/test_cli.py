@@ -224,13 +224,13 @@ def test_translate_rows(condition, folder, tmp_path, aae):
     model, X = runs.Run.open(run).fitted(), rows["X_test"][:7]
     k = 3 if condition == "class" else 1
     labels = np.column_stack([np.full(7, k), rows["y_test"][:7]]) if condition == "domain,class" else k
-    np.testing.assert_array_equal(made, heldout.pictures(model, model.translate(X, labels)))
+    np.testing.assert_array_equal(made, heldout.as_samples(model, model.translate(X, labels)))
     code, _, err = aae("translate", run, "--to", to, "--data", folder / "rows.npy", "--out", tmp_path / "t.png")
     if condition == "domain,class":
         assert code == 2 and "expected rows with labels" in err[-1] and not (tmp_path / "t.png").exists()
         assert aae("sample", run, "--label", "dark,digit 3", "--n", 5, "--out", tmp_path / "s.npy")[0] == 0
         np.testing.assert_array_equal(
-            np.load(tmp_path / "s.npy"), heldout.pictures(model, model.sample(5, 0, label=(1, 3)))
+            np.load(tmp_path / "s.npy"), heldout.as_samples(model, model.sample(5, 0, label=(1, 3)))
         )
         code, _, err = aae("sample", run, "--label", "dark", "--n", 5, "--out", tmp_path / "s.npy")
         assert code == 2 and "expected DOMAIN,CLASS, for instance some,digit 0" in err[0]
@@ -250,9 +250,13 @@ def test_a_classifier_translates_too(folder, tmp_path, aae):
     code, _, err = aae("translate", run, "--to", "digit 3", "--n", "7", "--out", tmp_path / "t.npy")
     assert code == 0 and err == []
     model, X = runs.Run.open(run).fitted(), np.load(data)["X_test"][:7]
-    np.testing.assert_array_equal(np.load(tmp_path / "t.npy"), heldout.pictures(model, model.translate(X, 3)))
+    np.testing.assert_array_equal(np.load(tmp_path / "t.npy"), heldout.as_samples(model, model.translate(X, 3)))
     code, _, err = aae("translate", folder / "generator", "--to", "digit 3", "--out", tmp_path / "u.npy")
-    assert code == 2 and "expected a style model or a classifier, got a generator" in err[-1] and not (tmp_path / "u.npy").exists()
+    assert (
+        code == 2
+        and "expected a style model or a classifier, got a generator" in err[-1]
+        and not (tmp_path / "u.npy").exists()
+    )
 
 
 def test_data(tmp_path, aae):
@@ -525,7 +529,7 @@ def test_ctrl_c_outside_of_a_training(folder, tmp_path, monkeypatch, aae):
     def press(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(heldout, "fitting", press)
+    monkeypatch.setattr(heldout, "to_training_units", press)
     code, out, err = aae("predict", folder / "classifier", folder / "rows.npy", "--out", tmp_path / "p.csv")
     assert code == 130 and not out and err == ["stopped"] and not (tmp_path / "p.csv").exists()
 
