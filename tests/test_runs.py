@@ -24,7 +24,7 @@ from aaekit.estimators import _base as base
 from aaekit.evaluation import heldout
 from aaekit.evaluation.compare import compare as compare_methods
 from aaekit.plots import draw
-from aaekit.runs.config import completed, config_text, configuration, estimator_of
+from aaekit.runs.config import completed, configuration, estimator_of
 from aaekit.runs.data import load_data, split_of
 from aaekit.runs.run import Run
 
@@ -154,8 +154,8 @@ def test_each_column_of_a_table_can_be_seen(tmp_path, monkeypatch):
 def test_directory(run):
     names = {p.name for p in run.path.iterdir()}
     assert names == {
-        "config.yaml", "versions.json", "data.json", "split.npz", "plan.json", "metrics.csv", "tensorboard", "checkpoints",
-        "log.txt", "model.safetensors", "results.json", "figures", "report.html",
+        "config.yaml", "versions.json", "data.json", "split.npz", "plan.json", "metrics.csv", "tensorboard",
+        "checkpoints", "log.txt", "model.safetensors", "results.json", "figures", "report.html",
     }  # fmt: skip
     drawn = {p.stem for p in (run.path / "figures").iterdir()}
     expected = {"learning_curves"}
