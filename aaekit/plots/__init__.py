@@ -9,6 +9,11 @@ shape (n, d), which are drawn as small curves of value over feature number. Labe
 values in `classes`; -1 means "unlabelled".
 """
 
+from aaekit._extras import require
+
+require("matplotlib", extra="plots")
+require("PIL", extra="plots")
+
 from matplotlib.figure import Figure
 
 from aaekit.plots.base import DESCRIPTIONS, Description, described, palette, save, to_png

@@ -187,7 +187,7 @@ def _train(
 def _configured(config: Path | None, options: Mapping[str, Any]) -> ultrasound.TwoStageSimulator:
     """The simulator that a file and the command line describe; the command line overrides the file."""
     from aaekit.estimators._hyperparameters import validated
-    from aaekit.runs.run import read_config
+    from aaekit.runs.config import read_config
 
     kind = ultrasound.TwoStageSimulator
     values = validated(kind, read_config(config) if config else {}, str(config) if config else "")
@@ -253,30 +253,17 @@ def _write_run(out: Path, simulator: ultrasound.TwoStageSimulator, results: Mapp
     """Write everything but the report; return the versions."""
     import yaml
 
-    from aaekit._files import write_json, write_text
-    from aaekit.runs.run import versions
+    from aaekit._files import write_history, write_json, write_text
+    from aaekit.runs.config import versions
 
     parameters = {k: v for k, v in simulator.get_params(deep=False).items() if k != "verbose"}
     write_text(out / "config.yaml", yaml.safe_dump(parameters, sort_keys=False))
     simulator.save(out / "model.safetensors")
-    _write_history(out / "metrics.csv", simulator.history_)
+    write_history(out / "metrics.csv", simulator.history_)
     write_json(out / "results.json", results)
     installed = versions()
     write_json(out / "versions.json", installed)
     return installed
-
-
-def _write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
-    import csv
-    import io
-
-    from aaekit._files import write_text
-
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(_series(history)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    write_text(path, text.getvalue())
 
 
 def _series(history: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
