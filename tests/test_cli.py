@@ -441,7 +441,7 @@ BAD_FILES = {
         ("train generator --data-options x=[ --out new", ["name=value", "'x=['"]),
         ("train generator --data-options target=a,target=b --out new", ["target once"]),
         ("train generator --data full --out new", ["full", "expected images"]),
-        ("data info {runs}/rows.npy --data-options target=a", ["rows.npy", "expected one of the options memory_limit_bytes", "'target'"]),
+        ("data info {runs}/rows.npy --data-options target=a", ["rows.npy", "memory_limit_bytes, cache_dir, got 'target'"]),
         ("train generator --random-state 5000000000 --out new", ["random_state='5000000000'", "4294967295"]),
         (
             "train generator --data {runs}/rows.npy --data-options memory_limit_bytes=1GB --out new",
@@ -455,7 +455,7 @@ BAD_FILES = {
         ("train generator --config list.yaml --out new", ["list.yaml", "name: value"]),
         ("train generator --config none.yaml --out new", ["none.yaml", "cannot be read"]),
         ("train generator --data good.npz --out full", ["full", "exists already"]),
-        ("train generator --data good.npz --out good.npz/run --max-steps 2", ["good.npz/run", "expected a file that can be written"]),
+        ("train generator --data good.npz --out good.npz/run --max-steps 2", ["good.npz/run", "can be written"]),
         ("resume full", ["full", "not a run directory"]),
         ("resume none", ["none", "is not there"]),
         ("resume {runs}/classifier", ["is complete"]),
