@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 import typer
 
-import reproduction
 from aaekit.cli import app as cli
 from aaekit.data.sets import SETS
 from aaekit.estimators._base import Estimator
-from reproduction import doc_tables
+from reproduction import doc_tables, experiments, logs
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -67,18 +66,18 @@ def test_commands_are_accepted(line, tmp_path, monkeypatch, capsys):
             cli.main([*words, "--print-config"])
         assert stop.value.code == 0, capsys.readouterr().err
     if words[0] == "reproduce" and len(words) > 1 and not words[1].startswith("-"):
-        assert words[1] in reproduction.names()
+        assert words[1] in experiments.names()
 
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_measured_figures_are_those_of_the_logs(name):
-    assert doc_tables.filled(TEXTS[name]) == TEXTS[name], "run python -m aaekit.experiments.cells on it"
+    assert doc_tables.filled(TEXTS[name]) == TEXTS[name], "run python -m reproduction.doc_tables on it"
 
 
 def test_cells_name_experiments_and_every_log_is_in_the_results():
     shown = {experiment for text in TEXTS.values() for _, experiment, _, _ in doc_tables.CELL.findall(text)}
-    assert shown <= set(reproduction.names())
-    for log in reproduction.read_logs():
+    assert shown <= set(experiments.names())
+    for log in logs.read_all():
         assert f"| {log['experiment']} |" in TEXTS["docs/results.md"]
 
 
@@ -92,7 +91,7 @@ def test_cells_are_filled_from_logs(tmp_path):
         "seconds": 65.0,
         "seeds": [{"error": 1.0, "map auc": 0.5}, {"error": 2.0, "map auc": 1}],
     }
-    reproduction.write_log(log, tmp_path)
+    logs.write(log, tmp_path)
     page = "| <!-- ours:a -->old | <!-- ours:a:map auc --> |\n<!-- ours:b:x -->5.0\n| <!-- ours:a:time --> |\n"
     assert doc_tables.filled(page, tmp_path) == (
         "| <!-- ours:a -->1.50 ± 0.71 (2 seeds) | <!-- ours:a:map auc -->0.750 ± 0.354 (2 seeds) |\n"
