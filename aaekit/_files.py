@@ -1,10 +1,11 @@
 """Files that are written whole or not at all: under a temporary name first, then renamed."""
 
+import csv
 import errno
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -62,3 +63,20 @@ def write_text(path: str | os.PathLike[str], text: str) -> Path:
 def write_json(path: str | os.PathLike[str], value: Any) -> Path:
     """Write a value as JSON in the same way."""
     return write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def write_csv(path: str | os.PathLike[str], lines: Iterable[Sequence[Any]]) -> Path:
+    """Write lines as CSV, the header first, in the same way."""
+
+    def write(temporary: str) -> None:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(lines)
+
+    return write_atomically(path, write)
+
+
+def write_history(path: str | os.PathLike[str], history: Sequence[Mapping[str, float]]) -> list[str]:
+    """Write the history of a training as CSV, a line an epoch; return its columns."""
+    columns = list(dict.fromkeys(name for row in history for name in row))
+    write_csv(path, [columns, *([row.get(name, "") for name in columns] for row in history)])
+    return columns

@@ -24,12 +24,13 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """One constructor argument: `kind` is its annotation, bounds included."""
+    """One constructor argument: `kind` is its annotation, bounds included, `group` what it is about."""
 
     name: str
     kind: Any
     default: Any
     description: str
+    group: str = "Training"
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -43,10 +44,16 @@ class Hyperparameter:
         return tuple(_parts(self.kind))
 
     @property
+    def is_mapping(self) -> bool:
+        """Whether it maps names to numbers."""
+        return any(typing.get_origin(part) is Mapping for part in self.types)
+
+    @property
     def from_text(self) -> bool:
         """Whether a command line or a YAML file can give it."""
-        return any(p in (int, float, bool, str) or typing.get_origin(p) in (typing.Literal, tuple)
-                   for p in _parts(self.kind))  # fmt: skip
+        origins = (typing.Literal, tuple)
+        plain = any(part in (int, float, bool, str) or typing.get_origin(part) in origins for part in self.types)
+        return plain or self.is_mapping
 
     @property
     def model_field(self) -> tuple[Any, Any]:

@@ -7,6 +7,10 @@ Samples are images of shape (n, channels, height, width) with 1 or 3 channels an
 the values in `classes`; -1 means "unlabelled".
 """
 
+from aaekit._extras import require
+
+require("matplotlib", extra="plots")
+
 from matplotlib.figure import Figure
 
 from aaekit.plots.base import palette, save, to_base64, to_png

@@ -178,7 +178,7 @@ def _train(
 def _simulator(config: Path | None, given: Mapping[str, Any]) -> Any:
     """The simulator that a file and the command line, which goes on top, describe."""
     from aaekit.estimators._hyperparameters import validated
-    from aaekit.runs.run import read_config
+    from aaekit.runs.config import read_config
     from aaekit.ultrasound.simulator import TwoStageSimulator
 
     values = validated(TwoStageSimulator, read_config(config) if config else {}, str(config) if config else "")
@@ -222,13 +222,13 @@ def _write_run(out: Path, estimator: Any, results: Mapping[str, Any]) -> dict[st
     """Everything about a run but its report; returns the versions."""
     import yaml
 
-    from aaekit._files import write_json, write_text
-    from aaekit.runs.run import versions
+    from aaekit._files import write_history, write_json, write_text
+    from aaekit.runs.config import versions
 
     parameters = {k: v for k, v in estimator.get_params(deep=False).items() if k != "verbose"}
     write_text(out / "config.yaml", yaml.safe_dump(parameters, sort_keys=False))
     estimator.save(out / "model.safetensors")
-    _write_history(out / "metrics.csv", estimator.history_)
+    write_history(out / "metrics.csv", estimator.history_)
     write_json(out / "results.json", results)
     write_json(out / "versions.json", found := versions())
     return found
@@ -329,19 +329,6 @@ def _columns(history: list[dict[str, float]]) -> dict[str, Any]:
     """The history by series; what an epoch does not have is None."""
     names = list(dict.fromkeys(name for row in history for name in row))
     return {name: [row.get(name) for row in history] for name in names}
-
-
-def _write_history(path: Path, history: list[dict[str, float]]) -> None:
-    import csv
-    import io
-
-    from aaekit._files import write_text
-
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(_columns(history)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    write_text(path, text.getvalue())
 
 
 def _fitted(run: Path) -> Any:
