@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from aaekit import ultrasound
 from aaekit.core.loop import Callback
 from aaekit.errors import InputError, nearest
 from aaekit.estimators._hyperparameters import hyperparameters_of, validated
-from aaekit.ultrasound import physics as ultrasound
 from aaekit.ultrasound import plots
+from aaekit.ultrasound.geometry import Geometry
 from aaekit.ultrasound.simulator import STAGES, TwoStageSimulator
+from aaekit.ultrasound.tissues import ADVENTITIA, CALCIUM
 from reproduction.experiments import SIMULATOR
 from reproduction.trials import TrialResults
 
@@ -54,13 +56,15 @@ def configuration(given: Mapping[str, Any], source: str = "") -> dict[str, Any]:
     return {"system": SIMULATOR} | sizes | config
 
 
-def pairs(n: int, part: int, seed: int, size: int, geometry: ultrasound.Geometry) -> tuple[np.ndarray, np.ndarray]:
+def pairs(n: int, part: int, seed: int, size: int, geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
     """Maps and synthetic "real" frames of n synthetic arteries, which differ between parts and between seeds."""
-    polar_maps = ultrasound.phantoms(n, size, geometry="polar", random_state=np.random.default_rng([part, 0, seed]))
+    polar_maps = ultrasound.make_phantoms(
+        n, size, geometry="polar", random_state=np.random.default_rng([part, 0, seed])
+    )
     frames = ultrasound.simulate_rich(polar_maps, np.random.default_rng([part, 1, seed]))
     if geometry == "polar":
         return polar_maps, frames
-    maps = ultrasound.phantoms(n, size, random_state=np.random.default_rng([part, 0, seed]))
+    maps = ultrasound.make_phantoms(n, size, random_state=np.random.default_rng([part, 0, seed]))
     return maps, ultrasound.to_cartesian(frames, size)
 
 
@@ -89,26 +93,24 @@ def simulation(trial: SimulationTrial) -> None:
             trial.note(**{f"{b} {side} tissues not lowered": len(worse)})
     trial.note(jsd=trial.numbers[f"stage II {size} jsd"])
 
-    polar_maps = ultrasound.phantoms(
+    polar_maps = ultrasound.make_phantoms(
         config["test_pairs"], size, geometry="polar", random_state=np.random.default_rng([2, 0, trial.seed])
     )
     one, other = (ultrasound.simulate_rich(polar_maps, np.random.default_rng([3, k, trial.seed])) for k in (0, 1))
     for side in (size, low):
-        tissue = polar_maps if side == size else ultrasound.resized(polar_maps, side, side, codes=True)
-        a, b = (f if side == size else ultrasound.resized(f, side, side) for f in (one, other))
+        tissue = polar_maps if side == size else ultrasound.resize(polar_maps, side, side, interpolate=False)
+        a, b = (f if side == size else ultrasound.resize(f, side, side) for f in (one, other))
         trial.note(**{f"floor {side} jsd": ultrasound.tissue_divergences(a, tissue, b, tissue)["mean"]})
 
     by_source = {name: estimator.simulate(maps, k, random_state=0) for k, name in enumerate(STAGES)}  # type: ignore[arg-type]
-    by_source["real"] = estimator.shown_real(frames)
+    by_source["real"] = estimator.resample(frames)
     polar = estimator.geometry == "polar"
     for name, images in by_source.items():
         darker = shadow(images if polar else ultrasound.to_polar(images, size), polar_maps)
         if darker is not None:
             trial.note(**{f"{name} shadow": 100 * darker})
     chosen = np.linspace(0, len(maps) - 1, 4).astype(int)
-    trial.pictures["strip"] = plots.stage_strip(
-        maps[chosen], {k: f[chosen] for k, f in by_source.items()}, ultrasound.COLOURS
-    )
+    trial.pictures["strip"] = plots.stage_strip(maps[chosen], {k: f[chosen] for k, f in by_source.items()})
     trial.pictures["intensities"] = plots.intensity_histograms(
         {name: ultrasound.tissue_histograms(f, maps) for name, f in by_source.items()}
     )
@@ -116,8 +118,8 @@ def simulation(trial: SimulationTrial) -> None:
 
 def shadow(frames: np.ndarray, maps: np.ndarray) -> float | None:
     """Mean difference of intensity between adventitia beside and behind calcium, at equal depth; None without any."""
-    calcium = maps == ultrasound.CALCIUM
-    passed, outer = calcium.cumsum(-1), maps == ultrasound.ADVENTITIA
+    calcium = maps == CALCIUM
+    passed, outer = calcium.cumsum(-1), maps == ADVENTITIA
     behind = outer & (passed >= max(1, maps.shape[-1] // 64))
     beside = outer & (passed == 0) & calcium.any((1, 2))[:, None, None]
     gaps, weights = [], []

@@ -146,7 +146,8 @@ def _read(files: list[Path], shape: Sequence[int] | None) -> np.ndarray:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
+def open_image(file: Path) -> Iterator[Image.Image]:
+    """Open an image; errors while it is read in the block are `InputError`s that name the file."""
     try:
         with Image.open(file) as image:
             yield image
@@ -156,14 +157,14 @@ def _opened(file: Path) -> Iterator[Image.Image]:
 
 def _look(file: Path) -> tuple[tuple[int, int], bool]:
     """The (width, height) of an image as it is shown, and whether it is grey."""
-    with _opened(file) as image:
+    with open_image(file) as image:
         turned = image.getexif().get(0x0112, 1) >= 5
         return (image.height, image.width) if turned else (image.width, image.height), image.mode in GREY
 
 
 def _image(file: Path, channels: int, height: int, width: int) -> np.ndarray:
     """An image as `(channels, height, width)`, uint8."""
-    with _opened(file) as opened:
+    with open_image(file) as opened:
         opened.draft(
             opened.mode, (2 * max(height, width), 2 * max(height, width))
         )  # a large JPEG is decoded no larger than needed

@@ -153,7 +153,7 @@ def _expected(h: Hyperparameter, error: Any) -> str:
         names = ", ".join(repr(c) for c in h.choices)
         other = f" or a value of type {_plain(h)}" if _plain(h) else ""
         return f"expected {names}{other}.{nearest(error['input'], h.choices)}"
-    if isinstance(error["input"], int) and not _of_an_item(error) and _takes_tuple(h):
+    if isinstance(error["input"], int) and not _of_an_item(error) and not _out_of_bounds(error) and _takes_tuple(h):
         return f"expected {''.join(f'{c!r} or ' for c in h.choices)}a list, for instance [{error['input']}]"
     return error["msg"][0].lower() + error["msg"][1:] + f" (default {h.default!r})"
 
