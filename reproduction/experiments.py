@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aaekit.errors import InputError, nearest
-from aaekit.runs import run as runs
+from aaekit.runs.config import completed, configuration, read_config
 
 FOLDER = Path(__file__).parent / "experiments"
 SIMULATOR = "simulator"  # a system of its own: pairs of images in place of a data set
@@ -42,7 +42,7 @@ def read(name: str) -> dict[str, Any]:
     """
     if name not in names():
         raise InputError(f"expected an experiment of {', '.join(names())}, got {name!r}.{nearest(name, names())}")
-    experiment = {"family": "ours"} | runs.read_config(FOLDER / f"{name}.yaml")
+    experiment = {"family": "ours"} | read_config(FOLDER / f"{name}.yaml")
     if experiment["family"] not in FAMILIES:
         raise InputError(f"{name}.yaml: family: expected {' or '.join(FAMILIES)}, got {experiment['family']!r}")
     return experiment
@@ -65,7 +65,7 @@ def complete(given: Mapping[str, Any], source: str = "") -> dict[str, Any]:
         from reproduction import simulation  # here because it imports the simulator
 
         return simulation.configuration(given, source)
-    return runs.completed(given["system"], runs.configuration(given["system"], given, source))
+    return completed(given["system"], configuration(given["system"], given, source))
 
 
 def check(name: str) -> None:

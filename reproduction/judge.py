@@ -12,7 +12,8 @@ from aaekit import augment
 from aaekit.estimators import SupervisedBaseline
 from aaekit.evaluation import heldout, metrics
 from aaekit.evaluation.heldout import HeldOut
-from aaekit.runs import run as runs
+from aaekit.runs.config import completed
+from aaekit.runs.data import load_data
 
 
 class Blurred:
@@ -39,7 +40,7 @@ def judge(data: str, data_dir: str | None, labels: str = "class") -> SupervisedB
 
     With labels="domain", it predicts the domain of a row instead, and is trained without blurred copies.
     """
-    dataset = runs.load_data(runs.completed("baseline", {"data": data, "data_dir": data_dir}))
+    dataset = load_data(completed("baseline", {"data": data, "data_dir": data_dir}))
     if labels == "class":
         y, augmentation = dataset.y, Blurred(dataset.X.shape[1:])
     else:

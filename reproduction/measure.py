@@ -18,7 +18,7 @@ from aaekit.core.loop import Callback
 from aaekit.data.sets import SETS
 from aaekit.errors import InputError
 from aaekit.estimators._base import json_value
-from aaekit.runs import run as runs
+from aaekit.runs.config import versions
 from reproduction import experiments, logs, protocols, simulation, trials
 
 FORMAT = 2  # logs without a format are older: their settings have other names, their seeds draw other numbers
@@ -81,7 +81,7 @@ def run(
         "command": "",
         "configuration": {k: json_value(v) for k, v in config.items() if k != "data_dir"},
         "plan": {},
-        "versions": runs.versions(),
+        "versions": versions(),
         "machine": logs.machine(),
         "side_by_side": jobs,
         "seeds": [],
@@ -177,7 +177,7 @@ def _run_seed(
 def _checkpoints(config: Mapping[str, Any], name: str, folder: Path) -> Path:
     """The folder of one seed's checkpoints; those of another configuration, commit or version are deleted."""
     path = folder / f"{name}-{config['random_state']}-unfinished"
-    made_by = json.loads(json.dumps({"configuration": {k: json_value(v) for k, v in config.items()}} | runs.versions()))
+    made_by = json.loads(json.dumps({"configuration": {k: json_value(v) for k, v in config.items()}} | versions()))
     try:
         same = logs.read(path / "made_by.json") == made_by
     except (OSError, ValueError):

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from aaekit import plots
 from aaekit.evaluation import heldout
-from aaekit.runs import run as runs
+from aaekit.runs.config import estimator_of
 from reproduction.trials import Trial
 
 N_COMPONENTS = 50  # of the principal component analysis
@@ -45,7 +45,7 @@ def outliers(trial: Trial) -> None:
 
 def _scores(trial: Trial, X: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Outlier scores of the held-out rows by each method, trained on the rows X."""
-    model = runs.estimator_of(trial.config)
+    model = estimator_of(trial.config)
     share = model.reconstruction_share
     model.fit(X, callbacks=trial.callbacks)
     trial.note_training(model)

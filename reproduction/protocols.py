@@ -15,7 +15,7 @@ from aaekit.estimators import AdversarialAutoencoder, PretrainedClassifier
 from aaekit.evaluation import compare as evaluation
 from aaekit.evaluation import heldout, metrics
 from aaekit.plots import draw
-from aaekit.runs import run as runs
+from aaekit.runs.config import estimator_of
 from reproduction.judge import error_of, judge, recognised
 from reproduction.outliers import outliers
 from reproduction.simulation import simulation
@@ -66,7 +66,7 @@ def ablation(trial: Trial) -> None:
     """Train each variant of the experiment and compare the errors."""
     curves = {}
     for name, replaced in trial.variants.items():
-        estimator, errors = runs.estimator_of({**trial.config, **replaced}), ErrorCurve()
+        estimator, errors = estimator_of({**trial.config, **replaced}), ErrorCurve()
         trial.fit(estimator, errors)
         curves[name] = errors.curve
         trial.numbers[f"curve {name}"] = errors.curve
@@ -100,7 +100,7 @@ def active_learning(trial: Trial) -> None:
     """Query 20 labels, then three times 10 more, answered correctly; no other label is used."""
     assert trial.data.y is not None and trial.rows.y is not None
     y, start = trial.data.y[trial.split.unlabelled], time.perf_counter()
-    learner = ActiveLearner(trial.X, classifier=runs.estimator_of(trial.config), random_state=trial.seed)
+    learner = ActiveLearner(trial.X, classifier=estimator_of(trial.config), random_state=trial.seed)
     for n in (20, 10, 10, 10):
         rows = learner.query(n, trial.callbacks)
         learner.teach(rows, y[rows], trial.callbacks)

@@ -15,7 +15,8 @@ from aaekit.core.checkpoints import Checkpoints
 from aaekit.core.loop import Callback
 from aaekit.data import Dataset, Split
 from aaekit.evaluation.heldout import HeldOut
-from aaekit.runs import run as runs
+from aaekit.runs.config import estimator_of
+from aaekit.runs.data import held_out, load_data, split_of, targets
 
 
 @dataclass(kw_only=True)
@@ -87,11 +88,11 @@ class Trial(TrialResults):
     checkpoints: Path | None = None
 
     def __post_init__(self) -> None:
-        self.data: Dataset = runs.load_data(self.config)
-        self.split: Split = runs.split_of(self.config, self.data)
-        self.rows: HeldOut = runs.held_out(self.config, self.data, self.split)
+        self.data: Dataset = load_data(self.config)
+        self.split: Split = split_of(self.config, self.data)
+        self.rows: HeldOut = held_out(self.config, self.data, self.split)
         y = None if self.data.y is None else self.split.masked(self.data.y)
-        y = runs.targets(self.config, y, self.data.domain)
+        y = targets(self.config, y, self.data.domain)
         self.X, self.y = self.data.X[self.split.unlabelled], None if y is None else y[self.split.unlabelled]
 
     @property
@@ -110,7 +111,7 @@ class Trial(TrialResults):
     def trained(self) -> Any:
         """The trained estimator of the configuration; its time, plan and learning curve are noted."""
         resuming = [] if self.checkpoints is None else [Checkpoints(self.checkpoints)]
-        estimator = self.fit(runs.estimator_of(self.config), *resuming)
+        estimator = self.fit(estimator_of(self.config), *resuming)
         self.note_training(estimator)
         self.numbers["history"] = learning_curve(estimator)
         return estimator

@@ -13,12 +13,14 @@ import pytest
 from aaekit import SemiSupervisedAAE, SupervisedBaseline
 from aaekit.core.loop import Callback
 from aaekit.errors import InputError
-from aaekit.runs import run as runs
-from reproduction import experiments, logs, measure, protocols
+from aaekit.runs.config import completed, options_of
+from aaekit.runs.data import load_data, split_of
+from aaekit.systems import SYSTEMS
+from reproduction import experiments, logs, measure, protocols, trials
 from reproduction.trials import TrialResults
 
 ROOT = Path(__file__).parents[1]
-NEW_PARAMETERS = {"loss_weights", "learning_rates", "optimizer"} - set(runs.options_of("classifier"))
+NEW_PARAMETERS = {"loss_weights", "learning_rates", "optimizer"} - set(options_of("classifier"))
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def tiny(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", experiments.names())
 def test_experiments_have_valid_settings(name):
     experiment = experiments.read(name)
-    assert experiment["title"] and experiment["system"] in (*runs.SYSTEMS, experiments.SIMULATOR)
+    assert experiment["title"] and experiment["system"] in (*SYSTEMS, experiments.SIMULATOR)
     assert protocols.find(experiment.get("protocol", "held_out"))
     if NEW_PARAMETERS and re.search("loss_weights|learning_rates|optimizer", str(experiment)):
         pytest.xfail("the estimators do not have loss_weights and learning_rates yet")
@@ -126,8 +128,7 @@ def test_the_first_plan_of_a_trial_is_noted():
 
 def test_seeds_draw_different_labels_and_held_out_rows(tiny, monkeypatch):
     seen = []
-    split_of = runs.split_of
-    monkeypatch.setattr(runs, "split_of", lambda c, d: seen.append((split_of(c, d), d)) or seen[-1][0])
+    monkeypatch.setattr(trials, "split_of", lambda c, d: seen.append((split_of(c, d), d)) or seen[-1][0])
     measure.run("tiny", [0, 1])
     (a, data_a), (b, data_b) = seen
     assert len(a.labelled) == len(b.labelled) == 50 and len(a.validation) == 0
@@ -183,7 +184,7 @@ def test_an_interrupted_seed_continues_unless_the_commit_changed(tiny, monkeypat
         return {k: v for k, v in log["seeds"][0].items() if isinstance(v, float) and k != "seconds"}
 
     for commit in ("a", "a", "b", "b"):  # a result never mixes commits
-        monkeypatch.setattr(runs, "versions", lambda commit=commit: {"git": commit})
+        monkeypatch.setattr(measure, "versions", lambda commit=commit: {"git": commit})
         with pytest.raises(KeyboardInterrupt):
             measure.run("tiny", [0], callbacks=[stop], folder=tiny / "logs")
         stop.stop_at += 3
@@ -203,10 +204,10 @@ def test_an_experiment_with_50_labels_trains_on_50_labels(tiny, monkeypatch):
     monkeypatch.setattr(SemiSupervisedAAE, "fit", recorded)
     measure.run("tiny", [3])
     ((n_rows, y),) = seen
-    config = runs.completed("classifier", {"data": "digits", "labels": 50, "random_state": 3})
+    config = completed("classifier", {"data": "digits", "labels": 50, "random_state": 3})
     config["data_options"] = ("test_random_state=3",)
-    data = runs.load_data(config)
-    split = runs.split_of(config, data)
+    data = load_data(config)
+    split = split_of(config, data)
     assert n_rows == len(y) == len(data.X) and np.flatnonzero(y != -1).tolist() == split.labelled.tolist()
     assert np.bincount(y[y != -1]).tolist() == [5] * 10 and (y[split.labelled] == data.y[split.labelled]).all()
 
@@ -284,3 +285,13 @@ def test_modules_import_each_other_without_circles():
         for name in leaves:
             del imports[name]
     assert not imports
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_system_has_a_section_in_the_documentation(name):
+    page = (ROOT / "docs" / "systems.md").read_text(encoding="utf-8")
+    (section,) = re.findall(rf"^## .*\({name}\)\n.*?(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    estimator = SYSTEMS[name].load().__name__
+    assert f"\naae train {name} " in section and f"`{estimator}(" in section and "<!-- ours:" in section
+    summary = page.split("\n## ")[0]
+    assert f"| `aae train {name}` | `{estimator}` |" in summary
