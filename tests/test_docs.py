@@ -1,4 +1,4 @@
-"""The documentation: its programs run, its commands are accepted, its numbers are those of the logs, its links exist."""
+"""The documentation: programs run, commands are accepted, numbers are those of the logs, links exist."""
 
 import re
 import runpy
@@ -31,9 +31,12 @@ COMMANDS = sorted({command for text in TEXTS.values() for command in COMMAND.fin
 @pytest.mark.filterwarnings("ignore:only .* clusters are used")  # two steps make few clusters
 @pytest.mark.parametrize("program", [p for _, p in PROGRAMS], ids=[name for name, _ in PROGRAMS])
 def test_programs_run(program, tmp_path, monkeypatch):
-    settings = Estimator._settings
-    few = {"n_steps": 2, "precision": "float32", "warmup_steps": 0}
-    monkeypatch.setattr(Estimator, "_settings", lambda self, *n: replace(settings(self, *n), **few))
+    planned = Estimator._planned
+
+    def planned_shorter(self, *args, **decisions):
+        return replace(planned(self, *args, **decisions), n_steps=2, warmup_steps=0)
+
+    monkeypatch.setattr(Estimator, "_planned", planned_shorter)
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "program.py"
     path.write_text(program, encoding="utf-8")
@@ -53,7 +56,7 @@ def test_there_are_programs_and_commands():
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_are_accepted(line, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    for text in TEXTS.values():  # the files that the pages show
+    for text in TEXTS.values():  # files that the pages show
         for name, settings in CONFIGS.findall(text):
             Path(name).write_text(settings, encoding="utf-8")
     _, *words = shlex.split(line, comments=True)
