@@ -17,7 +17,7 @@ from aaekit._files import write_json
 from aaekit.runs import run as runs
 from benchmarks import measures
 from benchmarks.sides import WARMUP
-from reproduction import machine
+from reproduction.logs import machine
 
 LOGS = Path(__file__).parent / "logs"
 SECONDS_BESIDE = 10.0  # of each side beside other work, the two in which threads find out included

@@ -680,27 +680,27 @@ def reproduce(
 
     What the log has is not run again: a command that was stopped goes on where it was, and more seeds are added.
     """
-    import reproduction
     from aaekit.report import Table
+    from reproduction import experiments, logs, measure
 
-    folder, place = out or reproduction.LOGS, None if data_dir is None else str(data_dir)
+    folder, place = out or logs.FOLDER, None if data_dir is None else str(data_dir)
     columns = ["experiment", "published", "target", "ours", "a seed took"]
     if table:
         if name is not None:
             raise InputError(f"--table prints every log: leave out either it or {name!r}")
-        typer.echo(reproduction.markdown(reproduction.read_logs(folder)))
+        typer.echo(logs.markdown(logs.read_all(folder)))
         return
     if name is None:
-        print_table(Table("Experiments with a log", columns, reproduction.table(reproduction.read_logs(folder))))
-        typer.echo(f"all experiments: {', '.join(reproduction.names())}")
+        print_table(Table("Experiments with a log", columns, logs.table(logs.read_all(folder))))
+        typer.echo(f"all experiments: {', '.join(experiments.names())}")
         return
     changed = {} if device is None else {"device": device}
     try:
-        log = reproduction.measure(name, range(seeds), place, callbacks(quiet), folder, pictures, jobs, **changed)
+        log = measure.run(name, range(seeds), place, callbacks(quiet), folder, pictures, jobs, **changed)
     except KeyboardInterrupt:
         raise Stopped("stopped; the same command goes on where it was") from None
-    print_table(Table(name, columns, reproduction.table([log])))
-    typer.echo(f"log: {reproduction.log_path(name, folder)}")
+    print_table(Table(name, columns, logs.table([log])))
+    typer.echo(f"log: {logs.path_of(name, folder)}")
 
 
 # --- the entry point -------------------------------------------------------------------------------------------------
