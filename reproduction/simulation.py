@@ -45,7 +45,7 @@ def configuration(given: Mapping[str, Any], source: str = "") -> dict[str, Any]:
     names = [*SIZES, *(name for name, h in declared.items() if h.from_text and name != "verbose")]
     for name in given:
         if name not in (*names, "system"):
-            raise InputError(f"{source}: unknown option {name!r} for a {SIMULATOR}.{nearest(name, names)}")
+            raise InputError(f"{source}: unknown option {name!r} for a {SIMULATOR}{nearest(name, names)}")
     sizes = SIZES | {k: v for k, v in given.items() if k in SIZES}
     for name, n in sizes.items():
         if not isinstance(n, int) or n < 2:

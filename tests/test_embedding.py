@@ -10,8 +10,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from aaekit import EmbeddingAAE, InputError
-from aaekit.evaluation.measures import embedding_quality
 from aaekit.evaluation.heldout import HeldOut
+from aaekit.evaluation.measures import embedding_quality
 from aaekit.evaluation.metrics import clustering_accuracy
 from aaekit.nn.encoder import Code
 

@@ -2,7 +2,6 @@
 
 import copy
 import json
-from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,8 +16,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from variants import ONE_STAGE, SCHEDULES, VARIANTS
 from torch import nn
+from variants import ONE_STAGE, SCHEDULES, VARIANTS
 
 from aaekit import (
     AAEOutlierDetector,
@@ -33,15 +32,14 @@ from aaekit import (
     TrainingError,
     losses,
 )
-from aaekit.core.batches import Minibatches
 from aaekit.core.callbacks import Callback
 from aaekit.core.frozen import frozen
 from aaekit.core.loop import Training
 from aaekit.estimators import _base as base
-from aaekit.estimators._classifier import Classifier
-from aaekit.estimators._io import _subclasses
 from aaekit.estimators import _label_propagation
+from aaekit.estimators._classifier import Classifier
 from aaekit.estimators._hyperparameters import hyperparameters_of
+from aaekit.estimators._io import _subclasses
 
 pytestmark = pytest.mark.filterwarnings("ignore:only .* clusters are used")  # few steps make few clusters
 def training_of(model, X, y) -> Training:
@@ -696,10 +694,10 @@ def test_how_frequent_classes_are_is_seen_among_the_rows(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"backbone": "conf"}, "Did you mean 'conv'"),
+        ({"backbone": "conf"}, "did you mean 'conv'"),
         ({"hidden": 8}, r"expected 'auto' or a list, for instance \[8\]"),
         ({"latent_dim": 0}, "latent_dim=0"),
-        ({"prior": "gausian"}, "Did you mean 'gaussian'"),
+        ({"prior": "gausian"}, "did you mean 'gaussian'"),
         ({"schedule": "both"}, "'joint', 'alternating'"),
         ({"batch_size": 5000}, "larger than the 300 rows"),
         ({"spreading_steps": -1}, "spreading_steps=-1"),

@@ -136,10 +136,10 @@ def test_seeds_draw_different_labels_and_held_out_rows(tiny, monkeypatch):
 
 
 def test_unknown_experiments_and_settings_are_refused(tiny):
-    with pytest.raises(InputError, match="Did you mean 'tiny'"):
+    with pytest.raises(InputError, match="did you mean 'tiny'"):
         experiments.read("tinyy")
     (tiny / "wrong.yaml").write_text("title: x\nsystem: classifier\nlabls: 3\n")
-    with pytest.raises(InputError, match="Did you mean 'labels'"):
+    with pytest.raises(InputError, match="did you mean 'labels'"):
         experiments.check("wrong")
 
 
@@ -225,7 +225,7 @@ def test_an_ablation_trains_each_variant(tiny):
     assert numbers["error as it is"] == numbers["curve as it is"][-1][1]
     assert numbers["error as it is"] < numbers["error hardly trained"] and (pictures / "tiny-curves.png").is_file()
     (tiny / "tiny.yaml").write_text(text + variants.replace("max_steps", "max_stps"))
-    with pytest.raises(InputError, match="Did you mean 'max_steps'"):
+    with pytest.raises(InputError, match="did you mean 'max_steps'"):
         experiments.check("tiny")
 
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from aaekit.estimators.categorical import CategoricalAutoencoder
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 
 from aaekit import ActiveLearner, AdversarialAutoencoder, ClusteringAAE, InputError, SemiSupervisedAAE
 from aaekit.active import _frequencies
-from aaekit.estimators.categorical import CategoricalAutoencoder
 
 QUICK = {"hidden": (32,), "max_steps": 300, "random_state": 0}
 K = 6
