@@ -65,7 +65,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> Path:
     return write_text(path, json.dumps(value, indent=1) + "\n")
 
 
-def write_csv(path: str | os.PathLike[str], lines: Iterable[Sequence[Any]]) -> Path:
+def write_csv(path: str | os.PathLike[str], lines: Iterable[Sequence[object]]) -> Path:
     """Write lines as CSV, the header first, in the same way."""
 
     def write(temporary: str) -> None:

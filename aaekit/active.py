@@ -1,4 +1,4 @@
-"""Labels asked for where they help most: first a row of each cluster, then those of which the model is least sure."""
+"""Active learning: labels are asked for where they help most, first a row of each cluster, then uncertain rows."""
 
 import json
 import os
@@ -7,65 +7,71 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.cluster import KMeans, kmeans_plusplus
 
 from aaekit._files import write_json
-from aaekit.core.loop import Callback
+from aaekit.core.callbacks import Callback
 from aaekit.data import fingerprint
 from aaekit.errors import InputError
 from aaekit.estimators import ClusteringAAE, SemiSupervisedAAE
-from aaekit.estimators._base import UNLABELLED, Estimator, as_labels, json_value
+from aaekit.estimators._base import Estimator
+from aaekit.estimators._io import json_value
+from aaekit.labels import UNLABELLED, as_labels
 
-SURE = 0.5  # share of each cluster's members, the surest, that may take the name of the row that was told
-NAMED = 10  # such rows to one that was told, at most: more would drown the answers
-UNLIKE = 4.0  # classes that seem less unequal than this are taken to be equally frequent
-CANDIDATES = 20  # doubtful rows to choose one question from
+__all__ = ["ActiveLearner"]
+
+CORE = 0.5  # share of the members of a cluster, the most certain ones, that may take the label of the row in its middle
+MAX_COPIES = 10  # such rows for one label, at most: more would outweigh the true labels
+IMBALANCE = 4.0  # classes whose estimated frequencies differ by less are taken to be equally frequent
+CANDIDATES = 20  # uncertain rows from which one query is chosen
+MAX_STEPS = 1500  # of a fit that continues from the last one
 
 
 class ActiveLearner:
-    """A classifier that asks for labels: `ask`, answer with `tell`, as often as you like.
+    """A classifier that asks for labels: `query` rows, label them and `teach` the labels, as often as you like.
 
-    First, clusters are found without any label, and the rows asked for are typical of them. What you say of such a row
-    is taken as the name of some of the surest members of its cluster, for as long as no answer in it differs. After
-    that, rows are asked for of which the classifier is least sure, no two of them alike, and it goes on from where it
-    was.
+    First, clusters are found without any label, and the queried rows are typical of them. The label of such a row is
+    also given to some of the most certain members of its cluster, as long as all labels in its middle agree. After
+    that, the rows with the most uncertain predictions are queried, no two of them alike, and training continues from
+    the last fit.
 
     Parameters
     ----------
-    X : array-like (n, n_features) or (n, channels, height, width)
+    X : array-like of shape (n, n_features) or (n, channels, height, width)
         All rows.
     clusters : ClusteringAAE, optional
-        What finds clusters, fitted to X or not; by default with 20 of them. Never changed.
+        Finds the clusters, fitted to X or not; by default 20 of them. Never changed.
     classifier : SemiSupervisedAAE, optional
-        What learns the labels. Never changed, but cloned for each fit. If its `class_prior` is "auto", the default,
-        each fit begins with classes that are equally frequent, unless clusters and answers say that one is at least
-        four times as frequent as another; any other `class_prior` is kept.
+        Learns the labels. Never changed, but cloned for each fit. If its `class_prior` is "auto", the default, each fit
+        starts with classes that are equally frequent, unless clusters and labels suggest that one is at least four
+        times as frequent as another; any other `class_prior` is kept.
     random_state : int, default 0
         Seed of the choice of rows, and of the default models.
 
     Attributes
     ----------
     labels : dict of int to label
-        What was told, by row.
-    model : SemiSupervisedAAE
-        The classifier as it is now; after the first `tell`.
+        The labels so far, by row.
+    model : SemiSupervisedAAE or None
+        The present classifier; None before the first `teach`.
 
     Examples
     --------
     >>> from sklearn.datasets import load_digits
     >>> X, y = load_digits(return_X_y=True)
     >>> quick = {"max_steps": 30, "hidden": (32,), "random_state": 0}
-    >>> session = ActiveLearner(X / 16, clusters=ClusteringAAE(n_clusters=5, **quick).fit(X / 16),
-    ...                     classifier=SemiSupervisedAAE(**quick))
-    >>> rows = session.ask(10)
-    >>> session.tell(rows, y[rows]).predict(X[:3] / 16).shape  # look at them, and say what they are
+    >>> learner = ActiveLearner(X / 16, clusters=ClusteringAAE(n_clusters=5, **quick).fit(X / 16),
+    ...                         classifier=SemiSupervisedAAE(**quick))
+    >>> rows = learner.query(10)
+    >>> learner.teach(rows, y[rows]).predict(X[:3] / 16).shape
     (3,)
     """
 
     def __init__(
         self,
-        X: Any,
+        X: ArrayLike,
         *,
         clusters: ClusteringAAE | None = None,
         classifier: SemiSupervisedAAE | None = None,
@@ -73,126 +79,159 @@ class ActiveLearner:
     ) -> None:
         self.X, self.random_state = np.asarray(X), random_state
         if len(self.X) < 2:
-            raise InputError(f"expected at least 2 rows, got {len(self.X)}")
+            raise InputError(f"X: expected at least 2 rows, got {len(self.X)}")
         self.clusters = ClusteringAAE(n_clusters=20, random_state=random_state) if clusters is None else clusters
         self.classifier = SemiSupervisedAAE(random_state=random_state) if classifier is None else classifier
         self.labels: dict[int, Any] = {}
         self.model: SemiSupervisedAAE | None = None
-        self._belonging: np.ndarray | None = None
+        self._cluster_proba: NDArray[np.float32] | None = None
 
-    # --- questions ---------------------------------------------------------------------------------------------------
-    def ask(self, n: int = 10, callbacks: Sequence[Callback] = ()) -> np.ndarray:
-        """Numbers of the n rows whose labels would help most, the most helpful first; none that was told before.
+    # --- queries -----------------------------------------------------------------------------------------------------
+    def query(self, n: int = 10, callbacks: Sequence[Callback] = ()) -> NDArray[np.int64]:
+        """The rows whose labels would help most.
 
-        The first call finds clusters, which takes minutes on large data; `callbacks` are told of that training.
+        The first call finds clusters, which takes minutes on large data.
+
+        Parameters
+        ----------
+        n : int, default 10
+            How many rows.
+        callbacks : sequence of Callback
+            Called while clusters are found.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Row numbers, the most helpful first; none of a row that has a label.
 
         Raises
         ------
         InputError
-            When there are not n rows left.
+            When fewer than n rows are left.
         """
         left = np.setdiff1d(np.arange(len(self.X)), np.fromiter(self.labels, int))
         if not 1 <= n <= len(left):
-            raise InputError(f"ask({n}): expected a number from 1 to {len(left)}, the rows that have no label yet")
+            raise InputError(f"n: expected a number from 1 to {len(left)}, the rows without a label, got {n}")
         if self.model is None:
             return self._typical(n, left, callbacks)
         p = np.sort(self.model.predict_proba(self.X[left]), 1)
         doubt = 1 - (p[:, -1] - p[:, -2])
-        some = np.argsort(-doubt)[: CANDIDATES * n]
-        codes = self._codes(left[some])
+        candidates = np.argsort(-doubt)[: CANDIDATES * n]
+        points = self._points(left[candidates])
         _, chosen = kmeans_plusplus(
-            codes, n, sample_weight=doubt[some] + 1e-9, random_state=self.random_state + len(self.labels)
+            points, n, sample_weight=doubt[candidates] + 1e-9, random_state=self.random_state + len(self.labels)
         )
-        return left[some[np.unique(chosen)]] if len(np.unique(chosen)) == n else left[some[:n]]
+        distinct = np.unique(chosen)
+        return left[candidates[distinct]] if len(distinct) == n else left[candidates[:n]]
 
-    def _typical(self, n: int, left: np.ndarray, callbacks: Sequence[Callback]) -> np.ndarray:
-        """Rows in the middle of clusters: as many of each as is fair to its size, but one of each if n allows it."""
+    def _typical(self, n: int, left: NDArray[np.int64], callbacks: Sequence[Callback]) -> NDArray[np.int64]:
+        """Rows in the middle of clusters: as many of each as its size deserves, but one of each if n allows it."""
         p = self._memberships(callbacks)[left]
-        of = p.argmax(1)
-        found, counts = np.unique(of, return_counts=True)
-        order = np.argsort(-counts)
-        wanted = dict.fromkeys(found[order][:n].tolist(), 1)
-        while sum(wanted.values()) < n:
-            open_to = [k for k in wanted if wanted[k] < counts[found == k][0]]
-            largest = max(open_to, key=lambda k: counts[found == k][0] / (wanted[k] + 1))
-            wanted[largest] += 1
-        rows = []
-        for k, m in wanted.items():
-            surest = self._surest(p, of, k, at_least=m)
-            codes = self.clusters_.transform(self.X[left[surest]])
+        cluster = p.argmax(1)
+        numbers, counts = np.unique(cluster, return_counts=True)
+        size = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+        n_rows = dict.fromkeys(numbers[np.argsort(-counts)][:n].tolist(), 1)
+        while sum(n_rows.values()) < n:
+            not_full = [k for k in n_rows if n_rows[k] < size[k]]
+            n_rows[max(not_full, key=lambda k: size[k] / (n_rows[k] + 1))] += 1
+        rows: list[int] = []
+        for k, m in n_rows.items():
+            core = self._core(p, cluster, k, at_least=m)
+            codes = self.clusters_.transform(self.X[left[core]])
             centres = KMeans(m, n_init=cast(Any, 1), random_state=self.random_state).fit(codes).cluster_centers_
-            distance = ((codes[:, None] - centres) ** 2).sum(2)
+            distance = ((np.asarray(codes)[:, None] - centres) ** 2).sum(2)
             for j in range(m):
-                nearest = next(i for i in np.argsort(distance[:, j]) if left[surest[i]] not in rows)
-                rows.append(int(left[surest[nearest]]))
+                nearest = next(i for i in np.argsort(distance[:, j]) if left[core[i]] not in rows)
+                rows.append(int(left[core[nearest]]))
         return np.array(rows)
 
-    # --- answers -----------------------------------------------------------------------------------------------------
-    def tell(self, rows: Any, labels: Any, callbacks: Sequence[Callback] = ()) -> Self:
-        """Say the labels of rows, and train on all that was told; a row told again takes its new label.
+    # --- labels ------------------------------------------------------------------------------------------------------
+    def teach(self, rows: ArrayLike, labels: ArrayLike, callbacks: Sequence[Callback] = ()) -> Self:
+        """Add labels of rows and train on all labels so far; a row that is given again takes its new label.
+
+        Parameters
+        ----------
+        rows : array-like of shape (n,)
+            Row numbers.
+        labels : array-like of shape (n,)
+            Their labels: all texts or all numbers.
+        callbacks : sequence of Callback
+            Called while the classifier is trained.
+
+        Returns
+        -------
+        self
 
         Raises
         ------
         InputError
-            For rows that there are not, labels of another number, or if all labels so far are alike.
+            For rows that do not exist, another number of labels, or labels that are all the same so far.
         """
         rows, labels = np.asarray(rows), as_labels(labels)
         if rows.ndim != 1 or labels.shape != rows.shape:
             raise InputError(f"expected row numbers (n,) and as many labels, got {rows.shape} and {labels.shape}")
         if rows.dtype.kind not in "iu":
-            raise InputError(f"expected whole row numbers, at least one, got {len(rows)} of {rows.dtype}")
+            raise InputError(f"rows: expected whole row numbers, at least one, got {len(rows)} of {rows.dtype}")
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self.X)):
-            raise InputError(f"expected row numbers from 0 to {len(self.X) - 1}, got {rows.min()} to {rows.max()}")
-        told = self.labels | dict(zip(rows.tolist(), labels.tolist(), strict=True))
-        if any(label is None or label != label for label in told.values()):
-            raise InputError("expected a label for each row, got None or NaN: leave out rows that nobody can tell")
-        if len({isinstance(label, str) for label in told.values()}) > 1:
-            raise InputError("expected labels that are all texts, or all numbers, with those told before; got both")
-        classes, of = np.unique(list(told.values()), return_inverse=True)
+            raise InputError(f"rows: expected numbers from 0 to {len(self.X) - 1}, got {rows.min()} to {rows.max()}")
+        labels_by_row = self.labels | dict(zip(rows.tolist(), labels.tolist(), strict=True))
+        if any(label is None or label != label for label in labels_by_row.values()):
+            raise InputError("labels: expected one for each row, got None or NaN: leave out rows that nobody can label")
+        if len({isinstance(label, str) for label in labels_by_row.values()}) > 1:
+            raise InputError("labels: expected all texts or all numbers, as before, got both: convert them")
+        classes, indices = np.unique(list(labels_by_row.values()), return_inverse=True)
         if len(classes) < 2:
-            raise InputError(f"expected labels of at least 2 classes, got {classes.tolist()}: tell of some more rows")
-        at = np.fromiter(told, int)
+            raise InputError(f"labels: expected at least 2 classes, got {classes.tolist()}: label more rows")
+        labelled = np.fromiter(labels_by_row, int)
+        y, frequencies = self._extended(labelled, indices, len(classes), callbacks)
+        model = cast(SemiSupervisedAAE, clone(self.classifier))
+        if model.class_prior == "auto":  # queried rows are no random sample
+            model.set_params(class_prior=("auto", *frequencies.tolist()))
+        if self.model is not None and model.max_steps is None and model.max_epochs == "auto":
+            n_steps = model.plan(self.model.plan_.data).n_steps  # training continues, and somebody waits
+            model.set_params(max_steps=min(n_steps // 2, MAX_STEPS))
+        model.set_params(warm_start_from=self.clusters_ if self.model is None else self.model)
+        model.fit(self.X, y, callbacks=callbacks)
+        model.set_params(warm_start_from=None)
+        model.classes_ = classes  # it learned their numbers: a label may be anything, even -1
+        self.model, self.labels = model, labels_by_row
+        return self
+
+    def _extended(
+        self, labelled: NDArray[np.int64], indices: NDArray[np.int64], n_classes: int, callbacks: Sequence[Callback]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Class indices of all rows, -1 where there is none, with labels copied into cores; and class frequencies."""
         y = np.full(len(self.X), UNLABELLED)
         p = self._memberships(callbacks)
         cluster = p.argmax(1)
-        votes = np.zeros((p.shape[1], len(classes)))
-        np.add.at(votes, (cluster[at], of), 1)
-        named = []  # not where the answers in the middle of a cluster differ; one at its edge says nothing of it
+        votes = np.zeros((p.shape[1], n_classes))
+        np.add.at(votes, (cluster[labelled], indices), 1)
+        cores = []  # not where labels in the middle of a cluster differ; one at its edge says nothing about it
         for k in range(len(votes)):
-            middle = self._surest(p, cluster, k)
-            answers = np.unique(of[np.isin(at, middle)])
-            if len(answers) == 1:
-                named.append((middle, answers[0]))
-        at_most = round(NAMED * len(told) / max(1, len(named)))
-        for middle, answer in named:
-            evenly = np.unique(np.linspace(0, len(middle) - 1, min(at_most, len(middle))).astype(int))
-            y[middle[evenly]] = answer
-        y[at] = of
-        model = cast(SemiSupervisedAAE, clone(self.classifier))
-        if model.class_prior == "auto":  # rows that were asked for are no sample
-            model.guess_frequencies(_frequencies(np.bincount(cluster, minlength=len(votes)), votes))
-        if self.model is not None and model.max_steps is None and model.max_epochs == "auto":
-            # it goes on from where it was, and somebody waits
-            model.set_params(max_steps=min(self.model._auto_steps(len(self.X)) // 2, 1500))
-        model.start_from(self.clusters_ if self.model is None else self.model)
-        model.fit(self.X, y, callbacks=callbacks)
-        model.classes_ = classes  # it learned their numbers: a label may be anything, even -1
-        self.model, self.labels = model, told
-        return self
+            core = self._core(p, cluster, k)
+            in_core = np.unique(indices[np.isin(labelled, core)])
+            if len(in_core) == 1:
+                cores.append((core, in_core[0]))
+        n_most = round(MAX_COPIES * len(labelled) / max(1, len(cores)))
+        for core, index in cores:
+            evenly = np.unique(np.linspace(0, len(core) - 1, min(n_most, len(core))).astype(int))
+            y[core[evenly]] = index
+        y[labelled] = indices
+        return y, _frequencies(np.bincount(cluster, minlength=len(votes)), votes)
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Labels of rows, by the model as it is now.
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Labels of rows by the present classifier, shape `(n,)`.
 
         Raises
         ------
         InputError
-            Before the first `tell`.
+            Before the first `teach`.
         """
         if self.model is None:
-            raise InputError("nothing was told yet: ask for rows, and tell their labels first")
+            raise InputError("expected labels before predictions, got none: query rows and teach their labels first")
         return self.model.predict(X)
 
-    # --- from one day to the next ------------------------------------------------------------------------------------
+    # --- files -------------------------------------------------------------------------------------------------------
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write labels, clusters and classifier into a folder, but not the rows."""
         folder = Path(folder)
@@ -207,8 +246,8 @@ class ActiveLearner:
         write_json(folder / "session.json", facts)
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str], X: Any, **given: Any) -> Self:
-        """Go on with what `save` wrote, on the same rows.
+    def load(cls, folder: str | os.PathLike[str], X: ArrayLike, **models: Any) -> Self:
+        """Read what `save` wrote, with the same rows.
 
         Parameters
         ----------
@@ -216,8 +255,8 @@ class ActiveLearner:
             What was given to `save`.
         X : array-like
             The rows of the session.
-        **given : Any
-            As in the constructor: `classifier`, if it was not the default one; `clusters`, if they are not found yet,
+        **models : ClusteringAAE, SemiSupervisedAAE
+            As in the constructor: `classifier`, if it was not the default one; `clusters`, if they are not found yet
             or have objects among their parameters.
 
         Raises
@@ -228,62 +267,61 @@ class ActiveLearner:
         folder = Path(folder)
         try:
             facts = json.loads((folder / "session.json").read_text(encoding="utf-8"))
-            told = {int(row): label for row, label in facts["labels"]}
+            labels = {int(row): label for row, label in facts["labels"]}
             rows, random_state = facts["rows"], int(facts["random_state"])
         except FileNotFoundError:
             raise InputError(
-                f"{folder}: expected a folder that ActiveLearner.save wrote, found no session.json"
+                f"{folder}: expected a folder that ActiveLearner.save wrote, got no session.json in it"
             ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{folder / 'session.json'}: damaged ({error})") from error
+            raise InputError(f"{folder / 'session.json'}: expected a session, got a damaged file ({error})") from error
         if (folder / "clusters.safetensors").exists():
-            given["clusters"] = ClusteringAAE.load(folder / "clusters.safetensors", **_objects(given.get("clusters")))
-        session = cls(X, random_state=random_state, **given)
-        if fingerprint(session.X) != rows:
-            raise InputError(f"{folder}: it is of {rows[0]} other rows; give those that it was begun with")
-        session.labels = told
+            models["clusters"] = ClusteringAAE.load(folder / "clusters.safetensors", **_objects(models.get("clusters")))
+        learner = cls(X, random_state=random_state, **models)
+        if fingerprint(learner.X) != rows:
+            raise InputError(f"{folder}: expected the {rows[0]} rows of the session, got others: pass the same X")
+        learner.labels = labels
         if (folder / "model.safetensors").exists():
-            session.model = SemiSupervisedAAE.load(folder / "model.safetensors", **_objects(session.classifier))
-        return session
+            learner.model = SemiSupervisedAAE.load(folder / "model.safetensors", **_objects(learner.classifier))
+        return learner
 
     # --- what the clusters say ---------------------------------------------------------------------------------------
-    def _memberships(self, callbacks: Sequence[Callback]) -> np.ndarray:
-        """q(y|x) of all rows, by cluster; found at the first call."""
-        if self._belonging is None:
-            fitted = hasattr(self.clusters, "networks_")
-            self.clusters_ = (
-                self.clusters if fitted else cast(ClusteringAAE, clone(self.clusters)).fit(self.X, callbacks=callbacks)
-            )
-            self._belonging = self.clusters_.cluster_proba(self.X)
-        return self._belonging
+    def _memberships(self, callbacks: Sequence[Callback]) -> NDArray[np.float32]:
+        """q(y|x) of all rows, by cluster; clusters are found at the first call."""
+        if self._cluster_proba is None:
+            is_fitted = hasattr(self.clusters, "networks_")
+            unfitted = cast(ClusteringAAE, clone(self.clusters))
+            self.clusters_ = self.clusters if is_fitted else unfitted.fit(self.X, callbacks=callbacks)
+            self._cluster_proba = self.clusters_.cluster_proba(self.X)
+        return self._cluster_proba
 
     @staticmethod
-    def _surest(p: np.ndarray, cluster: np.ndarray, k: int, at_least: int = 1) -> np.ndarray:
-        """The half of cluster k's rows that are in it most surely, the surest first."""
+    def _core(p: NDArray[np.float32], cluster: NDArray[np.int64], k: int, at_least: int = 1) -> NDArray[np.int64]:
+        """The half of the rows of cluster k that belong to it most certainly, the most certain first."""
         members = np.flatnonzero(cluster == k)
-        return members[np.argsort(-p[members, k], kind="stable")[: max(at_least, round(SURE * len(members)))]]
+        return members[np.argsort(-p[members, k], kind="stable")[: max(at_least, round(CORE * len(members)))]]
 
-    def _codes(self, rows: np.ndarray) -> np.ndarray:
-        """Where rows lie for the choice of unlike ones: their class probabilities beside their style."""
+    def _points(self, rows: NDArray[np.int64]) -> NDArray[np.floating]:
+        """Where rows lie for the choice of different ones: their class probabilities beside their style."""
         assert self.model is not None
         X = self.X[rows]
-        z = self.model.transform(X)
+        z = np.asarray(self.model.transform(X))
         return np.concatenate([self.model.predict_proba(X), z / (z.std(0) + 1e-9) / np.sqrt(z.shape[1])], 1)
 
 
-def _objects(estimator: Estimator | None) -> dict[str, Any]:
+def _objects(estimator: Estimator[Any] | None) -> dict[str, Any]:
     """The parameters that a file only names, such as a backbone."""
-    given = {} if estimator is None else estimator.get_params(deep=False)
-    return {name: value for name, value in given.items() if json_value(value) is NotImplemented}
+    parameters = {} if estimator is None else estimator.get_params(deep=False)
+    return {name: value for name, value in parameters.items() if json_value(value) is NotImplemented}
 
 
-def _frequencies(sizes: np.ndarray, votes: np.ndarray) -> np.ndarray:
-    """How often classes seem to occur, by the sizes of clusters and the answers in each `(n_clusters, n_classes)`.
+def _frequencies(sizes: NDArray[np.int64], votes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Class frequencies, estimated by the sizes of clusters and the labels in each `(n_clusters, n_classes)`.
 
-    All alike, unless a class seems `UNLIKE` times as frequent as another: clusters that hold two classes make the
-    estimate wrong by half.
+    Uniform, unless a class seems `IMBALANCE` times as frequent as another: clusters of two classes make the estimate
+    wrong by half.
     """
-    named = votes.any(1)
-    shares = sizes[named] @ (votes[named] / votes[named].sum(1, keepdims=True))
-    alike = shares.max() < UNLIKE * shares.min()
-    return np.full(len(shares), 1 / len(shares)) if alike else shares / shares.sum()
+    has_label = votes.any(1)
+    shares = sizes[has_label] @ (votes[has_label] / votes[has_label].sum(1, keepdims=True))
+    is_uniform = shares.max() < IMBALANCE * shares.min()
+    return np.full(len(shares), 1 / len(shares)) if is_uniform else shares / shares.sum()

@@ -1,20 +1,54 @@
-"""The losses that phases are made of, each a function of a step."""
+"""The losses that phases are made of: each is a function of a step, under the name that its paper gives it.
+
+A new one takes the step and returns a scalar::
+
+    def style_l1(step: EncoderStep) -> Tensor:
+        return step.code().z.abs().sum(1).mean()
+"""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aaekit.core.phase import Step
-from aaekit.nn.context import frozen, frozen_batch_norm_statistics
-from aaekit.nn.encoder import Decoder
+from aaekit.core.frozen import frozen
+from aaekit.nn.context import frozen_batch_norm_statistics
+from aaekit.nn.encoder import Code, Decoder
+from aaekit.nn.frequencies import ClassFrequencies
+from aaekit.nn.step import EncoderStep
 
-YIELDING = 600  # minibatches after which classes have formed, and their frequencies may be other than was guessed
+__all__ = [
+    "classification_loss",
+    "conditional_entropy",
+    "consistency_kl",
+    "cyclic_loss",
+    "marginal_kl",
+    "mode_reconstruction_loss",
+    "mode_separation",
+    "pseudo_label_loss",
+    "reconstruction_error",
+    "reconstruction_loss",
+    "soft_label_cross_entropy",
+    "style_l2",
+    "virtual_adversarial_loss",
+]
 
 
+# --- rows ------------------------------------------------------------------------------------------------------------
 def reconstruction_error(out: Tensor, x: Tensor, kind: str, unit_range: bool) -> Tensor:
-    """Summed over a row, mean over rows: Bernoulli -log p(x|code), or half the squared error (paper, appendix A).
+    """Reconstruction error, summed over a row, mean over rows.
 
-    `out` is the decoder's output before its sigmoid, `x` the clean rows, both `(n, *shape)`.
+    Parameters
+    ----------
+    out : Tensor of shape (n, *shape)
+        The decoder's output before its sigmoid.
+    x : Tensor of shape (n, *shape)
+        The clean rows.
+    kind : "bernoulli" or "gaussian"
+        -log p(x|code) of a Bernoulli distribution, or half the squared error.
+    unit_range : bool
+        Whether rows are in [0, 1], so that the output goes through a sigmoid.
+
+    Source: Makhzani et al., *Adversarial Autoencoders*, arXiv:1511.05644, appendix A.
     """
     out, n = out.float(), len(x)
     if kind == "bernoulli":
@@ -22,156 +56,122 @@ def reconstruction_error(out: Tensor, x: Tensor, kind: str, unit_range: bool) ->
     return 0.5 * F.mse_loss(out.sigmoid() if unit_range else out, x, reduction="sum") / n
 
 
-def reconstruction_loss(step: Step, kind: str) -> Tensor:
-    """Reconstruction of the clean rows from the codes of the corrupted ones."""
-    assert isinstance(step.decoder, Decoder)
+def reconstruction_loss(step: EncoderStep, kind: str) -> Tensor:
+    """Reconstruction error of the clean rows, from the codes of the corrupted ones."""
+    assert step.decoder is not None
     return reconstruction_error(step.reconstruction(), step.rows["unlabelled"], kind, step.decoder.unit_range)
 
 
-def classification_loss(step: Step) -> Tensor:
-    """Cross entropy of q(y|x) on the labelled rows (paper, section 4)."""
-    logits = step.code("labelled").logits
-    assert logits is not None
-    return F.cross_entropy(logits.float(), step.labels["labelled"])
+# --- classes from labels ---------------------------------------------------------------------------------------------
+def classification_loss(step: EncoderStep) -> Tensor:
+    """Cross entropy of q(y|x) on the labelled rows (Makhzani et al., section 4)."""
+    return F.cross_entropy(step.logits("labelled"), step.labels["labelled"])
 
 
-def soft_label_cross_entropy(step: Step) -> Tensor:
-    """Cross entropy of q(y|x) against class probabilities from elsewhere; rows of zeros say nothing."""
-    logits = step.code("unlabelled").logits
-    assert logits is not None
-    return -(step.beliefs["unlabelled"] * logits.float().log_softmax(1)).sum(1).mean()
+def soft_label_cross_entropy(step: EncoderStep) -> Tensor:
+    """Cross entropy of q(y|x) against soft labels, such as those of label propagation; rows of zeros do not count."""
+    log_y = step.logits("unlabelled").log_softmax(1)
+    return -(step.soft_labels["unlabelled"] * log_y).sum(1).mean()
 
 
-def pseudo_label_loss(step: Step, confidence: float) -> Tensor:
-    """The class of a row that the model is sure of must survive augmentation (Sohn et al., FixMatch, 2020).
+# --- classes from unlabelled rows ------------------------------------------------------------------------------------
+def pseudo_label_loss(step: EncoderStep, threshold: float) -> Tensor:
+    """Cross entropy of augmented rows against the class predicted for the plain row, where that is certain enough.
 
-    The class is read off the plain view, without gradient; rows less sure than `confidence` do not count.
+    The class is predicted without gradient; rows whose probability is not above `threshold` do not count.
+
+    Source: Sohn et al., *FixMatch*, arXiv:2001.07685, equation 4.
     """
-    sure, label = step.detached_code("unlabelled").y.max(1)
-    logits = step.code("augmented").logits
-    assert logits is not None
-    counted = (sure > confidence).float()
-    step.note("confident", counted.mean())
-    return (F.cross_entropy(logits.float(), label, reduction="none") * counted).mean()
+    probability, label = step.detached_code("unlabelled").y.max(1)
+    cross_entropy = F.cross_entropy(step.logits("augmented"), label, reduction="none")
+    is_confident = (probability > threshold).float()
+    step.note("confident", is_confident.mean())
+    return (cross_entropy * is_confident).mean()
 
 
-class ClassFrequencies(nn.Module):
-    """A running mean of q(y|x) over minibatches, beside the frequencies `(n_classes,)` that it should have.
-
-    With `yields`, those were a guess: from the 600th minibatch on, they give way where the mean keeps pulling away from
-    them, each time by this share of what lies between; but not below `least` of the guess.
-    """
-
-    running: Tensor
-    expected: Tensor
-    least: Tensor
-    n_seen: Tensor
-
-    def __init__(self, expected: Tensor, decay: float = 0.9, yields: float = 0.0, least: float = 0.0) -> None:
-        super().__init__()
-        self.decay, self.yields = decay, yields
-        self.register_buffer("expected", expected.clone())
-        self.register_buffer("running", expected.clone())
-        self.register_buffer("least", least * expected, persistent=False)
-        self.register_buffer("n_seen", torch.tensor(0))
-
-    def count(self, mean: Tensor) -> None:
-        """Let the running mean go on by the mean `(n_classes,)` of one more minibatch."""
-        self.running.lerp_(mean, 1 - self.decay)
-
-    def excess(self, mean: Tensor) -> Tensor:
-        """The log of running to expected frequencies, after the mean `(n_classes,)` of one more minibatch."""
-        self.count(mean)
-        found = (self.running.clamp_min(1e-8) / self.expected.clamp_min(1e-8)).log()
-        self.n_seen += 1
-        if self.yields:
-            moved = self.expected * (self.yields * (self.n_seen > YIELDING) * found).exp()
-            moved = torch.maximum(moved / moved.sum(), self.least)
-            self.expected.copy_(moved / moved.sum())
-        return found
+def consistency_kl(step: EncoderStep) -> Tensor:
+    """Kullback-Leibler divergence of q(y|augmented row) from q(y|row), the latter without gradient."""
+    target = step.detached_code("unlabelled").y
+    return F.kl_div(step.logits("augmented").log_softmax(1), target, reduction="batchmean")
 
 
-def marginal_kl(step: Step, frequencies: ClassFrequencies) -> Tensor:
-    """Keep the running mean of q(y|x) at the class prior: its KL divergence from there, in nats, falls.
+def virtual_adversarial_loss(step: EncoderStep, vat_epsilon: float, vat_xi: float) -> Tensor:
+    """Kullback-Leibler divergence of q(y|x) under the perturbation of length `vat_epsilon` that changes it most.
 
-    The discriminator of y asks for the same, but too softly to stop two classes from melting into one. The mean runs
-    over minibatches, for a single one is off by its draw; the gradient is that of the divergence at the running mean.
-    """
-    mean = torch.cat([step.code(view).y for view in step.rows if view != "labelled"]).mean(0)
-    with torch.no_grad():
-        excess = frequencies.excess(mean)
-    return (mean * excess).sum()
+    Its direction is that of the gradient of the divergence at a random shift of length `vat_xi`; both lengths are in
+    the units of the rows. Close to a row, y may be so certain that its slope says little about the next class.
 
-
-def virtual_adversarial_loss(step: Step, vat_epsilon: float, vat_xi: float) -> Tensor:
-    """Virtual adversarial smoothing: q(y|x) must not change in the worst direction (Miyato et al., 2017).
-
-    `vat_epsilon` is the length of the perturbation, `vat_xi` that of a random shift at the end of which the divergence is
-    differentiated to find the direction: both in the units of the rows. Near a row y may be so sure that its slope
-    says little of where the next class is.
+    Source: Miyato et al., *Virtual Adversarial Training*, arXiv:1704.03976, section 3.3.
     """
     x, encoder = step.rows["unlabelled"], step.encoder
     assert isinstance(encoder, nn.Module)
+    target = step.detached_code("unlabelled").y
 
     def divergence_at(shift: Tensor) -> Tensor:
-        logits = encoder(x + shift).logits
-        assert logits is not None
-        return F.kl_div(logits.float().log_softmax(1), target, reduction="batchmean")
+        code: Code = encoder(x + shift)
+        assert code.logits is not None
+        return F.kl_div(code.logits.float().log_softmax(1), target, reduction="batchmean")
 
-    with torch.no_grad():
-        target = step.detached_code("unlabelled").y
     shift = _unit_length(torch.randn_like(x)).mul_(vat_xi).requires_grad_()
     with frozen(encoder):
         (direction,) = torch.autograd.grad(divergence_at(shift), shift)
     return divergence_at(vat_epsilon * _unit_length(direction))
 
 
-def consistency_kl(step: Step) -> Tensor:
-    """The distribution q(y|x) of a row, without gradient, must survive augmentation: a Kullback-Leibler divergence."""
-    logits = step.code("augmented").logits
-    assert logits is not None
-    target = step.detached_code("unlabelled").y
-    return F.kl_div(logits.float().log_softmax(1), target, reduction="batchmean")
+def conditional_entropy(step: EncoderStep) -> Tensor:
+    """Mean entropy of q(y|x), in nats: each row should belong to one class.
 
-
-def conditional_entropy(step: Step) -> Tensor:
-    """Mean entropy of q(y|x), in nats: each row should be of one class (Hu et al., IMSAT, 2017)."""
-    logits = step.code("unlabelled").logits
-    assert logits is not None
-    log_y = logits.float().log_softmax(1)
+    Source: Hu et al., *Information Maximizing Self-Augmented Training*, arXiv:1702.08720, section 2.2.
+    """
+    log_y = step.logits("unlabelled").log_softmax(1)
     return -(log_y.exp() * log_y).sum(1).mean()
 
 
-def cyclic_loss(step: Step, style_weight: float = 0.1) -> Tensor:
-    """Encode, decode, encode again: y and z must come back (Azulay, 2019, "cyclic mode loss").
+def marginal_kl(step: EncoderStep, frequencies: ClassFrequencies) -> Tensor:
+    """Kullback-Leibler divergence of the running mean of q(y|x) from the class prior, in nats.
 
-    Cross entropy on y and `style_weight` times the mean squared error of z, both against the first code.
+    The discriminator of y asks for the same, but too weakly to keep two classes from merging. A single minibatch
+    deviates by chance, hence the running mean; the gradient is that of the divergence at the running mean.
     """
-    assert isinstance(step.decoder, Decoder)
+    mean = torch.cat([step.code(view).y for view in step.rows if view != "labelled"]).mean(0)
+    with torch.no_grad():
+        log_ratio = frequencies.log_ratio(mean)
+    return (mean * log_ratio).sum()
+
+
+# --- Azulay's additions ----------------------------------------------------------------------------------------------
+def cyclic_loss(step: EncoderStep, z_weight: float = 0.1) -> Tensor:
+    """Error of y and z when the reconstruction is encoded again, against the first code.
+
+    Cross entropy of y plus `z_weight` times the mean squared error of z.
+
+    Source: Azulay, *adversarial-autoencoder-classifier* documentation (2019), "cyclic mode loss".
+    """
     out, first = step.reconstruction(), step.detached_code()
-    assert isinstance(step.encoder, nn.Module)
+    assert step.decoder is not None and isinstance(step.encoder, nn.Module)
     with frozen_batch_norm_statistics(step.encoder):
-        again = step.encoder(out.float().sigmoid() if step.decoder.unit_range else out)
+        again: Code = step.encoder(out.float().sigmoid() if step.decoder.unit_range else out)
     assert again.logits is not None
     cross_entropy = F.cross_entropy(again.logits.float(), first.y)
-    return cross_entropy + style_weight * F.mse_loss(again.z.float(), first.z.float())
+    return cross_entropy + z_weight * F.mse_loss(again.z.float(), first.z.float())
 
 
-def style_l2(step: Step) -> Tensor:
-    """Mean squared length of z: what can be said by y should not be said by z (Azulay, 2019)."""
+def style_l2(step: EncoderStep) -> Tensor:
+    """Mean squared length of z, which pushes information into y (Azulay, 2019)."""
     return step.code().z.float().square().sum(1).mean()
 
 
-def mode_reconstruction_loss(step: Step, mode_decoder: Decoder, kind: str) -> Tensor:
-    """Reconstruction from y alone, by a decoder of its own: y has to mean something (Azulay, 2019)."""
+def mode_reconstruction_loss(step: EncoderStep, mode_decoder: Decoder | None, kind: str) -> Tensor:
+    """Reconstruction error of a second decoder that sees y alone, so that y has a meaning (Azulay, 2019)."""
+    assert mode_decoder is not None, "these networks have no mode decoder"
     out = mode_decoder(step.code().y)
     return reconstruction_error(out, step.rows["unlabelled"], kind, mode_decoder.unit_range)
 
 
 def mode_separation(points: Tensor, margin: float) -> Tensor:
-    """Mean squared shortfall of the distances between rows `(K, d)` from `margin`, over all pairs.
+    """Mean squared amount by which distances between points `(K, d)` fall short of `margin`, over all pairs.
 
-    Bounded: pairs farther apart than the margin are left alone.
+    Pairs farther apart than the margin do not count, so that the loss is bounded.
     """
     K = len(points)
     if K < 2:

@@ -5,8 +5,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from aaekit.cli import app as cli
-from aaekit.core.loop import Callback
+from aaekit.core.callbacks import Callback
 
 QUICK = {
     "max_steps": 5,
@@ -27,10 +26,10 @@ class FirstStep(Callback):
     def start(self, training):
         nets = training.networks
         self.hooks = [
-            nets["encoder"].register_forward_hook(
+            nets.encoder.register_forward_hook(
                 lambda _, x, code: self.encoded.append((x[0].detach().numpy(), code.detach()))
             ),
-            nets["z_discriminator"].register_forward_hook(lambda _, x, out: self.judged.append(x[0].detach().numpy())),
+            nets.z_discriminator.register_forward_hook(lambda _, x, out: self.judged.append(x[0].detach().numpy())),
         ]
 
     def step(self, training):
@@ -63,9 +62,11 @@ few_labels = pytest.fixture(few_labelled_digits, scope="session", name="few_labe
 def aae(capsys):
     """Run a command; its exit code, standard output and the lines of its standard error."""
 
+    from aaekit.cli import main
+
     def command(*arguments):
         with pytest.raises(SystemExit) as stop:
-            cli.main([str(a) for a in arguments])
+            main([str(a) for a in arguments])
         captured = capsys.readouterr()
         assert "Traceback" not in captured.err + captured.out
         return stop.value.code, captured.out, captured.err.splitlines()

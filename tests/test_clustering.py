@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import normalized_mutual_info_score
 
 from aaekit import ClusteringAAE, InputError, augment, losses
-from aaekit.core.loop import Callback
+from aaekit.core.callbacks import Callback
 from aaekit.estimators import _base as base
 from aaekit.evaluation.metrics import clustering_accuracy
 from aaekit.nn.encoder import Code

@@ -17,6 +17,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from variants import ONE_STAGE, SCHEDULES, VARIANTS
 from torch import nn
 
 from aaekit import (
@@ -32,67 +33,17 @@ from aaekit import (
     TrainingError,
     losses,
 )
-from aaekit.core.loop import Callback, Rows, Training
+from aaekit.core.batches import Minibatches
+from aaekit.core.callbacks import Callback
+from aaekit.core.frozen import frozen
+from aaekit.core.loop import Training
 from aaekit.estimators import _base as base
+from aaekit.estimators._classifier import Classifier
+from aaekit.estimators._io import _subclasses
 from aaekit.estimators import _label_propagation
 from aaekit.estimators._hyperparameters import hyperparameters_of
-from aaekit.estimators.categorical import CategoricalAutoencoder
-from aaekit.nn.context import frozen
 
 pytestmark = pytest.mark.filterwarnings("ignore:only .* clusters are used")  # few steps make few clusters
-SCHEDULES = ["joint", "alternating"]
-DIVERGENCES = ["gan", "least_squares", "wasserstein", "mmd", "sliced_wasserstein"]
-VARIANTS = {
-    "plain": partial(AdversarialAutoencoder, adversarial=False),
-    **{f"basic {d}": partial(AdversarialAutoencoder, divergence=d) for d in DIVERGENCES},
-    **{f"basic {p}": partial(AdversarialAutoencoder, prior=p) for p in ("mixture", "swiss_roll", "uniform")},
-    **{f"basic {q}": partial(AdversarialAutoencoder, posterior=q) for q in ("gaussian", "universal")},
-    "basic conv": partial(AdversarialAutoencoder, backbone="conv", latent_dim=5),
-    "semi-supervised pseudo-labels": partial(SemiSupervisedAAE, consistency="pseudo_labels", pseudo_label_threshold=0.12),
-    "semi-supervised virtual adversarial": partial(SemiSupervisedAAE, augmentation="none"),
-    "semi-supervised both": partial(SemiSupervisedAAE, consistency="both", pseudo_label_threshold=0.12),
-    "semi-supervised mlp, no consistency": partial(SemiSupervisedAAE, backbone="mlp", consistency="none"),
-    "semi-supervised by class": partial(SemiSupervisedAAE, style_matching="per_class", pseudo_label_threshold=0.12),
-    **{f"semi-supervised {d}": partial(SemiSupervisedAAE, divergence=d, pseudo_label_threshold=0.12) for d in DIVERGENCES[2:]},
-    "supervised by class": SupervisedAAE,
-    "supervised in the aggregate": partial(SupervisedAAE, style_matching="marginal", backbone="mlp"),
-    "clustering": partial(ClusteringAAE, n_clusters=5, consistency="both"),
-    "clustering, all additions": partial(
-        ClusteringAAE, n_clusters=5, cyclic_weight=1.0, style_weight=0.15, mode_weight=1.0, separation_weight=1.0,
-        separation_margin=5.0, adversarial_prior=True,
-    ),
-    "clustering, bare": partial(
-        ClusteringAAE, n_clusters=5, mode_weight=0, adversarial_prior=False, balance_weight=0, decision_weight=0,
-        consistency="none", backbone="mlp",
-    ),
-    "embedding, few labels": partial(EmbeddingAAE, pseudo_label_threshold=0.12),
-    "embedding, no labels": lambda **k: Unsupervised(EmbeddingAAE(n_clusters=5, centroid_margin=8.0, **k)),
-    "pretrained": lambda **k: SecondStage(**k),
-    "pretrained, frozen": lambda **k: SecondStage(frozen=True, **k),
-    "outliers": AAEOutlierDetector,
-    "baseline": lambda **k: SupervisedBaseline(**{n: v for n, v in k.items() if n != "schedule"}),
-}  # fmt: skip
-ONE_STAGE = {"baseline", "pretrained", "pretrained, frozen"}  # those without a decoder
-
-
-def Unsupervised(model):
-    """The same estimator, which is never shown a label."""
-    fit = model.fit
-    model.fit = lambda X, y=None, **k: fit(X, None, **k)
-    return model
-
-
-def SecondStage(**parameters):
-    """On top of an autoencoder that has had a few steps."""
-    parameters.pop("schedule", None)
-    shared = {k: v for k, v in parameters.items() if k not in ("frozen", "optimizer")}
-    return PretrainedClassifier(
-        **parameters,
-        autoencoder=AdversarialAutoencoder(**{**shared, "max_steps": 5}, latent_dim=16),
-        classification_rate=1e-2,
-    )
-
-
 def training_of(model, X, y) -> Training:
     """The training of a model, stopped before its first step."""
 
@@ -122,7 +73,7 @@ def moved(before, module) -> list[bool]:
 
 
 @pytest.mark.parametrize(
-    "kind", [c for c in base._subclasses(base.Estimator) if hasattr(c, "fit")], ids=lambda c: c.__name__
+    "kind", [c for c in _subclasses(base.Estimator) if hasattr(c, "fit")], ids=lambda c: c.__name__
 )
 def test_defaults_are_those_of_the_class_that_declared_them_last(kind):
     """Whatever the order of the bases: a mixin without fields of its own must not bring back those of a grandparent."""
@@ -844,7 +795,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(few_labels):
 # --- scikit-learn's own contract
 def expected_failures(estimator) -> dict[str, str]:
     unlabelled = "-1 says 'unlabelled', as in sklearn.semi_supervised; the check uses it as one of two classes"
-    if isinstance(estimator, base.Classifier):
+    if isinstance(estimator, Classifier):
         return {"check_classifiers_classes": unlabelled}
     return {}
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import QUICK, few_labelled_digits
-from test_estimators import SCHEDULES, VARIANTS
+from variants import SCHEDULES, VARIANTS
 
-from aaekit.core.loop import Callback
+from aaekit.core.callbacks import Callback
 
 FILE = Path(__file__).with_name("golden.json")
 N_FIRST, N_STEPS = 10, 30
@@ -26,15 +26,17 @@ class Recorder(Callback):
     """The phases of a training, and the means of its losses after each of the first steps."""
 
     def start(self, training):
+        settings = training.settings
         self.phases = [
-            [p.name, p.weight, p.rate, p.momentum, p.is_critic, p.anneal_steps, p.steady] for p in training.phases
+            [p.name, p.weight, settings.rate_of(p), settings.momentum, p.is_critic, p.anneal_steps, p.scheduled]
+            for p in training.phases
         ]
         self.losses = []
 
     def step(self, training):
         if training.n_done <= N_FIRST:
             self.losses.append(
-                {k: v for k, v in training.losses.items() if k not in ("epoch", "step", "rate", "seconds")}
+                {k: v for k, v in training.losses.items() if k not in ("epoch", "step", "learning_rate", "seconds")}
             )
 
 

@@ -8,7 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
 from aaekit import AdversarialAutoencoder, InputError
-from aaekit.core.loop import Callback
+from aaekit.core.callbacks import Callback
 from aaekit.priors import GaussianMixtureRing, SwissRoll
 
 NAMES = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])

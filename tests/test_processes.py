@@ -19,7 +19,7 @@ PROGRAM = """
 import sys
 import numpy as np, torch, torch.distributed as dist
 from aaekit import AdversarialAutoencoder, SemiSupervisedAAE, data
-from aaekit.core.loop import Callback
+from aaekit.core.callbacks import Callback
 torch.set_num_threads(1)
 rank, folder, settings = int(sys.argv[1]), sys.argv[2], eval(sys.argv[4])
 dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from aaekit import AdversarialAutoencoder, SemiSupervisedAAE
-from aaekit.core.loop import Callback
+from aaekit.core.callbacks import Callback
 from aaekit.core.progress import Progress
 
 X = np.random.default_rng(0).random((40, 6))

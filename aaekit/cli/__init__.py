@@ -11,7 +11,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     from aaekit.errors import InputError
 
     try:
-        for package in ("typer", "rich"):
+        for package in ("typer", "rich", "yaml"):
             require(package, extra="cli")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -100,7 +100,7 @@ def ask(
             "delete the file to get new questions"
         )
     with notes():
-        rows = session.ask(n, callbacks(quiet))
+        rows = session.query(n, callbacks(quiet))
     session.save(folder)
     if is_new:
         write_json(folder / "settings.json", settings)
@@ -120,7 +120,7 @@ def _write_questions(path: Path, session: Any, dataset: Any, rows: Any) -> None:
     lines = [[row, "", *texts] for row, texts in zip(rows, values, strict=True)]
     write_csv(path, with_files([["row", "label", *features], *lines], dataset.files))
     if images:
-        X = heldout.pictures(session.model or session.clusters_, dataset.X[rows])
+        X = heldout.as_samples(session.model or session.clusters_, dataset.X[rows])
         typer.echo(f"look at: {plots.save(plots.questions(X, rows.tolist()), path.with_suffix('.png'))}")
 
 
@@ -140,7 +140,7 @@ def tell(
         raise InputError(f"{folder}: expected a file of questions, got none: run aae label ask {folder}")
     labels = _answers(answers or questions[-1])
     session, dataset = _session(folder, settings)
-    session.tell(list(labels), list(labels.values()), callbacks(quiet))
+    session.teach(list(labels), list(labels.values()), callbacks(quiet))
     session.save(folder)
     predictions = _predictions(session.model, dataset.X)
     lines = [[*line, "yes" if line[0] in session.labels else ""] for line in predictions]
@@ -161,7 +161,7 @@ def predict(
     """Write labels and probabilities of other rows to a CSV file."""
     from aaekit import data
     from aaekit.estimators import SemiSupervisedAAE
-    from aaekit.evaluation.heldout import fitting
+    from aaekit.evaluation.heldout import to_training_units
     from aaekit.runs.data import held_out
 
     path = folder / "model.safetensors"
@@ -174,7 +174,7 @@ def predict(
     options = {"empty": settings["means"]} if "empty" in data.options_of(rows) else {}
     with notes():
         dataset = data.load(rows, data_dir, image_shape=shape, columns=settings["columns"], classes=(), **options)
-        lines = _predictions(model, fitting(model, held_out({}, dataset).X))
+        lines = _predictions(model, to_training_units(model, held_out({}, dataset).X))
     files = dataset.files if dataset.X_test is None else dataset.files_test
     write_csv(out, with_files([["row", "label", "probability"], *lines], files))
     typer.echo(f"{len(lines)} rows: {out}")

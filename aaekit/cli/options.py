@@ -61,7 +61,7 @@ def new_app(**settings: Any) -> typer.Typer:
 
 def callbacks(quiet: bool) -> list[Any]:
     """Return the callbacks of a training: a progress bar, unless `quiet`."""
-    from aaekit.core.progress import Progress
+    from aaekit.core.callbacks import Progress
 
     return [] if quiet else [Progress()]
 

@@ -27,7 +27,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Evaluate a trained model on test rows, beside other methods with the same labels, and update its report."""
-    from aaekit.evaluation import compare as evaluation
+    from aaekit.evaluation import measures
     from aaekit.runs.data import held_out
     from aaekit.runs.run import Run
 
@@ -38,11 +38,11 @@ def evaluate(
             raise InputError("--compare: expected the run's own data, got --data: leave one of them out")
         with notes():
             rows = held_out(directory.config, directory.other_data(data, data_dir))
-            results = evaluation.evaluate(estimator, rows)
-        for table in evaluation.tables(results):
+            results = measures.evaluate(estimator, rows)
+        for table in measures.tables(results):
             print_table(table)
         return
-    results = evaluation.evaluate(estimator, directory.held_out)
+    results = measures.evaluate(estimator, directory.held_out)
     if compare is not False:
         add_comparison(directory, estimator, results)
     else:
@@ -52,7 +52,7 @@ def evaluate(
 
 def doctor(run: RunPath) -> None:
     """Diagnose a run from its curves and codes: for each problem the evidence, what it means, and what to try first."""
-    from aaekit.evaluation.compare import diagnosis
+    from aaekit.evaluation.measures import diagnosis
     from aaekit.runs.run import Run
 
     directory = Run.open(run)
@@ -80,7 +80,7 @@ def plot(
 
     directory = Run.open(run)
     figures = draw.draw_all(directory.fitted(), directory.held_out, directory.labels, slow=True)
-    for name, (_, figure) in figures.items():
+    for name, figure in figures.items():
         typer.echo(str(plots.save(figure, (out or directory.path / "figures") / f"{name}.png")))
 
 
@@ -91,8 +91,8 @@ def predict(
     data_dir: DataDir = None,
 ) -> None:
     """Write the predictions for each row to a CSV file: class, cluster or position, probabilities, or outlier score."""
-    from aaekit.evaluation.compare import predictions
-    from aaekit.evaluation.heldout import fitting
+    from aaekit.evaluation.heldout import to_training_units
+    from aaekit.evaluation.predictions import predictions
     from aaekit.runs.data import held_out
     from aaekit.runs.run import Run
 
@@ -100,7 +100,7 @@ def predict(
     estimator = directory.fitted()
     with notes():
         data = directory.other_data(rows, data_dir, labelled=False)
-        X = fitting(estimator, held_out({}, data).X)
+        X = to_training_units(estimator, held_out({}, data).X)
         header, lines = predictions(estimator, X, directory.class_names(estimator))
     write_csv(out, with_files([header, *lines], data.files if data.X_test is None else data.files_test))
     typer.echo(f"{len(lines)} rows: {out}")

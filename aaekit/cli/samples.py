@@ -52,7 +52,7 @@ def sample(
 
     directory = _open(run)
     estimator = _decoding(directory)
-    pictures, shown = partial(heldout.pictures, estimator), partial(heldout.shown, estimator)
+    as_samples, for_plots = partial(heldout.as_samples, estimator), partial(heldout.for_plots, estimator)
     if grid and (label is not None or walk or out.suffix != ".png"):
         raise InputError(
             "--grid: expected neither --label nor --walk, and --out with .png, got other options: it draws all classes"
@@ -64,15 +64,15 @@ def sample(
     if grid:
         plots.save(draw.grid(estimator, directory.held_out, directory.labels), out)
     elif walk:
-        rows = pictures(estimator.walk(n))
-        _save(rows, out, lambda x: draw.walk(estimator, shown(x), directory.labels), directory)
+        rows = as_samples(estimator.walk(n))
+        _save(rows, out, lambda x: draw.roll_walk(estimator, for_plots(x), directory.labels), directory)
     else:
         y = None if label is None else _label_of(label, directory, estimator)
         if label is not None:
             _note_marginal_style(estimator)
         title = "Samples" if label is None else f"Samples of class {label}"
-        rows = pictures(estimator.sample(n, random_state, label=y))
-        _save(rows, out, lambda x: plots.sample_grid(shown(x), title=title), directory)
+        rows = as_samples(estimator.sample(n, random_state, label=y))
+        _save(rows, out, lambda x: plots.sample_grid(for_plots(x), title=title), directory)
     typer.echo(str(out))
 
 
@@ -91,9 +91,9 @@ def reconstruct(
     estimator = _decoding(directory)
     X, _ = _first_rows(directory, data, data_dir, n)
     with notes():
-        rows = heldout.pictures(estimator, estimator.reconstruct(heldout.fitting(estimator, X)))
-    shown = partial(heldout.shown, estimator)
-    _save(rows, out, lambda x: plots.reconstruction_pairs(shown(X), shown(x), len(x)), directory)
+        rows = heldout.as_samples(estimator, estimator.reconstruct(heldout.to_training_units(estimator, X)))
+    for_plots = partial(heldout.for_plots, estimator)
+    _save(rows, out, lambda x: plots.reconstruction_pairs(for_plots(X), for_plots(x), len(x)), directory)
     typer.echo(str(out))
 
 
@@ -129,9 +129,9 @@ def translate(
             )
         label = np.column_stack([np.full(len(X), label), y])
     with notes():
-        rows = heldout.pictures(estimator, estimator.translate(heldout.fitting(estimator, X), label))
-    shown = partial(heldout.shown, estimator)
-    _save(rows, out, lambda x: plots.domain_translation(shown(X), shown(x), "as they are", to), directory)
+        rows = heldout.as_samples(estimator, estimator.translate(heldout.to_training_units(estimator, X), label))
+    for_plots = partial(heldout.for_plots, estimator)
+    _save(rows, out, lambda x: plots.domain_translation(for_plots(X), for_plots(x), "as they are", to), directory)
     typer.echo(str(out))
 
 

@@ -147,8 +147,8 @@ def _print_plan(config: dict[str, Any]) -> None:
 
     data = load_data(config)
     with notes():
-        X, y, eval_set = training_rows(config, data, split_of(config, data))
-        settings = estimator_of(config).plan_for(X, y, eval_set=eval_set).as_dict()
+        X, y, _ = training_rows(config, data, split_of(config, data))
+        settings = estimator_of(config).plan_for(X, y).as_dict()
     phases = [
         [p["name"], f"{p['weight']:.4g}", f"{p['learning_rate']:.4g}", ", ".join(p["moves"])]
         for p in settings.pop("phases")
@@ -176,7 +176,7 @@ def _finish(run: Any, quiet: bool, compare: bool) -> None:
         with notes():
             estimator = run.train(callbacks(quiet))
         if compare:
-            from aaekit.evaluation.compare import evaluate
+            from aaekit.evaluation.measures import evaluate
 
             add_comparison(run, estimator, evaluate(estimator, run.held_out))
     except KeyboardInterrupt as stop:
@@ -198,7 +198,7 @@ def add_comparison(run: Any, estimator: Any, results: dict[str, Any]) -> None:
 
 def print_results(run: Any) -> None:
     """Print the results of a complete run, its findings and where the report is."""
-    from aaekit.evaluation.compare import tables
+    from aaekit.evaluation.measures import tables
 
     results = json.loads((run.path / "results.json").read_text(encoding="utf-8"))
     for table in tables(results):

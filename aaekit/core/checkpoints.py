@@ -15,7 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from aaekit._files import write_atomically, write_text
-from aaekit.core.loop import Callback, Training
+from aaekit.core.callbacks import Callback
+from aaekit.core.loop import Training
+from aaekit.core.state import capture, restore
 from aaekit.errors import InputError
 
 KEPT = 3  # checkpoints
@@ -88,7 +90,7 @@ class Checkpoints(Callback):
 
     def _write(self, training: Training) -> None:
         began = time.monotonic()
-        tensors, facts = training.state()
+        tensors, facts = capture(training)
         epoch, steps = divmod(training.n_done, training.steps_per_epoch)
         path = self.folder / (f"epoch-{epoch:04d}" + (f"-step-{training.n_done}" if steps else ""))
         write_atomically(path.with_suffix(".safetensors"), lambda p: save_file(tensors, p))
@@ -110,7 +112,7 @@ class Checkpoints(Callback):
                 self.log(f"{path.stem} is damaged, trying the one before: {error}")
                 continue
             try:
-                training.restore(tensors, facts)
+                restore(training, tensors, facts)
             except (KeyError, TypeError, ValueError, RuntimeError) as error:
                 reason = str(error).splitlines()[0]
                 raise InputError(f"{path} is not of this configuration: {reason}; was config.yaml changed?") from error

@@ -1,179 +1,160 @@
-"""A phase is a loss, the networks it moves, and how fast. Every variant is a list of phases over shared networks."""
+"""The idea of the whole package: a phase is a loss, the modules that it moves, and how fast.
 
-from collections.abc import Callable, Iterable, Mapping
+Every variant of the adversarial autoencoder is a list of phases over shared networks. Nothing here knows autoencoders.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from aaekit.divergences import Divergence, mean_probability
-from aaekit.nn.encoder import Code
+from aaekit.divergences import AdversarialDivergence, Divergence, SampleDivergence, mean_probability
+
+__all__ = ["Phase", "Step", "match", "when"]
+
+T = TypeVar("T")
 
 
 class Step:
-    """One minibatch: its rows by view, and each forward value, computed at most once between parameter updates.
+    """One minibatch, and the values that phases have computed from it.
 
-    A view is a named group of rows, for instance ``"unlabelled"``, ``"labelled"`` or ``"augmented"``; `labels` are
-    those of a view, `beliefs` class probabilities of its rows. `corrupt` is applied to what the encoder sees; targets
-    stay clean. `join` makes what the decoder sees of a code and the view's labels. With `together`, one pass of the
-    encoder serves all views.
+    Parameters
+    ----------
+    batch : mapping from str to list of Tensor
+        Aligned arrays by the name of their source.
+
+    Attributes
+    ----------
+    notes : dict of str to Tensor
+        Numbers for the history, beside the losses.
     """
 
-    def __init__(
-        self,
-        rows: Mapping[str, Tensor],
-        encoder: Callable[[Tensor], Code],
-        decoder: nn.Module | None = None,
-        *,
-        labels: Mapping[str, Tensor] | None = None,
-        beliefs: Mapping[str, Tensor] | None = None,
-        corrupt: Callable[[Tensor], Tensor] = lambda x: x,
-        join: Callable[[Code, Tensor | None], Tensor] = lambda code, labels: code.joined,
-        together: bool = False,
-    ) -> None:
-        self.rows, self.labels, self.beliefs = rows, labels or {}, beliefs or {}
-        self.encoder, self.decoder, self.together = encoder, decoder, together
-        self.noted: dict[str, Tensor] = {}
-        self._corrupt, self._join = corrupt, join
-        self._inputs: dict[str, Tensor] = {}
-        self._codes: dict[str, Code] = {}
-        self._detached: dict[str, Code] = {}
-        self._reconstructions: dict[str, Tensor] = {}
+    def __init__(self, batch: Mapping[str, Sequence[Tensor]] | None = None) -> None:
+        self.batch: Mapping[str, Sequence[Tensor]] = batch or {}
+        self.notes: dict[str, Tensor] = {}
+        self._values: dict[Hashable, Any] = {}
+        self._inputs: dict[Hashable, Any] = {}
 
-    def input(self, view: str) -> Tensor:
-        """What the encoder sees of a view: its rows, corrupted."""
-        if view not in self._inputs:
-            self._inputs[view] = self._corrupt(self.rows[view])
-        return self._inputs[view]
-
-    def code(self, view: str = "unlabelled") -> Code:
-        """The encoder's code of a view, with the graph behind it."""
-        if view not in self._codes:
-            views = list(self.rows) if self.together else [view]
-            inputs = [self.input(v) for v in views]
-            codes = self.encoder(torch.cat(inputs) if len(inputs) > 1 else inputs[0])
-            self._codes.update(zip(views, codes.split([len(x) for x in inputs]), strict=True))
-        return self._codes[view]
-
-    def detached_code(self, view: str = "unlabelled") -> Code:
-        """The same values for a phase that must not move the encoder; costs no graph."""
-        if view in self._codes or self.together:
-            return self.code(view).detach()
-        if view not in self._detached:
-            with torch.no_grad():
-                self._detached[view] = self.encoder(self.input(view))
-        return self._detached[view]
-
-    def reconstruction(self, view: str = "unlabelled") -> Tensor:
-        """The decoder's output for a view, before any sigmoid."""
-        if view not in self._reconstructions:
-            assert self.decoder is not None
-            self._reconstructions[view] = self.decoder(self._join(self.code(view), self.labels.get(view)))
-        return self._reconstructions[view]
+    def once(self, key: Hashable, make: Callable[[], T], *, is_input: bool = False) -> T:
+        """The value of `make()`, computed at most once until parameters move; at most once a step if it `is_input`."""
+        values = self._inputs if is_input else self._values
+        if key not in values:
+            values[key] = make()
+        return values[key]
 
     def note(self, name: str, value: Tensor) -> None:
         """Put a number into the history beside the losses."""
-        self.noted[name] = value.detach()
+        self.notes[name] = value.detach()
 
     def forget(self) -> None:
         """Drop what was computed from parameters that have moved."""
-        self._codes.clear()
-        self._detached.clear()
-        self._reconstructions.clear()
+        self._values.clear()
+
+
+S = TypeVar("S", bound=Step)
 
 
 @dataclass(frozen=True)
-class Phase:
-    """A loss, the networks that it moves (nothing else may), and its optimiser's settings.
+class Phase(Generic[S]):
+    """A loss and the modules that it moves; nothing else may move.
 
-    `is_critic` marks the phase of a discriminator, which takes the codes as given. `weight` scales the loss; if it
-    `anneal_steps`, the weight falls evenly to 0 in so many steps, and the phase is over. A `steady` rate is warmed up, and
-    then does not follow the rate schedule. In the joint schedule every network moves at the rate of the first phase
-    that names it, and the losses of the other phases are weighted by the ratio of the rates.
+    Parameters
+    ----------
+    name : str
+        As it stands in the history, in curves, in `loss_weights` and in `learning_rates`.
+    loss : callable
+        From the step to a scalar.
+    moves : tuple of nn.Module
+        What the optimiser updates.
+    weight : float, default 1
+        Factor of the loss.
+    learning_rate : float, optional
+        By default that of the settings: one for critics, one for all others.
+    is_critic : bool, default False
+        Whether it trains a critic, which takes codes as they are and makes no gradient for them.
+    anneal_steps : int, default 0
+        If above 0, the weight falls linearly to 0 over so many steps; then the phase is over.
+    scheduled : bool, default True
+        Whether its learning rate follows the schedule; if not, it is only warmed up.
+    repeats : int, default 1
+        Updates in each step, each on a minibatch of its own.
     """
 
     name: str
-    loss: Callable[[Step], Tensor]
-    trains: tuple[nn.Module, ...]
-    rate: float
-    momentum: float = 0.5
+    loss: Callable[[S], Tensor]
+    moves: tuple[nn.Module, ...]
     weight: float = 1.0
+    learning_rate: float | None = None
     is_critic: bool = False
     anneal_steps: int = 0
-    steady: bool = False
+    scheduled: bool = True
+    repeats: int = 1
 
-    def over(self, step: int) -> bool:
-        """Whether it has faded away after so many steps."""
-        return 0 < self.anneal_steps <= step
+    def is_over(self, n_done: int) -> bool:
+        """Whether its weight has reached 0 after so many steps."""
+        return 0 < self.anneal_steps <= n_done
 
-    def weight_at(self, step: int) -> float:
-        """The weight after so many steps, until it is over."""
-        return self.weight * (1 - step / self.anneal_steps) if self.anneal_steps else self.weight
-
-
-def softened(listed: Iterable[Phase], factors: Mapping[str, float]) -> list[Phase]:
-    """The same phases, of which those that `factors` names weigh so many times as much."""
-    return [replace(p, weight=factors.get(p.name, 1.0) * p.weight) for p in listed]
+    def weight_at(self, n_done: int) -> float:
+        """The weight after so many steps."""
+        return self.weight * max(0.0, 1 - n_done / self.anneal_steps) if self.anneal_steps else self.weight
 
 
-def matching(
+def when(condition: object, *phases: Phase[S]) -> tuple[Phase[S], ...]:
+    """The phases if the condition holds, else the same without weight; phases without weight are not computed."""
+    return phases if condition else tuple(replace(p, weight=0.0) for p in phases)
+
+
+def match(
     name: str,
-    fake: Callable[[Step, bool], Tensor],
-    real: Callable[[Step], Tensor],
+    fake: Callable[[S], Tensor],
+    real: Callable[[S], Tensor],
     divergence: Divergence,
     critic: nn.Module | None,
     moves: Iterable[nn.Module],
     *,
-    discriminator_learning_rate: float,
-    generator_rate: float,
     weight: float = 1.0,
-    momentum: float = 0.5,
-    steady: bool = False,
-) -> list[Phase]:
-    """The two phases that pull `fake` towards `real`; one, where the divergence needs no discriminator.
+    generator_rate: float | None = None,
+    critic_rate: float | None = None,
+    scheduled: bool = True,
+) -> list[Phase[S]]:
+    """The phases that pull the samples `fake` towards the samples `real`.
 
-    `fake(step, gradient)` and `real(step)` give samples `(n, d)`; `gradient` tells whether the graph is wanted. The
-    discriminator's rate may be `steady`.
+    An adversarial divergence gives two phases, NAME/discriminator and NAME/generator, and needs a `critic` unless the
+    weight is 0; a sample divergence gives the second alone. `scheduled` is about the learning rate of the critic.
     """
-    together: list[bool] = []  # whether the divergence has both judged at once, the real ones first; seen at first
+    if isinstance(divergence, SampleDivergence):
+        distance: Callable[[S], Tensor] = lambda step: divergence.distance(real(step), fake(step))
+        return [Phase(f"{name}/generator", distance, tuple(moves), weight, generator_rate)]
+    assert isinstance(divergence, AdversarialDivergence)
+    assert critic is not None or not weight, f"{divergence!r} needs a critic"
 
-    def discriminate(step: Step) -> Tensor:
+    def discriminate(step: S) -> Tensor:
         assert critic is not None
-        calls: list[tuple[Tensor, Tensor]] = []
-        hook = critic.register_forward_hook(lambda _, inputs, out: calls.append((inputs[0], out.detach())))
-        p, q = real(step), fake(step, False)
-        try:
-            loss = divergence.critic_loss(critic, p, q)
-        finally:
-            hook.remove()
-        if not together:
-            seen = calls[0][0] if calls else p
-            together.append(len(seen) == len(p) + len(q) and bool((seen[: len(p)] == p).all()))
-        if together[0]:
-            judged = calls[0][1].tensor_split([len(p)])
-        else:
-            with torch.no_grad():
-                judged = [critic(p), critic(q)]
-        for side, chance in zip(("real", "fake"), mean_probability(*judged), strict=True):
-            step.note(f"{name}/D({side})", chance)
-        return loss
+        x = real(step).detach()
+        with torch.no_grad():
+            x_fake = fake(step)
+        d_real, d_fake = critic(torch.cat([x, x_fake])).float().tensor_split([len(x)])  # one pass: two cost double
+        for side, probability in zip(("real", "fake"), mean_probability(d_real, d_fake), strict=True):
+            step.note(f"{name}/D({side})", probability)
+        return divergence.critic_loss(d_real, d_fake) + divergence.penalty(critic, x, x_fake)
 
-    def fool(step: Step) -> Tensor:
-        return divergence.generator_loss(critic, real(step), fake(step, True))
+    def fool(step: S) -> Tensor:
+        assert critic is not None
+        real(step)  # so that random numbers do not depend on the kind of divergence
+        return divergence.generator_loss(critic(fake(step)).float())
 
-    generate = Phase(f"{name}/generator", fool, tuple(moves), generator_rate, momentum, weight)
-    if not divergence.has_critic:
-        return [generate]
-    assert critic is not None, f"{divergence!r} needs a discriminator"
     return [
         Phase(
             f"{name}/discriminator",
             discriminate,
-            (critic,),
-            discriminator_learning_rate,
-            momentum,
+            (critic,) if critic is not None else (),
+            weight=float(weight > 0),
+            learning_rate=critic_rate,
             is_critic=True,
-            steady=steady,
+            scheduled=scheduled,
+            repeats=divergence.critic_steps,
         ),
-        generate,
+        Phase(f"{name}/generator", fool, tuple(moves), weight, generator_rate),
     ]

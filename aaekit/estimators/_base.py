@@ -1,523 +1,590 @@
-"""What all estimators share: rows and labels in, networks trained by phases, predictions out, saving and loading."""
+"""What all estimators share: rows and labels in, networks trained by phases, and files."""
 
-import json
 import math
 import os
 import time
-import warnings
-from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar, cast
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.exceptions import DataConversionWarning
+from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_consistent_length, check_random_state
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from aaekit._files import write_atomically
-from aaekit.core.loop import (
-    Callback,
-    LearningRateSchedule,
-    Optimizer,
-    Precision,
-    Rows,
-    Settings,
-    Training,
-    best_start,
-    broadcast_from_rank_zero,
-    derived_seed,
-    rank_and_world_size,
+from aaekit import augment
+from aaekit.core.batches import Minibatches, derived_seed
+from aaekit.core.callbacks import Callback, Progress
+from aaekit.core.distributed import broadcast_from_rank_zero, rank_and_world_size
+from aaekit.core.loop import Training
+from aaekit.core.phase import Phase
+from aaekit.core.settings import Precision, Settings
+from aaekit.errors import InputError, nearest
+from aaekit.estimators._hyperparameters import Positive, Rate, Share, hyperparameters, validated
+from aaekit.estimators._io import (
+    decoded,
+    described,
+    encoded,
+    from_description,
+    read_model,
+    write_model,
 )
-from aaekit.core.phase import Phase, Step
-from aaekit.errors import InputError, RangeWarning
-from aaekit.estimators._hyperparameters import Positive, Share, hyperparameters, validated
-from aaekit.evaluation.metrics import as_labels
-from aaekit.nn import backbones, context
-from aaekit.nn.encoder import Encoder
+from aaekit.estimators._plan import DataSummary, Plan
+from aaekit.estimators._rows import RowScaler, as_float
+from aaekit.nn import backbones
+from aaekit.nn.context import update_batch_norm_statistics
+from aaekit.nn.encoder import Encoder, Posterior
+from aaekit.nn.networks import Networks
+from aaekit.nn.step import EncoderStep
 
-UNLABELLED = -1
-N_SETTLING = 10_000  # about as many rows give batch normalisation its statistics
-N_TELLING = 100  # steps, at least, after which a start tells how good it is
-N_TOLD = 600  # and at most
-FORMAT = 1
+__all__ = ["Estimator", "RandomState", "Sources"]
 
-RatesOverTime = Annotated[
-    LearningRateSchedule,
-    Field(description="learning rates: constant, falling as a cosine, or divided by 10 at milestones"),
+RandomState = int | np.random.RandomState | None
+Sources = dict[str, dict[str, Tensor]]  # by view: "rows" and, where there are any, "labels" and "soft_labels"
+N = TypeVar("N", bound=Networks)
+
+N_FOR_STATISTICS = 10_000  # about as many rows give batch normalisation its statistics
+MIN_TRIAL, MAX_TRIAL = 100, 600  # steps after which an initialisation is judged, at least and at most
+VALIDATION_FRACTION = 0.1  # of the (labelled) rows, held out for early stopping
+PATIENCE = 10  # epochs without improvement until early stopping
+MOMENTUM = {"adam": 0.5, "sgd": 0.9}
+
+BatchNorm = Annotated[
+    bool,
+    "Networks",
+    Field(description="batch normalisation in a fully connected encoder (convolutional ones always have it)"),
 ]
-EmaDecay = Annotated[
-    Share, Field(description="decay per step of the moving average of the weights that is used in the end; 0: none")
+Augmentation = Annotated[
+    Literal["auto", "affine", "noise", "none"] | Callable[[Tensor], Tensor],
+    "Losses",
+    Field(
+        description="what does not change the class of a row: small warps (images; without bending in ClusteringAAE), "
+        "feature noise (tables), none, or a callable on batches; 'auto' goes by the shape of the rows"
+    ),
 ]
 
 
 @hyperparameters
-class Estimator(BaseEstimator):
+class Estimator(BaseEstimator, Generic[N]):
     """Base of all estimators: an encoder of images or table rows, trained by phases.
 
-    A subclass says which networks there are (`_networks`), which phases move them (`_phases`), and how to predict.
+    A variant says what it does in three public methods: `plan`, `networks` and `phases`.
     """
 
     image_shape: Annotated[
         tuple[Positive, ...] | None,
-        Field(description="(channels, height, width) of the images that flat rows hold; None takes the shape of X"),
+        "Data",
+        Field(description="(channels, height, width) of the images in flat rows; None takes the shape of X"),
     ] = None
     backbone: Annotated[
-        Literal["auto", "mlp", "conv"] | nn.Module,
-        Field(description="encoder: convolutional, fully connected, by the shape of the data, or any torch module"),
+        Literal["auto", "mlp", "conv"] | nn.Module | tuple[nn.Module, nn.Module],
+        "Networks",
+        Field(
+            description="encoder and decoder: fully connected, convolutional, or by the shape of the rows; or a torch "
+            "module as the encoder, or a pair of modules, the second from codes (n, n_code) to rows"
+        ),
     ] = "auto"
     hidden: Annotated[
         Literal["auto"] | tuple[Positive, ...],
-        Field(description="widths of the hidden layers of fully connected encoders and decoders; 'auto' is 1000,1000, "
-              "or 256,256 for rows of up to 256 values"),
-    ] = "auto"  # fmt: skip
+        "Networks",
+        Field(
+            description="widths of the hidden layers of fully connected encoders and decoders; 'auto' is 1000,1000, or "
+            "256,256 for rows of up to 256 values"
+        ),
+    ] = "auto"
     channels: Annotated[
         tuple[Positive, ...],
+        "Networks",
         Field(
-            min_length=1, description="widths of the layers of convolutional encoders and decoders; the last repeats"
+            min_length=1, description="channels of the layers of convolutional encoders and decoders; the last repeats"
         ),
     ] = (32, 64, 64)
-    batch_norm: Annotated[
-        bool, Field(description="batch normalisation in a fully connected encoder (convolutional ones always have it)")
-    ] = False
-    dropout: Annotated[Share, Field(description="share of hidden units dropped in encoder and decoder")] = 0.0
+    batch_norm: BatchNorm = False
+    dropout: Annotated[Share, "Networks", Field(description="share of hidden units dropped in encoder and decoder")] = (
+        0.0
+    )
     input_noise: Annotated[
         float,
+        "Losses",
         Field(
             ge=0,
             allow_inf_nan=False,
-            description="standard deviation of the noise added to what the encoder sees while training",
+            description="standard deviation of the noise added to the encoder's input during training",
         ),
     ] = 0.0
-    optimizer: Annotated[Optimizer, Field(description="update rule")] = "adam"
-    momentum: Annotated[Share, Field(description="momentum of SGD, or beta_1 of Adam")] = 0.5
-    learning_rate_schedule: RatesOverTime = "constant"
-    milestones: Annotated[
-        tuple[Positive, ...], Field(description="epochs at which learning_rate_schedule='step' divides the rates by 10")
-    ] = ()
+    learning_rate: Annotated[Rate, "Training", Field(description="learning rate of encoder and decoder")] = 1e-3
+    learning_rates: Annotated[
+        Mapping[str, Rate] | None,
+        "Training",
+        Field(
+            description="learning rates of single phases in place of the other two, by the name of the phase or the "
+            "last part of it, such as generator=5e-5; under the joint schedule they act as weights of the losses"
+        ),
+    ] = None
+    learning_rate_schedule: Annotated[
+        Literal["constant", "cosine"] | tuple[Positive, ...],
+        "Training",
+        Field(description="constant, falling as a cosine after a warm-up, or divided by 10 at the given epochs"),
+    ] = "constant"
+    optimizer: Annotated[
+        Literal["adam", "sgd"] | tuple[Literal["adam", "sgd"], Share],
+        "Training",
+        Field(
+            description="update rule, or the rule and its momentum (beta_1 of Adam); 'adam' is adam,0.5 and 'sgd' is "
+            "sgd,0.9"
+        ),
+    ] = "adam"
     max_epochs: Annotated[
-        Literal["auto"] | Positive, Field(description="passes over the rows; 'auto' goes by the system and the rows")
+        Literal["auto"] | Positive,
+        "Training",
+        Field(description="passes over the rows; 'auto' depends on the system and the number of rows"),
     ] = "auto"
-    max_steps: Annotated[Positive | None, Field(description="steps to make, whatever the number of epochs")] = None
+    max_steps: Annotated[Positive | None, "Training", Field(description="number of steps, in place of max_epochs")] = (
+        None
+    )
     batch_size: Annotated[
-        Literal["auto"] | Annotated[int, Field(ge=2)],
-        Field(description="rows in a minibatch; 'auto' is 100, or all rows if fewer"),
+        Literal["auto"] | Annotated[int, Field(ge=2)] | tuple[Annotated[int, Field(ge=2)], Annotated[int, Field(ge=2)]],
+        "Training",
+        Field(
+            description="rows in a minibatch; of two numbers the second is for labelled rows, where these have "
+            "minibatches of their own; 'auto' is 100, of labelled rows 50 or, if each image has a label, 150; or all "
+            "rows if fewer"
+        ),
     ] = "auto"
-    ema_decay: EmaDecay = 0.0
+    ema_decay: Annotated[
+        Share,
+        "Training",
+        Field(description="decay per step of the moving average of the weights, which is used in the end; 0: none"),
+    ] = 0.0
     early_stopping: Annotated[
-        bool, Field(description="hold out validation_fraction of what is given and stop when it gets no better")
+        bool | Positive,
+        "Training",
+        Field(
+            description="hold out a tenth of the (labelled) rows and stop after so many epochs without improvement on "
+            "them; true is 10 epochs"
+        ),
     ] = False
-    validation_fraction: Annotated[
-        float, Field(gt=0, lt=1, description="share of the (labelled) rows held out for early stopping")
-    ] = 0.1
-    patience: Annotated[Positive, Field(description="epochs without improvement before early stopping")] = 10
+    warm_start_from: Annotated[
+        str | BaseEstimator | None,
+        "Training",
+        Field(
+            description="a fitted estimator, of any class, or a saved model, whose weights training starts from where "
+            "names and shapes agree"
+        ),
+    ] = None
     precision: Annotated[
-        Precision, Field(description="arithmetic: 'auto' takes bfloat16 where the machine has it in hardware")
+        Precision, "Machine", Field(description="arithmetic; 'auto' is bfloat16 where the machine has it in hardware")
     ] = "auto"
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Field(description="where to train")] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "Machine", Field(description="where to train")] = "auto"
     random_state: Annotated[
         Annotated[int, Field(ge=0, le=2**32 - 1)] | None | np.random.RandomState,
+        "Machine",
         Field(description="seed of everything random; None draws a new one"),
     ] = None
-    verbose: Annotated[int, Field(ge=0, description="1 shows a progress bar with the losses and the time left")] = 0
+    verbose: Annotated[
+        int, "Machine", Field(ge=0, description="1 shows a progress bar with the losses and the time left")
+    ] = 0
 
-    # --- what a subclass says --------------------------------------------------------------------------------------
-    @abstractmethod
-    def _networks(self) -> dict[str, nn.Module]:
-        """The networks by name; one named "encoder"."""
-
-    @abstractmethod
-    def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
-        """The phases over these networks, the main one first."""
-
-    @abstractmethod
-    def _auto_steps(self, n_rows: int) -> int:
-        """How many steps are enough by default."""
-
-    @abstractmethod
-    def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
-        """Aligned arrays of training rows by name, the first of which counts the epochs."""
-
-    def _preparation(self, n_rows: int, y: np.ndarray | None) -> str | None:
-        """What `_sources` takes long for, if anything."""
-        return None
-
-    def _n_starts(self, n_rows: int) -> int:
-        """How often to begin: the start with the least `_doubt` after a third of the steps, or `N_TOLD`, goes on."""
-        return 1
-
-    def _doubt(self, nets: nn.ModuleDict, X: Tensor, y: np.ndarray | None) -> float:
-        """How unsure the networks are of the rows they are trained on."""
+    # --- what a variant says -----------------------------------------------------------------------------------------
+    def plan(self, data: DataSummary) -> Plan:
+        """What every "auto" stands for on such data."""
         raise NotImplementedError
 
-    @abstractmethod
-    def _make_step(self, nets: nn.ModuleDict, batch: dict[str, list[Tensor]], together: bool) -> Step:
-        """The step of a batch of `_sources`."""
+    def networks(self, plan: Plan) -> N:
+        """New networks."""
+        raise NotImplementedError
 
-    @abstractmethod
-    def _score(self, nets: nn.ModuleDict, X: Tensor, y: np.ndarray | None) -> dict[str, float]:
-        """How good the networks are on rows; "score" is what early stopping minimises."""
+    def phases(self, nets: N, plan: Plan) -> list[Phase[EncoderStep]]:
+        """The losses and the networks that each of them moves, the main one first."""
+        raise NotImplementedError
 
-    @abstractmethod
-    def _codes_of(self, y: Any) -> np.ndarray | None:
+    def _learn(self, X: ArrayLike, y: ArrayLike | None) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+        """Valid, scaled rows and labels 0, 1, ... or -1 to train on; learns scaling and classes."""
+        raise NotImplementedError
+
+    def _sources(self, X: Tensor, y: NDArray[np.int64] | None, plan: Plan) -> tuple[Sources, Plan]:
+        """Rows and what belongs to them, by view; and the plan, if they say more about it."""
+        return {"unlabelled": {"rows": X}}, plan
+
+    def _score(self, nets: N, X: Tensor, y: NDArray[np.int64] | None) -> dict[str, float]:
+        """How good the networks are on rows, by name; "score" is what early stopping minimises."""
+        raise NotImplementedError
+
+    def _doubt(self, nets: N, X: Tensor, y: NDArray[np.int64] | None) -> float:
+        """How uncertain the networks are of the rows that they are trained on, to choose an initialisation."""
+        raise NotImplementedError
+
+    def _label_indices(self, y: ArrayLike) -> NDArray[np.int64] | None:
         """Labels as `_score` takes them."""
+        return None
 
-    # --- fitting ---------------------------------------------------------------------------------------------------
-    def start_from(self, other: "Estimator") -> Self:
-        """Let the next fit, and only that, begin with another's networks, where their names and shapes agree.
+    def _finish(self, rows: NDArray[Any], y: NDArray[np.int64] | None) -> None:
+        """What is learned from the rows after training."""
+
+    # --- fitting -----------------------------------------------------------------------------------------------------
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        callbacks: Sequence[Callback] = (),
+        eval_set: tuple[ArrayLike, ArrayLike | None] | None = None,
+    ) -> Self:
+        """Train on rows, and on labels where the estimator learns from them.
 
         Parameters
         ----------
-        other : Estimator
-            Fitted; it may be of another class, for instance clusters that a classifier is to start from.
+        X : array-like of shape (n, n_features) or (n, channels, height, width)
+            Numbers of any range (they are standardised), in [0, 1], or bytes: pixels, but numbers in a table whose
+            values are all below 128.
+        y : array-like of shape (n,), optional
+            Labels of any kind; -1, None or NaN in unlabelled rows. For `SupervisedAAE` also of shape (n,
+            n_conditions). Ignored by estimators that learn without labels.
+        callbacks : sequence of Callback
+            Called at each step and epoch, for instance a run directory.
+        eval_set : (X, y), optional
+            Rows and labels that are scored each epoch, for `history_`. They are never used for training, model
+            selection or early stopping.
+
+        Returns
+        -------
+        self
 
         Raises
         ------
-        NotFittedError
-            When the other is not fitted.
+        InputError (a ValueError)
+            For parameters, rows or labels that are not as declared, or too few of them.
+        TrainingError
+            When a loss is no longer finite.
         """
-        check_is_fitted(other)
-        tensors = other.networks_.state_dict().items()  # but how frequent classes should be is for fit to say
-        self._start = {k: v.clone() for k, v in tensors if not k.startswith("class_frequencies.")}
-        return self
-
-    def _fit(
-        self,
-        rows: np.ndarray,
-        y: np.ndarray | None,
-        callbacks: Sequence[Callback],
-        eval_set: tuple[Any, Any] | None,
-    ) -> Self:
-        """Train on validated rows `(n, *shape)`, or flat ones that `shape_` describes, and labels -1, 0, 1, ..."""
+        self._check_and_reset()
+        rows, labels = self._learn(X, y)
         if len(rows) < 2:
             raise InputError(f"expected at least 2 rows to train on, got n_samples = {len(rows)}")
+        callbacks = [*callbacks, Progress()] if self.verbose else list(callbacks)
         self.seed_ = drawn_seed(self.random_state)
-        X, y, sets = self._apart(torch.from_numpy(rows), y, eval_set)
-        if self.verbose:
-            from aaekit.core.progress import Progress
+        X_train, y_train, sets = self._split(torch.from_numpy(rows), labels, eval_set)
 
-            callbacks = [*callbacks, Progress()]
+        def evaluate(nets: Any) -> dict[str, float]:
+            self._recalibrate_batch_norm(nets, X_train)
+            return {f"{name}/{k}": v for name, s in sets.items() for k, v in self._score(nets, *s).items()}
 
         def announce(what: str) -> None:
             for callback in callbacks if rank_and_world_size()[0] == 0 else ():
                 callback.prepare(what)
 
-        def evaluate(nets: nn.ModuleDict) -> dict[str, float]:
-            self._recalibrate_batch_norm(nets, X)
-            return {f"{name}/{k}": v for name, s in sets.items() for k, v in self._score(nets, *s).items()}
-
-        if what := self._preparation(len(X), y):
-            announce(what)
+        plan = self.plan(self._summary(len(X_train)))
+        if plan.propagates_labels and len(X_train) >= 10_000 and plan.data.n_unlabelled:
+            announce("finding nearest neighbours, to which labels are propagated")
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(self.seed_)
-            arrays = self._sources(X, y)  # first, for networks hold what it sees of class frequencies
-            start = self.__dict__.pop("_start", {})
+            sources, plan = self._sources(X_train, y_train, plan)
+            initial = self._initial_weights()
 
             def begin(k: int) -> Training:
-                return self._beginning(k, arrays, start, evaluate if sets else None, len(X))
+                return self._begin(k, sources, plan, initial, evaluate if sets else None)
 
             training = begin(0)
-            if not (start or any(callback.restores() for callback in callbacks)):
-                training = self._best_start(begin, training, X, y, announce)
+            self.plan_ = with_phases(plan, training.networks, training.listed, training.settings)
+            if not initial and not any(callback.restores() for callback in callbacks):
+                training = self._best_initialisation(begin, training, plan, X_train, y_train, announce)
             training.run(callbacks)
-            if not sets:  # else it is as it was scored last
-                self._recalibrate_batch_norm(training.averaged, X)
-        self.networks_ = training.averaged.cpu().eval()
+            if not sets:  # else the statistics are those of the last score
+                self._recalibrate_batch_norm(cast(N, training.averaged), X_train)
+        self.networks_ = cast(N, training.averaged.cpu().eval())
         self.history_ = training.history
         self.n_steps_ = training.n_done
         self.training_seconds_ = training.seconds
+        self._finish(rows, labels)
         return self
 
-    def _apart(
-        self, X: Tensor, y: np.ndarray | None, eval_set: tuple[Any, Any] | None
-    ) -> tuple[Tensor, np.ndarray | None, dict[str, tuple[Tensor, np.ndarray | None]]]:
-        """Rows and labels to train on, and those to score each epoch, by what they are called."""
-        sets = {}
+    def plan_for(self, X: ArrayLike, y: ArrayLike | None = None) -> Plan:
+        """What `fit` would do with such rows and labels, without training; parameters and errors are those of `fit`."""
+        twin = cast(Self, clone(self))
+        twin._check_and_reset()
+        rows, labels = twin._learn(X, y)
+        twin.seed_ = drawn_seed(twin.random_state)
+        X_train, _, _ = twin._split(torch.from_numpy(rows), labels, None)
+        plan = twin.plan(twin._summary(len(X_train)))
+        with torch.random.fork_rng([]):
+            nets = twin.networks(plan)
+        return with_phases(plan, nets, twin.phases(nets, plan), twin._settings(plan))
+
+    def _check_and_reset(self) -> None:
+        """Compare every parameter with its declaration, and forget an earlier fit."""
+        self.scaler_: RowScaler
+        self.networks_: N
+        self.plan_: Plan
+        self.history_: list[dict[str, float]]
+        self.classes_: Any
+        self.class_counts_: list[int]
+        self.n_unlabelled_: int
+        values = self.get_params(deep=False)
+        parsed = validated(type(self), values)
+        for name, value in values.items():
+            kind = parsed[name]
+            if (isinstance(value, str) and kind != value) or (isinstance(value, float) and isinstance(kind, int)):
+                raise InputError(f"{name}: expected a {type(kind).__name__}, for instance {kind!r}, got {value!r}")
+        if self.image_shape is not None and len(self.image_shape) != 3:
+            raise InputError(f"image_shape: expected three numbers (channels, height, width), got {self.image_shape!r}")
+        for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
+            delattr(self, name)
+
+    def _summary(self, n_rows: int) -> DataSummary:
+        """What a plan is made from."""
+        return DataSummary(
+            self.scaler_.shape,
+            n_rows,
+            self.scaler_.unit_range,
+            self.scaler_.data_radius,
+            tuple(getattr(self, "class_counts_", ())),
+            getattr(self, "n_unlabelled_", 0),
+        )
+
+    def _split(
+        self, X: Tensor, y: NDArray[np.int64] | None, eval_set: tuple[Any, Any] | None
+    ) -> tuple[Tensor, NDArray[np.int64] | None, dict[str, tuple[Tensor, NDArray[np.int64] | None]]]:
+        """Rows and labels to train on, and those to score each epoch, by name."""
+        sets: dict[str, tuple[Tensor, NDArray[np.int64] | None]] = {}
         if eval_set is not None:
-            X_e, y_e = eval_set
-            check_consistent_length(X_e, y_e)
-            sets["eval"] = torch.from_numpy(self._as_in_fit(X_e)), None if y_e is None else self._codes_of(y_e)
+            X_eval, y_eval = eval_set
+            check_consistent_length(X_eval, y_eval)
+            labels = None if y_eval is None else self._label_indices(y_eval)
+            sets["eval"] = torch.from_numpy(self.scaler_.transform(self, X_eval)), labels
         if not self.early_stopping:
             return X, y, sets
-        kept, held_out = self._held_out(y, len(X))
+        kept, held_out = _held_out(y, len(X), self.seed_)
         sets = {"validation": (X[held_out], None if y is None else y[held_out])} | sets
         return X[kept], None if y is None else y[kept], sets
 
-    def _beginning(
+    def _initial_weights(self) -> dict[str, Tensor]:
+        """The weights of `warm_start_from`; how frequent its classes were does not matter here."""
+        source = self.warm_start_from
+        if source is None:
+            return {}
+        if isinstance(source, str):
+            source = Estimator.load(Path(source) / "model.safetensors" if Path(source).is_dir() else source)
+        if not hasattr(source, "networks_"):
+            raise NotFittedError(f"warm_start_from: expected a fitted estimator, got {source!r}: call its fit first")
+        tensors = cast(Estimator[Any], source).networks_.state_dict().items()
+        return {k: v.clone() for k, v in tensors if not k.startswith("class_frequencies.")}
+
+    def _begin(
         self,
         k: int,
-        arrays: Mapping[str, list[Tensor]],
-        start: Mapping[str, Tensor],
-        evaluate: Callable[[nn.ModuleDict], dict[str, float]] | None,
-        n_rows: int,
+        sources: Sources,
+        plan: Plan,
+        initial: Mapping[str, Tensor],
+        evaluate: Callable[[nn.Module], dict[str, float]] | None,
     ) -> Training:
-        """The `k`-th start of a training, from other weights and minibatches each; those in `start` are given."""
+        """The `k`-th initialisation: other weights and other minibatches each; the `initial` weights are given."""
         torch.manual_seed(derived_seed(self.seed_, k) if k else self.seed_)
-        nets = nn.ModuleDict(self._networks())
+        nets = self.networks(plan)
         own = nets.state_dict()
-        agreeing = {name: v for name, v in start.items() if name in own and own[name].shape == v.shape}
-        nets.load_state_dict(agreeing, strict=False)
-        sources = {
-            name: Rows(aligned, self._batch_size(name, len(aligned[0])), self.seed_ + i)
-            for i, (name, aligned) in enumerate(arrays.items())
+        nets.load_state_dict({k: v for k, v in initial.items() if k in own and own[k].shape == v.shape}, strict=False)
+        minibatches = {
+            view: Minibatches(list(arrays.values()), plan.batch_sizes[view], self.seed_ + i)
+            for i, (view, arrays) in enumerate(sources.items())
         }
-        return Training(
-            nets,
-            self._phases(nets),
-            sources,
-            lambda batch, together: self._make_step(nets, batch, together),
-            self._settings(next(iter(sources.values())).steps_per_epoch, n_rows),
-            evaluate,
-        )
+        names = {view: list(arrays) for view, arrays in sources.items()}
 
-    def _best_start(
+        def make_step(batch: Mapping[str, Sequence[Tensor]]) -> EncoderStep:
+            return self._make_step(
+                nets, plan, {view: dict(zip(names[view], arrays, strict=True)) for view, arrays in batch.items()}
+            )
+
+        return Training(nets, self.phases(nets, plan), minibatches, make_step, self._settings(plan), evaluate)
+
+    def _best_initialisation(
         self,
         begin: Callable[[int], Training],
         first: Training,
+        plan: Plan,
         X: Tensor,
-        y: np.ndarray | None,
+        y: NDArray[np.int64] | None,
         announce: Callable[[str], None],
     ) -> Training:
-        """The start that goes on, of `first` and as many more as the labels call for."""
-        n_starts, n_steps = self._n_starts(len(X)), min(first.settings.n_steps // 3, N_TOLD)
-        if n_starts == 1 or n_steps < N_TELLING:
+        """The least doubtful of `n_init` initialisations after a third of the steps, or `MAX_TRIAL` of them."""
+        n_steps = min(plan.n_steps // 3, MAX_TRIAL)
+        if plan.n_init == 1 or n_steps < MIN_TRIAL:
             return first
 
-        def starts() -> Iterator[Training]:
-            began, in_all = time.monotonic(), first.settings.n_steps + (n_starts - 1) * n_steps
-            for k in range(n_starts):
-                left = f", {(time.monotonic() - began) * (in_all / (k * n_steps) - 1):.0f} s left" if k else ""
-                announce(f"start {k + 1} of {n_starts}, {n_steps} steps; the best of them will go on{left}")
+        def trainings() -> Iterator[Training]:
+            start, total = time.monotonic(), plan.n_steps + (plan.n_init - 1) * n_steps
+            for k in range(plan.n_init):
+                left = f", {(time.monotonic() - start) * (total / (k * n_steps) - 1):.0f} s left" if k else ""
+                announce(
+                    f"initialisation {k + 1}/{plan.n_init} ({n_steps} steps); the best one is trained to completion"
+                    + left
+                )
                 yield begin(k) if k else first
 
-        return best_start(starts(), n_steps, lambda nets: self._doubt(nets, X, y))
+        best, lowest, seconds = first, math.inf, 0.0
+        for training in trainings():
+            training.run(until=n_steps)
+            seconds += training.seconds
+            doubt = torch.tensor(self._doubt(cast(N, training.averaged), X, y), device=training.device)
+            broadcast_from_rank_zero([doubt])  # so that all processes choose the same one
+            if doubt < lowest:
+                best, lowest = training, float(doubt)
+        best.seconds = seconds
+        return best
 
-    def _settings(self, steps_per_epoch: int, n_rows: int) -> Settings:
-        if self.max_steps is not None:
-            n_steps = self.max_steps
-        elif self.max_epochs == "auto":
-            n_steps = self._auto_steps(n_rows)
-        else:
-            n_steps = self.max_epochs * steps_per_epoch
+    def _settings(self, plan: Plan) -> Settings:
+        """How the loop trains."""
+        name, momentum = self.optimizer if isinstance(self.optimizer, tuple | list) else (self.optimizer, None)
+        schedule, patience = self.learning_rate_schedule, self.early_stopping
         return Settings(
-            n_steps=n_steps,
-            schedule=getattr(self, "schedule", "joint"),
-            optimizer=self.optimizer,
-            learning_rate_schedule=self.learning_rate_schedule,
-            warmup_steps=min(200, n_steps // 10) if self.learning_rate_schedule == "cosine" else 0,
-            milestones=tuple(m * steps_per_epoch for m in self.milestones),
+            n_steps=plan.n_steps,
+            learning_rate=self.learning_rate,
+            critic_learning_rate=getattr(self, "discriminator_learning_rate", self.learning_rate),
+            learning_rates=self.learning_rates or {},
+            schedule=plan.schedule,
+            optimizer=name,
+            momentum=MOMENTUM[name] if momentum is None else momentum,
+            cosine=schedule == "cosine",
+            warmup_steps=plan.warmup_steps,
+            milestones=() if isinstance(schedule, str) else tuple(m * plan.steps_per_epoch for m in schedule),
             ema_decay=self.ema_decay,
-            patience=self.patience if self.early_stopping else 0,
+            patience=PATIENCE if patience is True else int(patience),
             precision=self.precision,
             device=self.device,
             random_state=self.seed_,
         )
 
-    def _batch_size(self, name: str, n: int) -> int:
-        """Rows of a source in one minibatch."""
-        if self.batch_size == "auto":
-            return min(100, n)
-        if self.batch_size > n:
-            raise InputError(
-                f"batch_size={self.batch_size} is larger than the {n} rows to train on: choose at most {n}"
-            )
-        return self.batch_size
+    def _planned(
+        self,
+        data: DataSummary,
+        n_steps: int,
+        *,
+        batch_sizes: Mapping[str, int] | None = None,
+        **decisions: Any,
+    ) -> Plan:
+        """A plan with what all variants decide alike; `n_steps` are used where neither steps nor epochs are given."""
+        batch_sizes = batch_sizes or {"unlabelled": self._batch_size(data.n_rows)}
+        if self.max_steps is not None:
+            n_steps = self.max_steps
+        elif self.max_epochs != "auto":
+            n_steps = self.max_epochs * (data.n_rows // next(iter(batch_sizes.values())))
+        named = self.backbone if isinstance(self.backbone, str) else "auto"
+        backbone = backbones.backbone_name(named, data.shape) if named == self.backbone else "module"
+        return Plan(
+            data=data,
+            backbone=backbone,
+            hidden=tuple(backbones.hidden_widths(self.hidden, data.shape)),
+            batch_sizes=batch_sizes,
+            n_steps=n_steps,
+            warmup_steps=min(200, n_steps // 10) if self.learning_rate_schedule == "cosine" else 0,
+            **decisions,
+        )
 
-    def _held_out(self, y: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Indices of the rows to train on and of those held out: labelled ones, each class in proportion."""
-        random = np.random.default_rng(self.seed_)
-        groups = [np.arange(n)] if y is None else [np.flatnonzero(y == k) for k in range(y.max() + 1)]
-        out = [random.permutation(g)[: max(1, round(len(g) * self.validation_fraction))] for g in groups]
-        if any(len(o) == len(g) for o, g in zip(out, groups, strict=True)):
-            raise InputError("early_stopping=True needs at least two rows of each class: give more, or turn it off")
-        held_out = np.concatenate(out)
-        return np.setdiff1d(np.arange(n), held_out), held_out
+    def _batch_size(self, n: int, labelled: int | None = None) -> int:
+        """Rows in a minibatch of `n`; `labelled` is the default for a source of labelled rows."""
+        sizes = self.batch_size if isinstance(self.batch_size, tuple | list) else (self.batch_size, "auto")
+        size = sizes[0] if labelled is None else sizes[1]
+        if size == "auto":
+            return min(labelled or 100, n)
+        if size > n:
+            kind = "rows" if labelled is None else "labelled rows"
+            raise InputError(f"batch_size: expected at most the {n} {kind} to train on, got {size}")
+        return int(size)
 
-    def _check(self) -> None:
-        """Every parameter against its declaration, all errors at once."""
-        given = self.get_params(deep=False)
-        values = validated(type(self), given)
-        for name, value in given.items():
-            taken = values[name]
-            if (isinstance(value, str) and taken != value) or (isinstance(value, float) and isinstance(taken, int)):
-                raise InputError(f"{name}={value!r}: expected a {type(taken).__name__}, for instance {taken!r}")
-        if values["image_shape"] is not None and len(values["image_shape"]) != 3:
-            raise InputError(f"image_shape={self.image_shape!r}: expected three numbers (channels, height, width)")
-
-    # --- rows ------------------------------------------------------------------------------------------------------
-    def _learn_rows(self, X: Any, y: Any = None) -> np.ndarray:
-        """Validate the rows to fit and learn their shape and range; `(n, n_features)`, contiguous."""
-        self._check()
-        shape = _shape(X)[1:] if len(_shape(X)) == 4 else None
-        self.as_images_ = shape is not None
-        if shape and shape[0] > 4 and shape[2] in (1, 3, 4):
-            raise InputError(
-                f"expected images (n, channels, height, width), got {_shape(X)}, which looks like channels last: "
-                "transpose it by (0, 3, 1, 2)"
-            )
-        X = self._flat(X, reset=True)
-        shape = shape or self.image_shape or X.shape[1:]
-        if math.prod(shape) != X.shape[1]:
-            raise InputError(f"image_shape={tuple(shape)} holds {math.prod(shape)} values, but rows have {X.shape[1]}")
-        self.shape_ = tuple(int(s) for s in shape)
-        if X.dtype == np.uint8 and len(self.shape_) == 1 and X.max() < 128:
-            X = X.astype(np.float32)  # a table of small whole numbers, not of pixels
-        backbones.backbone_name("auto" if isinstance(self.backbone, nn.Module) else self.backbone, self.shape_)
-        self.unit_range_ = bool(X.dtype == np.uint8 or (X.min() >= 0 and X.max() <= 1))
-        if self.unit_range_:
-            self.center_, self.scale_ = np.float32(0), np.float32(255 if X.dtype == np.uint8 and X.max() > 1 else 1)
-        else:
-            self.center_ = X.mean(0, dtype=np.float64)
-            scale = X.std(0, dtype=np.float64).astype(np.float32)
-            rounding = 1e-6 if X.dtype == np.float32 else 1e-12  # a column that is constant but for it stays so
-            self.scale_ = np.where(scale > rounding * np.abs(self.center_).clip(1e-30), scale, np.float32(1))
-            self.center_ = self.center_.astype(X.dtype)
-        rows = self._scaled(X)
-        some = self._floats(torch.from_numpy(rows[:: max(1, len(rows) // 5000)])).flatten(1)
-        self.data_radius_ = float((some - some.mean(0)).square().sum(1).mean().sqrt()) or 1.0
-        return rows
-
-    def _rows(self, X: Any) -> np.ndarray:
-        """Validated, scaled rows `(n, *shape)` for the fitted networks."""
+    # --- rows and networks -------------------------------------------------------------------------------------------
+    def _rows(self, X: ArrayLike) -> NDArray[Any]:
+        """Valid, scaled rows `(n, *shape)` for the fitted networks."""
         check_is_fitted(self)
-        return self._as_in_fit(X)
+        return self.scaler_.transform(self, X)
 
-    def _as_in_fit(self, X: Any) -> np.ndarray:
-        """Rows like those whose shape and range were learned."""
-        if len(_shape(X)) == 4 and _shape(X)[1:] != self.shape_:
-            raise InputError(f"expected images of shape {self.shape_} as in fit, got {_shape(X)[1:]}")
-        rows = self._scaled(self._flat(X, reset=False))
-        low, high = (-0.5, 1.5) if self.unit_range_ else (-10, 10)
-        far = 0 if rows.dtype == np.uint8 or not rows.size else 1 - np.mean((rows > low) & (rows < high))
-        if far > 0.01:  # beyond ten standard deviations lies at most a hundredth of whatever was trained on
-            warnings.warn(
-                f"{far:.0%} of the values are far from those trained on ("
-                + (f"0 to {self.scale_:g}" if self.unit_range_ else "by more than ten standard deviations")
-                + "): are the rows in the same units?",
-                RangeWarning,
-                stacklevel=2,
-            )
-        return rows
+    def _make_step(self, nets: N, plan: Plan, batch: Sources) -> EncoderStep:
+        """The step of a batch: each source is a view; labelled rows are augmented, others beside their plain view."""
+        rows, labels, soft_labels = views(batch, self._augment(plan.data.shape), plan.uses_augmentation)
+        return EncoderStep(
+            rows,
+            nets.encoder,
+            labels=labels,
+            soft_labels=soft_labels,
+            corrupt=self._corrupt,
+            together=plan.schedule == "joint",
+        )
 
-    def _flat(self, X: Any, reset: bool) -> np.ndarray:
-        shape = _shape(X)
-        if len(shape) == 4:
-            X = np.asarray(X).reshape(shape[0], math.prod(shape[1:]))
-        elif len(shape) == 3:
-            raise InputError(
-                f"expected X of shape (n, n_features) or (n, channels, height, width), got {shape}: "
-                "for grey images add the channel, X[:, None]"
-            )
-        return validate_data(self, X, reset=reset, dtype=[np.float64, np.float32, np.uint8])  # pyright: ignore
+    def _augment(self, shape: Sequence[int]) -> Callable[[Tensor], Tensor]:
+        """What does not change the class of a row."""
+        return augment.make(getattr(self, "augmentation", "none"), shape)
 
-    def _scaled(self, X: np.ndarray) -> np.ndarray:
-        """Rows as the networks take them, but bytes stay bytes until they are in a minibatch.
+    def _corrupt(self, x: Tensor) -> Tensor:
+        return x + self.input_noise * torch.randn_like(x) if self.input_noise else x
 
-        Where bytes were fitted, floats up to 1 are what `sample` and `reconstruct` give, larger ones are bytes as
-        floats. Where 0 to 1 was fitted, bytes above 1 are those of images.
-        """
-        if not self.unit_range_:
-            X = ((X - self.center_) / self.scale_).astype(np.float32)
-        elif X.dtype != np.uint8:
-            if self.scale_ == 255 and X.size and X.max() > 1:
-                X = X / np.float32(255)  # bytes were fitted; the same values may come as floats
-            X = X.astype(np.float32, copy=False)
-        elif self.scale_ == 1 and (not X.size or X.max() <= 1):
-            X = X.astype(np.float32)  # 0 and 1 are these numbers, in bytes too
-        return np.ascontiguousarray(X).reshape(len(X), *self.shape_)
-
-    @staticmethod
-    def _floats(rows: Tensor) -> Tensor:
-        """A minibatch in float32; bytes become the interval [0, 1]."""
-        return rows.float().div_(255) if rows.dtype == torch.uint8 else rows.float()
-
-    def _unscaled(self, rows: np.ndarray) -> np.ndarray:
-        """Rows of the networks in the units of X; images that were bytes come as floats in [0, 1]."""
-        return rows if self.unit_range_ else rows * self.scale_.reshape(self.shape_) + self.center_.reshape(self.shape_)
-
-    def _in_batches(
-        self, function: Callable[[Tensor], Tensor], rows: np.ndarray | Tensor, size: int = 1000
-    ) -> np.ndarray:
-        """`function` of minibatches of rows, which gives something of each row, without gradients, stacked."""
-        X = torch.as_tensor(rows)
-        found = np.empty(0, np.float32)
-        with torch.inference_mode():
-            for i in range(0, max(1, len(X)), size):
-                some = self._floats(X[i : i + size])
-                part = function(some).float().cpu().numpy()
-                assert len(part) == len(some), (part.shape, len(some))
-                if i == 0:  # in one piece: small arrays between freed large ones keep these from being used again
-                    found = np.empty((len(X), *part.shape[1:]), np.float32)
-                found[i : i + size] = part
-        return found
-
-    # --- networks --------------------------------------------------------------------------------------------------
-    def _encoder(self, latent_dim: int, n_classes: int, posterior: Any = "deterministic") -> Encoder:
+    def _encoder(self, plan: Plan, latent_dim: int, n_classes: int, posterior: Posterior = "deterministic") -> Encoder:
+        """A new encoder."""
+        spec = self.backbone[0] if isinstance(self.backbone, tuple | list) else self.backbone
         backbone, n_features = backbones.encoder_backbone(
-            self.backbone,
-            self.shape_,
-            hidden=self.hidden,
+            spec,
+            plan.data.shape,
+            hidden=plan.hidden,
             channels=self.channels,
             dropout=self.dropout,
             batch_norm=self.batch_norm,
         )
         return Encoder(backbone, n_features, latent_dim, n_classes, posterior)
 
-    def _recalibrate_batch_norm(self, nets: nn.ModuleDict, X: Tensor) -> None:
-        """Let the encoder normalise by clean rows: evenly chosen ones of those it is trained on."""
-        X = X[:: max(1, len(X) // N_SETTLING)]
+    def _recalibrate_batch_norm(self, nets: N, X: Tensor) -> None:
+        """Let the encoder normalise by clean rows: evenly chosen ones of those that it is trained on."""
+        X = X[:: max(1, len(X) // N_FOR_STATISTICS)]
         device = next(nets.parameters()).device
-        parts = X.tensor_split(max(1, len(X) // 500))
-        context.update_batch_norm_statistics(nets["encoder"], (self._floats(x.to(device)) for x in parts))
+        batches = X.tensor_split(max(1, len(X) // 500))
+        update_batch_norm_statistics(nets.encoder, (as_float(x.to(device)) for x in batches))
 
-    def _corrupt(self, x: Tensor) -> Tensor:
-        return x + self.input_noise * torch.randn_like(x) if self.input_noise else x
+    @property
+    def shape_(self) -> tuple[int, ...]:
+        """The shape of a row as the networks see it."""
+        return self.scaler_.shape
 
-    # --- saving ----------------------------------------------------------------------------------------------------
-    _facts: ClassVar[tuple[str, ...]] = (
-        "shape_",
-        "as_images_",
-        "data_radius_",
-        "unit_range_",
-        "n_features_in_",
-        "seed_",
-        "history_",
-        "n_steps_",
-        "training_seconds_",
-    )
+    @property
+    def unit_range_(self) -> bool:
+        """Whether rows are in [0, 1], as those of images are."""
+        return self.scaler_.unit_range
 
+    @property
+    def data_radius_(self) -> float:
+        """Root mean squared distance of scaled rows from their mean."""
+        return self.scaler_.data_radius
+
+    # --- files -------------------------------------------------------------------------------------------------------
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted estimator into one safetensors file, settings and facts as JSON in its header.
+        """Write the fitted estimator into one safetensors file, parameters and facts as JSON in its header.
 
-        A parameter that was given as an object, for instance a backbone, is only named: give it again to `load`.
+        A parameter that is an object, for instance a backbone, is only named: give it again to `load`. Of
+        `warm_start_from` only a path is kept.
 
         Raises
         ------
         InputError
-            When the file cannot be written.
+            When parameters were changed after `fit` so that the networks are others, or the file cannot be written.
         """
         check_is_fitted(self)
-        tensors = {k: v.contiguous() for k, v in self.networks_.state_dict().items()}
-        for name in ("center_", "scale_", "labels_"):
-            if hasattr(self, name):
-                tensors[f"rows/{name}"] = torch.from_numpy(np.atleast_1d(np.asarray(getattr(self, name))))
-        facts = {k: getattr(self, k) for k in self._facts}
-        facts["feature_names_in_"] = list(map(str, getattr(self, "feature_names_in_", []))) or None
-        facts |= self._more_facts()
-        header = {"format": FORMAT, **self._described(), "facts": facts}
-        write_atomically(path, lambda p: save_file(tensors, p, {"aaekit": json.dumps(header)}))
+        tensors = {k: v for k, v in self.networks_.state_dict().items()}
+        with torch.random.fork_rng([]):
+            again = {k: v.shape for k, v in self.networks(self.plan_).state_dict().items()}
+        if again != {k: v.shape for k, v in tensors.items()}:
+            raise InputError(
+                "expected the parameters of the networks as in fit, got others: call fit again, or set them back"
+            )
+        facts, arrays = {}, {}
+        for name, value in vars(self).items():
+            if name.endswith("_") and not name.startswith("_") and name not in ("networks_", "autoencoder_"):
+                facts[name] = encoded(value, f"facts/{name}", arrays)
+        write_model(path, {**described(self), "facts": facts}, tensors | arrays)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], **given: Any) -> Self:
-        """Read what `save` wrote; `given` supplies parameters that were objects, for instance a backbone.
+    def load(cls, path: str | os.PathLike[str], **objects: Any) -> Self:
+        """Read what `save` wrote; `objects` are the parameters that were objects, for instance a backbone.
 
         Raises
         ------
@@ -525,261 +592,97 @@ class Estimator(BaseEstimator):
             When the file is not there, is damaged, or is of another estimator.
         """
         header, tensors = read_model(path)
-        self = cls._from_description({**header, "parameters": {**header["parameters"], **given}}, str(path))
-        facts = dict(header["facts"])
-        names = facts.pop("feature_names_in_")
-        if names:
-            setattr(self, "feature_names_in_", np.array(names, dtype=object))  # noqa: B010 (scikit-learn declares it)
-        facts["shape_"] = tuple(facts["shape_"])
-        for name, value in facts.items():
-            setattr(self, name, value)
-        for name in ("center_", "scale_"):
-            value = tensors.pop(f"rows/{name}").numpy()
-            setattr(self, name, value[0] if self.unit_range_ else value)
-        if "rows/labels_" in tensors:
-            setattr(self, "labels_", tensors.pop("rows/labels_").numpy())  # noqa: B010 (clusters declare it)
-        self._restore_facts()
+        header["parameters"] |= objects
+        model = from_description(cls, header, str(path))
+        arrays = {k: tensors.pop(k) for k in list(tensors) if k.startswith("facts/")}
+        for name, value in header["facts"].items():
+            if not name.isidentifier() or not name.endswith("_") or hasattr(cls, name):
+                raise InputError(f"{path}: expected facts of a fitted estimator, got {name!r}: the file is damaged")
+            setattr(model, name, decoded(value, arrays))
         with torch.random.fork_rng([]):
-            nets = nn.ModuleDict(self._networks())
+            nets = model.networks(model.plan_)
         try:
             nets.load_state_dict(tensors)
         except RuntimeError as error:
-            raise InputError(f"{path}: its weights do not fit its settings: {str(error).splitlines()[0]}") from error
-        self.networks_ = nets.eval()
-        return self
-
-    def _described(self) -> dict[str, Any]:
-        """The class and the parameters as JSON holds them."""
-        parameters: dict[str, Any] = {}
-        for name, value in self.get_params(deep=False).items():
-            plain = value._described() if isinstance(value, Estimator) else json_value(value)
-            parameters[name] = {"object": repr(value)[:80]} if plain is NotImplemented else plain
-        return {"estimator": type(self).__name__, "parameters": parameters}
-
-    @classmethod
-    def _from_description(cls, description: dict[str, Any], path: str) -> Self:
-        """An estimator, not fitted, as `_described` gave it."""
-        kinds = {c.__name__: c for c in _subclasses(cls)}
-        if description["estimator"] not in kinds:
-            raise InputError(f"{path}: expected a saved {cls.__name__}, got a {description['estimator']}")
-        parameters = dict(description["parameters"])
-        for name, value in parameters.items():
-            if isinstance(value, dict) and "object" in value:
-                raise InputError(
-                    f"{path}: {name} was the object {value['object']}: give it again, load(..., {name}=...)"
-                )
-            if isinstance(value, dict) and "estimator" in value:
-                held = [k for k, v in value["parameters"].items() if isinstance(v, dict) and "object" in v]
-                if held:
-                    again = ", ".join(f"{k}=..." for k in held)
-                    raise InputError(
-                        f"{path}: {name} was given objects ({', '.join(held)}): load(..., {name}=None, {again})"
-                    )
-                parameters[name] = Estimator._from_description(value, path)
-            if isinstance(value, list):
-                parameters[name] = tuple(value)
-        kind = kinds[description["estimator"]]
-        validated(kind, parameters, path)
-        return kind(**parameters)
-
-    def _more_facts(self) -> dict[str, Any]:
-        """What else to save, as JSON."""
-        return {}
-
-    def _restore_facts(self) -> None:
-        """Put what was read from JSON into the types that fit gave it."""
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{path}: expected weights that fit the parameters, got others: {reason}") from error
+        model.networks_ = nets.eval()
+        return model
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "networks_")
 
-
-class Labelled(Estimator):
-    """What estimators share that learn of labels: those of any kind, of which -1, None and NaN say "unlabelled"."""
-
-    def _learn_labels(self, y: Any) -> np.ndarray:
-        """Labels as 0, 1, ... and -1; learns the classes and how often each is labelled."""
-        y, labelled = _labelled(y)
-        check_classification_targets(y[labelled])
-        classes, codes = np.unique(y[labelled], return_inverse=True)
-        if len(classes) < 2:
-            raise InputError(
-                f"expected labelled rows of at least 2 classes, got {len(classes)} class(es) in "
-                f"{labelled.sum()} labelled of {len(y)} rows: label some of each class (-1 or None means unlabelled)"
-            )
-        self.classes_ = classes
-        result = np.full(len(y), UNLABELLED, dtype=np.int64)
-        result[labelled] = codes
-        self.class_counts_: list[int] = np.bincount(codes).tolist()
-        self.__dict__.pop("class_frequencies_", None)  # of an earlier fit
-        self.n_unlabelled_ = int((~labelled).sum())
-        return result
-
-    def _codes_of(self, y: Any) -> np.ndarray:
-        """Labels as numbers, in the order of the fitted classes."""
-        return numbers(y, self.classes_)
-
-    def _probabilities(self, nets: nn.ModuleDict, rows: np.ndarray | Tensor) -> np.ndarray:
-        """q(y|x) of scaled rows."""
-        device = next(nets.parameters()).device
-        return self._in_batches(lambda x: nets["encoder"](x.to(device)).y, rows)
-
-    def _more_facts(self) -> dict[str, Any]:
-        known = getattr(self, "classes_", None)  # without any label there are no classes
-        if known is None:
-            return {}
-        facts = {"classes_": known.tolist(), "classes_dtype": str(known.dtype)}
-        return facts | {k: getattr(self, k) for k in ("class_counts_", "class_frequencies_") if hasattr(self, k)}
-
-    def _restore_facts(self) -> None:
-        if hasattr(self, "classes_"):
-            self.classes_ = np.array(self.classes_, dtype=self.__dict__.pop("classes_dtype"))
+    def __sklearn_clone__(self) -> Self:
+        """A twin that is not fitted; fitted estimators among its parameters stay as they are."""
+        parameters = self.get_params(deep=False)
+        copies: dict[str, Any] = {
+            k: v if hasattr(v, "networks_") else clone(v, safe=False) for k, v in parameters.items()
+        }
+        twin = type(self)(**copies)
+        for name in ("_sklearn_output_config", "_metadata_request"):
+            if hasattr(self, name):
+                setattr(twin, name, getattr(self, name))
+        return twin
 
 
-class Classifier(ClassifierMixin, Labelled):
-    """What classifiers share: each row has one class, of which some rows' are known."""
+def with_phases(plan: Plan, nets: nn.Module, phases: Sequence[Phase[Any]], settings: Settings) -> Plan:
+    """The plan with weight, learning rate and networks of each phase.
 
-    def _learn_rows_and_labels(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Validated rows and labels of the same length; learns the classes."""
-        if y is None:
-            raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        rows = self._learn_rows(X)
-        codes = self._learn_labels(y)
-        check_consistent_length(rows, codes)
-        return rows, codes
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The share of rows that are predicted right, of those that have a label.
-
-        Raises
-        ------
-        InputError
-            When no row has one.
-        """
-        y, labelled = _labelled(y)
-        check_consistent_length(X, y, sample_weight)
-        if not labelled.any():
-            raise InputError(f"expected labels to score by, got none (-1) in all {len(y)} rows")
-        weight = None if sample_weight is None else np.asarray(sample_weight)[labelled]
-        return float(np.average(self.predict(X)[labelled] == y[labelled], weights=weight))
-
-    def _score(self, nets: nn.ModuleDict, X: Tensor, y: np.ndarray | None) -> dict[str, float]:
-        known = np.zeros(len(X), bool) if y is None else y != UNLABELLED
-        if y is None or not known.any():
-            return {}
-        p, y = self._probabilities(nets, X)[known], y[known]
-        entropy = -np.log(np.clip(p[np.arange(len(y)), y], 1e-12, 1)).mean()
-        return {"error": 100 * float((p.argmax(1) != y).mean()), "score": float(entropy)}
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """q(y|x) for each row, shape `(n, n_classes)`, in the order of `classes_`."""
-        rows = self._rows(X)
-        return self._probabilities(self.networks_, rows)
-
-    def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each row, shape `(n,)`."""
-        rows = self._rows(X)
-        return self.classes_[self._probabilities(self.networks_, rows).argmax(1)]
+    Raises
+    ------
+    InputError
+        When `loss_weights` or `learning_rates` name a phase that the variant does not have.
+    """
+    for parameter, values in (("loss_weights", plan.loss_weights), ("learning_rates", settings.learning_rates)):
+        for name, value in values.items():
+            matching = [p for p in phases if name in (p.name, p.name.rsplit("/", 1)[-1])]
+            known = list(dict.fromkeys(p.name for p in phases))
+            if not matching:
+                raise InputError(
+                    f"{parameter}: expected phases of {', '.join(known)}, got {name!r}{nearest(name, known)}"
+                )
+            if parameter == "loss_weights" and value and not any(p.weight for p in matching):
+                raise InputError(
+                    f"loss_weights: expected 0 for {name!r}, which other parameters turn off, got {value:g}"
+                )
+    names = {module: name for name, module in nets.named_children()}
+    return replace(
+        plan,
+        weights={p.name: p.weight for p in phases},
+        learning_rates={p.name: settings.rate_of(p) for p in phases},
+        moves={p.name: tuple(names[m] for m in p.moves) for p in phases if p.weight},
+    )
 
 
-def numbers(y: Any, classes: np.ndarray) -> np.ndarray:
-    """Labels as their places among the sorted `classes`, -1 where there is none."""
-    y, labelled = _labelled(y)
-    unknown = np.setdiff1d(y[labelled], classes)
-    if len(unknown):
-        raise InputError(f"labels {unknown[:5].tolist()} were not seen in fit: expected {classes.tolist()}")
-    codes = np.full(len(y), UNLABELLED, dtype=np.int64)
-    codes[labelled] = np.searchsorted(classes, y[labelled])
-    return codes
+def views(
+    batch: Sources, augmented: Callable[[Tensor], Tensor], with_augmented: bool
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Rows, labels and soft labels by view; labelled rows are augmented, others have an augmented view if wanted."""
+    rows = {view: as_float(arrays["rows"]) for view, arrays in batch.items()}
+    if "labelled" in rows:
+        rows["labelled"] = augmented(rows["labelled"])
+    if with_augmented:
+        rows["augmented"] = augmented(rows["unlabelled"].clone())  # it may work in place
+    labels = {view: arrays["labels"] for view, arrays in batch.items() if "labels" in arrays}
+    return rows, labels, {view: arrays["soft_labels"] for view, arrays in batch.items() if "soft_labels" in arrays}
 
 
-def _shape(X: Any) -> tuple[int, ...]:
-    """The shape of anything like an array; () where there is none."""
-    if not hasattr(X, "shape"):
-        try:
-            X = np.asarray(X)
-        except ValueError:
-            return ()
-    return tuple(X.shape)
-
-
-def _missing(value: Any) -> bool:
-    """Whether a label among objects says "unlabelled": -1, None, NaN, or the NA of pandas, which equals nothing."""
-    try:
-        return value is None or bool(value != value) or (not isinstance(value, str) and bool(value == UNLABELLED))
-    except (TypeError, ValueError):
-        return True
-
-
-def _labelled(y: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and which of them are labels: not -1, None or (among objects) NaN."""
-    y = as_labels(y)
-    if y.ndim == 2 and y.shape[1] == 1:
-        warnings.warn("A column-vector y was passed when a 1d array was expected.", DataConversionWarning, stacklevel=2)
-        y = y[:, 0]
-    if y.ndim != 1:
-        raise InputError(f"expected labels of shape (n,), got {y.shape}")
-    if y.dtype == object:
-        labelled = np.array([not _missing(v) for v in y])
-        kept = y[labelled].tolist()
-        if all(isinstance(v, (int, np.integer)) for v in kept) and kept:
-            y = np.array([v if ok else UNLABELLED for v, ok in zip(y, labelled, strict=True)], dtype=np.int64)
-        return y, labelled.astype(bool)
-    if y.dtype.kind in "fc" and not np.isfinite(y).all():
-        raise InputError(
-            f"Input y contains NaN or infinity (in {int((~np.isfinite(y)).sum())} of {len(y)} rows): "
-            "expected labels, -1 for unlabelled"
-        )
-    if y.dtype.kind == "U" and (y == "-1").any() and not np.char.isdecimal(np.char.lstrip(y, "-")).all():
-        raise InputError(
-            "labels: '-1' in an array of texts is a text, and does not say \"unlabelled\": "
-            "give a list, or an array of objects"
-        )
-    return y, (y != UNLABELLED) if y.dtype.kind in "iuf" else np.ones(len(y), bool)
-
-
-def json_value(value: Any) -> Any:
-    """A parameter as JSON holds it, or NotImplemented for objects."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, (tuple, list)):
-        items = [json_value(v) for v in value]
-        return NotImplemented if NotImplemented in items else items
-    return NotImplemented
-
-
-def drawn_seed(random_state: Any) -> int:
+def drawn_seed(random_state: RandomState) -> int:
     """The seed of everything random in a fit; processes that train together have the same."""
     seed = torch.tensor(check_random_state(random_state).randint(2**31 - 1))
     broadcast_from_rank_zero([seed])
     return int(seed)
 
 
-def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header and tensors of a saved estimator."""
-    from safetensors import safe_open
-
-    if not Path(path).is_file():
-        found = "it is a directory" if Path(path).is_dir() else "there is no such file"
-        raise InputError(f"{path}: {found}; expected a model that `save` wrote")
-    try:
-        with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {})["aaekit"])
-        missing = [k for k in ("estimator", "parameters", "facts") if k not in header]
-        if missing:
-            raise ValueError(f"its header has no {', '.join(missing)}")
-        if header.get("format", FORMAT) != FORMAT:
-            raise InputError(
-                f"{path}: expected a model of format {FORMAT}, found {header['format']}: it was saved by another "
-                "version of aaekit; load it with that"
-            )
-        return header, load_file(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot read ({error.strerror or error}); check its permissions") from error
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise InputError(f"{path} is not a model that aaekit saved, or it is damaged: {error}") from error
-
-
-def _subclasses(cls: type) -> list[type]:
-    return [cls, *(s for c in cls.__subclasses__() for s in _subclasses(c))]
+def _held_out(y: NDArray[np.int64] | None, n: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Indices of the rows to train on and of those held out: labelled ones, each class in proportion."""
+    random = np.random.default_rng(seed)
+    y = None if y is None else y.reshape(len(y), -1)[:, 0]
+    groups = [np.arange(n)] if y is None else [np.flatnonzero(y == k) for k in range(y.max() + 1)]
+    out = [random.permutation(g)[: max(1, round(len(g) * VALIDATION_FRACTION))] for g in groups]
+    if any(len(o) == len(g) for o, g in zip(out, groups, strict=True)):
+        raise InputError(
+            "early_stopping: expected at least two labelled rows of each class, got fewer: label more, or turn it off"
+        )
+    held_out = np.concatenate(out)
+    return np.setdiff1d(np.arange(n), held_out), held_out

@@ -1,6 +1,6 @@
-"""Hyper-parameters are declared once, as fields of an estimator: type, bounds, default and meaning.
+"""Hyper-parameters are declared once, as fields of an estimator: type, group, bounds, default and meaning.
 
-The constructor, its documentation, the validation, the command line's options and the YAML keys all come from there.
+The constructor, its documentation, the validation, the command line's options and the YAML keys follow from the field.
 """
 
 import inspect
@@ -8,7 +8,8 @@ import textwrap
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, dataclass_transform
+from functools import cache
+from typing import Annotated, Any, TypeVar, dataclass_transform
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
@@ -21,6 +22,10 @@ Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
+GROUPS = ("Data", "Networks", "Codes and priors", "Losses", "Training", "Score", "Machine")  # in this order
+
+C = TypeVar("C", bound=type)
+
 
 @dataclass(frozen=True)
 class Hyperparameter:
@@ -30,13 +35,13 @@ class Hyperparameter:
     kind: Any
     default: Any
     description: str
-    group: str = "Training"
+    group: str
 
     @property
     def choices(self) -> tuple[str, ...]:
         """The names it can take, where it is chosen by name."""
-        return tuple(c for part in _parts(self.kind) if typing.get_origin(part) is typing.Literal
-                     for c in typing.get_args(part))  # fmt: skip
+        literals = [part for part in self.types if typing.get_origin(part) is typing.Literal]
+        return tuple(choice for part in literals for choice in typing.get_args(part))
 
     @property
     def types(self) -> tuple[Any, ...]:
@@ -57,6 +62,7 @@ class Hyperparameter:
 
     @property
     def model_field(self) -> tuple[Any, Any]:
+        """Type and default, as pydantic takes them."""
         return self.kind, self.default
 
 
@@ -70,67 +76,89 @@ def _parts(kind: Any) -> list[Any]:
 
 
 def hyperparameters_of(estimator: type) -> dict[str, Hyperparameter]:
-    """All hyper-parameters of an estimator class, by name, in the order of their declaration."""
+    """All hyper-parameters of an estimator class by name, group after group."""
     hints = typing.get_type_hints(estimator, include_extras=True)
-    described = {}
+    described: dict[str, Hyperparameter] = {}
     for field in fields(estimator):
         kind = hints[field.name]
-        notes = typing.get_args(kind)[1:] if typing.get_origin(kind) is Annotated else ()
-        text = next((n.description for n in reversed(notes) if isinstance(n, FieldInfo) and n.description), "")
-        described[field.name] = Hyperparameter(field.name, kind, field.default, text)
-    return described
+        metadata = typing.get_args(kind)[1:] if typing.get_origin(kind) is Annotated else ()
+        text = next((m.description for m in metadata if isinstance(m, FieldInfo) and m.description), "")
+        group = next((m for m in metadata if isinstance(m, str)), "Training")
+        described[field.name] = Hyperparameter(field.name, kind, field.default, text, group)
+    place = {group: k for k, group in enumerate(GROUPS)}
+    ordered = sorted(described.values(), key=lambda h: place.get(h.group, len(GROUPS)))
+    return {h.name: h for h in ordered}
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False)
-def hyperparameters(cls: type) -> type:
-    """Class decorator: turn annotated fields into keyword arguments of the constructor and document them."""
+def hyperparameters(cls: C) -> C:
+    """Class decorator: turn annotated fields into keyword arguments of the constructor and document them.
+
+    A subclass changes a default by `name = value` alone.
+    """
+    inherited = {name: base for base in reversed(cls.__mro__[1:]) for name in base.__dict__.get("__annotations__", {})}
+    own = cls.__dict__.get("__annotations__", {})
+    hints = {name: base.__annotations__[name] for name, base in inherited.items()}
+    changed = {name: hints[name] for name in hints if name in cls.__dict__ and name not in own}
+    cls.__annotations__ = {**changed, **own}
     cls = dataclass(kw_only=True, eq=False, repr=False)(cls)
-    lines = ["", "", "Parameters", "----------"]
+    head, *sections = inspect.cleandoc(cls.__doc__ or "").split("\n\nAttributes\n")
+    lines, group = ["", "", "Parameters", "----------"], ""
     for h in hyperparameters_of(cls).values():
+        if h.group != group:
+            group = h.group
+            lines.append(f"**{group}**")
         lines.append(f"{h.name} : {_type_text(h)}, default={h.default!r}")
         lines += textwrap.wrap(h.description, 110, initial_indent="    ", subsequent_indent="    ")
-    head, *sections = inspect.cleandoc(cls.__doc__ or "").split("\n\nAttributes\n")
     tail = "".join(f"\n\nAttributes\n{s}" for s in sections)
     cls.__doc__ = head + "\n".join(lines) + tail
     return cls
 
 
 def _type_text(h: Hyperparameter) -> str:
-    names = [repr(c) for c in h.choices]
-    names += [getattr(p, "__name__", str(p)) for p in _parts(h.kind) if typing.get_origin(p) is not typing.Literal]
-    return " | ".join(names).replace("NoneType", "None")
+    names = [repr(choice) for choice in h.choices]
+    return " | ".join([*names, *_plain_types(h)]).replace("NoneType", "None")
+
+
+def _plain_types(h: Hyperparameter) -> list[str]:
+    """The types it can have besides names, in words."""
+    plain = [part for part in h.types if typing.get_origin(part) is not typing.Literal]
+    return ["mapping" if typing.get_origin(part) is Mapping else getattr(part, "__name__", str(part)) for part in plain]
 
 
 def validated(estimator: type, values: Mapping[str, Any], source: str = "") -> dict[str, Any]:
-    """`values` converted to the declared types; every error at once, one line each.
+    """`values` converted to the declared types.
 
     Raises
     ------
     InputError
-        For unknown names (with the nearest known one) and for values out of bounds or of another type.
+        For unknown names and values out of bounds or of another type: all of them, one line each.
     """
-    known = hyperparameters_of(estimator)
+    declared = hyperparameters_of(estimator)
     where = f"{source}: " if source else ""
     problems = [
-        f"{where}{name!r} is not a parameter of {estimator.__name__}.{nearest(name, known)}"
+        f"{where}expected a parameter of {estimator.__name__}, got {name!r}{nearest(name, declared)}"
         for name in values
-        if name not in known
+        if name not in declared
     ]
     model, parsed = _model(estimator), None
     try:
-        parsed = model(**{k: v for k, v in values.items() if k in known})
+        parsed = model(**{k: v for k, v in values.items() if k in declared})
     except ValidationError as error:
-        found: dict[str, list[Any]] = {}
+        by_name: dict[str, list[Any]] = {}
         for e in error.errors():
-            found.setdefault(str(e["loc"][0]), []).append(e)
-        for name, errors in found.items():  # of the members of a union, one whose bounds or items are wrong says most
-            told = next((e for e in errors if _out_of_bounds(e) or _of_an_item(e)), errors[0])
-            problems.append(f"{where}{name}={values[name]!r}: {_expected(known[name], told)}")
+            by_name.setdefault(str(e["loc"][0]), []).append(e)
+        for name, errors in by_name.items():  # of the members of a union, one whose bounds or items are wrong says most
+            clearest = next((e for e in errors if _out_of_bounds(e) or _of_an_item(e)), errors[0])
+            problems.append(
+                f"{where}{name}: {_expected(declared[name], clearest)}, got {values[name]!r}{_hint(declared[name], clearest)}"
+            )
     if problems:
         raise InputError("\n".join(problems))
     return {name: getattr(parsed, name) for name in values}
 
 
+@cache
 def _model(estimator: type) -> type[BaseModel]:
     declared: dict[str, Any] = {name: h.model_field for name, h in hyperparameters_of(estimator).items()}
     settings = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
@@ -146,23 +174,25 @@ def _of_an_item(error: Any) -> bool:
 
 
 def _expected(h: Hyperparameter, error: Any) -> str:
+    """What a value should have been."""
+    names = " or ".join(repr(choice) for choice in h.choices)
     if _of_an_item(error) and error["type"].startswith("int_"):
-        names = "".join(f"{c!r} or " for c in h.choices)
-        return f"expected {names}whole numbers, separated by commas; found {error['input']!r}"
+        return f"expected {names + ' or ' if names else ''}whole numbers separated by commas"
     if h.choices and isinstance(error["input"], str) and not _out_of_bounds(error):
-        names = ", ".join(repr(c) for c in h.choices)
-        other = f" or a value of type {_plain(h)}" if _plain(h) else ""
-        return f"expected {names}{other}.{nearest(error['input'], h.choices)}"
+        others = [text for text in _plain_types(h) if text != "NoneType"]
+        return f"expected {names}" + (f" or a value of type {' or '.join(others)}" if others else "")
     if isinstance(error["input"], int) and not _of_an_item(error) and not _out_of_bounds(error) and _takes_tuple(h):
-        return f"expected {''.join(f'{c!r} or ' for c in h.choices)}a list, for instance [{error['input']}]"
-    return error["msg"][0].lower() + error["msg"][1:] + f" (default {h.default!r})"
+        return f"expected {names + ' or ' if names else ''}a list, for instance [{error['input']}]"
+    message = error["msg"].removeprefix("Input should be ").removeprefix("a valid ").removeprefix("Value error, ")
+    return f"expected {message[0].lower() + message[1:]}"
+
+
+def _hint(h: Hyperparameter, error: Any) -> str:
+    """The nearest name, if a name was given; the default."""
+    if h.choices and isinstance(error["input"], str) and (hint := nearest(error["input"], h.choices)):
+        return hint
+    return f" (default {h.default!r})"
 
 
 def _takes_tuple(h: Hyperparameter) -> bool:
-    return any(p is tuple or typing.get_origin(p) is tuple for p in h.types)
-
-
-def _plain(h: Hyperparameter) -> str:
-    return " | ".join(
-        getattr(p, "__name__", str(p)) for p in _parts(h.kind) if typing.get_origin(p) is not typing.Literal
-    )
+    return any(part is tuple or typing.get_origin(part) is tuple for part in h.types)

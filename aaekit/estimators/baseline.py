@@ -1,35 +1,42 @@
-"""The supervised classifier that every semi-supervised result is held against: system S9."""
+"""The supervised classifier that every semi-supervised result is compared with."""
 
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
-from torch import Tensor, nn
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
-from aaekit import augment, losses
-from aaekit.core.loop import Callback
-from aaekit.core.phase import Phase, Step
-from aaekit.estimators._base import UNLABELLED, Classifier, EmaDecay, RatesOverTime
-from aaekit.estimators._hyperparameters import Rate, hyperparameters
+from aaekit import losses
+from aaekit.core.phase import Phase
+from aaekit.estimators._base import Augmentation, Sources
+from aaekit.estimators._classifier import Classifier
+from aaekit.estimators._hyperparameters import hyperparameters
+from aaekit.estimators._plan import DataSummary, Plan
+from aaekit.labels import UNLABELLED
+from aaekit.nn.networks import Networks
+from aaekit.nn.step import EncoderStep
+
+__all__ = ["SupervisedBaseline"]
 
 
 @hyperparameters
-class SupervisedBaseline(Classifier):
+class SupervisedBaseline(Classifier[Networks]):
     """The encoder of `SemiSupervisedAAE` alone, trained on the labelled rows only.
 
     See Nagabushan, *A Wizard's Guide to Adversarial Autoencoders*, part 4 (2017): the difference to it is what the
-    unlabelled rows are worth. Rows labelled -1 (or None) are left out.
+    unlabelled rows are worth. Unlabelled rows are left out.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
-    networks_ : torch.nn.ModuleDict
-        "encoder".
+    plan_ : Plan
+        What every "auto" stood for.
+    networks_ : Networks
+        encoder.
     history_ : list of dict
-        Losses, rates and times, epoch by epoch.
+        Losses, learning rates and times, epoch by epoch.
 
     Examples
     --------
@@ -39,47 +46,29 @@ class SupervisedBaseline(Classifier):
     (3,)
     """
 
-    batch_norm: Annotated[
-        bool, Field(description="batch normalisation in a fully connected encoder (convolutional ones always have it)")
-    ] = True
-    augmentation: Annotated[
-        Literal["auto", "affine", "noise", "none"] | Callable[[Tensor], Tensor],
-        Field(description="what leaves the class as it is: small warps (images), feature noise (tables), none, "
-              "or a callable on batches; 'auto' goes by the shape of the rows"),
-    ] = "none"  # fmt: skip
-    classification_rate: Annotated[Rate, Field(description="learning rate")] = 1e-3
-    learning_rate_schedule: RatesOverTime = "cosine"
-    ema_decay: EmaDecay = 0.99
+    augmentation: Augmentation = "none"
+    batch_norm = True
+    learning_rate_schedule = "cosine"
+    ema_decay = 0.99
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        *,
-        callbacks: Sequence[Callback] = (),
-        eval_set: tuple[Any, Any] | None = None,
-    ) -> Self:
-        """Train on the labelled rows; parameters and errors as for `SemiSupervisedAAE.fit`."""
-        rows, codes = self._learn_rows_and_labels(X, y)
-        labelled = codes != UNLABELLED
-        return self._fit(rows[labelled], codes[labelled], callbacks, eval_set)
+    def plan(self, data: DataSummary) -> Plan:
+        """What every "auto" stands for on such data."""
+        batch_sizes = {"labelled": self._batch_size(data.n_rows)}
+        return self._planned(data, 500, batch_sizes=batch_sizes, n_classes=data.n_classes)
 
-    def _auto_steps(self, n_rows: int) -> int:
-        return 500
+    def networks(self, plan: Plan) -> Networks:
+        """An encoder to logits."""
+        return Networks(self._encoder(plan, 0, plan.n_classes))
 
-    def _networks(self) -> dict[str, nn.Module]:
-        return {"encoder": self._encoder(0, len(self.classes_))}
+    def phases(self, nets: Networks, plan: Plan) -> list[Phase[EncoderStep]]:
+        """Cross entropy on the labelled rows."""
+        return [Phase("classification", losses.classification_loss, (nets.encoder,))]
 
-    def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
-        encoder = (nets["encoder"],)
-        return [Phase("classification", losses.classification_loss, encoder, self.classification_rate, self.momentum)]
+    def _learn(self, X: ArrayLike, y: ArrayLike | None) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        rows, labels = super()._learn(X, y)
+        labelled = labels != UNLABELLED
+        return rows[labelled], labels[labelled]
 
-    def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
+    def _sources(self, X: Tensor, y: NDArray[np.int64] | None, plan: Plan) -> tuple[Sources, Plan]:
         assert y is not None
-        return {"labelled": [X, torch.from_numpy(y)]}
-
-    def _make_step(self, nets: nn.ModuleDict, batch: dict[str, list[Tensor]], together: bool) -> Step:
-        x, y = batch["labelled"]
-        vary = augment.make(self.augmentation, self.shape_)
-        rows = {"labelled": vary(self._floats(x))}
-        return Step(rows, nets["encoder"], labels={"labelled": y}, corrupt=self._corrupt, together=together)
+        return {"labelled": {"rows": X, "labels": torch.from_numpy(y)}}, plan

@@ -1,57 +1,77 @@
-"""Clusters without a single label, and names for them: system S10."""
+"""Clusters without a single label, and names for them (Makhzani et al., *Adversarial Autoencoders*, section 5)."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal, Self
-from weakref import WeakSet
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 from sklearn.base import ClusterMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import Tensor
 
-from aaekit import losses
-from aaekit.augment import AffineImages
-from aaekit.core import phase
-from aaekit.core.loop import Callback
-from aaekit.core.phase import Phase, Step
+from aaekit import augment, divergences, losses, priors
+from aaekit.core.phase import Phase, match, when
 from aaekit.errors import InputError
-from aaekit.estimators._base import UNLABELLED, _labelled, numbers
-from aaekit.estimators._hyperparameters import Length, Positive, Rate, Weight, hyperparameters
-from aaekit.estimators.categorical import CategoricalAutoencoder
+from aaekit.estimators._autoencoder import Autoencoder, broadcast, draw
+from aaekit.estimators._base import Augmentation
+from aaekit.estimators._categorical import (
+    VatEpsilon,
+    VatXi,
+    class_frequencies,
+    finite_difference,
+    steps_without_labels,
+)
+from aaekit.estimators._hyperparameters import Length, Positive, hyperparameters
+from aaekit.estimators._plan import DataSummary, Plan, consistency
+from aaekit.estimators._rows import RowScaler
 from aaekit.evaluation.metrics import cluster_use, clustering_accuracy
-from aaekit.nn import backbones, context
-from aaekit.nn.encoder import Code, Decoder, one_hot
+from aaekit.labels import UNLABELLED, label_indices, split_labels
+from aaekit.nn.context import evaluating
+from aaekit.nn.encoder import Code, one_hot
+from aaekit.nn.frequencies import ClassFrequencies
+from aaekit.nn.networks import ClusteringNetworks
+from aaekit.nn.step import EncoderStep
+
+__all__ = ["ClusteringAAE"]
+
+GENERATOR = 0.1  # weight of fooling the discriminators
+MIN_SHARE = 0.5  # of an even share, below which no cluster of warped images is pushed
 
 
 @hyperparameters
-class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
-    """Clustering adversarial autoencoder: y has a value for each cluster, z the style; no labels.
+class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
+    """Clustering adversarial autoencoder: y has a value for each cluster, z is the style; no labels.
 
     y is matched to a categorical prior and z to `prior`, as with labels (Makhzani et al., arXiv:1511.05644, section 5).
-    Five additions of Azulay's *adversarial-autoencoder-classifier* (2019) can be switched on or off, one by one, by
-    `cyclic_weight`, `style_weight`, `mode_weight`, `separation_weight` and `adversarial_prior`. What makes the clusters
-    classes is mostly something else: y must hold still under small changes of a row (`consistency`), decide
-    (`decision_weight`), and use every cluster (`balance_weight`), as in Hu et al., *Learning Discrete Representations
-    via Information Maximizing Self-Augmented Training*, arXiv:1702.08720.
+    Azulay's *adversarial-autoencoder-classifier* (2019) has five additions: `loss_weights` turns on the phases cyclic,
+    style_l2, mode_reconstruction and mode_separation, which are off by default, and `adversarial_prior` is the fifth.
+    What makes clusters agree with classes is mostly something else: y must not change under small changes of a row
+    (`consistency`), be certain (conditional_entropy), and use all clusters (marginal_kl), as in Hu et al., *Learning
+    Discrete Representations via Information Maximizing Self-Augmented Training*, arXiv:1702.08720.
 
     Attributes
     ----------
     labels_ : ndarray of shape (n,)
         The cluster of each row of fit.
-    cluster_counts_ : list of int
+    cluster_counts_ : ndarray of shape (n_clusters,)
         Rows of fit in each cluster.
     n_used_clusters_ : int
         Clusters that have at least a twentieth of an even share.
     marginal_entropy_ : float
-        Of the mean of y over the rows of fit; 1 when all clusters are as large, 0 when there is one.
+        Of the mean of y over the rows of fit; 1 when all clusters have the same size, 0 when there is one.
     cluster_names_ : dict
         From cluster to name, after `name_clusters`.
+    plan_ : Plan
+        What every "auto" stood for.
+    networks_ : ClusteringNetworks
+        encoder, decoder, z_discriminator, y_discriminator, class_frequencies, mode_decoder and cluster_usage.
 
     Examples
     --------
@@ -64,278 +84,255 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
     (2,)
     """
 
-    n_clusters: Annotated[Positive, Field(description="values of y; more than there are classes make purer ones")] = 16
+    n_clusters: Annotated[
+        Positive,
+        "Codes and priors",
+        Field(description="values of y; with more clusters than classes, clusters are purer"),
+    ] = 16
+    adversarial_prior: Annotated[
+        bool,
+        "Codes and priors",
+        Field(description="draw clusters from the prior more often if the encoder uses them less"),
+    ] = True
+    augmentation: Augmentation = "auto"
     consistency: Annotated[
         Literal["auto", "augmentation", "virtual_adversarial", "both", "none"],
-        Field(description="what must not change y: the augmentation, the worst direction nearby, or both; 'auto' is "
-              "the first for images, both for tables, and the second where there is no augmentation"),
-    ] = "auto"  # fmt: skip
-    balance_weight: Annotated[
-        Weight,
-        Field(description="weight of keeping clusters alike in size; 10 where each is to be one of as many classes, "
-              "alike in size themselves"),
-    ] = 1.0  # fmt: skip
-    least_share: Annotated[
-        Literal["auto"] | Annotated[float, Field(ge=0, le=1)],
-        Field(description="clusters begin as alike in size; from the 600th step on balance lets their sizes give way, "
-              "but wants no cluster smaller than this part of an even share; 1 wants all alike throughout, and 'auto' "
-              "is 0.5 for images that are warped, else 1"),
-    ] = "auto"  # fmt: skip
-    decision_weight: Annotated[Weight, Field(description="weight of the entropy of y given a row")] = 0.1
-    cyclic_weight: Annotated[
-        Weight, Field(description="weight of y and z coming back when the reconstruction is encoded again")
-    ] = 0.0
-    style_weight: Annotated[
-        Weight, Field(description="weight of the mean squared length of z, which pushes information into y")
-    ] = 0.0
-    mode_weight: Annotated[
-        Weight, Field(description="weight of the reconstruction by a second decoder that sees y alone")
-    ] = 0.0
-    separation_weight: Annotated[
-        Weight, Field(description="weight of keeping the decoder's modes (z = 0) of the clusters apart")
-    ] = 0.0
-    separation_margin: Annotated[
-        Length, Field(description="distance from which modes are apart; 1 is the rows' distance from their mean")
+        "Losses",
+        Field(
+            description="what must not change y: the augmentation, the worst direction nearby, or both; 'auto' is the "
+            "first for images, both for tables, and the second without an augmentation"
+        ),
+    ] = "auto"
+    vat_epsilon: VatEpsilon = 0.25
+    vat_xi: VatXi = "auto"
+    mode_separation_margin: Annotated[
+        Length,
+        "Losses",
+        Field(
+            description="distance up to which mode_separation pushes the modes of clusters (z = 0) apart, in units of "
+            "the rows' distance from their mean"
+        ),
     ] = 0.5
-    adversarial_prior: Annotated[
-        bool, Field(description="draw clusters from the prior more often if the encoder uses them less")
-    ] = True
     n_init: Annotated[
         Literal["auto"] | Positive,
-        Field(description="starts, of which the one goes on that is surest of the rows, and whose clusters are as "
-              "alike in size as balance_weight asks, after a third of the steps or 600; 'auto' is 6 for images that "
-              "are warped, else 1; in trainings of fewer than 300 steps always 1"),
-    ] = "auto"  # fmt: skip
-    cyclic_rate: Annotated[Rate, Field(description="learning rate of the cyclic loss")] = 2e-3
-    mode_rate: Annotated[Rate, Field(description="learning rate of the mode decoder")] = 2e-3
-    separation_rate: Annotated[Rate, Field(description="learning rate of keeping the modes apart")] = 2e-3
+        "Training",
+        Field(
+            description="number of random initialisations; the one with the most certain predictions and the most even "
+            "clusters after a third of the steps, at most 600, is trained to completion; 'auto' is 6 for images that "
+            "are warped, else 1"
+        ),
+    ] = "auto"
+    latent_dim = 10
+    batch_norm = True
+    input_noise = 0.1
+    discriminator_hidden = (200, 200)
+    learning_rate = 2e-3
+    learning_rate_schedule = "cosine"
+    ema_decay = 0.995
+    _makes_classes = True
 
-    def fit(
-        self,
-        X: Any,
-        y: Any = None,
-        *,
-        callbacks: Sequence[Callback] = (),
-        eval_set: tuple[Any, Any] | None = None,
-    ) -> Self:
-        """Find clusters of rows `(n, n_features)` or images `(n, channels, height, width)`; y is ignored.
+    def plan(self, data: DataSummary) -> Plan:
+        """What every "auto" stands for on such data."""
+        y_keeps = consistency(self.consistency, self.augmentation, data, with_labels=False)
+        warps = y_keeps.augmentation and data.is_image
+        radius = self.vat_epsilon * data.data_radius
+        return self._planned(
+            data,
+            min(800 + steps_without_labels(data.n_rows), 5000),  # clusters settle late
+            n_init=(6 if warps else 1) if self.n_init == "auto" else self.n_init,
+            n_classes=self.n_clusters,
+            class_prior=(1 / self.n_clusters,) * self.n_clusters,
+            min_class_share=MIN_SHARE if warps else 1.0,
+            uses_augmentation=y_keeps.augmentation,
+            uses_virtual_adversarial=y_keeps.virtual_adversarial,
+            vat_epsilon=radius,
+            vat_xi=finite_difference(self.vat_xi, radius, y_keeps.augmentation),
+        )
 
-        Parameters
-        ----------
-        X : array-like
-            Numbers of any range (they are standardised), in [0, 1], or bytes: pixels, but in a table numbers if all
-            are below 128.
-        y : ignored
-        callbacks : sequence of Callback
-            Told of each step and epoch, for instance a run directory.
-        eval_set : (X, y), optional
-            Rows whose error by the majority rule is put into `history_` each epoch. They never train, choose or stop
-            anything.
+    def networks(self, plan: Plan) -> ClusteringNetworks:
+        """Encoder to y and z, decoder of both, a critic of each, and what the additions need."""
+        K = self.n_clusters
+        encoder, decoder = self._coders(plan, K + self.latent_dim, K)
+        y_discriminator = self._critic(K, plan.weight("y/generator", GENERATOR))
+        z_discriminator = self._critic(self.latent_dim, plan.weight("z/generator", GENERATOR))
+        return ClusteringNetworks(
+            encoder,
+            decoder,
+            z_discriminator,
+            y_discriminator,
+            class_frequencies(plan.class_prior, plan.min_class_share),
+            self._decoder(plan, K) if plan.weight("mode_reconstruction", 0.0) else None,
+            ClassFrequencies(torch.full((K,), 1 / K), decay=0.8) if self.adversarial_prior else None,
+        )
 
-        Raises
-        ------
-        InputError (a ValueError)
-            For parameters or rows that are not as declared, or more clusters than rows.
-        TrainingError
-            When a loss stops being finite.
+    def phases(self, nets: ClusteringNetworks, plan: Plan) -> list[Phase[EncoderStep]]:
+        """The paper's reconstruction and regularisation, information maximisation (Hu et al.), Azulay's additions."""
+        encoder, weight = (nets.encoder,), plan.weight
+        divergence, prior, n_values = divergences.make(self.divergence), self.prior_, plan.data.n_values
+        class_prior = priors.Categorical(self.n_clusters)
+        modes = nets.mode_decoder
+        # pressed harder, y would decide for clusters before it has found any
+        y_generator = 0.1 * GENERATOR if plan.only_smoothness else GENERATOR
 
-        Warns
-        -----
-        ConvergenceWarning
-            When clusters stayed unused or a few took most rows.
-        """
-        rows = self._learn_rows(X)
-        self._check_clusters(self.n_clusters, len(rows))
-        for name in ("classes_", "cluster_names_"):
-            self.__dict__.pop(name, None)
-        self._fit(rows, None, callbacks, eval_set)
+        def y_of_prior(step: EncoderStep) -> Tensor:
+            return (
+                draw(class_prior, step) if nets.cluster_usage is None else self._rare_clusters(nets.cluster_usage, step)
+            )
+
+        def separation(step: EncoderStep) -> Tensor:
+            with evaluating(nets.decoder):  # a few modes are no minibatch to take statistics from
+                codes = self._mode_codes(next(nets.decoder.parameters()).device)
+                points = nets.decoder.mean(codes).flatten(1) / plan.data.data_radius
+            return losses.mode_separation(points, self.mode_separation_margin)
+
+        return [
+            Phase(
+                "reconstruction",
+                partial(losses.reconstruction_loss, kind=plan.reconstruction),
+                (nets.encoder, nets.decoder),
+                weight("reconstruction", 10 / n_values),
+            ),
+            *match(
+                "z",
+                lambda step: step.code().z,
+                lambda step: draw(prior, step),
+                divergence,
+                nets.z_discriminator,
+                encoder,
+                weight=weight("z/generator", GENERATOR),
+            ),
+            *match(
+                "y",
+                lambda step: step.code().y,
+                y_of_prior,
+                divergence,
+                nets.y_discriminator,
+                encoder,
+                weight=weight("y/generator", y_generator),
+            ),
+            Phase("conditional_entropy", losses.conditional_entropy, encoder, weight("conditional_entropy", 0.1)),
+            *when(
+                plan.uses_augmentation,
+                Phase("consistency_kl", losses.consistency_kl, encoder, weight("consistency_kl", 1.0)),
+            ),
+            *when(
+                plan.uses_virtual_adversarial,
+                Phase(
+                    "virtual_adversarial",
+                    partial(losses.virtual_adversarial_loss, vat_epsilon=plan.vat_epsilon, vat_xi=plan.vat_xi),
+                    encoder,
+                    weight("virtual_adversarial", 1.0),
+                ),
+            ),
+            Phase(
+                "marginal_kl",
+                partial(losses.marginal_kl, frequencies=nets.class_frequencies),
+                encoder,
+                weight("marginal_kl", 1.0),
+            ),
+            Phase("cyclic", losses.cyclic_loss, (nets.encoder, nets.decoder), weight("cyclic", 0.0)),
+            Phase("style_l2", losses.style_l2, encoder, weight("style_l2", 0.0)),
+            Phase(
+                "mode_reconstruction",
+                lambda step: losses.mode_reconstruction_loss(step, modes, plan.reconstruction),
+                (nets.encoder,) if modes is None else (nets.encoder, modes),
+                weight("mode_reconstruction", 0.0) * 10 / n_values,
+            ),
+            Phase("mode_separation", separation, (nets.decoder,), weight("mode_separation", 0.0)),
+        ]
+
+    def _learn(self, X: ArrayLike, y: ArrayLike | None) -> tuple[NDArray[Any], None]:
+        self.scaler_, rows = RowScaler.fit(self, X, self.image_shape)
+        check_n_clusters(self.n_clusters, len(rows))
+        return rows, None
+
+    def _augment(self, shape: Any) -> Callable[[Tensor], Tensor]:
+        """Warps do not bend here: no label says that a four whose top is bent shut is not a nine."""
+        transform = augment.make(self.augmentation, shape)
+        if isinstance(self.augmentation, str) and isinstance(transform, augment.AffineImages):
+            return replace(transform, bend=0.0)
+        return transform
+
+    def _join(self, nets: ClusteringNetworks, code: Code, labels: Tensor | None) -> Tensor:
+        """[y, z]. Where clusters follow from smoothness alone, the reconstruction does not move y."""
+        return (code.with_fixed_y() if self.plan_.only_smoothness else code).joined
+
+    def _mode_codes(self, device: torch.device) -> Tensor:
+        """What the decoder sees for each cluster's mode: [one-hot k, z = 0], shape `(K, n_code)`."""
+        K = self.n_clusters
+        return torch.cat([torch.eye(K, device=device), torch.zeros(K, self.latent_dim, device=device)], 1)
+
+    def _rare_clusters(self, usage: ClassFrequencies, step: EncoderStep) -> Tensor:
+        """Draws of clusters, the more often the less they were used lately."""
+        y = step.detached_code().y
+        step.once("usage", lambda: usage.update(y.mean(0)), is_input=True)  # both phases of the game draw
+        frequencies = usage.expected / usage.running.clamp_min(0.1 / self.n_clusters)
+        return one_hot(torch.multinomial(frequencies, len(y), replacement=True), self.n_clusters)
+
+    def _score(self, nets: ClusteringNetworks, X: Tensor, y: NDArray[np.int64] | None) -> dict[str, float]:
+        scores = self._reconstruction_score(nets, X)
+        if y is not None and (y != UNLABELLED).any():
+            clusters = self._probabilities(nets, X).argmax(1)
+            scores["error"] = 100 - clustering_accuracy(y, clusters, "majority")
+        return scores
+
+    def _label_indices(self, y: ArrayLike) -> NDArray[np.int64]:
+        labels, labelled = split_labels(y)
+        return label_indices(y, np.unique(labels[labelled]))
+
+    def _finish(self, rows: NDArray[Any], y: NDArray[np.int64] | None) -> None:
+        """Assign the rows of fit, count the clusters in use, and warn of a collapse."""
         p = self._probabilities(self.networks_, rows)
-        self.labels_ = p.argmax(1)
-        self._take_stock(p)
-        return self
-
-    def _take_stock(self, p: np.ndarray) -> None:
-        """Count the clusters that are used, and warn of a collapse."""
-        use = cluster_use(p)
-        self.cluster_counts_, self.n_used_clusters_ = use.counts.tolist(), int(use.used.sum())
-        self.marginal_entropy_ = use.entropy
+        self.labels_, use = p.argmax(1), cluster_use(p)
+        self.cluster_counts_, self.n_used_clusters_ = np.asarray(use.counts), int(use.used.sum())
+        self.marginal_entropy_ = float(use.entropy)
         if use.collapsed:
             warnings.warn(
-                f"only {self.n_used_clusters_} of {self.n_clusters} clusters are used, and the entropy of their shares "
-                f"is {self.marginal_entropy_:.2f} of its largest value: train longer, raise balance_weight "
-                f"(now {self.balance_weight:g}), or ask for fewer clusters",
+                f"expected {self.n_clusters} clusters, got {self.n_used_clusters_} in use, whose shares have "
+                f"{self.marginal_entropy_:.2f} of the largest entropy: train longer, raise loss_weights of marginal_kl "
+                f"(now {self.plan_.weights['marginal_kl']:g}), or ask for fewer clusters",
                 ConvergenceWarning,
                 stacklevel=3,
             )
 
-    # --- networks and phases ---------------------------------------------------------------------------------------
-    @property
-    def _n_classes(self) -> int:
-        return self.n_clusters
+    # --- what it can do ----------------------------------------------------------------------------------------------
+    def cluster_proba(self, X: ArrayLike) -> NDArray[np.float32]:
+        """q(y|x) of each row, shape `(n, n_clusters)`."""
+        rows = self._rows(X)
+        return self._probabilities(self.networks_, rows)
 
-    @property
-    def _consistency(self) -> str:
-        return self._consistency_without_labels if self.consistency == "auto" else self.consistency
-
-    @property
-    def _warps(self) -> bool:
-        """Whether warps of images say what stays in a cluster."""
-        return len(self.shape_) == 3 and self._agrees
-
-    @property
-    def _least_share(self) -> float:
-        if self.least_share != "auto":
-            return self.least_share
-        return 0.5 if self._warps else 1.0
-
-    def _n_starts(self, n_rows: int) -> int:
-        if self.n_init != "auto":
-            return self.n_init
-        return 6 if self._warps else 1
-
-    def _augmentation(self) -> Callable[[Tensor], Tensor]:
-        """Warps do not bend here: no label says that a four whose top is bent shut is no nine."""
-        vary = super()._augmentation()
-        named = isinstance(self.augmentation, str)
-        return replace(vary, bend=0.0) if named and isinstance(vary, AffineImages) else vary
-
-    def _auto_steps(self, n_rows: int) -> int:
-        """Clusters settle late: longer than with labels."""
-        return min(800 + super()._auto_steps(n_rows), 5000)
-
-    def _networks(self) -> dict[str, nn.Module]:
-        nets = super()._networks()
-        if self.mode_weight:
-            backbone = backbones.decoder_backbone(
-                self.backbone if isinstance(self.backbone, str) else "auto",
-                self.n_clusters,
-                self.shape_,
-                hidden=self.hidden,
-                channels=self.channels,
-                dropout=self.dropout,
-            )
-            nets["mode_decoder"] = Decoder(backbone, self.unit_range_)
-        if self.adversarial_prior and self._matches:
-            nets["cluster_usage"] = losses.ClassFrequencies(self._class_prior().mean, decay=0.8)
-        return nets
-
-    def _join(self, nets: nn.ModuleDict, code: Code, labels: Tensor | None) -> Tensor:
-        """`[y, z]`. Where clusters follow from smoothness alone, the reconstruction leaves y as it is."""
-        return (code.with_fixed_y() if self._only_smooths else code).joined
-
-    def _class_losses(self, nets: nn.ModuleDict) -> dict[str, tuple[Callable[[Step], Tensor], float]]:
-        return self._without_labels(self.decision_weight)
-
-    def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
-        listed, kind, momentum = super()._phases(nets), self._reconstruction_kind(), self.momentum
-        if self._only_smooths:  # pressed harder, y would decide for clusters before it has found any
-            listed = phase.softened(listed, {"y/generator": 0.1})
-        encoder, decoder, scale = nets["encoder"], nets["decoder"], self._reconstruction_weight()
-        if self.cyclic_weight:
-            both = (encoder, decoder)
-            listed += [Phase("cyclic", losses.cyclic_loss, both, self.cyclic_rate, momentum, self.cyclic_weight)]
-        if self.style_weight:
-            rate, weight = self.learning_rate, self.style_weight
-            listed += [Phase("style", losses.style_l2, (encoder,), rate, momentum, weight)]
-        if self.mode_weight:
-            modes = nets["mode_decoder"]
-            assert isinstance(modes, Decoder)
-            listed += [
-                Phase(
-                    "mode",
-                    lambda step: losses.mode_reconstruction_loss(step, modes, kind),
-                    (encoder, modes),
-                    self.mode_rate,
-                    momentum,
-                    self.mode_weight * scale,
-                )
-            ]
-        if self.separation_weight:
-            assert isinstance(decoder, Decoder)
-            listed += [
-                Phase(
-                    "separation",
-                    lambda step: losses.mode_separation(self._spread_modes(decoder), self.separation_margin),
-                    (decoder,),
-                    self.separation_rate,
-                    momentum,
-                    self.separation_weight,
-                )
-            ]
-        return listed
-
-    def _spread_modes(self, decoder: Decoder) -> Tensor:
-        """The decoder's modes `(K, n_features)`, in units of the rows' distance from their mean."""
-        device = next(decoder.parameters()).device
-        with context.evaluating(decoder):  # a few modes are no minibatch to take statistics from
-            return decoder.mean(self._mode_codes(device)).flatten(1) / self.data_radius_
-
-    def _mode_codes(self, device: torch.device | str = "cpu") -> Tensor:
-        """What the decoder sees for each cluster's mode: `[one-hot k, z = 0]`, shape `(K, n_code)`."""
-        K = self.n_clusters
-        return torch.cat([torch.eye(K, device=device), torch.zeros(K, self.latent_dim, device=device)], 1)
-
-    def _real_y(self, nets: nn.ModuleDict) -> Callable[[Step], Tensor] | None:
-        if not self.adversarial_prior:
-            return None
-        usage, K = nets["cluster_usage"], self.n_clusters
-        assert isinstance(usage, losses.ClassFrequencies)
-        counted: WeakSet[Step] = WeakSet()  # both phases of the game draw
-
-        def draw(step: Step) -> Tensor:
-            y = step.detached_code().y
-            if step not in counted:
-                counted.add(step)
-                usage.count(y.mean(0))
-            wanted = usage.expected / usage.running.clamp_min(0.1 / K)
-            return one_hot(torch.multinomial(wanted, len(y), replacement=True), K)
-
-        return draw
-
-    def _score(self, nets: nn.ModuleDict, X: Tensor, y: np.ndarray | None) -> dict[str, float]:
-        found = {"score": self._reconstruction_score(nets, X)}
-        found["reconstruction"] = found["score"]
-        if y is not None and (y != UNLABELLED).any():
-            clusters = self._probabilities(nets, X).argmax(1)
-            found["error"] = 100 - clustering_accuracy(y, clusters, "majority")
-        return found
-
-    def _codes_of(self, y: Any) -> np.ndarray | None:
-        """Labels to measure by, as they are; or names, once clusters have some."""
-        if hasattr(self, "classes_"):
-            return super()._codes_of(y)
-        y, labelled = _labelled(y)
-        return numbers(y, np.unique(y[labelled]))
-
-    # --- what it can do --------------------------------------------------------------------------------------------
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The cluster of each row, shape `(n,)`; once clusters have names, the most probable name."""
         p = self.cluster_proba(X)
-        return p.argmax(1) if not hasattr(self, "cluster_names_") else self.classes_[self._by_name(p).argmax(1)]
+        return self.classes_[self._by_name(p).argmax(1)] if hasattr(self, "cluster_names_") else p.argmax(1)
 
     @available_if(lambda self: hasattr(self, "cluster_names_"))
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """The probability of each name, in the order of `classes_`; shape `(n, n_names)`. Only after `name_clusters`.
 
-        Clusters without a name are left out, and the rest is scaled to sum to 1; where nothing is left, all names are
-        alike.
+        Clusters without a name are left out and the rest is scaled to sum to 1; where nothing is left, all names have
+        the same probability.
         """
         return self._by_name(self.cluster_proba(X))
 
-    def _by_name(self, p: np.ndarray) -> np.ndarray:
-        found = np.zeros((len(p), len(self.classes_)), dtype=p.dtype)
+    def _by_name(self, p: NDArray[np.float32]) -> NDArray[np.float32]:
+        by_name = np.zeros((len(p), len(self.classes_)), dtype=p.dtype)
         for cluster, name in self.cluster_names_.items():
-            found[:, np.flatnonzero(self.classes_ == name)[0]] += p[:, cluster]
-        left, alike = found.sum(1, keepdims=True), np.full_like(found, 1 / found.shape[1])
-        return np.divide(found, left, out=alike, where=left > 0)
+            by_name[:, np.flatnonzero(self.classes_ == name)[0]] += p[:, cluster]
+        total, uniform = by_name.sum(1, keepdims=True), np.full_like(by_name, 1 / by_name.shape[1])
+        return np.divide(by_name, total, out=uniform, where=total > 0)
 
     def name_clusters(self, names: Mapping[int, Any]) -> Self:
-        """Say what clusters are: from then on it predicts names. Several clusters may have one name.
+        """Name clusters: from then on names are predicted. Several clusters may have one name.
 
         Parameters
         ----------
         names : mapping from cluster (0 ... n_clusters - 1) to name
-            Adds to names that were given before.
+            Added to names that were given before.
+
+        Returns
+        -------
+        self
 
         Raises
         ------
@@ -343,17 +340,16 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
             For a cluster that does not exist, or no names at all.
         """
         check_is_fitted(self)
-        unknown = [k for k in names if not isinstance(k, (int, np.integer)) or not 0 <= k < self.n_clusters]
-        if unknown:
-            raise InputError(f"there is no cluster {unknown[0]!r}: expected numbers from 0 to {self.n_clusters - 1}")
-        known = getattr(self, "cluster_names_", {}) | {int(k): names[k] for k in names}
-        if not known:
-            raise InputError("expected a name for at least one cluster, got none")
-        self.classes_ = np.unique(np.array(list(known.values())))
-        self.cluster_names_ = {k: self.classes_.dtype.type(known[k]) for k in sorted(known)}
+        for k in names:
+            self._check_cluster(k, "names")
+        named = getattr(self, "cluster_names_", {}) | {int(k): names[k] for k in names}
+        if not named:
+            raise InputError("names: expected a name for at least one cluster, got none")
+        self.classes_ = np.unique(np.array(list(named.values())))
+        self.cluster_names_ = {k: self.classes_.dtype.type(named[k]) for k in sorted(named)}
         return self
 
-    def learned_modes(self) -> np.ndarray:
+    def learned_modes(self) -> NDArray[Any]:
         """What the mode decoder makes of each cluster, shape `(n_clusters, ...)`.
 
         Raises
@@ -362,43 +358,36 @@ class ClusteringAAE(ClusterMixin, CategoricalAutoencoder):
             If there is no mode decoder.
         """
         check_is_fitted(self)
-        if not self.mode_weight:
-            raise InputError("there is no mode decoder: train with mode_weight above 0")
-        return self._decode(torch.eye(self.n_clusters), self.networks_["mode_decoder"])
+        if self.networks_.mode_decoder is None:
+            raise InputError(
+                "loss_weights: expected mode_reconstruction above 0 for a mode decoder, got 0: train with, for "
+                "instance, loss_weights={'mode_reconstruction': 1}"
+            )
+        return self._decode(torch.eye(self.n_clusters), self.networks_.mode_decoder)
 
-    def generate(self, clusters: Any, Z: Any = None, random_state: Any = None) -> np.ndarray:
-        """Rows of the given clusters `(n,)`, with styles `Z` `(n, latent_dim)` or, without, draws of the prior.
+    def _check_cluster(self, k: object, name: str) -> None:
+        if not isinstance(k, (int, np.integer)) or not 0 <= k < self.n_clusters:
+            raise InputError(f"{name}: expected clusters from 0 to {self.n_clusters - 1}, got {k!r}")
 
-        Raises
-        ------
-        InputError
-            For clusters that do not exist, or styles of another shape.
-        """
-        check_is_fitted(self)
-        k = np.asarray(clusters)
-        if k.ndim != 1 or k.dtype.kind not in "iu" or not ((k >= 0) & (k < self.n_clusters)).all():
-            raise InputError(f"expected clusters (n,) from 0 to {self.n_clusters - 1}, got {clusters!r}")
-        return self._generate(k, Z, random_state)
+    def _value_indices(self, y: ArrayLike, n: int | None) -> NDArray[np.int64]:
+        clusters = np.asarray(broadcast(y, n))
+        if clusters.ndim != 1 or clusters.dtype.kind not in "iu":
+            raise InputError(f"y: expected clusters (n,) from 0 to {self.n_clusters - 1}, got {y!r}")
+        for k in clusters:
+            self._check_cluster(k, "y")
+        return clusters.astype(np.int64)
 
-    def _component(self, label: Any) -> int | None:
+    def _component(self, label: object) -> int | None:
         if label is None:
             return None
         clusters = [k for k, name in getattr(self, "cluster_names_", {}).items() if name == label]
         if clusters:  # of the clusters of a name, the largest
             return max(clusters, key=lambda k: self.cluster_counts_[k])
-        if not isinstance(label, (int, np.integer)) or not 0 <= label < self.n_clusters:
-            raise InputError(f"there is no cluster {label!r}: expected numbers from 0 to {self.n_clusters - 1}")
-        return int(label)
+        self._check_cluster(label, "label")
+        return int(label)  # pyright: ignore[reportArgumentType]
 
-    def _more_facts(self) -> dict[str, Any]:
-        found = super()._more_facts()
-        found |= {k: getattr(self, k) for k in ("cluster_counts_", "n_used_clusters_", "marginal_entropy_")}
-        if hasattr(self, "cluster_names_"):
-            found["cluster_names_"] = [[k, np.asarray(name).item()] for k, name in self.cluster_names_.items()]
-        return found
 
-    def _restore_facts(self) -> None:
-        super()._restore_facts()
-        if hasattr(self, "cluster_names_"):
-            pairs: Any = self.cluster_names_
-            self.cluster_names_ = {k: self.classes_.dtype.type(name) for k, name in pairs}
+def check_n_clusters(n_clusters: int, n_rows: int) -> None:
+    """Refuse more clusters than rows."""
+    if n_clusters > n_rows:
+        raise InputError(f"n_clusters: expected at most the {n_rows} rows, got {n_clusters}")

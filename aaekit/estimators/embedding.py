@@ -1,64 +1,68 @@
-"""Maps of the data in a few dimensions: system S11."""
+"""Maps of the data in a few dimensions (Makhzani et al., *Adversarial Autoencoders*, section 6)."""
 
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal, Self
+from dataclasses import replace
+from functools import partial
+from typing import Annotated, Any, Literal
 
 import numpy as np
-import torch
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import Tensor
 
-from aaekit import losses, priors
-from aaekit.core import phase
-from aaekit.core.loop import Callback
-from aaekit.core.phase import Phase, Step
+from aaekit import divergences, losses, priors
+from aaekit.core.phase import Phase, match, when
 from aaekit.errors import InputError
-from aaekit.estimators._base import UNLABELLED, _labelled, numbers
-from aaekit.estimators._hyperparameters import Length, Positive, Rate, Weight, hyperparameters
-from aaekit.estimators.categorical import PartlyLabelled
+from aaekit.estimators._autoencoder import Autoencoder, broadcast, draw
+from aaekit.estimators._base import Augmentation, RandomState, Sources
+from aaekit.estimators._categorical import (
+    ClassPrior,
+    PseudoLabelThreshold,
+    VatEpsilon,
+    VatXi,
+    class_frequencies,
+    finite_difference,
+    partly_labelled_sources,
+    prior_of_labels,
+    steps_without_labels,
+)
+from aaekit.estimators._hyperparameters import Length, Positive, hyperparameters
+from aaekit.estimators._labels import learn_labels
+from aaekit.estimators._plan import DataSummary, Plan, consistency
+from aaekit.estimators._rows import RowScaler, in_batches
+from aaekit.estimators.clustering import check_n_clusters
 from aaekit.evaluation.metrics import clustering_accuracy, error_rate
+from aaekit.labels import UNLABELLED, label_indices, labelled_mask, split_labels
 from aaekit.nn.encoder import Code, one_hot
+from aaekit.nn.networks import Centroids, EmbeddingNetworks
+from aaekit.nn.step import EncoderStep
 
+__all__ = ["EmbeddingAAE"]
 
-class Centroids(nn.Module):
-    """W: a point `(K, d)` of the map for each value of y."""
-
-    def __init__(self, n_heads: int, n_dims: int, margin: float) -> None:
-        super().__init__()
-        k = torch.arange(n_heads)
-        if n_dims == 2:  # the seeds of a sunflower: even, and about `margin` apart
-            angle, r = k * 2.39996, margin / 1.7 * (k + 0.5).sqrt()
-            at = r[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
-        elif n_dims == 1:
-            at = margin * (k[:, None] - (n_heads - 1) / 2)
-        else:
-            at = torch.nn.functional.normalize(torch.randn(n_heads, n_dims), dim=1) * margin
-        self.weight = nn.Parameter(at.float())
-
-    def forward(self, y: Tensor) -> Tensor:
-        return y @ self.weight
+GENERATOR = 1.0  # weight of fooling the discriminators
 
 
 @hyperparameters
-class EmbeddingAAE(PartlyLabelled):
-    """Dimensionality reduction: each row is at the head of its cluster plus a style, y W + z, in `latent_dim` dimensions.
+class EmbeddingAAE(Autoencoder[EmbeddingNetworks]):
+    """Dimensionality reduction: each row is at the centroid of its class plus a style, y W + z.
 
-    The heads W are learned and kept apart by a margin; the decoder sees the sum (Makhzani et al., arXiv:1511.05644,
-    section 6). With labels, even a few, there is a head for each class; without, one for each of `n_clusters` clusters.
-    `transform` gives the map, `inverse_transform` leads back from any of its points.
+    The map has `latent_dim` dimensions. The centroids W (the paper's cluster heads) are learned and kept apart by a
+    margin; the decoder sees the sum (Makhzani et al., arXiv:1511.05644, section 6). With labels, even a few, there is a
+    centroid for each class; without, one for each of `n_clusters` clusters. `transform` gives the map, `inverse_transform` decodes any of its points.
 
     Attributes
     ----------
-    centroids_ : ndarray of shape (n_heads, latent_dim)
+    centroids_ : ndarray of shape (n_classes, latent_dim)
         Where on the map the classes or clusters have their centres.
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted; only if there were any.
-    networks_ : torch.nn.ModuleDict
-        "encoder", "decoder", "heads", "y_discriminator" and "z_discriminator".
+    plan_ : Plan
+        What every "auto" stood for.
+    networks_ : EmbeddingNetworks
+        encoder, decoder, z_discriminator, y_discriminator, class_frequencies and centroids.
     history_ : list of dict
-        Losses, rates and times, epoch by epoch.
+        Losses, learning rates and times, epoch by epoch.
 
     Examples
     --------
@@ -70,203 +74,272 @@ class EmbeddingAAE(PartlyLabelled):
     ((3, 2), (1, 64))
     """
 
-    latent_dim: Annotated[Positive, Field(description="dimensions of the map")] = 2
-    n_clusters: Annotated[Positive, Field(description="heads, where there are no labels")] = 20
-    decision_weight: Annotated[
-        Weight, Field(description="weight of the entropy of y given a row, where there are no labels")
-    ] = 0.1
-    balance_weight: Annotated[
-        Literal["auto"] | Weight,
-        Field(description="weight of keeping the mean of y at the class prior; 'auto' is 10 with labels, 1 without: "
-              "clusters need not be alike in size"),
-    ] = "auto"  # fmt: skip
-    adversarial_weight: Annotated[
-        Weight,
-        Field(description="weight of fooling the discriminators; without labels, a tenth of it for that of z, and a "
-              "hundredth for that of y"),
-    ] = 1.0  # fmt: skip
-    discriminator_learning_rate: Annotated[Rate, Field(description="learning rate of the discriminators")] = 3e-3
-    discriminator_decay: Annotated[
-        bool,
-        Field(description="let learning_rate_schedule lower the discriminators' rate, too; else it stays constant"),
-    ] = False
+    n_clusters: Annotated[
+        Positive, "Codes and priors", Field(description="number of centroids where there are no labels")
+    ] = 20
+    class_prior: ClassPrior = "auto"
     centroid_margin: Annotated[
-        Length, Field(description="distance at which heads are kept apart, in units of the prior of z")
+        Length,
+        "Codes and priors",
+        Field(description="distance up to which centroids are pushed apart, in units of the prior of z"),
     ] = 6.0
-    head_weight: Annotated[Weight, Field(description="weight of keeping the heads apart")] = 1.0
-    head_rate: Annotated[Rate, Field(description="learning rate of keeping the heads apart")] = 2e-3
+    augmentation: Augmentation = "auto"
+    consistency: Annotated[
+        Literal["auto", "pseudo_labels", "virtual_adversarial", "both", "none"],
+        "Losses",
+        Field(
+            description="what unlabelled rows teach about y: confident predictions are pseudo-labels of augmented rows "
+            "(without labels: y must not change under the augmentation), y must not change in the worst direction "
+            "nearby, or both; 'auto' depends on rows and labels"
+        ),
+    ] = "auto"
+    pseudo_label_threshold: PseudoLabelThreshold = 0.95
+    vat_epsilon: VatEpsilon = 0.25
+    vat_xi: VatXi = "auto"
+    latent_dim = 2
+    batch_norm = True
+    input_noise = 0.1
+    discriminator_hidden = (200, 200)
+    learning_rate = 2e-3
+    discriminator_learning_rate = 3e-3
+    learning_rate_schedule = "cosine"
+    ema_decay = 0.995
+    _makes_classes = True
 
-    def fit(
-        self,
-        X: Any,
-        y: Any = None,
-        *,
-        callbacks: Sequence[Callback] = (),
-        eval_set: tuple[Any, Any] | None = None,
-    ) -> Self:
-        """Learn a map of rows `(n, n_features)` or images `(n, channels, height, width)`.
+    def plan(self, data: DataSummary) -> Plan:
+        """What every "auto" stands for on such data."""
+        has_labels = data.n_classes > 0
+        y_keeps = consistency(self.consistency, self.augmentation, data, with_labels=has_labels)
+        warps = y_keeps.augmentation and data.is_image
+        radius = self.vat_epsilon * data.data_radius
+        batch_sizes, n_steps = {"unlabelled": self._batch_size(data.n_rows)}, steps_without_labels(data.n_rows)
+        if has_labels:
+            all_labelled = data.is_image and self.augmentation != "none" and not data.n_unlabelled
+            batch = batch_sizes["labelled"] = self._batch_size(data.n_labelled, labelled=150 if all_labelled else 50)
+            n_steps = min(max(n_steps, (50 if all_labelled else 5) * data.n_labelled // batch), 5000)
+            class_prior, is_guess = prior_of_labels(self.class_prior, data)
+        else:
+            n_steps = min(800 + n_steps, 5000)  # clusters settle late
+            class_prior, is_guess = (1 / self.n_clusters,) * self.n_clusters, False
+        plan = self._planned(
+            data,
+            n_steps,
+            batch_sizes=batch_sizes,
+            n_classes=len(class_prior),
+            class_prior=class_prior,
+            min_class_share=0.0 if is_guess else 1.0,
+            uses_augmentation=y_keeps.augmentation,
+            uses_virtual_adversarial=y_keeps.virtual_adversarial,
+            vat_epsilon=radius,
+            vat_xi=finite_difference(self.vat_xi, radius, y_keeps.augmentation),
+        )
+        propagates = has_labels and (y_keeps.augmentation or y_keeps.virtual_adversarial) and not warps
+        return replace(plan, propagates_labels=has_labels and plan.weight("soft_label", float(propagates)) > 0)
 
-        Parameters
-        ----------
-        X : array-like
-            Numbers of any range (they are standardised), in [0, 1], or bytes: pixels, but in a table numbers if all
-            are below 128.
-        y : array-like (n,), optional
-            Labels of any kind, -1 (or None, among objects) where there is none. Without any, clusters are found.
-        callbacks : sequence of Callback
-            Told of each step and epoch, for instance a run directory.
-        eval_set : (X, y), optional
-            Rows whose error is put into `history_` each epoch. They never train, choose or stop anything.
+    def networks(self, plan: Plan) -> EmbeddingNetworks:
+        """Encoder to y and z, decoder of places on the map, a critic of each, and the centroids."""
+        K = plan.n_classes
+        encoder, decoder = self._coders(plan, self.latent_dim, K)
+        y_discriminator = self._critic(K, plan.weight("y/generator", GENERATOR))
+        z_discriminator = self._critic(self.latent_dim, plan.weight("z/generator", GENERATOR))
+        frequencies = class_frequencies(plan.class_prior, plan.min_class_share)
+        centroids = Centroids(K, self.latent_dim, self.centroid_margin)
+        return EmbeddingNetworks(encoder, decoder, z_discriminator, y_discriminator, frequencies, centroids)
 
-        Raises
-        ------
-        InputError (a ValueError)
-            For parameters, rows or labels that are not as declared, or more clusters than rows.
-        TrainingError
-            When a loss stops being finite.
-        """
-        rows, codes = self._learn_rows(X), None
+    def phases(self, nets: EmbeddingNetworks, plan: Plan) -> list[Phase[EncoderStep]]:
+        """Reconstruction from y W + z, regularisation of y and z, separation of W; labels or clusters teach y."""
+        encoder, weight = (nets.encoder,), plan.weight
+        divergence, prior = divergences.make(self.divergence), self.prior_
+        class_prior = priors.Categorical(plan.n_classes, plan.class_prior)
+        has_labels = plan.data.n_classes > 0
+        # without labels, pressed harder, y would decide for clusters before it has found any
+        z_generator, y_generator = (GENERATOR, GENERATOR) if has_labels else (0.1 * GENERATOR, 0.01 * GENERATOR)
+        return [
+            Phase(
+                "reconstruction",
+                partial(losses.reconstruction_loss, kind=plan.reconstruction),
+                (nets.encoder, nets.decoder, nets.centroids),
+                weight("reconstruction", 10 / plan.data.n_values),
+            ),
+            *match(
+                "z",
+                lambda step: step.code().z,
+                lambda step: draw(prior, step),
+                divergence,
+                nets.z_discriminator,
+                encoder,
+                weight=weight("z/generator", z_generator),
+                scheduled=False,
+            ),
+            *match(
+                "y",
+                lambda step: step.code().y,
+                lambda step: draw(class_prior, step),
+                divergence,
+                nets.y_discriminator,
+                encoder,
+                weight=weight("y/generator", y_generator),
+                scheduled=False,
+            ),
+            *when(
+                has_labels,
+                Phase("classification", losses.classification_loss, encoder, weight("classification", 1.0)),
+            ),
+            *when(
+                not has_labels,
+                Phase("conditional_entropy", losses.conditional_entropy, encoder, weight("conditional_entropy", 0.1)),
+            ),
+            *when(
+                has_labels and plan.uses_augmentation,
+                Phase(
+                    "pseudo_label",
+                    partial(losses.pseudo_label_loss, threshold=self.pseudo_label_threshold),
+                    encoder,
+                    weight("pseudo_label", 1.0),
+                ),
+            ),
+            *when(
+                not has_labels and plan.uses_augmentation,
+                Phase("consistency_kl", losses.consistency_kl, encoder, weight("consistency_kl", 1.0)),
+            ),
+            *when(
+                plan.propagates_labels,
+                Phase(
+                    "soft_label",
+                    losses.soft_label_cross_entropy,
+                    encoder,
+                    weight("soft_label", 1.0),
+                    anneal_steps=300,
+                ),
+            ),
+            *when(
+                plan.uses_virtual_adversarial,
+                Phase(
+                    "virtual_adversarial",
+                    partial(losses.virtual_adversarial_loss, vat_epsilon=plan.vat_epsilon, vat_xi=plan.vat_xi),
+                    encoder,
+                    weight("virtual_adversarial", 1.0),
+                ),
+            ),
+            Phase(
+                "marginal_kl",
+                partial(losses.marginal_kl, frequencies=nets.class_frequencies),
+                encoder,
+                weight("marginal_kl", 10.0 if has_labels else 1.0),
+            ),
+            Phase(
+                "centroid_separation",
+                lambda step: losses.mode_separation(nets.centroids.weight, self.centroid_margin),
+                (nets.centroids,),
+                weight("centroid_separation", 1.0),
+            ),
+        ]
+
+    def _learn(self, X: ArrayLike, y: ArrayLike | None) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+        self.scaler_, rows = RowScaler.fit(self, X, self.image_shape)
         if y is not None:
             check_consistent_length(rows, y)
-        if y is not None and _labelled(y)[1].any():
-            codes = self._learn_labels(y)
-        else:
-            self._check_clusters(self.n_clusters, len(rows))
-            for name in ("classes_", "class_counts_", "class_frequencies_", "n_unlabelled_", "_guess"):
-                self.__dict__.pop(name, None)
-        return self._fit(rows, codes, callbacks, eval_set)
+            if labelled_mask(y).any():
+                return rows, learn_labels(self, y)
+        check_n_clusters(self.n_clusters, len(rows))
+        return rows, None
 
-    # --- networks and phases ---------------------------------------------------------------------------------------
+    def _sources(self, X: Tensor, y: NDArray[np.int64] | None, plan: Plan) -> tuple[Sources, Plan]:
+        if y is None:
+            return {"unlabelled": {"rows": X}}, plan
+        sources, class_prior = partly_labelled_sources(
+            X,
+            y,
+            self.seed_,
+            propagates=plan.propagates_labels,
+            class_prior=plan.class_prior,
+            is_guess=self.class_prior == "auto" or self.class_prior[:1] == ("auto",),
+        )
+        return sources, replace(plan, class_prior=class_prior)
+
+    def _finish(self, rows: NDArray[Any], y: NDArray[np.int64] | None) -> None:
+        if self.plan_.min_class_share < 1 and self.plan_.weights["marginal_kl"]:
+            self.class_frequencies_ = self.networks_.class_frequencies.expected.numpy().astype(float)
+
+    def _join(self, nets: EmbeddingNetworks, code: Code, labels: Tensor | None) -> Tensor:
+        """The place on the map: the centroid of the likeliest y plus z. A mixture of centroids would lie among others.
+
+        The reconstruction moves z and W, and y (as if it were not rounded) only where no other loss says what y is.
+        """
+        y, plan = one_hot(code.y.argmax(1), self.plan_.n_classes), self.plan_
+        all_labelled = plan.data.is_image and plan.data.n_classes > 0 and not plan.data.n_unlabelled
+        is_taught = (
+            plan.weights["pseudo_label"] or plan.weights["consistency_kl"] or plan.weights["virtual_adversarial"]
+        )
+        if not (is_taught or (all_labelled and self.augmentation != "none")):
+            y = y + code.y - code.y.detach()
+        return nets.centroids(y) + code.z.float()
+
+    def _score(self, nets: EmbeddingNetworks, X: Tensor, y: NDArray[np.int64] | None) -> dict[str, float]:
+        scores = self._reconstruction_score(nets, X)
+        if y is not None and (y != UNLABELLED).any():
+            nearest = _nearest(self._places(nets, X), nets.centroids)
+            if hasattr(self, "classes_"):
+                scores["error"] = scores["score"] = error_rate(y, nearest)
+            else:
+                scores["error"] = 100 - clustering_accuracy(y, nearest, "majority")
+        return scores
+
+    def _label_indices(self, y: ArrayLike) -> NDArray[np.int64]:
+        labels, labelled = split_labels(y)
+        return label_indices(y, self.classes_ if hasattr(self, "classes_") else np.unique(labels[labelled]))
+
+    # --- what it can do ----------------------------------------------------------------------------------------------
     @property
-    def _has_labels(self) -> bool:
-        return hasattr(self, "classes_")
-
-    @property
-    def _n_classes(self) -> int:
-        return len(self.classes_) if self._has_labels else self.n_clusters
-
-    @property
-    def _consistency(self) -> str:
-        chosen = super()._consistency
-        return chosen if self._has_labels or chosen != "auto" else self._consistency_without_labels
-
-    def _auto_steps(self, n_rows: int) -> int:
-        """Clusters settle late: longer than with labels."""
-        return min((0 if self._has_labels else 800) + super()._auto_steps(n_rows), 5000)
-
-    @property
-    def _n_code(self) -> int:
+    def n_code(self) -> int:
+        """Dimensions of the map."""
         return self.latent_dim
 
-    def _class_prior(self) -> priors.Categorical:
-        return super()._class_prior() if self._has_labels else priors.Categorical(self.n_clusters)
-
-    def _balance_weight(self) -> float:
-        return (10.0 if self._has_labels else 1.0) if self.balance_weight == "auto" else self.balance_weight
-
-    def _networks(self) -> dict[str, nn.Module]:
-        return super()._networks() | {"heads": Centroids(self._n_classes, self.latent_dim, self.centroid_margin)}
-
-    def _join(self, nets: nn.ModuleDict, code: Code, labels: Tensor | None) -> Tensor:
-        """The place on the map: the head of the likeliest y plus z. A mixture of heads would lie among others.
-
-        The reconstruction moves z and W; y only (as if it were not rounded) where no other loss says what y is.
-        """
-        y = one_hot(code.y.argmax(1), self._n_classes)
-        if not (self._agrees or self._smooths or self._all_augmented):
-            y = y + code.y - code.y.detach()
-        return nets["heads"](y) + code.z.float()
-
-    def _reconstructors(self, nets: nn.ModuleDict) -> tuple[nn.Module, ...]:
-        return nets["encoder"], nets["decoder"], nets["heads"]
-
-    def _class_losses(self, nets: nn.ModuleDict) -> dict[str, tuple[Callable[[Step], Tensor], float]]:
-        return super()._class_losses(nets) if self._has_labels else self._without_labels(self.decision_weight)
-
-    def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
-        heads, listed = nets["heads"], super()._phases(nets)
-        if not self._has_labels:  # pressed harder, y would decide for clusters before it has found any
-            listed = phase.softened(listed, {"z/generator": 0.1, "y/generator": 0.01})
-        if self.head_weight:
-            assert isinstance(heads, Centroids)
-            apart: Callable[[Step], Tensor] = lambda step: losses.mode_separation(heads.weight, self.centroid_margin)
-            listed += [Phase("heads", apart, (heads,), self.head_rate, self.momentum, self.head_weight)]
-        return listed
-
-    def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
-        return {"unlabelled": [X]} if y is None else super()._sources(X, y)
-
-    def _score(self, nets: nn.ModuleDict, X: Tensor, y: np.ndarray | None) -> dict[str, float]:
-        found = {"score": self._reconstruction_score(nets, X)}
-        found["reconstruction"] = found["score"]
-        if y is not None and (y != UNLABELLED).any():
-            nearest = self._nearest(self._map(nets, X), self._points(nets))
-            if self._has_labels:
-                found["error"] = found["score"] = error_rate(y, nearest)
-            else:
-                found["error"] = 100 - clustering_accuracy(y, nearest, "majority")
-        return found
-
-    def _codes_of(self, y: Any) -> np.ndarray | None:
-        if self._has_labels:
-            return super()._codes_of(y)
-        y, labelled = _labelled(y)
-        return numbers(y, np.unique(y[labelled]))
-
-    # --- what it can do --------------------------------------------------------------------------------------------
-    def _map(self, nets: nn.ModuleDict, rows: np.ndarray | Tensor) -> np.ndarray:
-        device = next(nets.parameters()).device
-        return self._in_batches(lambda x: self._join(nets, nets["encoder"](x.to(device)), None), rows)
-
-    @staticmethod
-    def _points(nets: nn.ModuleDict) -> np.ndarray:
-        heads = nets["heads"]
-        assert isinstance(heads, Centroids)
-        return heads.weight.detach().cpu().numpy()
-
-    @staticmethod
-    def _nearest(at: np.ndarray, heads: np.ndarray) -> np.ndarray:
-        """The nearest head of each point."""
-        return ((at[:, None] - heads) ** 2).sum(2).argmin(1)
-
     @property
-    def centroids_(self) -> np.ndarray:
-        """Where the classes or clusters have their centres, shape `(n_heads, latent_dim)`."""
+    def centroids_(self) -> NDArray[np.float32]:
+        """Where the classes or clusters have their centres, shape `(n_classes, latent_dim)`."""
         check_is_fitted(self)
-        return self._points(self.networks_)
+        return self.networks_.centroids.weight.detach().cpu().numpy()
 
-    def transform(self, X: Any) -> np.ndarray:
-        """The place of each row on the map, y W + z; shape `(n, latent_dim)`."""
+    def _places(self, nets: EmbeddingNetworks, rows: NDArray[Any] | Tensor) -> NDArray[np.float32]:
+        """Scaled rows on the map."""
+        device = next(nets.parameters()).device
+        return in_batches(lambda x: self._join(nets, nets.encoder(x.to(device)), None), rows)
+
+    def _encode(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        return self._places(self.networks_, rows)
+
+    def cluster_proba(self, X: ArrayLike) -> NDArray[np.float32]:
+        """q(y|x) of each row, shape `(n, n_classes)`: of the classes or, without labels, the clusters."""
         rows = self._rows(X)
-        return self._map(self.networks_, rows)
+        return self._probabilities(self.networks_, rows)
 
-    def predict(self, X: Any) -> np.ndarray:
-        """The class, or without labels the cluster, whose head is nearest on the map; shape `(n,)`."""
-        nearest = self._nearest(self.transform(X), self.centroids_)
-        return self.classes_[nearest] if self._has_labels else nearest
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """The class, or without labels the cluster, whose centroid is nearest on the map; shape `(n,)`."""
+        nearest = _nearest(self._encode(self._rows(X)), self.networks_.centroids)
+        return self.classes_[nearest] if hasattr(self, "classes_") else nearest
 
-    def generate(self, y: Any, Z: Any = None, random_state: Any = None) -> np.ndarray:
-        """Rows of the given classes `(n,)`, or without labels of the heads of these numbers.
-
-        `Z` are styles `(n, latent_dim)`, places relative to the head; without, they are draws of the prior.
-
-        Raises
-        ------
-        InputError
-            For classes or heads that there are not, rows without a class, or styles of another shape.
-        """
+    def sample_prior(self, n_samples: int, random_state: RandomState = None) -> NDArray[np.float32]:
+        """Draws of what the map should look like, `(n_samples, latent_dim)`: centroids by the class prior, plus z."""
         check_is_fitted(self)
-        if self._has_labels:
-            return super().generate(y, Z, random_state)
-        k = np.asarray(y)
-        if k.ndim != 1 or k.dtype.kind not in "iu" or not ((k >= 0) & (k < self.n_clusters)).all():
-            raise InputError(f"expected heads (n,) from 0 to {self.n_clusters - 1}, got {y!r}")
-        return self._generate(k, Z, random_state)
+        return np.asarray(self._draw_codes(n_samples, None, random_state))
 
-    def sample_prior(self, n_samples: int, random_state: Any = None) -> np.ndarray:
-        """Draws of what the map should be like, `(n_samples, latent_dim)`: a head by the class prior plus z by its own."""
-        check_is_fitted(self)
-        return self._draw_codes(n_samples, None, random_state)
+    def _value_indices(self, y: ArrayLike, n: int | None) -> NDArray[np.int64]:
+        if hasattr(self, "classes_"):
+            indices = label_indices(broadcast(y, n), self.classes_)
+            if (indices == UNLABELLED).any():
+                raise InputError(f"y: expected a class for each row, of {self.classes_.tolist()}, got unlabelled rows")
+            return indices
+        clusters = np.asarray(broadcast(y, n))
+        if clusters.ndim != 1 or clusters.dtype.kind not in "iu" or not self._exist(clusters):
+            raise InputError(f"y: expected clusters (n,) from 0 to {self.n_clusters - 1}, got {y!r}")
+        return clusters.astype(np.int64)
 
-    def _with_style(self, y: Tensor, z: Tensor) -> Tensor:
-        return (self.networks_["heads"](y) + z.float()).detach()
+    def _exist(self, clusters: NDArray[Any]) -> bool:
+        return bool(((clusters >= 0) & (clusters < self.n_clusters)).all())
+
+
+def _nearest(places: NDArray[np.float32], centroids: Centroids) -> NDArray[np.intp]:
+    """The nearest centroid of each place."""
+    points = centroids.weight.detach().cpu().numpy()
+    return ((places[:, None] - points) ** 2).sum(2).argmin(1)

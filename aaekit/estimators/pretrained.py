@@ -1,29 +1,40 @@
-"""A classifier on top of a fitted autoencoder: system S4."""
+"""A classifier on top of a fitted autoencoder (Sheet, *Deep Learning for Visual Computing*, lecture 55)."""
 
 import copy
 import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 from sklearn.base import clone
 from torch import Tensor, nn
 
 from aaekit import losses
-from aaekit.core.loop import Callback
-from aaekit.core.phase import Phase, Step
+from aaekit.core.phase import Phase
 from aaekit.errors import InputError
-from aaekit.estimators._base import UNLABELLED, Classifier, EmaDecay, RatesOverTime, json_value
-from aaekit.estimators._hyperparameters import Rate, Share, hyperparameters
-from aaekit.estimators.autoencoder import AdversarialAutoencoder, Autoencoder
+from aaekit.estimators._autoencoder import Autoencoder
+from aaekit.estimators._base import Sources, views
+from aaekit.estimators._classifier import Classifier
+from aaekit.estimators._hyperparameters import Positive, hyperparameters
+from aaekit.estimators._io import json_value
+from aaekit.estimators._plan import DataSummary, Plan
+from aaekit.estimators.autoencoder import AdversarialAutoencoder
+from aaekit.labels import UNLABELLED
 from aaekit.nn.encoder import Code
+from aaekit.nn.networks import ClassifierNetworks
+from aaekit.nn.step import EncoderStep
+
+__all__ = ["PretrainedClassifier"]
+
+OF_ENCODER = ("backbone", "hidden", "channels", "dropout", "batch_norm")
+SHARED = (*OF_ENCODER, "image_shape", "adversarial", "latent_dim", "precision", "device", "random_state", "verbose")
 
 
 @hyperparameters
-class PretrainedClassifier(Classifier):
+class PretrainedClassifier(Classifier[ClassifierNetworks]):
     """The encoder of an autoencoder, a linear layer on its code z, and cross entropy on the labelled rows.
 
     Two stages: first an autoencoder learns from all rows, then its encoder learns to classify, end to end or, `frozen`,
@@ -33,13 +44,15 @@ class PretrainedClassifier(Classifier):
     Attributes
     ----------
     autoencoder_ : Autoencoder
-        The fitted autoencoder that it started from (not saved with the classifier).
+        The fitted autoencoder of the first stage (not saved with the classifier).
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
-    networks_ : torch.nn.ModuleDict
-        "encoder" and "head".
+    plan_ : Plan
+        What every "auto" stood for, of the second stage.
+    networks_ : ClassifierNetworks
+        encoder and head.
     history_ : list of dict
-        Losses, rates and times of the second stage, epoch by epoch.
+        Losses, learning rates and times of the second stage, epoch by epoch.
 
     Examples
     --------
@@ -52,130 +65,109 @@ class PretrainedClassifier(Classifier):
 
     autoencoder: Annotated[
         str | Autoencoder | None,
-        Field(description="an autoencoder (trained on all rows first, unless it is fitted), a run directory or a saved "
-              "model; none trains an AdversarialAutoencoder by the parameters of the networks here"),
-    ] = None  # fmt: skip
-    frozen: Annotated[bool, Field(description="leave the encoder as it is and train the linear layer alone")] = False
+        "Networks",
+        Field(
+            description="an autoencoder (trained on all rows first, unless it is fitted), a run directory or a saved "
+            "model; none trains an AdversarialAutoencoder with the parameters of the networks here"
+        ),
+    ] = None
+    frozen: Annotated[
+        bool, "Networks", Field(description="leave the encoder as it is and train the linear layer alone")
+    ] = False
     adversarial: Annotated[
-        bool, Field(description="without a given autoencoder: match its codes to the prior; else a plain one")
+        bool,
+        "Codes and priors",
+        Field(description="without a given autoencoder: match its codes to the prior; else a plain one"),
     ] = True
-    latent_dim: Annotated[int, Field(ge=1, description="without a given autoencoder: dimensions of its code")] = 100
-    pretraining_epochs: Annotated[int, Field(ge=1, description="without a given autoencoder: its epochs")] = 50
-    dropout: Annotated[Share, Field(description="without a given autoencoder: share of hidden units dropped")] = 0.25
-    classification_rate: Annotated[Rate, Field(description="learning rate of the second stage")] = 1e-3
-    momentum: Annotated[Share, Field(description="momentum of SGD, or beta_1 of Adam")] = 0.9
-    learning_rate_schedule: RatesOverTime = "cosine"
-    ema_decay: EmaDecay = 0.995
+    latent_dim: Annotated[
+        Positive, "Codes and priors", Field(description="without a given autoencoder: dimensions of its code")
+    ] = 100
+    pretraining_epochs: Annotated[
+        Positive, "Training", Field(description="without a given autoencoder: epochs of its training")
+    ] = 50
+    dropout = 0.25
+    optimizer = ("adam", 0.9)
+    learning_rate_schedule = "cosine"
+    ema_decay = 0.995
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        *,
-        callbacks: Sequence[Callback] = (),
-        eval_set: tuple[Any, Any] | None = None,
-    ) -> Self:
-        """Train the autoencoder on all rows, unless a fitted one was given, then the classifier on the labelled ones.
+    def plan(self, data: DataSummary) -> Plan:
+        """What every "auto" stands for; 10 epochs as in lecture 55."""
+        batch_sizes = {"labelled": self._batch_size(data.n_rows)}
+        n_steps = max(500, 10 * data.n_rows // 100)
+        return self._planned(data, n_steps, batch_sizes=batch_sizes, n_classes=data.n_classes)
 
-        Parameters and errors are those of `SemiSupervisedAAE.fit`; besides, InputError when the given autoencoder was
-        fitted on rows of another shape, is not fitted and of a kind that needs more than rows, or cannot be read.
-        `callbacks` are told of the second stage.
-        """
-        _, codes = self._learn_rows_and_labels(X, y)
+    def networks(self, plan: Plan) -> ClassifierNetworks:
+        """The encoder of the autoencoder and a new linear layer."""
+        if hasattr(self, "autoencoder_"):
+            encoder = copy.deepcopy(self.autoencoder_.networks_.encoder)
+        else:  # to be loaded
+            stem = self.stem_
+            alike = AdversarialAutoencoder(**{k: stem["parameters"].get(k, getattr(self, k)) for k in OF_ENCODER})
+            alike_plan = Plan.from_dict(stem["plan"])
+            encoder = alike._encoder(alike_plan, stem["latent_dim"], stem["n_classes"], stem["posterior"])
+        return ClassifierNetworks(encoder, nn.Linear(self.stem_["latent_dim"], plan.n_classes))
+
+    def phases(self, nets: ClassifierNetworks, plan: Plan) -> list[Phase[EncoderStep]]:
+        """Cross entropy on the labelled rows."""
+        moves = (nets.head,) if self.frozen else (nets.encoder, nets.head)
+        return [Phase("classification", losses.classification_loss, moves)]
+
+    def _learn(self, X: ArrayLike, y: ArrayLike | None) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """The first stage happens here, for rows are scaled as the autoencoder scales them."""
+        _, labels = super()._learn(X, y)
         self.autoencoder_ = self._pretrained(X)
-        its, ours = self.autoencoder_.shape_, self.shape_
-        if math.prod(its) != math.prod(ours) or (self.as_images_ and its != ours):
+        expected, shape = self.autoencoder_.shape_, self.shape_
+        if math.prod(expected) != math.prod(shape) or (self.scaler_.as_images and expected != shape):
             raise InputError(
-                f"the autoencoder was fitted on rows of shape {its}, these are {ours}: give it rows like its own, "
+                f"X: expected rows of shape {expected}, on which the autoencoder was fitted, got {shape}: pass such rows, "
                 "or another autoencoder"
             )
-        for name in (
-            "shape_",
-            "unit_range_",
-            "center_",
-            "scale_",
-            "data_radius_",
-        ):  # its rows, as it was taught to see them
-            setattr(self, name, getattr(self.autoencoder_, name))
-        rows = self._as_in_fit(X)
-        self._describe()
-        labelled = codes != UNLABELLED
-        return self._fit(rows[labelled], codes[labelled], callbacks, eval_set)
+        self.scaler_ = self.autoencoder_.scaler_
+        parameters = self.autoencoder_.get_params(deep=False)
+        encoder = self.autoencoder_.networks_.encoder
+        self.stem_ = {
+            "parameters": {k: v for k in OF_ENCODER if (v := json_value(parameters[k])) is not NotImplemented},
+            "plan": self.autoencoder_.plan_.as_dict(),
+            "latent_dim": self.autoencoder_.latent_dim,
+            "n_classes": encoder.head_y.out_features if isinstance(encoder.head_y, nn.Linear) else 0,
+            "posterior": encoder.posterior,
+        }
+        rows, labelled = self.scaler_.transform(self, X), labels != UNLABELLED
+        return rows[labelled], labels[labelled]
 
-    def _pretrained(self, X: Any) -> Autoencoder:
+    def _pretrained(self, X: ArrayLike) -> Autoencoder[Any]:
         """The fitted autoencoder to start from."""
-        given = self.autoencoder
-        if isinstance(given, str):
-            path = Path(given)
+        autoencoder = self.autoencoder
+        if isinstance(autoencoder, str):
+            path = Path(autoencoder)
             return Autoencoder.load(path / "model.safetensors" if path.is_dir() else path)
-        if given is None:
-            shared = {k: v for k, v in self.get_params(deep=False).items() if k in _SHARED}
-            given = AdversarialAutoencoder(**shared, max_epochs=self.pretraining_epochs)
-        if hasattr(given, "networks_"):
-            return given
-        if not isinstance(given, AdversarialAutoencoder):
+        if autoencoder is None:
+            shared = {k: v for k, v in self.get_params(deep=False).items() if k in SHARED}
+            autoencoder = AdversarialAutoencoder(**shared, max_epochs=self.pretraining_epochs)
+        if hasattr(autoencoder, "networks_"):
+            return autoencoder
+        if not isinstance(autoencoder, AdversarialAutoencoder):
             raise InputError(
-                f"autoencoder: a {type(given).__name__} is not trained here: fit it first, or give an "
-                "AdversarialAutoencoder"
+                f"autoencoder: expected a fitted one or an AdversarialAutoencoder, got a {type(autoencoder).__name__} "
+                "that is not fitted: call its fit first"
             )
-        fresh = clone(given)
-        assert isinstance(fresh, AdversarialAutoencoder)  # as a clone is; type checkers do not know
-        return fresh.fit(X)
+        return cast(AdversarialAutoencoder, clone(autoencoder)).fit(X)
 
-    def _describe(self) -> None:
-        """Keep what it takes to build the encoder again."""
-        its = self.autoencoder_.get_params(deep=False)
-        plain = {k: json_value(its[k]) for k in _OF_ENCODER}
-        self.stem_ = {k: v for k, v in plain.items() if v is not NotImplemented}
-        self.stem_ |= {"latent_dim": self.autoencoder_.latent_dim, "posterior": self.autoencoder_.posterior}
-        encoder = self.autoencoder_.networks_["encoder"]
-        self.stem_["n_classes"] = encoder.head_y.out_features if isinstance(encoder.head_y, nn.Linear) else 0
-
-    def _auto_steps(self, n_rows: int) -> int:
-        return max(500, 10 * n_rows // 100)  # 10 epochs, as in lecture 55
-
-    def _networks(self) -> dict[str, nn.Module]:
-        if hasattr(self, "autoencoder_"):
-            encoder = copy.deepcopy(self.autoencoder_.networks_["encoder"])
-        else:
-            alike = AdversarialAutoencoder(**{k: self.stem_.get(k, getattr(self, k)) for k in _OF_ENCODER})
-            alike.shape_ = self.shape_
-            encoder = alike._encoder(self.stem_["latent_dim"], self.stem_["n_classes"], self.stem_["posterior"])
-        return {"encoder": encoder, "head": nn.Linear(self.stem_["latent_dim"], len(self.classes_))}
-
-    def _phases(self, nets: nn.ModuleDict) -> list[Phase]:
-        moves = (nets["head"],) if self.frozen else (nets["encoder"], nets["head"])
-        return [Phase("classification", losses.classification_loss, moves, self.classification_rate, self.momentum)]
-
-    def _recalibrate_batch_norm(self, nets: nn.ModuleDict, X: Tensor) -> None:
+    def _recalibrate_batch_norm(self, nets: ClassifierNetworks, X: Tensor) -> None:
         if not self.frozen:
             super()._recalibrate_batch_norm(nets, X)
 
-    def _classify(self, nets: nn.ModuleDict, x: Tensor) -> Code:
-        """The code of rows, and the logits that the linear layer makes of it."""
+    def _code(self, nets: ClassifierNetworks, x: Tensor) -> Code:
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            z = nets["encoder"](x).z
-        return Code(z, nets["head"](z))
+            z = nets.encoder(x).z
+        return Code(z, nets.head(z))
 
-    def _sources(self, X: Tensor, y: np.ndarray | None) -> dict[str, list[Tensor]]:
+    def _sources(self, X: Tensor, y: NDArray[np.int64] | None, plan: Plan) -> tuple[Sources, Plan]:
         assert y is not None
-        return {"labelled": [X, torch.from_numpy(y)]}
+        return {"labelled": {"rows": X, "labels": torch.from_numpy(y)}}, plan
 
-    def _make_step(self, nets: nn.ModuleDict, batch: dict[str, list[Tensor]], together: bool) -> Step:
-        x, y = batch["labelled"]
+    def _make_step(self, nets: ClassifierNetworks, plan: Plan, batch: Sources) -> EncoderStep:
         if self.frozen:
-            nets["encoder"].eval()
-        rows, labels = {"labelled": self._floats(x)}, {"labelled": y}
-        see = lambda rows: self._classify(nets, rows)
-        return Step(rows, see, labels=labels, corrupt=self._corrupt, together=together)
-
-    def _probabilities(self, nets: nn.ModuleDict, rows: np.ndarray | Tensor) -> np.ndarray:
-        device = next(nets.parameters()).device
-        return self._in_batches(lambda x: self._classify(nets, x.to(device)).y, rows)
-
-    def _more_facts(self) -> dict[str, Any]:
-        return {**super()._more_facts(), "stem_": self.stem_}
-
-
-_OF_ENCODER = ("backbone", "hidden", "channels", "dropout", "batch_norm")
-_SHARED = (*_OF_ENCODER, "image_shape", "adversarial", "latent_dim", "precision", "device", "random_state", "verbose")
+            nets.encoder.eval()
+        rows, labels, _ = views(batch, lambda x: x, with_augmented=False)
+        return EncoderStep(rows, lambda x: self._code(nets, x), labels=labels, corrupt=self._corrupt, together=True)

@@ -1,43 +1,64 @@
-"""Classification from a few labels and many rows: system S8."""
+"""Classification from a few labels and many rows (Makhzani et al., *Adversarial Autoencoders*, section 4)."""
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal, Self
+from functools import partial
+from typing import Annotated, Any, Literal
 
 import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from aaekit.core.loop import Callback
-from aaekit.core.phase import Phase, Step
-from aaekit.estimators._base import Classifier
+from aaekit import divergences, losses, priors
+from aaekit.core.phase import Phase, match, when
+from aaekit.estimators._autoencoder import Autoencoder, broadcast, draw
+from aaekit.estimators._base import Augmentation, Sources
+from aaekit.estimators._categorical import (
+    ClassPrior,
+    PseudoLabelThreshold,
+    VatEpsilon,
+    VatXi,
+    class_frequencies,
+    finite_difference,
+    partly_labelled_sources,
+    prior_of_labels,
+    steps_without_labels,
+)
+from aaekit.estimators._classifier import Classifier
 from aaekit.estimators._hyperparameters import Positive, hyperparameters
-from aaekit.estimators.categorical import PartlyLabelled
+from aaekit.estimators._plan import DataSummary, Plan, consistency
+from aaekit.nn.networks import CategoricalNetworks
+from aaekit.nn.step import EncoderStep
 
-FIRM = 3.0  # how much harder the game of z is played class by class
+__all__ = ["SemiSupervisedAAE"]
+
+GENERATOR = 0.1  # weight of fooling the discriminators
+PER_CLASS = 3.0  # factor of the adversarial weight and of the discriminator's rate of z if it is matched per class
 
 
 @hyperparameters
-class SemiSupervisedAAE(PartlyLabelled, Classifier):
+class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[CategoricalNetworks]):
     """Semi-supervised adversarial autoencoder: a classifier from a few labelled rows and many unlabelled ones.
 
     The encoder gives a class code y, matched to a categorical prior, and a style code z, matched to `prior`; the
-    decoder makes the row again from both; cross entropy ties y to the labels (Makhzani et al., *Adversarial
-    Autoencoders*, arXiv:1511.05644, section 4). Besides the paper's phases, `consistency` makes y hold still where the
-    class cannot have changed: under the augmentation, or in the worst direction of a small ball. With
-    ``style_matching="per_class"`` z keeps the style alone: its discriminator is shown y, as that of `SupervisedAAE` is shown
-    the label.
+    decoder reconstructs the row from both; cross entropy ties y to the labels (Makhzani et al., *Adversarial
+    Autoencoders*, arXiv:1511.05644, section 4). Besides the paper's phases, y must not change where the class cannot
+    have changed (`consistency`), and its mean stays at the class frequencies. With ``style_matching="per_class"`` z
+    keeps the style alone: its discriminator is shown y, as that of `SupervisedAAE` is shown the label.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
-    class_frequencies_ : list of float
-        How frequent the classes turned out to be; only with class_prior="auto", and rows without a label.
-    networks_ : torch.nn.ModuleDict
-        "encoder", "decoder", "y_discriminator" and "z_discriminator".
+    class_frequencies_ : ndarray of shape (n_classes,)
+        How frequent the classes turned out to be; with class_prior="auto" and unlabelled rows.
+    plan_ : Plan
+        What every "auto" stood for.
+    networks_ : CategoricalNetworks
+        encoder, decoder, z_discriminator, y_discriminator and class_frequencies.
     history_ : list of dict
-        Losses, rates and times, epoch by epoch.
+        Losses, learning rates and times, epoch by epoch.
 
     Examples
     --------
@@ -51,78 +72,182 @@ class SemiSupervisedAAE(PartlyLabelled, Classifier):
 
     style_matching: Annotated[
         Literal["per_class", "marginal"],
-        Field(description="z is matched to the prior class by class (it tells little of y, and rows can be made of a "
-              "class; the game of z is played three times as hard for it), or all together, as in the paper"),
-    ] = "marginal"  # fmt: skip
+        "Codes and priors",
+        Field(
+            description="z is matched to its prior class by class (it says little about y, and rows can be made of a "
+            "class; the adversarial weight and the discriminator's learning rate of z are tripled), or for all rows "
+            "together, as in the paper"
+        ),
+    ] = "marginal"
+    class_prior: ClassPrior = "auto"
+    augmentation: Augmentation = "auto"
+    consistency: Annotated[
+        Literal["auto", "pseudo_labels", "virtual_adversarial", "both", "none"],
+        "Losses",
+        Field(
+            description="what unlabelled rows teach about y: confident predictions are pseudo-labels of augmented rows, "
+            "y must not change in the worst direction nearby, or both; 'auto' is both, but the first for images of "
+            "less than 16 pixels a side, the second without an augmentation, and none where each image has a label"
+        ),
+    ] = "auto"
+    pseudo_label_threshold: PseudoLabelThreshold = 0.95
+    vat_epsilon: VatEpsilon = 0.25
+    vat_xi: VatXi = "auto"
     n_init: Annotated[
         Literal["auto"] | Positive,
-        Field(description="starts, of which the one goes on that is surest of the rows without a label, and finds "
-              "classes as frequent as they should be, after a third of the steps or 600; 'auto' is 5 for up to "
-              "5,000 rows with at most five labels a class on average, else 1; in trainings of fewer than 300 steps "
-              "always 1"),
-    ] = "auto"  # fmt: skip
+        "Training",
+        Field(
+            description="number of random initialisations; the one with the most certain predictions and the most "
+            "plausible class frequencies on unlabelled rows after a third of the steps, at most 600, is trained to "
+            "completion; 'auto' is 5 for up to 5,000 rows with at most five labels a class on average, else 1"
+        ),
+    ] = "auto"
+    latent_dim = 10
+    batch_norm = True
+    input_noise = 0.1
+    discriminator_hidden = (200, 200)
+    learning_rate = 2e-3
+    learning_rate_schedule = "cosine"
+    ema_decay = 0.995
+    _makes_classes = True
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        *,
-        callbacks: Sequence[Callback] = (),
-        eval_set: tuple[Any, Any] | None = None,
-    ) -> Self:
-        """Train on rows and labels; rows without a label have -1 (or None, among objects).
+    def plan(self, data: DataSummary) -> Plan:
+        """What every "auto" stands for on such data."""
+        all_labelled = data.is_image and self.augmentation != "none" and not data.n_unlabelled
+        y_keeps = consistency(self.consistency, self.augmentation, data, with_labels=True)
+        warps = y_keeps.augmentation and data.is_image
+        batch = self._batch_size(data.n_labelled, labelled=150 if all_labelled else 50)
+        passes, most = (50, 20_000) if all_labelled else (5, 5000)  # over the labelled rows
+        n_steps = min(max(steps_without_labels(data.n_rows), passes * data.n_labelled // batch), most)
+        if warps and not all_labelled:  # what must hold under warps of images improves for long
+            n_steps += min(max(0, data.n_rows - 10_000) // 10, 5000)
+        few_labels = data.n_rows <= 5000 and data.n_labelled <= 5 * data.n_classes
+        class_prior, is_guess = prior_of_labels(self.class_prior, data)
+        radius = self.vat_epsilon * data.data_radius
+        plan = self._planned(
+            data,
+            n_steps,
+            batch_sizes={"unlabelled": self._batch_size(data.n_rows), "labelled": batch},
+            n_init=1 if not data.n_unlabelled else (5 if few_labels else 1) if self.n_init == "auto" else self.n_init,
+            n_classes=data.n_classes,
+            class_prior=class_prior,
+            min_class_share=0.0 if is_guess else 1.0,
+            uses_augmentation=y_keeps.augmentation,
+            uses_virtual_adversarial=y_keeps.virtual_adversarial,
+            vat_epsilon=radius,
+            vat_xi=finite_difference(self.vat_xi, radius, y_keeps.augmentation),
+        )
+        propagates = (y_keeps.augmentation or y_keeps.virtual_adversarial) and not warps
+        return replace(plan, propagates_labels=plan.weight("soft_label", float(propagates)) > 0)
 
-        Parameters
-        ----------
-        X : array-like (n, n_features) or (n, channels, height, width)
-            Numbers of any range (they are standardised), in [0, 1], or bytes: pixels, but in a table numbers if all
-            are below 128.
-        y : array-like (n,)
-            Labels of any kind.
-        callbacks : sequence of Callback
-            Told of each step and epoch, for instance a run directory.
-        eval_set : (X, y), optional
-            Rows whose error is put into `history_` each epoch. They never train, choose or stop anything.
+    def networks(self, plan: Plan) -> CategoricalNetworks:
+        """Encoder to y and z, decoder of both, and a critic of each."""
+        K, weight = plan.n_classes, plan.weight("z/generator", GENERATOR)
+        encoder, decoder = self._coders(plan, K + self.latent_dim, K)
+        y_discriminator = self._critic(K, plan.weight("y/generator", GENERATOR))
+        shown = K if self.style_matching == "per_class" else 0
+        z_discriminator = self._critic(self.latent_dim + shown, weight)
+        frequencies = class_frequencies(plan.class_prior, plan.min_class_share)
+        return CategoricalNetworks(encoder, decoder, z_discriminator, y_discriminator, frequencies)
 
-        Raises
-        ------
-        InputError (a ValueError)
-            For parameters, rows or labels that are not as declared, or too few labels.
-        TrainingError
-            When a loss stops being finite.
-        """
-        rows, codes = self._learn_rows_and_labels(X, y)
-        return self._fit(rows, codes, callbacks, eval_set)
+    def phases(self, nets: CategoricalNetworks, plan: Plan) -> list[Phase[EncoderStep]]:
+        """The paper's reconstruction, regularisation and classification; then what unlabelled rows teach about y."""
+        encoder, weight = (nets.encoder,), plan.weight
+        divergence, prior = divergences.make(self.divergence), self.prior_
+        class_prior = priors.Categorical(plan.n_classes, plan.class_prior)
+        per_class = self.style_matching == "per_class"
+        factor = PER_CLASS if per_class else 1.0
 
-    @property
-    def _n_classes(self) -> int:
-        return len(self.classes_)
+        def z_of_rows(step: EncoderStep) -> Tensor:
+            z = step.code().z
+            return torch.cat([z.float(), step.detached_code().y], 1) if per_class else z
 
-    @property
-    def _n_shown(self) -> int:
-        return self._n_classes if self.style_matching == "per_class" else 0
+        def z_of_prior(step: EncoderStep) -> Tensor:
+            y = step.detached_code().y if per_class else None
+            z = draw(prior, step)
+            return z if y is None else torch.cat([z.float(), y], 1)
 
-    def _shown(self, step: Step) -> Tensor:
-        return step.detached_code().y.float()
-
-    def _match_z(self, nets: nn.ModuleDict) -> list[Phase]:
-        """Ten priors are harder to match than one: discriminator and encoder move three times as fast."""
-        listed = super()._match_z(nets)
-        if not self._n_shown:
-            return listed
         return [
-            replace(p, rate=FIRM * p.rate, steady=True) if p.is_critic else replace(p, weight=FIRM * p.weight)
-            for p in listed
+            Phase(
+                "reconstruction",
+                partial(losses.reconstruction_loss, kind=plan.reconstruction),
+                (nets.encoder, nets.decoder),
+                weight("reconstruction", 10 / plan.data.n_values),
+            ),
+            *match(
+                "z",
+                z_of_rows,
+                z_of_prior,
+                divergence,
+                nets.z_discriminator,
+                encoder,
+                weight=factor * weight("z/generator", GENERATOR),
+                critic_rate=factor * self.discriminator_learning_rate,
+                scheduled=not per_class,
+            ),
+            *match(
+                "y",
+                lambda step: step.code().y,
+                lambda step: draw(class_prior, step),
+                divergence,
+                nets.y_discriminator,
+                encoder,
+                weight=weight("y/generator", GENERATOR),
+            ),
+            Phase("classification", losses.classification_loss, encoder, weight("classification", 1.0)),
+            *when(
+                plan.uses_augmentation,
+                Phase(
+                    "pseudo_label",
+                    partial(losses.pseudo_label_loss, threshold=self.pseudo_label_threshold),
+                    encoder,
+                    weight("pseudo_label", 1.0),
+                ),
+            ),
+            *when(
+                plan.propagates_labels,
+                Phase(
+                    "soft_label",
+                    losses.soft_label_cross_entropy,
+                    encoder,
+                    weight("soft_label", 1.0),
+                    anneal_steps=300,
+                ),
+            ),
+            *when(
+                plan.uses_virtual_adversarial,
+                Phase(
+                    "virtual_adversarial",
+                    partial(losses.virtual_adversarial_loss, vat_epsilon=plan.vat_epsilon, vat_xi=plan.vat_xi),
+                    encoder,
+                    weight("virtual_adversarial", 1.0),
+                ),
+            ),
+            Phase(
+                "marginal_kl",
+                partial(losses.marginal_kl, frequencies=nets.class_frequencies),
+                encoder,
+                weight("marginal_kl", 10.0),
+            ),
         ]
 
-    def _n_starts(self, n_rows: int) -> int:
-        if not self.n_unlabelled_:
-            return 1
-        if self.n_init != "auto":
-            return self.n_init
-        return 5 if n_rows <= 5000 and sum(self.class_counts_) <= 5 * self._n_classes else 1
+    def _sources(self, X: Tensor, y: NDArray[np.int64] | None, plan: Plan) -> tuple[Sources, Plan]:
+        assert y is not None
+        sources, class_prior = partly_labelled_sources(
+            X,
+            y,
+            self.seed_,
+            propagates=plan.propagates_labels,
+            class_prior=plan.class_prior,
+            is_guess=self.class_prior == "auto" or self.class_prior[:1] == ("auto",),
+        )
+        return sources, replace(plan, class_prior=class_prior)
 
-    def translate(self, X: Any, label: Any) -> np.ndarray:
+    def _finish(self, rows: NDArray[Any], y: NDArray[np.int64] | None) -> None:
+        if self.plan_.min_class_share < 1 and self.plan_.weights["marginal_kl"]:
+            self.class_frequencies_ = self.networks_.class_frequencies.expected.numpy().astype(float)
+
+    def translate(self, X: ArrayLike, y: ArrayLike) -> NDArray[Any]:
         """Rows in the style of X as another class: one for all, or one each `(n,)`. For style_matching="per_class".
 
         Raises
@@ -130,10 +255,5 @@ class SemiSupervisedAAE(PartlyLabelled, Classifier):
         InputError
             For a class that was not seen in fit, or another number of classes than of rows.
         """
-        Z, label = self.transform(X), np.asarray(label)
-        return self.generate(np.repeat(label, len(Z)) if label.ndim == 0 else label, Z)
-
-    def _auto_steps(self, n_rows: int) -> int:
-        """What must hold under warps of images gets sharper for long: 8,000 steps for 60,000 images."""
-        pays = self._agrees and len(self.shape_) == 3 and not self._all_augmented
-        return super()._auto_steps(n_rows) + (min(max(0, n_rows - 10_000) // 10, 5000) if pays else 0)
+        z = self._encode(self._rows(X))
+        return self.generate(broadcast(y, len(z)), z)

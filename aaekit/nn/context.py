@@ -1,9 +1,12 @@
-"""What holds for a module while a block lasts, and what its batch normalisation has seen."""
+"""Modes of modules that last for a block, and the statistics of batch normalisation."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+
+__all__ = ["batch_norms", "evaluating", "frozen_batch_norm_statistics", "update_batch_norm_statistics"]
 
 
 def batch_norms(module: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d]:
@@ -13,10 +16,11 @@ def batch_norms(module: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d | nn.
 
 @torch.no_grad()
 def update_batch_norm_statistics(module: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Give batch normalisation the mean and variance of given minibatches, in place of those of training.
+    """Replace the running mean and variance of batch normalisation by those of the given minibatches.
 
-    What the module sees while it is trained (noise, augmented rows, adversarial shifts) is not what it is used on, and
-    its statistics are not either. The module is in evaluation mode afterwards; nothing else about it changes.
+    While it is trained, a module sees noise, augmented rows and adversarial shifts; it is used on clean rows.
+    Afterwards the module is in evaluation mode; nothing else about it changes. (`torch.optim.swa_utils.update_bn` does the same,
+    but leaves dropout on.)
     """
     layers = batch_norms(module)
     module.eval()
@@ -32,45 +36,26 @@ def update_batch_norm_statistics(module: nn.Module, batches: Iterable[Tensor]) -
         m.eval().momentum = momentum
 
 
-class frozen:
-    """While it lasts, nothing is differentiated with respect to the parameters of `modules`."""
-
-    def __init__(self, *modules: nn.Module) -> None:
-        self.parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
-
-    def __enter__(self) -> None:
-        for p in self.parameters:
-            p.requires_grad_(False)
-
-    def __exit__(self, *_: object) -> None:
-        for p in self.parameters:
-            p.requires_grad_(True)
-
-
-class evaluating:
-    """While it lasts, a module is in evaluation mode: no dropout, batch normalisation by what it has seen so far."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module, self.training = module, [m for m in module.modules() if m.training]
-
-    def __enter__(self) -> None:
-        self.module.eval()
-
-    def __exit__(self, *_: object) -> None:
-        for m in self.training:
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """While it lasts, the module is in evaluation mode: no dropout, batch normalisation by its running statistics."""
+    training = [m for m in module.modules() if m.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for m in training:
             m.training = True
 
 
-class frozen_batch_norm_statistics:
-    """While it lasts, batch normalisation uses a minibatch without keeping its mean and variance for later."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.layers = [(m, m.momentum) for m in batch_norms(module)]
-
-    def __enter__(self) -> None:
-        for m, _ in self.layers:
-            m.momentum = 0.0
-
-    def __exit__(self, *_: object) -> None:
-        for m, momentum in self.layers:
+@contextmanager
+def frozen_batch_norm_statistics(module: nn.Module) -> Iterator[None]:
+    """While it lasts, batch normalisation normalises by the minibatch without updating its running statistics."""
+    layers = [(m, m.momentum) for m in batch_norms(module)]
+    for m, _ in layers:
+        m.momentum = 0.0
+    try:
+        yield
+    finally:
+        for m, momentum in layers:
             m.momentum = momentum

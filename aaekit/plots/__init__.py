@@ -10,6 +10,7 @@ the values in `classes`; -1 means "unlabelled".
 from aaekit._extras import require
 
 require("matplotlib", extra="plots")
+require("PIL", extra="plots")
 
 from matplotlib.figure import Figure
 

@@ -15,8 +15,8 @@ from pydantic import Field
 import aaekit
 from aaekit._extras import require
 from aaekit.errors import InputError, nearest
-from aaekit.estimators._base import json_value
 from aaekit.estimators._hyperparameters import Hyperparameter, hyperparameters, hyperparameters_of, validated
+from aaekit.estimators._io import json_value
 from aaekit.systems import find
 
 YES, NO = ("true", "yes", "on"), ("false", "no", "off")
@@ -191,8 +191,7 @@ def config_text(config: Mapping[str, Any]) -> str:
     yaml = require("yaml", extra="cli")
     options, lines = options_of(config["system"]), []
     for name, value in config.items():
-        plain = dict(value) if isinstance(value, Mapping) else json_value(value)
-        text = yaml.safe_dump([plain], default_flow_style=True, sort_keys=False, width=10**6).strip()[1:-1]
+        text = yaml.safe_dump([json_value(value)], default_flow_style=True, sort_keys=False, width=10**6).strip()[1:-1]
         lines.append(f"{name + ': ' + text:<32}  # {options[name].description}")
     return "\n".join(lines) + "\n"
 

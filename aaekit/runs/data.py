@@ -9,8 +9,8 @@ from aaekit import data as datasets
 from aaekit._extras import require
 from aaekit.data import Dataset, Split
 from aaekit.errors import InputError
-from aaekit.estimators._base import UNLABELLED
 from aaekit.evaluation.heldout import HeldOut
+from aaekit.labels import UNLABELLED
 from aaekit.systems import find
 
 

@@ -17,12 +17,12 @@ from typing import Any
 from aaekit import data as datasets
 from aaekit._extras import require
 from aaekit._files import write_history, write_json, write_text
+from aaekit.core.callbacks import Callback
 from aaekit.core.checkpoints import Checkpoints
-from aaekit.core.loop import Callback, Training
+from aaekit.core.loop import Training
 from aaekit.data import Dataset, Split
 from aaekit.errors import InputError, TrainingError
-from aaekit.estimators._base import Classifier, Estimator
-from aaekit.estimators.autoencoder import Autoencoder
+from aaekit.estimators._base import Estimator
 from aaekit.evaluation import heldout
 from aaekit.evaluation.heldout import HeldOut
 from aaekit.runs.config import completed, config_text, configuration, estimator_of, read_config, versions
@@ -238,14 +238,14 @@ class Run(Callback):
             For options, rows or labels that cannot be trained with, a damaged directory, a full disk, or a package
             that the report needs and that is not installed.
         """
-        for package in ("matplotlib", "PIL"):
+        for package in ("matplotlib", "PIL", "jinja2"):
             require(package, extra="plots")  # before the training rather than after it
         X, y, eval_set = training_rows(self.config, self.data, self.split)
         try:
             self.estimator.fit(X, y, callbacks=[self, *callbacks], eval_set=eval_set)
             self.estimator.save(self.path / "model.safetensors")
             self.log(f"trained: {self.estimator.n_steps_} steps in {self.estimator.training_seconds_:.1f} s")
-            from aaekit.evaluation.compare import evaluate
+            from aaekit.evaluation.measures import evaluate
 
             self.conclude(self.estimator, evaluate(self.estimator, self.held_out))
         except KeyboardInterrupt:
@@ -335,7 +335,7 @@ class Run(Callback):
         """Write codes, draws of the prior and samples as they are now, without using the training's random numbers."""
         from aaekit import plots
 
-        if not isinstance(self.estimator, Autoencoder):
+        if not hasattr(self.estimator, "sample_prior"):
             return
         now = copy.copy(self.estimator)
         now.networks_ = copy.deepcopy(training.averaged).cpu().eval()
@@ -344,7 +344,7 @@ class Run(Callback):
             self._writer.add_histogram(f"z{i + 1}/codes", codes[:, i], training.n_done)
             self._writer.add_histogram(f"z{i + 1}/prior", draws[:, i], training.n_done)
         if len(now.shape_) == 3:
-            mosaic = plots.tile(heldout.pictures(now, now.sample(100, random_state=0)))
+            mosaic = plots.tile(heldout.as_samples(now, now.sample(100, random_state=0)))
             self._writer.add_image("samples", mosaic, training.n_done, dataformats="HWC"[: mosaic.ndim])
 
     def _plan_settings(self) -> dict[str, Any]:
@@ -362,30 +362,30 @@ class Run(Callback):
     def conclude(self, estimator: Any, results: Mapping[str, Any]) -> None:
         """Write results.json, the figures and report.html."""
         from aaekit import plots, report
-        from aaekit.evaluation import compare as evaluation
+        from aaekit.evaluation import measures
         from aaekit.plots import draw
 
-        findings = evaluation.diagnosis(estimator, self.held_out)
+        findings = measures.diagnosis(estimator, self.held_out)
         results = {**results, "findings": [asdict(f) for f in findings]}
         write_json(self.path / "results.json", results)
         shutil.rmtree(self.path / "figures", ignore_errors=True)
         entries = []
-        for name, (title, figure) in draw.draw_all(estimator, self.held_out, self.labels).items():
+        for name, figure in draw.draw_all(estimator, self.held_out, self.labels).items():
             path = plots.save(figure, self.path / "figures" / f"{name}.png")
-            entries.append(report.FigureEntry(title, report.CAPTIONS[name], path))
+            entries.append(report.FigureEntry(*plots.DESCRIPTIONS[name], path))
         facts, n_labelled = self.data.describe(), len(self.split.labelled)
         subtitle = (
             f"{facts['rows']} rows of {'x'.join(map(str, facts['shape']))} from {facts['source'] or self.data.name}"
         )
-        if isinstance(estimator, Classifier):
+        if hasattr(estimator, "class_counts_"):
             subtitle += f"; {n_labelled} of them labelled"
-        if heldout.standardised(estimator):
+        if heldout.is_standardised(estimator):
             subtitle += "; pictures show each value in standard deviations from its mean, column by column"
         report.write_report(
             self.path / "report.html",
             f"{type(estimator).__name__} on {self.data.name}",
-            evaluation.cards(results),
-            [*evaluation.tables(results), evaluation.advice(findings)],
+            measures.cards(results),
+            [*measures.tables(results), measures.findings_table(findings)],
             entries,
             settings=self.config | self._plan_settings(),
             versions=versions(),

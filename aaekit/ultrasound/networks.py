@@ -19,7 +19,7 @@ class _Convolution(nn.Module):
 
     def __init__(self, n_in: int, n_out: int, stride: int = 1) -> None:
         super().__init__()
-        self.inner = nn.Conv2d(n_in, n_out, 3, stride, (0, 1))
+        self.inner: nn.Conv2d = nn.Conv2d(n_in, n_out, 3, stride, (0, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.inner(F.pad(x, (0, 0, 1, 1), mode="circular"))
@@ -44,10 +44,12 @@ class Refiner(nn.Module):
     def __init__(self, n_conditions: int, channels: int, n_halvings: int) -> None:
         super().__init__()
         widths = [min(channels * 2**k, 4 * channels) for k in range(n_halvings + 1)]
-        self.stem = _Convolution(2 + n_conditions, channels)
-        self.down = nn.ModuleList(_Convolution(a, b, 2) for a, b in zip(widths, widths[1:], strict=False))
-        self.up = nn.ModuleList(_Convolution(a + b, a) for a, b in zip(widths, widths[1:], strict=False))
-        self.last = _Convolution(channels, 1)
+        self.stem: _Convolution = _Convolution(2 + n_conditions, channels)
+        self.down: nn.ModuleList = nn.ModuleList(
+            _Convolution(a, b, 2) for a, b in zip(widths, widths[1:], strict=False)
+        )
+        self.up: nn.ModuleList = nn.ModuleList(_Convolution(a + b, a) for a, b in zip(widths, widths[1:], strict=False))
+        self.last: _Convolution = _Convolution(channels, 1)
         nn.init.zeros_(self.last.inner.weight)
         assert self.last.inner.bias is not None
         nn.init.zeros_(self.last.inner.bias)
@@ -80,8 +82,8 @@ class Refiners(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.stage1 = Refiner(2 * N_TISSUES, channels, 3)
-        self.stage2 = Refiner(1 + N_TISSUES, channels, 2)
+        self.stage1: Refiner = Refiner(2 * N_TISSUES, channels, 3)
+        self.stage2: Refiner = Refiner(1 + N_TISSUES, channels, 2)
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 

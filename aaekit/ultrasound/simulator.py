@@ -1,8 +1,8 @@
 """Ultrasound frames of arteries from tissue maps: physics and two adversarial refiners."""
 
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
@@ -10,19 +10,21 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
-from safetensors.torch import save_file
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aaekit import divergences
-from aaekit._files import write_atomically
-from aaekit.core.loop import Callback, Precision, Rows, Settings, Training
-from aaekit.core.phase import Phase, Step, matching
+from aaekit.core.batches import Minibatches
+from aaekit.core.callbacks import Callback, Progress
+from aaekit.core.loop import Training
+from aaekit.core.phase import Phase, Step, match, when
+from aaekit.core.settings import Precision, Settings
 from aaekit.errors import InputError
-from aaekit.estimators._base import FORMAT, EmaDecay, drawn_seed, json_value, read_model
+from aaekit.estimators._base import drawn_seed
 from aaekit.estimators._hyperparameters import Positive, Rate, Share, Weight, hyperparameters, validated
+from aaekit.estimators._io import described, read_model, write_model
 from aaekit.ultrasound import physics
 from aaekit.ultrasound.checks import check_frames, check_maps, check_pairs
 from aaekit.ultrasound.geometry import Geometry, resize, to_cartesian, to_polar
@@ -85,7 +87,7 @@ class RefineStep(Step):
 
     def __init__(
         self,
-        refiner: nn.Module,
+        refiner: Refiner,
         previous: Tensor,
         conditions: Tensor,
         tissues: Tensor,
@@ -93,22 +95,20 @@ class RefineStep(Step):
         real_tissues: Tensor | None,
         margin: int = 0,
     ) -> None:
-        super().__init__({}, refiner)
-        self.previous, self.conditions, self.tissues = previous, conditions, tissues
-        self.real, self.real_tissues, self.margin = real, real_tissues, margin
-        self._refined: Tensor | None = None
+        super().__init__()
+        self.refiner: Refiner = refiner
+        self.previous: Tensor = previous
+        self.conditions: Tensor = conditions
+        self.tissues: Tensor = tissues
+        self.real: Tensor = real
+        self.real_tissues: Tensor | None = real_tissues
+        self.margin: int = margin
 
     def refined(self) -> Tensor:
-        """Return the refiner's frames with their graph."""
-        if self._refined is None:
-            self._refined = self.encoder(self.previous, self.conditions)  # pyright: ignore[reportCallIssue]
-        assert self._refined is not None
-        return self._refined
-
-    def forget(self) -> None:
-        """Drop what was computed from parameters that have changed since."""
-        super().forget()
-        self._refined = None
+        """Return the refiner's frames, with their graph unless gradients are disabled."""
+        with torch.enable_grad():
+            frames = self.once("refined", lambda: self.refiner(self.previous, self.conditions))
+        return frames if torch.is_grad_enabled() else frames.detach()
 
     def judged(self, fake: bool) -> Tensor:
         """Return what the discriminator sees: frames, depth and, for pairs, tissues."""
@@ -121,18 +121,17 @@ class RefineStep(Step):
         return seen[:, :, self.margin : seen.shape[2] - self.margin]
 
 
-def self_regularisation(step: Step, pool: int) -> Tensor:
+def self_regularisation(step: RefineStep, pool: int) -> Tensor:
     """L1 distance between refined frames and those of the previous stage, after means over `pool x pool` samples.
 
     The means leave speckle free to change, but not the anatomy (after Tom & Sheet, arXiv:1712.07881).
     """
-    assert isinstance(step, RefineStep)
     return F.l1_loss(F.avg_pool2d(step.refined(), pool), F.avg_pool2d(step.previous, pool))
 
 
-def intensity_distance(step: Step) -> Tensor:
+def intensity_distance(step: RefineStep) -> Tensor:
     """Squared Wasserstein-2 distance between real and refined intensities of a tissue, averaged over tissues."""
-    assert isinstance(step, RefineStep) and step.real_tissues is not None
+    assert step.real_tissues is not None
     lines = slice(step.margin, step.real.shape[2] - step.margin)
     fake, real = step.refined()[:, 0, lines], step.real[:, 0, lines]
     losses = []
@@ -145,6 +144,15 @@ def intensity_distance(step: Step) -> Tensor:
     return torch.stack(losses).mean() if losses else step.refined().sum() * 0
 
 
+class _StageNetworks(nn.Module):
+    """A refiner and the discriminator that it is trained against."""
+
+    def __init__(self, refiner: Refiner, discriminator: nn.Module) -> None:
+        super().__init__()
+        self.refiner, self.discriminator = refiner, discriminator
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
 # --- the estimator ---------------------------------------------------------------------------------------------------
 @hyperparameters
 class TwoStageSimulator(BaseEstimator):
@@ -153,7 +161,7 @@ class TwoStageSimulator(BaseEstimator):
     *Stage 0* is physics: scatterers, a point-spread function and logarithmic compression (`ultrasound.simulate`).
     *Stage I* refines it at low resolution, so that each tissue has the intensities of real frames. *Stage II* refines
     the result at full resolution and turns the speckle of stage 0 into realistic speckle. Each stage is trained against
-    a discriminator of patches; an L1 loss (self-regularisation) keeps it close to the stage before. All stages work in
+    a discriminator of patches; an L1 loss (self-regularisation) keeps it close to the previous one. All stages work in
     polar geometry.
 
     Source: Tom & Sheet, *Simulating patho-realistic ultrasound images using deep generative networks with adversarial
@@ -193,7 +201,7 @@ class TwoStageSimulator(BaseEstimator):
     ] = "gan"
     adversarial_weight: Annotated[Weight, Field(description="weight of the adversarial loss")] = 1.0
     self_regularisation_weight: Annotated[
-        WeightPair, Field(description="weight of the L1 distance from the stage before, in stage I and stage II")
+        WeightPair, Field(description="weight of the L1 distance from the previous stage, in stage I and stage II")
     ] = (0.1, 5.0)
     intensity_weight: Annotated[
         Weight,
@@ -207,9 +215,12 @@ class TwoStageSimulator(BaseEstimator):
         PositivePair, Field(description="frames per minibatch of stage I, and strips per minibatch of stage II")
     ] = (8, 4)
     lines: Annotated[
-        int, Field(ge=8, multiple_of=8, description="scan lines of a strip in stage II, at most `size`")
+        int, Field(ge=8, multiple_of=8, description="scan lines per strip of stage II; `size` or more: whole frames")
     ] = 32
-    ema_decay: EmaDecay = 0.99
+    ema_decay: Annotated[
+        Share,
+        Field(description="decay per step of the moving average of the weights, which is used in the end; 0: none"),
+    ] = 0.99
     precision: Annotated[
         Precision, Field(description="arithmetic: 'auto' takes bfloat16 where the machine has it in hardware")
     ] = "auto"
@@ -253,11 +264,8 @@ class TwoStageSimulator(BaseEstimator):
             check_pairs(maps, frames)
         if min(len(maps), len(frames)) < 2:
             raise InputError(f"expected at least 2 maps and 2 frames, got {len(maps)} and {len(frames)}")
-        self.seed_ = drawn_seed(self.random_state)
-        if self.verbose:
-            from aaekit.core.progress import Progress
-
-            callbacks = [*callbacks, Progress()]
+        self.seed_: int = drawn_seed(self.random_state)
+        callbacks = [*callbacks, Progress()] if self.verbose else callbacks
         polar_maps, real = self._polar_maps(maps), torch.from_numpy(self._polar_frames(frames))[:, None]
         repeated = np.concatenate([polar_maps] * self.draws)
         stage0 = torch.from_numpy(self._stage0(repeated, self.seed_))[:, None]
@@ -266,7 +274,9 @@ class TwoStageSimulator(BaseEstimator):
         repeated_memberships = memberships.repeat(self.draws, 1, 1, 1)
         low = self._pool(stage0)
 
-        self.history_, self.n_steps_, self.training_seconds_ = [], 0, 0.0
+        self.history_: list[dict[str, float]] = []
+        self.n_steps_: int = 0
+        self.training_seconds_: float = 0.0
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(self.seed_)
@@ -276,7 +286,7 @@ class TwoStageSimulator(BaseEstimator):
             previous = self._refine_low(nets.stage1, low, repeated_memberships)
             real_high = [real, tissue_ids] if self.paired else [real]
             nets.stage2 = self._train_stage(2, nets.stage2, [previous, stage0, repeated], real_high, callbacks)
-        self.networks_ = nets.eval()
+        self.networks_: Refiners = nets.eval()
         return self
 
     def check_parameters(self) -> None:
@@ -289,7 +299,9 @@ class TwoStageSimulator(BaseEstimator):
         """
         validated(type(self), self.get_params(deep=False))
         if self.size % self.low_size:
-            raise InputError(f"size={self.size}: expected a multiple of low_size={self.low_size}")
+            raise InputError(
+                f"expected size as a multiple of low_size={self.low_size}, got {self.size}: change one of them"
+            )
 
     # --- one stage ---------------------------------------------------------------------------------------------------
     def _train_stage(
@@ -303,10 +315,12 @@ class TwoStageSimulator(BaseEstimator):
         """Train a refiner against a discriminator of its own, and return it."""
         n_tissue_channels = 2 * N_TISSUES if stage == 1 else N_TISSUES
         discriminator = patch_discriminator(2 + (n_tissue_channels if self.paired else 0), self.channels)
-        nets = nn.ModuleDict({"refiner": refiner, "discriminator": discriminator})
-        nets.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        nets = _StageNetworks(refiner, discriminator)
         settings = Settings(
             n_steps=_pair(self.steps)[stage - 1],
+            learning_rate=self.learning_rate,
+            critic_learning_rate=self.discriminator_learning_rate,
+            momentum=self.momentum,
             ema_decay=self.ema_decay,
             precision=self.precision,
             device=self.device,
@@ -316,15 +330,12 @@ class TwoStageSimulator(BaseEstimator):
             _pair(self.batch_size)[stage - 1],
             self._stage1_step if stage == 1 else self._stage2_step,
         )
-        rows = {
-            name: Rows(arrays, min(batch_size, len(arrays[0])), self.seed_ + k)
+        minibatches = {
+            name: Minibatches(arrays, min(batch_size, len(arrays[0])), self.seed_ + k)
             for k, (name, arrays) in enumerate({"simulated": simulated, "real": real}.items())
         }
-
-        def step_of(batch: dict[str, list[Tensor]], together: bool) -> Step:
-            return make_step(nets["refiner"], batch)
-
-        training = Training(nets, self._phases(stage, nets), rows, step_of, settings)
+        phases = self._phases(stage, nets)
+        training = Training(nets, phases, minibatches, lambda batch: make_step(nets.refiner, batch), settings)
         training.run(callbacks)
         last = self.history_[-1]["epoch"] if self.history_ else 0
         self.history_ += [row | {"epoch": row["epoch"] + last, "step": row["step"] + self.n_steps_,
@@ -332,51 +343,43 @@ class TwoStageSimulator(BaseEstimator):
                           for row in training.history]  # fmt: skip
         self.n_steps_ += training.n_done
         self.training_seconds_ += training.seconds
-        refined = training.averaged.cpu().eval()["refiner"]  # pyright: ignore[reportIndexIssue]
-        assert isinstance(refined, Refiner)
-        return refined
+        averaged = training.averaged.cpu().eval()
+        assert isinstance(averaged, _StageNetworks)
+        return averaged.refiner
 
-    def _phases(self, stage: Literal[1, 2], nets: nn.ModuleDict) -> list[Phase]:
+    def _phases(self, stage: Literal[1, 2], nets: "_StageNetworks") -> list[Phase[RefineStep]]:
         """Self-regularisation, the adversarial game and, if weighted, the intensities."""
-        name, refiner, discriminator = f"stage{stage}", nets["refiner"], nets["discriminator"]
-        pool, weight = (4, 2 * self._factor)[stage - 1], _pair(self.self_regularisation_weight)[stage - 1]
-        rate, momentum = self.learning_rate, self.momentum
-        phases = [
+        name, pool = f"stage{stage}", (4, 2 * self._factor)[stage - 1]
+        return [
             Phase(
                 f"{name}/self_regularisation",
-                lambda step: self_regularisation(step, pool),
-                (refiner,),
-                rate,
-                momentum,
-                weight,
+                partial(self_regularisation, pool=pool),
+                (nets.refiner,),
+                _pair(self.self_regularisation_weight)[stage - 1],
             ),
-            *matching(
+            *match(
                 name,
-                lambda step, gradient: step.judged(fake=True),  # pyright: ignore[reportAttributeAccessIssue]
-                lambda step: step.judged(fake=False),  # pyright: ignore[reportAttributeAccessIssue]
+                lambda step: step.judged(fake=True),
+                lambda step: step.judged(fake=False),
                 divergences.make(self.divergence),
-                discriminator,
-                (refiner,),
-                discriminator_learning_rate=self.discriminator_learning_rate,
-                generator_rate=rate,
+                nets.discriminator,
+                (nets.refiner,),
                 weight=self.adversarial_weight,
-                momentum=momentum,
+            ),
+            *when(
+                self.paired,
+                Phase(f"{name}/intensity", intensity_distance, (nets.refiner,), self.intensity_weight),
             ),
         ]
-        if self.intensity_weight and self.paired:
-            phases.append(
-                Phase(f"{name}/intensity", intensity_distance, (refiner,), rate, momentum, self.intensity_weight)
-            )
-        return phases
 
-    def _stage1_step(self, refiner: nn.Module, batch: dict[str, list[Tensor]]) -> RefineStep:
+    def _stage1_step(self, refiner: Refiner, batch: Mapping[str, Sequence[Tensor]]) -> RefineStep:
         """Whole frames at low resolution, randomly rotated and mirrored."""
         low, memberships = random_rotation(*batch["simulated"])
         real, *real_memberships = random_rotation(*batch["real"])
         tissues, *real_tissues = (with_path(x.float() / 255) for x in (memberships, *real_memberships))
         return RefineStep(refiner, low, tissues, tissues, real, real_tissues[0] if real_tissues else None)
 
-    def _stage2_step(self, refiner: nn.Module, batch: dict[str, list[Tensor]]) -> RefineStep:
+    def _stage2_step(self, refiner: Refiner, batch: Mapping[str, Sequence[Tensor]]) -> RefineStep:
         """Strips of scan lines at full depth."""
         low, stage0, tissue_ids = batch["simulated"]
         n_lines = min(self.lines + 2 * STRIP_MARGIN, self.size) // 8 * 8
@@ -472,7 +475,7 @@ class TwoStageSimulator(BaseEstimator):
     def resample(self, frames: ArrayLike) -> NDArray[np.float32]:
         """Convert frames to polar geometry at full size and back.
 
-        Real frames then have the interpolation artefacts of simulated ones, and cannot be told from them by these.
+        Real frames then have the same interpolation artefacts as simulated ones, which do not reveal which is which.
 
         Parameters
         ----------
@@ -564,16 +567,12 @@ class TwoStageSimulator(BaseEstimator):
             If the simulator is not fitted.
         """
         check_is_fitted(self)
-        parameters = {name: json_value(value) for name, value in self.get_params(deep=False).items()}
-        for name, value in parameters.items():
-            if value is NotImplemented:
-                raise InputError(
-                    f"cannot save {name}: expected a name or number, got an object: set it to one of these"
-                )
+        description = described(self)
+        for name, value in description["parameters"].items():
+            if isinstance(value, dict):
+                raise InputError(f"{name}: expected a name or number, which can be saved, got an object: change it")
         facts = {name: getattr(self, name) for name in self._facts}
-        header = {"format": FORMAT, "estimator": type(self).__name__, "parameters": parameters, "facts": facts}
-        tensors = {k: v.contiguous() for k, v in self.networks_.state_dict().items()}
-        write_atomically(path, lambda p: save_file(tensors, p, {"aaekit": json.dumps(header)}))
+        write_model(path, {**description, "facts": facts}, self.networks_.state_dict())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

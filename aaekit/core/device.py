@@ -1,0 +1,33 @@
+"""Which device, and which arithmetic on it."""
+
+import torch
+
+from aaekit.errors import InputError
+
+__all__ = ["find_device", "has_fast_bfloat16"]
+
+
+def find_device(name: str) -> torch.device:
+    """The device of a name; "auto" is the fastest that this machine has.
+
+    Raises
+    ------
+    InputError
+        When this machine has no such device.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(n for n, is_there in available.items() if is_there)
+    if not available[name]:
+        names = " or ".join(repr(n) for n, is_there in available.items() if is_there)
+        raise InputError(f"device: expected {names}, which this machine has, got {name!r}")
+    return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device(name)
+
+
+def has_fast_bfloat16(device: str = "cpu") -> bool:
+    """Whether this machine multiplies bfloat16 in hardware; where it is emulated it is slower than float32."""
+    if device == "cuda":
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    if device != "cpu":
+        return False
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()

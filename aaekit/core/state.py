@@ -1,0 +1,95 @@
+"""The moving average of the weights, and what a checkpoint holds."""
+
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from aaekit.core.loop import Training
+
+__all__ = ["MovingAverage", "capture", "restore"]
+
+
+class MovingAverage:
+    """An exponential moving average of weights and buffers; the first steps are forgotten fast.
+
+    After n steps it keeps min(decay, n / (n + 10)) of what it was. With a decay of 0 it is the networks themselves.
+    """
+
+    def __init__(self, networks: nn.Module, decay: float) -> None:
+        self.decay, self._source = decay, networks
+        self.networks = copy.deepcopy(networks).eval() if decay else networks
+
+    @torch.no_grad()
+    def update(self, n_done: int) -> None:
+        """Move a little towards the present weights and buffers."""
+        if not self.decay:
+            return
+        keep = min(self.decay, n_done / (n_done + 10))
+        pairs = list(zip(self.networks.state_dict().values(), self._source.state_dict().values(), strict=True))
+        floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], 1 - keep)
+        for a, b in pairs:
+            if not a.is_floating_point():
+                a.copy_(b)
+
+
+def capture(training: "Training") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All that is needed to go on with exactly the next step: tensors, and what fits JSON."""
+    tensors = {f"networks/{k}": v for k, v in training.networks.state_dict().items()}
+    if training.averaged is not training.networks:
+        tensors |= {f"averaged/{k}": v for k, v in training.averaged.state_dict().items()}
+    for i, turn in enumerate(training.turns):
+        for j, slots in turn.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{i}/{j}/{k}": v for k, v in slots.items() if v is not None}
+    tensors |= {f"sums/{k}": v for k, v in training.sums.items()}
+    tensors["random/cpu"] = torch.get_rng_state()
+    if training.device.type == "cuda":
+        tensors["random/cuda"] = torch.cuda.get_rng_state(training.device)
+    if training.best is not None:
+        tensors |= {f"best/{k}": v for k, v in training.best[1].items()}
+    facts: dict[str, Any] = {
+        "n_done": training.n_done,
+        "n_steps": training.settings.n_steps,
+        "seconds": training.seconds,
+        "history": [dict(row) for row in training.history],
+        "n_waited": training.n_waited,
+        "n_summed": training.n_summed,
+        "best_score": None if training.best is None else training.best[0],
+    }
+    return {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, facts
+
+
+def restore(training: "Training", tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Go back to what `capture` gave.
+
+    Raises
+    ------
+    KeyError, RuntimeError
+        When it is of other networks.
+    """
+
+    def below(prefix: str) -> dict[str, Tensor]:
+        return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+    training.networks.load_state_dict(below("networks/"))
+    if training.averaged is not training.networks:
+        training.averaged.load_state_dict(below("averaged/"))
+    for i, turn in enumerate(training.turns):
+        slots: dict[int, dict[str, Tensor]] = {}
+        for key, value in below(f"optimizer/{i}/").items():
+            j, name = key.split("/")
+            slots.setdefault(int(j), {})[name] = value.clone()
+        turn.optimizer.load_state_dict({**turn.optimizer.state_dict(), "state": slots})
+    training.sums = {k: v.to(training.device) for k, v in below("sums/").items()}
+    torch.set_rng_state(tensors["random/cpu"])
+    if "random/cuda" in tensors and training.device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["random/cuda"], training.device)
+    training.n_done, training.seconds = int(facts["n_done"]), float(facts["seconds"])
+    training.history, training.n_waited = list(facts["history"]), int(facts["n_waited"])
+    training.n_summed = int(facts["n_summed"])
+    if facts["best_score"] is not None:
+        training.best = float(facts["best_score"]), below("best/")

@@ -1,0 +1,120 @@
+"""What the estimators with a categorical code y decide and prepare alike."""
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from aaekit import priors
+from aaekit.errors import InputError
+from aaekit.estimators._base import Sources
+from aaekit.estimators._hyperparameters import Length
+from aaekit.estimators._label_propagation import Neighbourhood
+from aaekit.estimators._plan import DataSummary
+from aaekit.labels import UNLABELLED
+from aaekit.nn.frequencies import ClassFrequencies
+
+__all__ = [
+    "ClassPrior",
+    "PseudoLabelThreshold",
+    "VatEpsilon",
+    "VatXi",
+    "class_frequencies",
+    "finite_difference",
+    "partly_labelled_sources",
+    "prior_of_labels",
+    "steps_without_labels",
+]
+
+CORRECTION = 0.01  # share of its distance by which a guessed class prior is corrected at each minibatch
+
+VatEpsilon = Annotated[
+    Length,
+    "Losses",
+    Field(
+        description="radius of virtual adversarial training (epsilon), in units of the rows' distance from their mean"
+    ),
+]
+VatXi = Annotated[
+    Literal["auto"] | Length,
+    "Losses",
+    Field(
+        description="finite-difference step of virtual adversarial training (xi), in units of vat_epsilon; 'auto' is 10, "
+        "or, where an augmentation is used as well, 0.1 in the units of the rows"
+    ),
+]
+PseudoLabelThreshold = Annotated[
+    float,
+    "Losses",
+    Field(gt=0, lt=1, description="probability above which a prediction is used as a pseudo-label (tau of FixMatch)"),
+]
+ClassPrior = Annotated[
+    Literal["auto", "labelled", "uniform"] | tuple[Literal["auto"] | float, ...],
+    "Codes and priors",
+    Field(
+        description="class frequencies: as among the labelled rows, uniform, or given; 'auto' starts as among the "
+        "labelled rows, or from an estimate by nearest neighbours where labels are propagated, and is corrected by what "
+        "the unlabelled rows turn out to be; auto,0.2,0.8 starts from the numbers"
+    ),
+]
+
+
+def steps_without_labels(n_rows: int) -> int:
+    """Steps that teach what unlabelled rows can teach: 3,000 for 60,000 rows."""
+    return min(800 + n_rows // 27, 5000)
+
+
+def finite_difference(vat_xi: float | str, radius: float, uses_augmentation: bool) -> float:
+    """The finite-difference step of virtual adversarial training, in the units of the rows."""
+    if vat_xi == "auto":
+        return 0.1 if uses_augmentation else 10 * radius
+    return float(vat_xi) * radius
+
+
+def prior_of_labels(class_prior: Any, data: DataSummary) -> tuple[tuple[float, ...], bool]:
+    """Class frequencies at first, and whether they are a guess that unlabelled rows may correct.
+
+    Raises
+    ------
+    InputError
+        For another number of frequencies than classes.
+    """
+    K = data.n_classes
+    is_guess = class_prior == "auto" or (not isinstance(class_prior, str) and class_prior[:1] == ("auto",))
+    if class_prior == "uniform":
+        frequencies: Any = None
+    elif class_prior in ("auto", "labelled"):
+        frequencies = data.class_counts
+    else:
+        frequencies = tuple(class_prior[1:]) if is_guess else tuple(class_prior)
+        if len(frequencies) != K or "auto" in frequencies:
+            raise InputError(f"class_prior: expected {K} numbers, one for each class, got {class_prior!r}")
+    return tuple(priors.Categorical(K, frequencies).probabilities), is_guess and data.n_unlabelled > 0
+
+
+def partly_labelled_sources(
+    X: Tensor, y: NDArray[np.int64], seed: int, *, propagates: bool, class_prior: tuple[float, ...], is_guess: bool
+) -> tuple[Sources, tuple[float, ...]]:
+    """All rows, and the labelled ones by themselves; soft labels and class frequencies from label propagation."""
+    labelled = np.flatnonzero(y != UNLABELLED)
+    sources: Sources = {
+        "unlabelled": {"rows": X},
+        "labelled": {"rows": X[labelled], "labels": torch.from_numpy(y[labelled])},
+    }
+    if not propagates:
+        return sources, class_prior
+    frequencies = priors.Categorical(len(class_prior), class_prior).mean.numpy()
+    neighbourhood = Neighbourhood(X.numpy(), y, len(class_prior), seed)
+    if is_guess:
+        frequencies = neighbourhood.estimate_frequencies(frequencies)
+    sources["unlabelled"]["soft_labels"] = torch.from_numpy(neighbourhood.propagate(frequencies))
+    return sources, tuple(float(f) for f in frequencies)
+
+
+def class_frequencies(class_prior: tuple[float, ...], min_share: float) -> ClassFrequencies:
+    """The running mean of y beside the class prior, which it corrects down to `min_share` of it."""
+    expected = priors.Categorical(len(class_prior), class_prior).mean
+    return ClassFrequencies(expected, correction=CORRECTION if min_share < 1 else 0.0, min_share=min_share)

@@ -1,0 +1,53 @@
+"""How frequent the values of y are lately, and how frequent they should be."""
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["ClassFrequencies"]
+
+N_FORMING = 600  # minibatches until classes have formed; from then on guessed class frequencies may be corrected
+
+
+class ClassFrequencies(nn.Module):
+    """A running mean of q(y|x) over minibatches, beside the class frequencies `(n_classes,)` that are expected.
+
+    Parameters
+    ----------
+    expected : Tensor of shape (n_classes,)
+        The class prior.
+    decay : float, default 0.9
+        Of the running mean.
+    correction : float, default 0
+        Where the class prior is a guess: from the 600th minibatch on, the share of its distance to the running mean by
+        which it is corrected at each minibatch.
+    min_share : float, default 0
+        The part of its first value below which no expected frequency falls.
+    """
+
+    running: Tensor
+    expected: Tensor
+    least: Tensor
+    n_seen: Tensor
+
+    def __init__(self, expected: Tensor, decay: float = 0.9, correction: float = 0.0, min_share: float = 0.0) -> None:
+        super().__init__()
+        self.decay, self.correction = decay, correction
+        self.register_buffer("expected", expected.clone())
+        self.register_buffer("running", expected.clone())
+        self.register_buffer("least", min_share * expected, persistent=False)
+        self.register_buffer("n_seen", torch.tensor(0))
+
+    def update(self, mean: Tensor) -> None:
+        """Move the running mean by the mean `(n_classes,)` of one more minibatch."""
+        self.running.lerp_(mean, 1 - self.decay)
+
+    def log_ratio(self, mean: Tensor) -> Tensor:
+        """log(running mean / expected), after an update by `mean`."""
+        self.update(mean)
+        log_ratio = (self.running.clamp_min(1e-8) / self.expected.clamp_min(1e-8)).log()
+        self.n_seen += 1
+        if self.correction:
+            corrected = self.expected * (self.correction * (self.n_seen > N_FORMING) * log_ratio).exp()
+            corrected = torch.maximum(corrected / corrected.sum(), self.least)
+            self.expected.copy_(corrected / corrected.sum())
+        return log_ratio
