@@ -50,7 +50,9 @@ def judge(data: str, data_dir: str | None, labels: str = "class") -> SupervisedB
 
 def recognised(judge: SupervisedBaseline, rows: np.ndarray, labels: Any) -> float:
     """Percent of the rows, images with values in [0, 1], whose predicted class is their label."""
-    return 100 - metrics.error_rate(np.broadcast_to(labels, len(rows)), judge.predict(heldout.to_training_units(judge, rows)))
+    return 100 - metrics.error_rate(
+        np.broadcast_to(labels, len(rows)), judge.predict(heldout.to_training_units(judge, rows))
+    )
 
 
 def error_of(judge: SupervisedBaseline, rows: HeldOut) -> float:

@@ -14,7 +14,7 @@ import torch
 
 from aaekit import plots
 from aaekit._files import write_json
-from aaekit.core.loop import Callback
+from aaekit.core.callbacks import Callback
 from aaekit.data.sets import SETS
 from aaekit.errors import InputError
 from aaekit.estimators._io import json_value

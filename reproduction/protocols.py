@@ -13,7 +13,8 @@ from aaekit.core.callbacks import Callback
 from aaekit.core.loop import Training
 from aaekit.errors import InputError, nearest
 from aaekit.estimators import AdversarialAutoencoder, PretrainedClassifier
-from aaekit.evaluation import compare, heldout, measures, metrics
+from aaekit.evaluation import heldout, measures, metrics
+from aaekit.evaluation.compare import compare
 from aaekit.plots import draw
 from aaekit.runs.config import estimator_of
 from reproduction.judge import error_of, judge, recognised
@@ -44,7 +45,7 @@ def _evaluated(trial: Trial) -> Any:
 def compared(trial: Trial) -> None:
     """The same, and the errors of other methods with the same labels."""
     estimator = _evaluated(trial)
-    for row in compare.compare(trial.config, trial.data, trial.split, estimator, trial.rows):
+    for row in compare(trial.config, trial.data, trial.split, estimator, trial.rows):
         trial.note(**{row["name"].split(",")[0]: row["error"]})
 
 
