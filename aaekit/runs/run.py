@@ -491,11 +491,11 @@ class Run(Callback):
             if not (self.path / "config.yaml").exists():
                 raise KeyboardInterrupt("stopped before the first step") from None
             where = f"stopped at step {self.n_done} of {self.n_steps}"
-            if (n_kept := self.checkpoints.n_kept) != self.n_done:
+            if (n_kept := self.checkpoints.n_saved) != self.n_done:
                 where += f", kept up to step {n_kept}" if n_kept else ", before anything was kept"
             raise KeyboardInterrupt(f"{where}; go on with: aae resume {self.path}") from None
         except TrainingError as error:
-            newest = self.checkpoints.found()
+            newest = self.checkpoints.paths()
             kept = f"kept: {newest[0].with_suffix('.safetensors')}" if newest else "none yet"
             text = f"{error}. The last good checkpoint: {kept}"
             self.log(text)
