@@ -14,10 +14,10 @@ from rich.table import Table
 
 from aaekit import data
 from aaekit._files import write_json
-from aaekit.runs import run as runs
+from aaekit.runs.config import versions
 from benchmarks import measures
 from benchmarks.sides import WARMUP
-from reproduction import machine
+from reproduction.logs import machine
 
 LOGS = Path(__file__).parent / "logs"
 SECONDS_BESIDE = 10.0  # of each side beside other work, the two in which threads find out included
@@ -50,7 +50,7 @@ def main() -> None:
     mnist = data.load("mnist", given.data_dir)
     console = Console(stderr=True)
     now = f"{datetime.now():%Y-%m-%d %H:%M}"
-    log: dict[str, Any] = {"date": now, "machine": machine(), "versions": runs.versions()}
+    log: dict[str, Any] = {"date": now, "machine": machine(), "versions": versions()}
     log |= {"threads": given.threads, "rounds": given.rounds, "steps": given.steps}
     path = given.out or LOGS / f"{now[:10]}.json"
     for name in given.only:

@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from aaekit import EmbeddingAAE, InputError
-from aaekit.evaluation.compare import embedding_quality
+from aaekit.evaluation.measures import embedding_quality
 from aaekit.evaluation.heldout import HeldOut
 from aaekit.evaluation.metrics import clustering_accuracy
 from aaekit.nn.encoder import Code
@@ -194,10 +194,10 @@ def test_points_of_another_dimension_are_refused(trained):
 
 
 def test_rows_are_counted_by_the_evaluation(trained, rows):
-    from aaekit.evaluation.compare import evaluate
+    from aaekit.evaluation.measures import evaluate
 
     found = evaluate(trained(100), HeldOut("test", *held_out(rows)))
-    assert found["head_error"] == pytest.approx(
+    assert found["centroid_error"] == pytest.approx(
         100 * (trained(100).predict(rows[0][TRAINED:]) != rows[1][TRAINED:]).mean()
     )
     assert {"trustworthiness", "knn_error", "mmd", "sliced_wasserstein", "two_sample_auc"} <= set(found)

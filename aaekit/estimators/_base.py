@@ -373,7 +373,7 @@ class Estimator(BaseEstimator, Generic[N]):
             source = Estimator.load(Path(source) / "model.safetensors" if Path(source).is_dir() else source)
         if not hasattr(source, "networks_"):
             raise NotFittedError(f"warm_start_from: expected a fitted estimator, got {source!r}: call its fit first")
-        tensors = source.networks_.state_dict().items()
+        tensors = cast(Estimator[Any], source).networks_.state_dict().items()
         return {k: v.clone() for k, v in tensors if not k.startswith("class_frequencies.")}
 
     def _begin(
@@ -615,7 +615,10 @@ class Estimator(BaseEstimator, Generic[N]):
     def __sklearn_clone__(self) -> Self:
         """A twin that is not fitted; fitted estimators among its parameters stay as they are."""
         parameters = self.get_params(deep=False)
-        twin = type(self)(**{k: v if hasattr(v, "networks_") else clone(v, safe=False) for k, v in parameters.items()})
+        copies: dict[str, Any] = {
+            k: v if hasattr(v, "networks_") else clone(v, safe=False) for k, v in parameters.items()
+        }
+        twin = type(self)(**copies)
         for name in ("_sklearn_output_config", "_metadata_request"):
             if hasattr(self, name):
                 setattr(twin, name, getattr(self, name))

@@ -169,6 +169,7 @@ def decoded(value: Any, arrays: Mapping[str, Tensor]) -> Any:
     if "plan" in value:
         return Plan.from_dict(value["plan"])
     if "scaler" in value:
-        parts = {k: decoded(v, arrays) for k, v in value["scaler"].items()}
-        return RowScaler(**parts | {"shape": tuple(parts["shape"])})
+        parts: dict[str, Any] = {k: decoded(v, arrays) for k, v in value["scaler"].items()}
+        parts["shape"] = tuple(parts["shape"])
+        return RowScaler(**parts)
     return {k: decoded(v, arrays) for k, v in value["pairs"]}

@@ -3,7 +3,7 @@
 import copy
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 import torch
@@ -151,7 +151,7 @@ class PretrainedClassifier(Classifier[ClassifierNetworks]):
                 f"autoencoder: expected a fitted one or an AdversarialAutoencoder, got a {type(autoencoder).__name__} "
                 "that is not fitted: call its fit first"
             )
-        return clone(autoencoder).fit(X)
+        return cast(AdversarialAutoencoder, clone(autoencoder)).fit(X)
 
     def _recalibrate_batch_norm(self, nets: ClassifierNetworks, X: Tensor) -> None:
         if not self.frozen:
