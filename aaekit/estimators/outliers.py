@@ -15,7 +15,8 @@ from torch import Tensor
 
 from aaekit import divergences, losses
 from aaekit.core.phase import Phase, match
-from aaekit.estimators._autoencoder import Autoencoder, draw
+from aaekit.estimators._autoencoder import Autoencoder, draw, reconstruction_score
+from aaekit.estimators._building import new_coders, new_critic
 from aaekit.estimators._hyperparameters import Positive, hyperparameters
 from aaekit.estimators._plan import DataSummary, Plan
 from aaekit.estimators._rows import RowScaler, in_batches
@@ -90,8 +91,8 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
 
     def networks(self, plan: Plan) -> AutoencoderNetworks:
         """Encoder, decoder and a critic of z."""
-        encoder, decoder = self._coders(plan, self.latent_dim)
-        z_discriminator = self._critic(self.latent_dim, plan.weight("z/generator", GENERATOR), dropout=0.2)
+        encoder, decoder = new_coders(self, plan, self.latent_dim)
+        z_discriminator = new_critic(self, self.latent_dim, plan.weight("z/generator", GENERATOR), dropout=0.2)
         return AutoencoderNetworks(encoder, decoder, z_discriminator)
 
     def phases(self, nets: AutoencoderNetworks, plan: Plan) -> list[Phase[EncoderStep]]:
@@ -120,7 +121,7 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
         return rows, None
 
     def _score(self, nets: AutoencoderNetworks, X: Tensor, y: NDArray[np.int64] | None) -> dict[str, float]:
-        return self._reconstruction_score(nets, X)
+        return reconstruction_score(self, nets, X)
 
     def _finish(self, rows: NDArray[Any], y: NDArray[np.int64] | None) -> None:
         """Learn the density of codes, errors in its regions, the scale of both, and the threshold."""
