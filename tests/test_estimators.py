@@ -433,7 +433,8 @@ def test_models_of_another_version_are_refused(few_labels, tmp_path):
     for found, message in (
         (newer, "format 2, got 99"),
         (option, "expected a parameter of SupervisedBaseline, got 'sparkle'"),
-        ({}, "damaged: its header"),
+        ({}, "damaged or other file: its header has no format"),
+        ({"format": 2}, "damaged or other file: its header has no estimator"),
     ):
         _io.save_file(tensors, str(tmp_path / "other"), {"aaekit": json.dumps(found)})
         with pytest.raises(InputError, match=message):

@@ -88,9 +88,11 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     try:
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {})["aaekit"])
-        if header.get("format") != FORMAT:
+        if "format" not in header:
+            raise ValueError("its header has no format")
+        if header["format"] != FORMAT:
             raise InputError(
-                f"{path}: expected a model of format {FORMAT}, got {header.get('format')}: load it with the version of "
+                f"{path}: expected a model of format {FORMAT}, got {header['format']}: load it with the version of "
                 "aaekit that saved it"
             )
         missing = [k for k in ("estimator", "parameters", "facts") if k not in header]
