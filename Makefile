@@ -17,13 +17,13 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: install
 	rm -rf runs/demo
-	$(BIN)/aae train classifier --data digits --labels 50 --independence class --random-state 0 --compare --out runs/demo
+	$(BIN)/aae train classifier --data digits --labels 50 --style-matching per_class --random-state 0 --compare --out runs/demo
 
 test: install
-	$(BIN)/python -m pytest -m 'not slow' --numprocesses 2
+	$(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile
 
 lint: install
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/basedpyright --level error
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/codespell && $(BIN)/basedpyright --level error
 
 bench: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'

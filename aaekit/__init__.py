@@ -5,25 +5,25 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_LAZY = {
+_LAZY = {  # `__init__.pyi` has the same names for type checkers
     "AAEOutlierDetector": "aaekit.estimators",
+    "ActiveLearner": "aaekit.active",
     "AdversarialAutoencoder": "aaekit.estimators",
     "ClusteringAAE": "aaekit.estimators",
     "EmbeddingAAE": "aaekit.estimators",
-    "ActiveLearner": "aaekit.active",
-    "PretrainedClassifier": "aaekit.estimators",
-    "SupervisedAAE": "aaekit.estimators",
-    "SemiSupervisedAAE": "aaekit.estimators",
-    "SupervisedBaseline": "aaekit.estimators",
-    "TwoStageSimulator": "aaekit.ultrasound.simulator",
     "InputError": "aaekit.errors",
+    "PretrainedClassifier": "aaekit.estimators",
+    "SemiSupervisedAAE": "aaekit.estimators",
+    "SupervisedAAE": "aaekit.estimators",
+    "SupervisedBaseline": "aaekit.estimators",
     "TrainingError": "aaekit.errors",
+    "TwoStageSimulator": "aaekit.ultrasound.simulator",
 }
 __all__ = ["__version__", *sorted(_LAZY)]
 
 
 def __getattr__(name: str) -> Any:
-    """Load public names when they are first used, so that `import aaekit` stays cheap."""
+    """Import public names when they are first used, so that `import aaekit` stays cheap."""
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'aaekit' has no attribute {name!r}")

@@ -174,7 +174,7 @@ def make(spec: str | Transform | None, shape: Sequence[int], strength: float = 1
         spec = "affine" if len(shape) == 3 else "noise"
     if spec not in AUGMENTATIONS:
         names = ["auto", *AUGMENTATIONS]
-        raise InputError(f"Expected an augmentation of {', '.join(names)}; got {spec!r}.{nearest(spec, names)}")
+        raise InputError(f"Expected an augmentation of {', '.join(names)}; got {spec!r}{nearest(spec, names)}")
     if spec == "affine" and len(shape) != 3:
         raise InputError(f"Expected images (channels, height, width) for 'affine', got {tuple(shape)}; use 'noise'.")
     return AUGMENTATIONS[spec](strength=strength)

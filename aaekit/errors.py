@@ -1,29 +1,29 @@
-"""What goes wrong in ways a user can mend: one clear line each."""
+"""Errors and warnings whose message is for the user: one line of the form `expected X, got Y: do Z`."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class InputError(ValueError):
-    """Bad input: the message says what was expected, what came and what to do.
+    """Invalid input; the message says what was expected, what was received and how to correct it.
 
-    The command line prints the message alone, without a traceback.
+    The command line prints the message without a traceback.
     """
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on (a loss stopped being finite, the disk is full); what was reached is kept."""
+    """Training cannot continue, because a loss is not finite or the disk is full; results so far are kept."""
 
 
 class RangeWarning(UserWarning):
-    """Rows are far from those that were trained on, as if they were in other units."""
+    """Rows are far outside the range of the training rows, as if they were in other units."""
 
 
 class FilledWarning(UserWarning):
-    """Cells of a table were empty and hold the means of the training rows."""
+    """Empty cells of a table were replaced by the means of the training rows."""
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """`" Did you mean 'x'?"` for the closest of `names`, or `""` where none is close."""
+    """Return the end of a message, `": did you mean 'x'?"` with the closest of `names`, `""` if none is close."""
     close = get_close_matches(str(name), [str(n) for n in names], n=1, cutoff=0.6)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    return f": did you mean {close[0]!r}?" if close else ""

@@ -63,8 +63,9 @@ def split_labels(y: ArrayLike, name: str = "y") -> tuple[NDArray[Any], NDArray[n
     Returns
     -------
     labels : ndarray of shape (n,)
-        Numbers among objects, such as [0, None, 1], become an array of numbers; whole numbers beside NaN become
-        integers, which they were before pandas or NumPy made floats of them. Values in unlabelled rows are arbitrary.
+        Numbers among objects, such as [0, None, 1], become an array of numbers; if there are unlabelled rows,
+        whole numbers become integers, because pandas and NumPy make floats of integers beside NaN. Values in
+        unlabelled rows are arbitrary.
     labelled : ndarray of shape (n,), bool
         Whether a row has a label.
 
@@ -90,17 +91,14 @@ def split_labels(y: ArrayLike, name: str = "y") -> tuple[NDArray[Any], NDArray[n
         labelled = ~np.isnan(labels) & (labels != UNLABELLED)
     else:
         labelled = np.ones(len(labels), dtype=bool)
-        if kind == "U" and (labels == "-1").any() and not np.char.isdecimal(np.char.lstrip(labels, "-")).all():
-            raise InputError(
-                f"{name}: expected -1 or None in unlabelled rows, got the text '-1' in an array of texts: pass a list, "
-                "or an array of objects"
-            )
+        if kind == "U" and hasattr(y, "dtype"):
+            _refuse_text_of_minus_one(labels, name)
     if labels.dtype.kind in "fc" and (n_infinite := int(np.isinf(labels).sum())):
         raise InputError(
             f"{name}: expected finite labels, got infinity in {n_infinite} of {len(labels)} rows: mark unlabelled rows "
             "by -1, None or NaN"
         )
-    if labels.dtype.kind == "f" and np.isnan(labels).any() and (labels[labelled] == np.rint(labels[labelled])).all():
+    if labels.dtype.kind == "f" and not labelled.all() and (labels[labelled] == np.rint(labels[labelled])).all():
         labels = np.where(labelled, labels, UNLABELLED).astype(np.int64)
     return labels, labelled
 
@@ -171,3 +169,12 @@ def _as_numbers(labels: NDArray[np.object_], labelled: NDArray[np.bool_], name: 
     result = np.full(len(labels), UNLABELLED if dtype.kind == "i" else np.nan, dtype)
     result[labelled] = numbers
     return result
+
+
+def _refuse_text_of_minus_one(texts: NDArray[np.str_], name: str) -> None:
+    """Refuse "-1" beside texts that are no numbers, because `np.array(["cat", -1])` holds it, too."""
+    if (texts == "-1").any() and not np.char.isdecimal(np.char.lstrip(texts, "-")).all():
+        raise InputError(
+            f"{name}: expected -1 or None in unlabelled rows, got the text '-1' in an array of texts: pass a list, or "
+            "an array of objects"
+        )

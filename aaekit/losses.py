@@ -161,8 +161,9 @@ def style_l2(step: EncoderStep) -> Tensor:
     return step.code().z.float().square().sum(1).mean()
 
 
-def mode_reconstruction_loss(step: EncoderStep, mode_decoder: Decoder, kind: str) -> Tensor:
+def mode_reconstruction_loss(step: EncoderStep, mode_decoder: Decoder | None, kind: str) -> Tensor:
     """Reconstruction error of a second decoder that sees y alone, so that y has a meaning (Azulay, 2019)."""
+    assert mode_decoder is not None, "these networks have no mode decoder"
     out = mode_decoder(step.code().y)
     return reconstruction_error(out, step.rows["unlabelled"], kind, mode_decoder.unit_range)
 

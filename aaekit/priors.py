@@ -417,7 +417,7 @@ def make(spec: PriorSpec, n_dims: int, n_components: int | None = None) -> Prior
     """
     if isinstance(spec, str):
         if spec not in PRIORS:
-            raise InputError(f"Expected a prior of {', '.join(PRIORS)}; got {spec!r}.{nearest(spec, PRIORS)}")
+            raise InputError(f"Expected a prior of {', '.join(PRIORS)}; got {spec!r}{nearest(spec, PRIORS)}")
         spec = PRIORS[spec]
     if isinstance(spec, type) and issubclass(spec, Prior):
         known = {"n_dims": n_dims, "n_classes": n_dims, "n_components": n_components}

@@ -1,43 +1,41 @@
-"""The measured figures in the documentation: cells ``<!-- ours:EXPERIMENT:NUMBER -->``, filled in from the logs.
+"""The figures in the documentation, copied from the logs.
 
-Without a number, it is the one that counts in the experiment; `time` is the mean time of a seed. Between
-``<!-- results: begin -->`` and ``<!-- results: end -->`` goes the table of all logs.
+A cell ``<!-- ours:EXPERIMENT:NUMBER -->`` is followed by a number of a log; without NUMBER, by the experiment's
+`measure`; `time` is the mean time of a seed. The table of all logs goes between ``<!-- results: begin -->`` and
+``<!-- results: end -->``.
 
-`python -m aaekit.experiments.cells README.md docs/*.md` renews them; a test holds the pages to the logs.
+``python -m reproduction.doc_tables README.md docs/*.md`` updates pages; a test checks that they agree with the logs.
 """
 
-import json
 import re
 import sys
 from pathlib import Path
 
 from aaekit._files import write_text
-from reproduction import LOGS, log_path, markdown, measured, read_logs
+from reproduction import logs
 
 CELL = re.compile(r"(<!-- ours:([\w-]+)(?::([^>]+?))? -->)([^|\n]*?)(?= *(?:\||$))", re.MULTILINE)
 RESULTS = re.compile(r"(<!-- results: begin -->\n).*?(<!-- results: end -->)", re.DOTALL)
 MISSING = "not measured yet"
 
 
-def filled(text: str, folder: Path = LOGS) -> str:
-    """A page with what the logs say in its cells.
+def filled(text: str, folder: Path = logs.FOLDER) -> str:
+    """A page with its cells filled in from the logs of a folder.
 
     Raises
     ------
     KeyError
-        When a log has no such number.
+        If a log lacks the number of a cell.
     """
 
-    def cell(found: re.Match[str]) -> str:
-        mark, experiment, number, _ = found.groups()
-        path = log_path(experiment, folder)
-        if not path.exists():
-            return mark + MISSING
-        return mark + measured(json.loads(path.read_text(encoding="utf-8")), number)
+    def cell(match: re.Match[str]) -> str:
+        mark, experiment, number, _ = match.groups()
+        path = logs.path_of(experiment, folder)
+        return mark + (logs.measured(logs.read(path), number) if path.exists() else MISSING)
 
     if RESULTS.search(text):
-        results = markdown(read_logs(folder))
-        text = RESULTS.sub(lambda found: found[1] + results + found[2], text)
+        results = logs.markdown(logs.read_all(folder))
+        text = RESULTS.sub(lambda match: match[1] + results + match[2], text)
     return CELL.sub(cell, text)
 
 

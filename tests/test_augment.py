@@ -269,7 +269,7 @@ def test_compose_goes_from_left_to_right() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: augment.make("afine", (1, 8, 8)), "Did you mean 'affine'"),
+        (lambda: augment.make("afine", (1, 8, 8)), "did you mean 'affine'"),
         (lambda: augment.make("affine", (5,)), "use 'noise'"),
         (lambda: augment.make(lambda x: x[:, 1:], (5,))(torch.rand(3, 5)), r"shape \(3, 5\) .*, got \(3, 4\)"),
         (lambda: augment.make(cast(Any, print), (5,))(torch.rand(3, 5)), r"shape \(3, 5\) .*, got NoneType"),

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from aaekit import AdversarialAutoencoder, InputError
-from aaekit.core.checkpoints import KEPT, Checkpoints
 from aaekit.core.callbacks import Callback
+from aaekit.core.checkpoints import KEPT, Checkpoints
 
 TINY = {"hidden": (8,), "discriminator_hidden": (8,), "batch_size": 10, "max_steps": 12, "random_state": 0}
 X = np.random.default_rng(0).random((40, 5), dtype=np.float32)

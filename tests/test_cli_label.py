@@ -1,4 +1,4 @@
-"""`aae label`: asked, answered in a CSV file, learned, and gone on with on another day."""
+"""`aae label`: questions, answers in a CSV file, training, and the same session in later calls."""
 
 import csv
 
@@ -54,7 +54,7 @@ def test_a_table_is_labelled_in_two_rounds(aae, blobs, tmp_path):
     found = lines(folder / "labels.csv")
     assert [int(line["row"]) for line in found] == list(range(300))
     assert np.mean([line["label"] == names[k] for k, line in enumerate(found)]) > 0.95
-    assert {int(line["row"]) for line in found if line["told"]} == set(first + second)
+    assert {int(line["row"]) for line in found if line["answered"]} == set(first + second)
     assert all(0 <= float(line["probability"]) <= 1 for line in found)
     assert aae("label", "predict", folder, path, "--out", tmp_path / "p.csv")[0] == 0
     others = lines(tmp_path / "p.csv")
@@ -111,24 +111,24 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_is_lost(aae, blobs, tmp_p
         assert code == 2
         return line
 
-    assert "give --data to begin one" in refused("ask", folder) and not folder.exists()
+    assert "give --data to start one" in refused("ask", folder) and not folder.exists()
     assert "no such file" in refused("ask", folder, "--data", tmp_path / "none.npz") and not folder.exists()
-    assert "begin one with" in refused("tell", folder)
-    assert "learned nothing yet" in refused("predict", folder, path)
+    assert "start one with" in refused("tell", folder)
+    assert "expected a trained model" in refused("predict", folder, path)
     quick = ["--clusters", 4, "--max-steps", 20, "--quiet"]
     aae("label", "ask", folder, "--data", path, "-n", 4, *quick)
     assert "leave --data out" in refused("ask", folder, "--data", "digits")
-    assert "waits for answers" in refused("ask", folder)
-    assert "found none: fill some in" in refused("tell", folder)
+    assert "has unanswered questions" in refused("ask", folder)
+    assert "got none: fill in some" in refused("tell", folder)
     before = (folder / "session.json").read_bytes()
     wrong = tmp_path / "wrong.csv"
     for text, expected in (
-        ("row|label\n1|red\n", "expected the columns row and label, found row|label"),
-        ("row;label\n1;red\n1;blue\n", "row 1 has two labels, red and blue"),
-        ("row,label\nten,red\n", "line 2: expected the number of a row, found 'ten'"),
+        ("row|label\n1|red\n", "expected the columns row and label"),
+        ("row;label\n1;red\n1;blue\n", "expected one label of row 1, got red and blue"),
+        ("row,label\nten,red\n", "line 2: expected the number of a row, got 'ten'"),
         ("row,label\n1,red\n2,red\n", "at least 2 classes"),
         ("row,label\n1,red\n300,blue\n", "from 0 to 299"),
-        ("", "found none"),
+        ("", "none"),
     ):
         wrong.write_text(text)
         assert expected in refused("tell", folder, wrong)

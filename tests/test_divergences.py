@@ -300,7 +300,7 @@ def test_make_and_repr() -> None:
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(InputError, match="Did you mean 'wasserstein'"):
+    with pytest.raises(InputError, match="did you mean 'wasserstein'"):
         divergences.make("waserstein")
     with pytest.raises(InputError, match="name or a Divergence, got 3"):
         divergences.make(3)  # pyright: ignore[reportArgumentType]

@@ -1,4 +1,4 @@
-"""What the documentation says can be done: its programs run, its commands exist, its links lead somewhere."""
+"""The documentation: programs run, commands are accepted, numbers are those of the logs, links exist."""
 
 import re
 import runpy
@@ -9,39 +9,44 @@ from pathlib import Path
 import pytest
 import typer
 
-import reproduction
 from aaekit.cli import app as cli
 from aaekit.data.sets import SETS
 from aaekit.estimators._base import Estimator
-from reproduction import doc_tables
+from aaekit.systems import SYSTEMS
+from reproduction import doc_tables, experiments, logs
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^aae .*$|(?<=`)aae [^`]*(?=`)", re.MULTILINE)
 
 CONFIGS = re.compile(r"^```yaml\n# (\S+\.yaml)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-PROGRAMS = [(f"{name}:{text[: found.start()].count(chr(10)) + 2}", found[1])
-            for name, text in TEXTS.items() for found in BLOCK.finditer(text)]  # fmt: skip
-COMMANDS = sorted({found for text in TEXTS.values() for found in COMMAND.findall(text)})
+PROGRAMS = [(f"{name}:{text[: block.start()].count(chr(10)) + 2}", block[1])
+            for name, text in TEXTS.items() for block in BLOCK.finditer(text)]  # fmt: skip
+COMMANDS = sorted({command for text in TEXTS.values() for command in COMMAND.findall(text)})
 
 
 @pytest.mark.filterwarnings("ignore:only .* clusters are used")  # two steps make few clusters
 @pytest.mark.parametrize("program", [p for _, p in PROGRAMS], ids=[name for name, _ in PROGRAMS])
 def test_programs_run(program, tmp_path, monkeypatch):
-    settings = Estimator._settings
-    few = {"n_steps": 2, "precision": "float32", "warmup_steps": 0}
-    monkeypatch.setattr(Estimator, "_settings", lambda self, *n: replace(settings(self, *n), **few))
+    planned = Estimator._planned
+
+    def planned_shorter(self, *args, **decisions):
+        return replace(planned(self, *args, **decisions), n_steps=2, warmup_steps=0)
+
+    monkeypatch.setattr(Estimator, "_planned", planned_shorter)
     monkeypatch.chdir(tmp_path)
-    path, sets = tmp_path / "program.py", dict(SETS)
+    path = tmp_path / "program.py"
     path.write_text(program, encoding="utf-8")
+    registries = [(registry, dict(registry)) for registry in (SETS, SYSTEMS)]
     try:
         runpy.run_path(str(path))
     finally:
-        SETS.clear()
-        SETS.update(sets)
+        for registry, entries in registries:
+            registry.clear()
+            registry.update(entries)
 
 
 def test_there_are_programs_and_commands():
@@ -51,7 +56,7 @@ def test_there_are_programs_and_commands():
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_are_accepted(line, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    for text in TEXTS.values():  # the files that the pages show
+    for text in TEXTS.values():  # files that the pages show
         for name, settings in CONFIGS.findall(text):
             Path(name).write_text(settings, encoding="utf-8")
     _, *words = shlex.split(line, comments=True)
@@ -67,18 +72,18 @@ def test_commands_are_accepted(line, tmp_path, monkeypatch, capsys):
             cli.main([*words, "--print-config"])
         assert stop.value.code == 0, capsys.readouterr().err
     if words[0] == "reproduce" and len(words) > 1 and not words[1].startswith("-"):
-        assert words[1] in reproduction.names()
+        assert words[1] in experiments.names()
 
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_measured_figures_are_those_of_the_logs(name):
-    assert doc_tables.filled(TEXTS[name]) == TEXTS[name], "run python -m aaekit.experiments.cells on it"
+    assert doc_tables.filled(TEXTS[name]) == TEXTS[name], "run python -m reproduction.doc_tables on it"
 
 
 def test_cells_name_experiments_and_every_log_is_in_the_results():
     shown = {experiment for text in TEXTS.values() for _, experiment, _, _ in doc_tables.CELL.findall(text)}
-    assert shown <= set(reproduction.names())
-    for log in reproduction.read_logs():
+    assert shown <= set(experiments.names())
+    for log in logs.read_all():
         assert f"| {log['experiment']} |" in TEXTS["docs/results.md"]
 
 
@@ -92,7 +97,7 @@ def test_cells_are_filled_from_logs(tmp_path):
         "seconds": 65.0,
         "seeds": [{"error": 1.0, "map auc": 0.5}, {"error": 2.0, "map auc": 1}],
     }
-    reproduction.write_log(log, tmp_path)
+    logs.write(log, tmp_path)
     page = "| <!-- ours:a -->old | <!-- ours:a:map auc --> |\n<!-- ours:b:x -->5.0\n| <!-- ours:a:time --> |\n"
     assert doc_tables.filled(page, tmp_path) == (
         "| <!-- ours:a -->1.50 ± 0.71 (2 seeds) | <!-- ours:a:map auc -->0.750 ± 0.354 (2 seeds) |\n"

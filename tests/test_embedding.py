@@ -11,8 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from aaekit import EmbeddingAAE, InputError
-from aaekit.evaluation.compare import embedding_quality
 from aaekit.evaluation.heldout import HeldOut
+from aaekit.evaluation.measures import embedding_quality
 from aaekit.evaluation.metrics import clustering_accuracy
 
 SMALL = {
@@ -208,7 +208,7 @@ def test_points_of_another_dimension_are_refused(trained):
 
 
 def test_rows_are_counted_by_the_evaluation(trained, rows):
-    from aaekit.evaluation.compare import evaluate
+    from aaekit.evaluation.measures import evaluate
 
     found = evaluate(trained(100), HeldOut("test", *held_out(rows)))
     assert found["centroid_error"] == pytest.approx(

@@ -677,10 +677,10 @@ def test_class_frequencies_are_estimated_from_the_rows(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"backbone": "conf"}, "Did you mean 'conv'"),
+        ({"backbone": "conf"}, "did you mean 'conv'"),
         ({"hidden": 8}, r"expected 'auto' or a list, for instance \[8\]"),
         ({"latent_dim": 0}, "latent_dim: expected .*, got 0"),
-        ({"prior": "gausian"}, "Did you mean 'gaussian'"),
+        ({"prior": "gausian"}, "did you mean 'gaussian'"),
         ({"schedule": "both"}, "'joint' or 'alternating'"),
         ({"batch_size": 5000}, "at most the 300 rows to train on, got 5000"),
         ({"batch_size": (20, 1)}, "batch_size: expected greater than or equal to 2, got"),

@@ -69,7 +69,7 @@ def test_a_later_folder_means_the_same(tmp_path):
     found = data.load(tmp_path, image_shape=(1, 8, 8), classes=("cat", "dog", "bird"))
     assert found.y.tolist() == [2, 1] and found.X.shape == (2, 1, 8, 8)
     assert data.load(tmp_path, image_shape=(1, 8, 8), classes=()).y is None
-    with pytest.raises(InputError, match="expected the classes cat, dog, found bird"):
+    with pytest.raises(InputError, match="expected the classes cat, dog, got bird"):
         data.load(tmp_path, classes=("cat", "dog"))
 
 
@@ -129,12 +129,12 @@ def test_large_jpegs_are_read_as_others(tmp_path):
     ("made", "options", "words"),
     [
         ((), {}, "expected images (.png"),
-        (("notes.txt",), {}, "found files of kind .txt"),
-        (("cat/a.png",), {}, "a.png: expected an image, cannot read it"),
+        (("notes.txt",), {}, "got files of kind .txt"),
+        (("cat/a.png",), {}, "a.png: expected an image that can be read"),
         (
             ("train/a/a.png", "val/a/a.png"),
             {},
-            "expected folders train and test, or one for each class, found train, val",
+            "expected folders train and test, or one for each class, got train, val",
         ),
         (("a/a.png",), {"image_shape": (2, 8, 8)}, "expected image_shape as (1 or 3 channels, height, width)"),
     ],
@@ -151,5 +151,5 @@ def test_what_is_refused(made, options, words, tmp_path):
 def test_a_truncated_image_is_named(tmp_path):
     path = put(tmp_path / "a" / "b.png", rng.integers(0, 256, (60, 60, 3), dtype=np.uint8))
     path.write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(InputError, match=r"b\.png: expected an image, cannot read it"):
+    with pytest.raises(InputError, match=r"b\.png: expected an image that can be read"):
         data.load(tmp_path)

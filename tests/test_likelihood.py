@@ -9,8 +9,8 @@ from sklearn.neighbors import KernelDensity
 
 import aaekit.estimators._density as module
 from aaekit import AdversarialAutoencoder, InputError
-from aaekit.evaluation import compare as evaluation
 from aaekit.evaluation.heldout import HeldOut
+from aaekit.evaluation.measures import evaluate, texts
 from aaekit.evaluation.metrics import choose_parzen_sigma, parzen_log_likelihood
 from aaekit.runs import run as runs
 from reproduction import protocols
@@ -203,11 +203,11 @@ def test_the_protocol_chooses_by_rows_that_neither_train_nor_are_judged(monkeypa
 
 
 def test_reports_tell_how_well_codes_match_the_prior(trained, rows):
-    found = evaluation.evaluate(trained, HeldOut("test", rows[2], None))
-    texts = " ".join(name for name, _ in evaluation.measures(found))
+    results = evaluate(trained, HeldOut("test", rows[2], None))
+    described = " ".join(name for name, _ in texts(results))
     for name, words in {
         "mmd": "mean discrepancy",
         "sliced_wasserstein": "Wasserstein",
         "two_sample_auc": "forest",
     }.items():
-        assert np.isfinite(found[name]) and words in texts
+        assert np.isfinite(results[name]) and words in described

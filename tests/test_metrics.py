@@ -1,6 +1,7 @@
 import doctest
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
@@ -16,6 +17,7 @@ from aaekit.evaluation.metrics import (
     cluster_use,
     clustering_accuracy,
     error_rate,
+    label_leakage,
     match_clusters,
     mmd,
     parzen_log_likelihood,
@@ -33,7 +35,7 @@ def random():
 
 
 def test_the_documented_examples_hold():
-    assert doctest.testmod(aaekit.metrics).failed == 0
+    assert doctest.testmod(aaekit.evaluation.metrics).failed == 0
 
 
 def test_error_rate_agrees_with_scikit_learn(random):
@@ -47,9 +49,14 @@ def test_error_rate_is_in_percent_and_skips_unlabelled_rows():
     assert error_rate(["cat", "dog"], ["cat", "cat"]) == 50
 
 
-def test_labels_among_objects():
-    mixed = np.array(["a", -1, "b"], dtype=object)
+@pytest.mark.parametrize("missing", [-1, None, float("nan"), np.int64(-1), pd.NA], ids=repr)
+def test_every_spelling_of_unlabelled_is_ignored(missing):
+    mixed = np.array(["a", missing, "b"], dtype=object)
     assert error_rate(mixed, ["a", "b", "b"]) == 0 and error_rate(mixed, ["a", "b", "a"]) == 50
+    assert clustering_accuracy(mixed, [0, 0, 1]) == 100
+    assert error_rate(np.array([0, missing, 1], dtype=object), [0, 7, 0]) == 50
+    assert error_rate(pd.Series([0, 1, pd.NA], dtype="Int64"), [0, 0, 1]) == 50
+    assert error_rate([0.0, np.nan, 1.0], [0, 7, 0]) == 50
 
 
 @pytest.mark.parametrize("function", [error_rate, clustering_accuracy])
@@ -63,7 +70,7 @@ def test_labels_among_objects():
     ],
 )
 def test_label_errors_say_what_is_wrong(function, y, predicted, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         function(np.array(y, dtype=int), predicted)
 
 
@@ -121,7 +128,7 @@ def test_more_clusters_than_classes_lose_rows_only_one_to_one():
 
 
 def test_an_unknown_rule_suggests_a_known_one():
-    with pytest.raises(InputError, match="hungarian'"):
+    with pytest.raises(InputError, match="expected rule 'majority' or 'hungarian', got 'hungarain'"):
         clustering_accuracy([0], [0], "hungarain")  # pyright: ignore[reportArgumentType]
 
 
@@ -184,16 +191,35 @@ def test_prior_fit_is_repeatable_and_survives_collapsed_codes(random):
 @pytest.mark.parametrize("function", [prior_fit, mmd, sliced_wasserstein, two_sample_auc])
 def test_code_errors_say_what_is_wrong(function):
     good = np.zeros((20, 2))
-    with pytest.raises(ValueError, match=r"\(20, 2\) and \(20, 3\)"):
+    with pytest.raises(InputError, match=r"\(20, 2\) and \(20, 3\)"):
         function(good, np.zeros((20, 3)))
-    with pytest.raises(ValueError, match="diverged"):
+    with pytest.raises(InputError, match="diverged"):
         function(good * np.nan, good)
 
 
 @pytest.mark.parametrize("function", [prior_fit, two_sample_auc])
 def test_too_few_codes(function):
-    with pytest.raises(ValueError, match="at least 10 rows"):
+    with pytest.raises(InputError, match="at least 10 rows"):
         function(np.zeros((9, 2)), np.zeros((100, 2)))
+
+
+def test_label_leakage_is_chance_for_noise_and_complete_for_classes_that_are_apart(random):
+    y = np.arange(200) % 2
+    assert 30 < label_leakage(random.normal(size=(200, 2)), y) < 70
+    assert label_leakage(random.normal(size=(200, 2)) + 9 * y[:, None], np.where(np.arange(200) < 9, -1, y)) == 100
+
+
+@pytest.mark.parametrize(
+    ("n", "y", "message"),
+    [
+        (3, [0, 0, 1, 1], "4 labels and 3 codes"),
+        (4, [0, 0, 0, 1], r"two labelled rows of each of two classes, got \[3, 1\]"),
+        (4, [0, 0, -1, -1], r"got \[2\]"),
+    ],
+)
+def test_label_leakage_needs_rows_of_two_classes(n, y, message):
+    with pytest.raises(InputError, match=message):
+        label_leakage(np.zeros((n, 2)), y)
 
 
 # --- Parzen windows
@@ -299,8 +325,8 @@ def test_sigma_is_about_the_spread_that_was_left_out(random):
     ("X", "samples", "sigma", "message"),
     [
         (np.zeros((2, 3)), np.zeros((2, 4)), 1.0, "3 values as in X, got 4"),
-        (np.zeros((2, 3)), np.zeros((2, 3)), 0.0, "above 0"),
-        (np.zeros((2, 3)), np.zeros((2, 3)), np.nan, "above 0"),
+        (np.zeros((2, 3)), np.zeros((2, 3)), 0.0, "sigma > 0"),
+        (np.zeros((2, 3)), np.zeros((2, 3)), np.nan, "sigma > 0"),
         (np.zeros(3), np.zeros((2, 3)), 1.0, r"shape \(n, d\)"),
         (np.zeros((2, 3)), np.full((2, 3), np.inf), 1.0, "finite samples"),
         (np.full((2, 3), np.nan), np.zeros((2, 3)), 1.0, "finite X"),
@@ -318,7 +344,7 @@ def test_sigma_needs_samples_that_stay_and_are_not_the_validation_rows(two_halve
     samples, X = two_halves
     with pytest.raises(InputError, match="iterator"):
         choose_parzen_sigma(X, iter([samples]))
-    with pytest.raises(InputError, match="among the samples"):
+    with pytest.raises(InputError, match="remove validation rows from the samples"):
         choose_parzen_sigma(samples[:50], samples)
     with pytest.raises(InputError, match="at least one sigma"):
         choose_parzen_sigma(X, samples, [])

@@ -135,7 +135,7 @@ def test_convolutions_refuse_tables_and_small_images(shape):
             build("conv", shape)
 
 
-@pytest.mark.parametrize(("spec", "message"), [("conf", "Did you mean 'conv'"), (3, "expected 'auto', 'mlp', 'conv'")])
+@pytest.mark.parametrize(("spec", "message"), [("conf", "did you mean 'conv'"), (3, "expected 'auto', 'mlp', 'conv'")])
 def test_unknown_backbones_are_named(spec, message):
     with pytest.raises(InputError, match=message):
         backbone_name(spec, (30,))

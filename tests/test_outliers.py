@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from aaekit import AAEOutlierDetector, InputError
 from aaekit.estimators import outliers
-from aaekit.evaluation import compare as evaluation
+from aaekit.evaluation.predictions import predictions
 from aaekit.runs import run as runs
 from reproduction import protocols
 
@@ -108,7 +108,7 @@ def test_the_methods_agree(detector, rows):
 
 def test_predictions_are_tabled(detector, rows):
     X = rows[0][:200]
-    header, lines = evaluation.predictions(detector, X, [])
+    header, lines = predictions(detector, X, [])
     assert header == ["row", "outlier", "score"]
     assert [line[1] == "yes" for line in lines] == (detector.predict(X) == -1).tolist()
 

@@ -174,12 +174,12 @@ def test_objects_pass_as_they_are():
         ({"share": 1.0}, "less than 1"),
         ({"sizes": (3, 0)}, r"sizes=\(3, 0\): input should be greater than or equal to 1"),
         ({"sizes": "500,500"}, "valid tuple"),
-        ({"kind": "squar"}, "expected 'round', 'square'. Did you mean 'square'?"),
+        ({"kind": "squar"}, "expected 'round', 'square': did you mean 'square'?"),
         ({"steps": "0"}, r"^steps='0': input should be greater than or equal to 1 \(default 'auto'\)$"),
-        ({"steps": "aut"}, "expected 'auto' or a value of type int | NoneType. Did you mean 'auto'?"),
-        ({"net": "smal"}, "Did you mean 'small'?"),
+        ({"steps": "aut"}, "expected 'auto' or a value of type int | NoneType: did you mean 'auto'?"),
+        ({"net": "smal"}, "did you mean 'small'?"),
         ({"net": 3}, "net=3"),
-        ({"weigth": 1}, "^'weigth' is not a parameter of Toy. Did you mean 'weight'?$"),
+        ({"weigth": 1}, "^'weigth' is not a parameter of Toy: did you mean 'weight'?$"),
         ({"zzz": 1}, r"^'zzz' is not a parameter of Toy\.$"),
         ({"constant": 1}, "'constant' is not a parameter"),
     ],
@@ -195,7 +195,7 @@ def test_all_errors_come_at_once_each_with_its_source():
         validated(Toy, {"shrae": 1, "n": 0, "rate": -1.0, "sizes": (0, 0), "kind": "round"}, source="run.yaml")
     lines = str(error.value).splitlines()
     assert [line.split("=")[0] for line in lines] == [
-        "run.yaml: 'shrae' is not a parameter of Toy. Did you mean 'share'?",
+        "run.yaml: 'shrae' is not a parameter of Toy: did you mean 'share'?",
         "run.yaml: n",
         "run.yaml: rate",
         "run.yaml: sizes",

@@ -108,7 +108,7 @@ def test_the_curve_of_held_out_error_is_in_the_history(codes, rows):
 
 # --- the first stage
 def test_a_model_file_and_a_run_directory_are_as_good_as_the_autoencoder(codes, rows, tmp_path, monkeypatch):
-    monkeypatch.setattr(draw, "draw", lambda *_, **__: {})  # the pictures of the report take long
+    monkeypatch.setattr(draw, "draw_all", lambda *_, **__: {})  # the pictures of the report take long
     codes.save(tmp_path / "codes.safetensors")
     np.savez(tmp_path / "some.npz", X=rows[0].reshape(-1, 1, 8, 8), y=rows[1])
     few = {"data": str(tmp_path / "some.npz"), "max_steps": 5, "hidden": (16,), "latent_dim": 4}

@@ -336,7 +336,7 @@ def test_components_reach_the_priors_that_have_them() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: priors.make("gausian", 2), "Did you mean 'gaussian'"),
+        (lambda: priors.make("gausian", 2), "did you mean 'gaussian'"),
         (lambda: priors.make("swiss_roll", 3), "3 dimensions"),
         (lambda: priors.make("mixture", 1), "n_dims >= 2"),
         (lambda: priors.make(distributions.Normal(torch.zeros(3), 1.0), 2), "2 dimensions"),

@@ -5,11 +5,11 @@ import re
 
 import numpy as np
 import pytest
+from aaekit.core.progress import Progress
 from rich.console import Console
 
 from aaekit import AdversarialAutoencoder, SemiSupervisedAAE
 from aaekit.core.callbacks import Callback
-from aaekit.core.progress import Progress
 
 X = np.random.default_rng(0).random((40, 6))
 

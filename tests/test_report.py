@@ -8,7 +8,7 @@ import pytest
 
 from aaekit import plots
 from aaekit.errors import InputError
-from aaekit.report import CAPTIONS, FigureEntry, Table, write_report
+from aaekit.report import FigureEntry, Table, write_report
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -53,7 +53,7 @@ def page(tmp_path):
         tables=[Table("Errors", ["system", "error"], [["ours <i>", 1.123456], ["theirs", None]], "One seed & more.")],
         figures=[
             FigureEntry('Samples "new"', "Look <here>.", draw()),
-            FigureEntry("Labels", CAPTIONS["label_distribution"], str(png)),
+            FigureEntry("Labels", plots.DESCRIPTIONS["label_distribution"].caption, str(png)),
         ],
         settings={"latent_dim": 10, "prior": {"name": "<gaussian>", "sd": 1.0}, "hidden": [100, 50], "augment": True},
         versions={"torch": "2.13.0"},
@@ -115,15 +115,18 @@ def test_an_almost_empty_report(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("entry", "error"),
-    [("missing.png", FileNotFoundError), ("text.png", ValueError)],
+    ("entry", "message"),
+    [
+        ("missing.png", "expected a PNG file for the figure 'a', got .*missing.png: No such file"),
+        ("text.png", "expected a PNG file for the figure 'a', got another format: .*text.png"),
+    ],
 )
-def test_a_bad_figure_leaves_the_old_report(entry, error, tmp_path):
+def test_a_bad_figure_leaves_the_old_report(entry, message, tmp_path):
     (tmp_path / "text.png").write_text("no image")
     path = tmp_path / "report.html"
     path.write_text("old")
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(error):
+    with pytest.raises(InputError, match=message):
         write_report(path, "New", figures=[FigureEntry("a", "b", tmp_path / entry)])
     assert path.read_text() == "old"
     assert sorted(tmp_path.iterdir()) == before
@@ -131,7 +134,7 @@ def test_a_bad_figure_leaves_the_old_report(entry, error, tmp_path):
 
 def test_a_bad_table_or_a_full_disk_writes_nothing(tmp_path, monkeypatch):
     path = tmp_path / "report.html"
-    with pytest.raises(ValueError, match="Expected 2 entries in each row of table 'T', got 1"):
+    with pytest.raises(InputError, match="expected 2 entries in each row of table 'T', got 1"):
         write_report(path, "New", tables=[Table("T", ["a", "b"], [[1]])])
 
     def full(*_):
@@ -150,4 +153,5 @@ def test_every_figure_function_has_a_caption():
         if function.__module__.startswith(plots.__name__) and not name.startswith("_")
         and inspect.signature(function).return_annotation is plots.Figure
     }  # fmt: skip
-    assert drawing == set(CAPTIONS)
+    assert drawing == set(plots.DESCRIPTIONS)
+    assert all(d.title and d.caption.endswith(".") for d in plots.DESCRIPTIONS.values())

@@ -1,10 +1,13 @@
 """Tables in text files: which columns become which values, what is a label, and every refusal."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aaekit import data
-from aaekit.data.tables import N_TEXTS, as_bytes
+from aaekit.data.tables import N_TEXTS, TARGETS, as_bytes
 from aaekit.errors import FilledWarning, InputError
 
 
@@ -70,22 +73,22 @@ def test_a_later_table_means_the_same(written):
 @pytest.mark.parametrize(
     ("text", "options", "words"),
     [
-        ("", {}, "names of columns in the first line, found none"),
-        ("a,b\n", {}, "a line for each row, found none"),
+        ("", {}, "names of columns in the first line, got none"),
+        ("a,b\n", {}, "a line for each row, got none"),
         ("a,a\n1,2\n", {}, "'a' twice"),
         ("a,b\n1,2,3\n", {}, "2 cells in every line"),
         ("a,b\n1,2\n1,2,3\n", {}, "Expected 2 fields in line 3, saw 3"),
-        ("a,b\n1,2\n3\n", {}, "row 2, column b: expected a number, found an empty cell, 1 of them"),
-        ("a,b\n1,\n3,\n", {"empty": "mean"}, "column b: expected numbers, found empty cells alone; leave it out"),
-        ("a\n1\n", {"empty": "median"}, "expected mean for empty cells, found median"),
-        ("a,y\n1,1.5\n2,1\n", {}, "column y: expected classes, found the number 1.5"),
-        ("a,y,label\n1,1,1\n", {}, "one column of labels, found y and label"),
+        ("a,b\n1,2\n3\n", {}, "row 2, column b: expected a number, got an empty cell (1 in this column)"),
+        ("a,b\n1,\n3,\n", {"empty": "mean"}, "column b: expected numbers, got only empty cells: ignore it"),
+        ("a\n1\n", {"empty": "median"}, "expected mean for empty cells, got median"),
+        ("a,y\n1,1.5\n2,1\n", {}, "column y: expected classes, got the number 1.5"),
+        ("a,y,label\n1,1,1\n", {}, "one column of labels, got y and label"),
         ("y\n1\n", {}, "columns beside the labels"),
-        ("a,kind\n1,2\n", {"target": "kin"}, "no column 'kin'. Did you mean 'kind'? It has a, kind"),
-        ("a,kind\n1,2\n", {"drop": ["kin"]}, "no column 'kin'. Did you mean 'kind'? It has a, kind"),
-        ("b\n1\n", {"columns": ("a", "b")}, "columns of the training, found none for a"),
-        ("a\noops\n", {"columns": ("a",)}, "column a: expected numbers, found 1 texts, such as 'oops'; mend it"),
-        ("a,y\n1,z\n", {"classes": ("u", "v")}, "expected the classes u, v; found z"),
+        ("a,kind\n1,2\n", {"target": "kin"}, "one of the columns a, kind, got 'kin': did you mean 'kind'?"),
+        ("a,kind\n1,2\n", {"drop": ["kin"]}, "one of the columns a, kind, got 'kin': did you mean 'kind'?"),
+        ("b\n1\n", {"columns": ("a", "b")}, "columns of the training rows, got none called a"),
+        ("a\noops\n", {"columns": ("a",)}, "column a: expected numbers, got 1 texts, such as 'oops': correct them"),
+        ("a,y\n1,z\n", {"classes": ("u", "v")}, "expected the classes u, v, got z"),
         ("a,k\n" + "".join(f"1,t{i}\n" for i in range(N_TEXTS + 1)), {}, f"{N_TEXTS + 1} texts, such as 't0'"),
         ("a\n" + "".join(f"{i}\n" for i in range(N_TEXTS)) + "oops\n", {}, "numbers and 1 texts, such as 'oops'"),
         ("a,y\n" + "".join(f"1,t{i}\n" for i in range(40)), {}, "40 different labels in 40 rows"),
@@ -98,7 +101,42 @@ def test_what_is_refused(written, text, options, words):
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [None, b"a,b\n\xff\xfe,1\n", b"\xff\xfea\x00"])
+NAMES = st.text("abyz ", min_size=1, max_size=4).map(str.strip).filter(lambda name: name and name not in TARGETS)
+TEXTS = st.text("abc=, ;'\"é", min_size=1, max_size=5).map(str.strip).filter(bool)
+NUMBERS = st.floats(-1e9, 1e9).map(lambda value: value + 0.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_what_is_written_as_csv_is_read_again(tmp_path_factory, drawn):
+    n = drawn.draw(st.integers(1, 5), "rows")
+    names = drawn.draw(st.lists(NAMES, min_size=1, max_size=4, unique=True), "names")
+    columns = {
+        name: drawn.draw(st.lists(drawn.draw(st.sampled_from([NUMBERS, TEXTS])), min_size=n, max_size=n), name)
+        for name in names
+    }
+    labels = drawn.draw(st.lists(st.sampled_from([None, "cat", "dog"]), min_size=n, max_size=n), "labels")
+    path = tmp_path_factory.mktemp("table") / "t.csv"
+    delimiter = drawn.draw(st.sampled_from(",;\t"), "delimiter")
+    pd.DataFrame(columns | {"y": labels}).to_csv(path, index=False, sep=delimiter)
+    table = data.read_table(path)
+    values = {}
+    for name, cells in columns.items():
+        if isinstance(cells[0], float):
+            values[name] = cells
+        else:
+            values |= {f"{name}={text}": [float(cell == text) for cell in cells] for text in sorted(set(cells))}
+    assert table["columns"] == tuple(values)
+    np.testing.assert_array_equal(table["X"], np.array(list(values.values())).T)
+    assert [None if k < 0 else table["classes"][k] for k in table["y"]] == labels
+    again = data.read_table(path, columns=table["columns"], classes=table["classes"] or None)
+    np.testing.assert_array_equal(again["X"], table["X"])
+    np.testing.assert_array_equal(again["y"], table["y"])
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"a,b\n\xff\xfe,1\n", b"\xff\xfea\x00"], ids=["no file", "wrong bytes", "UTF-16"]
+)
 def test_what_is_no_text(tmp_path, content):
     if content is not None:
         (tmp_path / "t.csv").write_bytes(content)
@@ -114,12 +152,14 @@ def test_empty_cells(written, tmp_path):
     assert first.describe()["filled"] == "3 empty cells" and first.y.tolist() == [0, 1, -1, 1]
     assert first.means == [2, 0.5, 0.25, 20]
     later = written("b,a,k\n,5,v\n6,,\n", "later.csv")
-    with pytest.raises(InputError, match=r"row 2, column a: .* fill them in, or take the mean$"):
+    with pytest.raises(InputError, match=r"row 2, column a: .* fill them in or use their mean$"):
         data.load(later, columns=first.columns)
-    with pytest.warns(FilledWarning, match=r"later.csv: 2 empty cells, .* mean of its column in the training rows"):
+    with pytest.warns(
+        FilledWarning, match=r"later.csv: 2 empty cells were filled with the means of their columns in the training"
+    ):
         second = data.load(later, columns=first.columns, empty=first.means)
     assert second.X.tolist() == [[5, 0, 1, 20], [2, 0, 0, 6]] and second.n_empty == 2
-    with pytest.raises(InputError, match="expected a number for each of 4 columns, found 2"):
+    with pytest.raises(InputError, match="expected a number for each of 4 columns, got 2"):
         data.load(later, columns=first.columns, empty=[1, 2])
 
 
@@ -131,7 +171,7 @@ def test_loading(written):
     images = data.load(path, image_shape=(1, 2, 2))
     assert (images.X.dtype, images.X.shape, images.columns) == (np.uint8, (2, 1, 2, 2), ())
     assert images.X[0].ravel().tolist() == [0, 255, 3, 4]
-    with pytest.raises(InputError, match="unknown option 'test_random_state'. Expected target or drop or empty"):
+    with pytest.raises(InputError, match="one of the options target, drop, empty, got 'test_random_state'"):
         data.load(path, test_random_state=1)
     with pytest.raises(InputError, match="finite"):
         data.load(written("a,b\n1e400,2\n"))
@@ -144,10 +184,10 @@ def test_columns_stay_with_what_is_prepared(written, tmp_path):
     assert after.columns == before.columns == ("a", "k=u", "k=v") and after.classes == ("0", "1")
     np.testing.assert_array_equal(after.X, before.X)
     data.load(made, columns=before.columns)
-    with pytest.raises(InputError, match="expected the columns of the training, found 'a' where 'b' was"):
+    with pytest.raises(InputError, match="expected the columns of the training rows, got 'a' in place of 'b'"):
         data.load(made, columns=("b", "k=u", "k=v"))
     np.savez(tmp_path / "wrong.npz", X=np.zeros((3, 2)), columns=["a", "b", "c"])
-    with pytest.raises(InputError, match="columns: expected 2, as X has, found 3"):
+    with pytest.raises(InputError, match="columns: expected 2, as X has, got 3"):
         data.load(tmp_path / "wrong.npz")
 
 

@@ -1,15 +1,20 @@
 """Phantoms, physics, geometry, folders, divergences and the visual Turing test."""
 
+import ast
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from aaekit import ultrasound
 from aaekit.errors import InputError
-from aaekit.ultrasound import physics as ultrasound
+from aaekit.ultrasound import Physics
 from aaekit.ultrasound import plots as drawings
-from aaekit.ultrasound.physics import (
+from aaekit.ultrasound.tissues import (
     ADVENTITIA,
     CALCIUM,
     CATHETER,
@@ -19,26 +24,43 @@ from aaekit.ultrasound.physics import (
     MEDIA,
     OUTSIDE,
     TISSUES,
-    Physics,
 )
 
 
 @pytest.fixture(scope="module")
 def maps():
     """Polar tissue maps of 12 arteries, (12, 128, 128)."""
-    return ultrasound.phantoms(12, 128, geometry="polar", random_state=0)
+    return ultrasound.make_phantoms(12, 128, geometry="polar", random_state=0)
+
+
+# --- the package
+def test_public_names_load_when_used_and_are_those_of_the_stub():
+    stub = ast.parse(Path(ultrasound.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    names = {alias.asname for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert names == set(ultrasound.__all__) == set(dir(ultrasound))
+    for name in ultrasound.__all__:
+        assert getattr(ultrasound, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = ultrasound.Nothing
+
+
+@pytest.mark.parametrize("module", ["aaekit", "aaekit.estimators", "aaekit.ultrasound"])
+def test_the_simulator_is_imported_only_when_used(module):
+    code = f"import sys, {module}; print([m for m in sys.modules if m.startswith('aaekit.ultrasound.')])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout == "[]\n"
 
 
 # --- phantoms
-def test_codes_are_places_in_the_table():
-    assert [t.code for t in TISSUES] == list(range(len(TISSUES)))
+def test_tissue_ids_are_places_in_the_table():
+    assert [t.tissue_id for t in TISSUES] == list(range(len(TISSUES)))
     assert len({t.name for t in TISSUES}) == len({t.colour for t in TISSUES}) == len(TISSUES)
 
 
 def test_an_artery_has_its_layers_from_the_catheter_outwards(maps):
     """Along every scan line: catheter, lumen, intima, [plaque], media, adventitia; nothing comes back."""
     order = {CATHETER: 0, LUMEN: 1, INTIMA: 2, MEDIA: 4, ADVENTITIA: 5}
-    rank = np.array([order.get(code, 3) for code in range(len(TISSUES))])[maps]
+    rank = np.array([order.get(k, 3) for k in range(len(TISSUES))])[maps]
     rank[(maps == INTIMA) & (np.cumsum(rank == 3, axis=2) > 0)] = 3  # plaque too thin to be called plaque
     assert (np.diff(rank, axis=2) >= 0).all()
     assert (maps != OUTSIDE).all()
@@ -46,17 +68,17 @@ def test_an_artery_has_its_layers_from_the_catheter_outwards(maps):
         assert {CATHETER, LUMEN, INTIMA, MEDIA, ADVENTITIA} <= set(np.unique(k))
 
 
-def test_phantoms_differ_repeat_and_are_healthy_when_told():
-    a, b = (ultrasound.phantoms(8, 64, random_state=3) for _ in range(2))
+def test_phantoms_differ_repeat_and_are_healthy_without_plaque():
+    a, b = (ultrasound.make_phantoms(8, 64, random_state=3) for _ in range(2))
     assert (a == b).all() and len(np.unique(a.reshape(8, -1), axis=0)) == 8
-    assert {FIBROUS, CALCIUM} <= set(np.unique(ultrasound.phantoms(30, 64, random_state=0)))
-    assert not (ultrasound.phantoms(8, 64, plaque=False, random_state=3) >= FIBROUS).any()
+    assert {FIBROUS, CALCIUM} <= set(np.unique(ultrasound.make_phantoms(30, 64, random_state=0)))
+    assert not (ultrasound.make_phantoms(8, 64, plaque=False, random_state=3) >= FIBROUS).any()
 
 
 def test_both_geometries_show_the_same_artery(maps):
-    cartesian = ultrasound.phantoms(12, 128, random_state=0)
-    assert (ultrasound.to_polar(cartesian, 128, codes=True) == maps).mean() > 0.97
-    assert (ultrasound.to_cartesian(maps, 128, codes=True) == cartesian).mean() > 0.97
+    cartesian = ultrasound.make_phantoms(12, 128, random_state=0)
+    assert (ultrasound.to_polar(cartesian, 128, interpolate=False) == maps).mean() > 0.97
+    assert (ultrasound.to_cartesian(maps, 128, interpolate=False) == cartesian).mean() > 0.97
     assert (cartesian[:, 0, 0] == OUTSIDE).all()
 
 
@@ -80,10 +102,10 @@ def test_scan_lines_go_round():
     np.testing.assert_allclose(image[33, 40:], 0.5 + 0.4 * x[40:] / np.hypot(x[40:], x[33]), atol=0.01)
 
 
-def test_resizing_keeps_means_and_codes(maps):
+def test_resizing_keeps_means_and_tissue_ids(maps):
     frames = np.random.default_rng(0).random((2, 128, 128), np.float32)
-    np.testing.assert_allclose(ultrasound.resized(frames, 32, 32).mean((1, 2)), frames.mean((1, 2)), rtol=1e-5)
-    assert (ultrasound.resized(maps, 256, 256, codes=True)[:, ::2, ::2] == maps).mean() > 0.97
+    np.testing.assert_allclose(ultrasound.resize(frames, 32, 32).mean((1, 2)), frames.mean((1, 2)), rtol=1e-5)
+    assert (ultrasound.resize(maps, 256, 256, interpolate=False)[:, ::2, ::2] == maps).mean() > 0.97
 
 
 # --- physics
@@ -137,7 +159,7 @@ def test_frames_repeat_by_seed_and_lie_in_the_unit_interval(maps):
 
 
 # --- divergences
-def test_divergence_is_0_for_equal_1_for_apart_and_by_tissue():
+def test_divergence_is_0_for_equal_1_for_disjoint_and_by_tissue():
     tissue = np.full((1, 40, 40), LUMEN, np.uint8)
     tissue[:, 20:] = MEDIA
     frame = np.random.default_rng(0).random((1, 40, 40), np.float32) * 0.4
@@ -145,8 +167,8 @@ def test_divergence_is_0_for_equal_1_for_apart_and_by_tissue():
     other[:, 20:] += 0.55
     same = ultrasound.tissue_divergences(frame, tissue, frame, tissue)
     assert same == {"lumen": 0, "media": 0, "mean": 0}
-    found = ultrasound.tissue_divergences(frame, tissue, other, tissue)
-    assert found["lumen"] == 0 and found["media"] == pytest.approx(1) and found["mean"] == pytest.approx(0.5)
+    divergences = ultrasound.tissue_divergences(frame, tissue, other, tissue)
+    assert divergences == {"lumen": 0, "media": pytest.approx(1), "mean": pytest.approx(0.5)}
 
 
 def test_divergence_by_hand():
@@ -157,8 +179,8 @@ def test_divergence_by_hand():
     tissue = np.full((1, 10, 10), LUMEN, np.uint8)
     real = np.zeros((1, 10, 10), np.float32)
     real[:, 5:] = 0.9
-    found = ultrasound.tissue_divergences(real, tissue, np.zeros_like(real), tissue, bins=2)
-    assert found["lumen"] == pytest.approx(by_hand)
+    divergences = ultrasound.tissue_divergences(real, tissue, np.zeros_like(real), tissue, bins=2)
+    assert divergences["lumen"] == pytest.approx(by_hand)
 
 
 def test_pixels_outside_the_view_do_not_count():
@@ -177,10 +199,10 @@ def folders(tmp_path, maps):
 
 
 def test_folders_come_back_in_order(folders, maps):
-    found = ultrasound.read_folders(*folders)
-    assert (found.maps == maps[:3]).all() and found.map_names == found.frame_names == ["0.png", "1.png", "2.png"]
+    images = ultrasound.read_folders(*folders)
+    assert (images.maps == maps[:3]).all() and images.map_names == images.frame_names == ["0.png", "1.png", "2.png"]
     expected = ultrasound.simulate(maps[:3], random_state=0)
-    np.testing.assert_allclose(found.frames / 255, expected, atol=0.5 / 255 + 1e-6)
+    np.testing.assert_allclose(images.frames / 255, expected, atol=0.5 / 255 + 1e-6)
     assert ultrasound.read_folders(folders[0]).frames is None
 
 
@@ -190,26 +212,33 @@ def write(path, array, mode=None):
 
 
 BAD = {
-    "unknown code": (
+    "unknown tissue": (
         lambda m, f: write(m / "1.png", np.full((128, 128), 77, np.uint8)),
-        "1.png: unknown tissue code 77",
+        "1.png: expected tissue ids 0 outside, .*, got 77",
     ),
-    "another size": (lambda m, f: write(f / "1.png", np.zeros((64, 128), np.uint8)), "128x128, but its frame 64x128"),
+    "another size": (
+        lambda m, f: write(f / "1.png", np.zeros((64, 128), np.uint8)),
+        "1.png: expected a frame of the tissue map's size, 128x128 pixels, got 64x128",
+    ),
     "maps of two sizes": (
         lambda m, f: write(m / "1.png", np.zeros((9, 9), np.uint8)),
-        "1.png is 9x9 pixels, but 0.png",
+        "1.png: expected 128x128 pixels as in 0.png, got 9x9",
     ),
-    "no partner": (lambda m, f: (f / "2.png").unlink(), "has no partner"),
-    "no image": (lambda m, f: (m / "1.png").write_bytes(b"not"), "cannot be read as an image"),
-    "colours for codes": (lambda m, f: write(m / "1.png", np.zeros((128, 128), np.uint8), "RGB"), "8-bit tissue codes"),
+    "no partner": (lambda m, f: (f / "2.png").unlink(), r"got .*maps.2.png without .*frames.2.png \(1 in all\)"),
+    "no image": (lambda m, f: (m / "1.png").write_bytes(b"not"), "1.png: expected an image"),
+    "truncated": (
+        lambda m, f: (f / "1.png").write_bytes((f / "1.png").read_bytes()[:500]),
+        "1.png: expected an image",
+    ),
+    "colours for ids": (lambda m, f: write(m / "1.png", np.zeros((128, 128), np.uint8), "RGB"), "8-bit tissue ids"),
     "16 bits": (lambda m, f: write(f / "1.png", np.zeros((128, 128), np.uint16)), "8-bit grey values"),
-    "empty": (lambda m, f: [p.unlink() for p in f.iterdir()], "found none"),
-    "no folder": (lambda m, f: m.rename(m.with_name("other")), "there is none"),
+    "empty": (lambda m, f: [p.unlink() for p in f.iterdir()], "expected PNG files, got none"),
+    "no folder": (lambda m, f: m.rename(m.with_name("other")), "expected a folder of PNG files"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_folders_are_told_in_one_line(folders, case):
+def test_bad_folders_are_one_line_errors(folders, case):
     spoil, message = BAD[case]
     spoil(*folders)
     with pytest.raises(InputError, match=message) as caught:
@@ -220,19 +249,19 @@ def test_bad_folders_are_told_in_one_line(folders, case):
 def test_folders_that_are_no_pairs_may_differ(folders):
     maps, frames = folders
     (frames / "2.png").unlink()
-    found = ultrasound.read_folders(maps, frames, paired=False)
-    assert len(found.maps) == 3 and len(found.frames) == 2
+    images = ultrasound.read_folders(maps, frames, paired=False)
+    assert len(images.maps) == 3 and len(images.frames) == 2 and images.frame_names == ["0.png", "1.png"]
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: ultrasound.check_maps(np.zeros((2, 4))), "of whole numbers"),
-        (lambda: ultrasound.check_maps(np.full((1, 4, 4), -1)), "unknown tissue code -1"),
+        (lambda: ultrasound.check_maps(np.full((1, 4, 4), -1)), "calcium, got -1"),
         (lambda: ultrasound.check_frames(np.full((1, 4, 4), 7.0)), r"in \[0, 1\], got 7 ... 7"),
         (lambda: ultrasound.check_frames(np.full((1, 4, 4), np.nan)), r"in \[0, 1\]"),
         (lambda: ultrasound.to_polar(np.zeros((1, 4, 5))), "square cartesian"),
-        (lambda: ultrasound.phantoms(1, 8, geometry="polr"), "Did you mean 'polar'"),
+        (lambda: ultrasound.make_phantoms(1, 8, geometry="polr"), "did you mean 'polar'"),
         (lambda: ultrasound.turing_score(0, 0), "n >= 1"),
         (lambda: ultrasound.turing_test(np.zeros((2, 4, 4)), np.zeros((1, 4, 4))), "as many real"),
     ],
@@ -271,7 +300,7 @@ def test_pairs_hide_what_is_real_everywhere_but_in_the_key(turing):
 
 def test_the_key_may_not_lie_with_the_viewer(turing):
     test, folder = turing
-    with pytest.raises(InputError, match="must lie outside"):
+    with pytest.raises(InputError, match="a key outside of"):
         test.write(folder / "viewer", folder / "viewer" / "key.json")
 
 
@@ -283,9 +312,10 @@ def answers(folder, lines):
 
 def test_answers_are_scored_and_blank_ones_left_out(turing):
     test, folder = turing
-    said = [side if k < 21 else "ab"[side == "a"] for k, side in enumerate(test.real)]
+    chosen = [side if k < 21 else "ab"[side == "a"] for k, side in enumerate(test.real)]
     lines = [
-        f"{name},{side.upper() if k % 2 else side}" for k, (name, side) in enumerate(zip(test.names, said, strict=True))
+        f"{name},{side.upper() if k % 2 else side}"
+        for k, (name, side) in enumerate(zip(test.names, chosen, strict=True))
     ]
     score = ultrasound.score_answers(answers(folder, lines[:38] + [f"{test.names[38]},"]), folder / "key.json")
     assert (score.n, score.correct) == (38, 21) and score.passed
@@ -307,9 +337,9 @@ def test_the_interval_is_clopper_and_pearsons(correct, low, high, passed):
     ("lines", "message"),
     [
         (["pair-001,c"], "line 2: expected a or b"),
-        (["pair-01,a"], "Did you mean 'pair-0"),
-        (["pair-001,a", "pair-001,b"], "answered twice"),
-        (["pair-001,"], "no pair is answered"),
+        (["pair-01,a"], "did you mean 'pair-0"),
+        (["pair-001,a", "pair-001,b"], "one answer to pair-001, got two"),
+        (["pair-001,"], "expected answers, got none"),
     ],
     ids=["c", "unknown", "twice", "blank"],
 )
@@ -325,18 +355,18 @@ def test_files_that_are_no_answers_or_no_key(turing, tmp_path):
         ultrasound.score_answers(answers(folder, ["pair-001,a"]), folder / "viewer" / "answers.csv")
     path = answers(folder, [])
     path.write_text("a,b\n1,2\n")
-    with pytest.raises(InputError, match="columns pair and real, found a, b"):
+    with pytest.raises(InputError, match="columns pair and real, (found|got) a, b"):
         ultrasound.score_answers(path, folder / "key.json")
-    with pytest.raises(InputError, match="cannot be read as CSV"):
+    with pytest.raises(InputError, match="none.csv: .*CSV"):
         ultrasound.score_answers(tmp_path / "none.csv", folder / "key.json")
 
 
 # --- figures
-def test_figures_show_what_they_are_given(maps):
+def test_figures_show_their_arguments(maps):
     frames = {
         name: ultrasound.simulate(maps[:2], random_state=k) for k, name in enumerate(["stage 0", "stage I", "real"])
     }
-    strip = drawings.stage_strip(maps[:2], frames, ultrasound.COLOURS)
+    strip = drawings.stage_strip(maps[:2], frames)
     assert [a.get_title(loc="left") for a in strip.axes[:4]] == ["tissue map", *frames] and len(strip.axes) == 8
     histograms = drawings.intensity_histograms(
         {name: ultrasound.tissue_histograms(f, maps[:2]) for name, f in frames.items()}
@@ -355,12 +385,12 @@ def test_figures_show_what_they_are_given(maps):
 @pytest.mark.parametrize(
     "call",
     [
-        lambda m: drawings.stage_strip(m, {"stage 0": np.zeros((1, 4, 4))}, ultrasound.COLOURS),
+        lambda m: drawings.stage_strip(m, {"stage 0": np.zeros((1, 4, 4))}),
         lambda m: drawings.divergence_bars({"stage 0": {"mean": 1}, "stage I": {"lumen": 1}}),
         lambda m: drawings.turing_sheet(m, m, ["one"]),
     ],
     ids=["strip", "bars", "sheet"],
 )
-def test_figures_refuse_what_does_not_fit(maps, call):
+def test_figures_refuse_arguments_that_do_not_fit(maps, call):
     with pytest.raises(InputError):
         call(maps)

@@ -1,4 +1,4 @@
-"""Data: named sets, array files, tables and folders of images, checks, the array store, and class-balanced splits.
+"""Data: named sets, files of arrays, tables, folders of images, checks of rows and labels, and balanced splits.
 
 >>> from aaekit import data
 >>> digits = data.load("digits")
@@ -8,8 +8,9 @@ A new named set is one entry in `aaekit.data.sets.SETS`.
 """
 
 from aaekit.data.checks import check_labels, check_rows, fingerprint
-from aaekit.data.dataset import Dataset, load, options_of, prepare, whole_path
+from aaekit.data.dataset import Dataset
 from aaekit.data.folders import read_folder
+from aaekit.data.loading import load, options_of, prepare, whole_path
 from aaekit.data.sets import data_folder, info, names
 from aaekit.data.splits import Split, split
 from aaekit.data.store import as_store, open_rows

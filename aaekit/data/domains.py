@@ -1,81 +1,81 @@
-"""Sets of images joined into one: of one size, with as many channels, and with a domain for each row."""
+"""Join sets of images into one: with one size, one number of channels, and a domain for each row."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from aaekit._extras import require
 from aaekit.data.checks import blocks
+from aaekit.data.dataset import Dataset
 from aaekit.errors import InputError
+from aaekit.labels import UNLABELLED
 
-if TYPE_CHECKING:
-    from aaekit.data.dataset import Dataset
-
-TIGHT = 20  # frames below this many pixels a side are filled by their digit; larger ones have a margin
-SCAN = 20 / 28  # the share of a row of MNIST that the box of a digit takes
-INK = 0.2, 0.8  # what becomes black and white: interpolation blurs the strokes of 8x8 digits
+TIGHT = 20  # digits fill frames of less than this many pixels a side; larger frames have a margin
+SCAN = 20 / 28  # the share of an image of MNIST that the box of a digit takes
+INK = 0.2, 0.8  # values that become black and white: interpolation blurs the strokes of 8x8 digits
 
 
 def check_same_classes(classes: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Return the class names that sets, by name, have in common, or refuse them; none where there is no set."""
+    """Return the classes that all sets have, by name of the set; refuse sets with different classes."""
     first, *others = classes or [""]
     for other in others:
         if classes[other] != classes[first]:
             raise InputError(
-                f"{first}+{other}: expected sets of the same classes to join, found {', '.join(classes[first])} "
+                f"{first}+{other}: expected sets of the same classes to join, got {', '.join(classes[first])} "
                 f"and {', '.join(classes[other])}"
             )
     return classes.get(first, ())
 
 
-def join(sets: Sequence["Dataset"]) -> dict[str, Any]:
-    """Return the fields of one set made of several; the domain of a row is the place of its set among them."""
-    name, domains = "+".join(one.name for one in sets), tuple(one.name for one in sets)
-    if len(set(domains)) < len(domains):
-        raise InputError(
-            f"{name}: expected sets of different names to join, found {max(domains, key=domains.count)} twice"
-        )
-    for one in sets:
-        if one.X.ndim != 4:
-            raise InputError(f"{one.name}: expected images to join, found a table of shape {one.X.shape}")
-        if one.domains:
-            raise InputError(f"{one.name}: expected a set of one domain to join, found {' and '.join(one.domains)}")
-    classes = check_same_classes({one.name: one.classes for one in sets if one.y is not None})
-    shape: Any = tuple(max(one.X.shape[axis] for one in sets) for axis in (1, 2, 3))
-    X, y, domain = _stacked([(one.name, one.X, one.y) for one in sets], shape)
-    X_test, y_test, domain_test = _stacked([(one.name, one.X_test, one.y_test) for one in sets], shape)
-    return {
-        **{"name": name, "X": X, "y": y, "X_test": X_test, "y_test": y_test, "classes": classes},
-        **{"source": "; ".join(one.source for one in sets)},
-        **{"domain": domain, "domain_test": domain_test, "domains": domains},
-    }
+def join(sets: Sequence[Dataset]) -> Dataset:
+    """Return several sets as one; the domain of a row is the index of its set."""
+    names = tuple(part.name for part in sets)
+    name = "+".join(names)
+    if len(set(names)) < len(names):
+        raise InputError(f"{name}: expected sets of different names to join, got {max(names, key=names.count)} twice")
+    for part in sets:
+        if part.X.ndim != 4:
+            raise InputError(f"{part.name}: expected images to join, got a table of shape {part.X.shape}")
+        if part.domains:
+            raise InputError(f"{part.name}: expected a set of one domain to join, got {' and '.join(part.domains)}")
+    classes = check_same_classes({part.name: part.classes for part in sets if part.y is not None})
+    channels, height, width = (max(part.X.shape[axis] for part in sets) for axis in (1, 2, 3))
+    X, y, domain = _stacked([(part.X, part.y) for part in sets], (channels, height, width), names)
+    held_out = [(part.X_test, part.y_test) for part in sets]
+    X_test = y_test = domain_test = None
+    if any(X is not None for X, _ in held_out):
+        X_test, y_test, domain_test = _stacked(held_out, (channels, height, width), names)
+    source = "; ".join(part.source for part in sets)
+    return Dataset(name, X, y, X_test, y_test, classes, source, domain, domain_test, names)
 
 
 def _stacked(
-    parts: Sequence[tuple[str, np.ndarray | None, np.ndarray | None]], shape: tuple[int, int, int]
-) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-    """Put rows and labels of parts (name, X, y) below each other, with the number of their part; -1 for no label."""
-    present = [(k, name, X, y) for k, (name, X, y) in enumerate(parts) if X is not None]
-    if not present:
-        return None, None, None
-    domain = np.repeat([k for k, *_ in present], [len(X) for _, _, X, _ in present])
-    labels = [np.full(len(X), -1) if y is None else y for _, _, X, y in present]
-    known = any(y is not None for *_, y in present)
-    rows = np.concatenate([same_shape(X, shape, name) for _, name, X, _ in present])
-    return rows, np.concatenate(labels) if known else None, domain
+    parts: Sequence[tuple[NDArray[Any] | None, NDArray[np.int64] | None]],
+    shape: tuple[int, int, int],
+    names: Sequence[str],
+) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None, NDArray[np.int64]]:
+    """Concatenate rows and labels of parts (X, y), with the index of the part of each row; -1 for no label."""
+    present = [(k, X, y) for k, (X, y) in enumerate(parts) if X is not None]
+    domain = np.repeat([k for k, *_ in present], [len(X) for _, X, _ in present])
+    X = np.concatenate([same_shape(X, shape, names[k]) for k, X, _ in present])
+    if all(y is None for *_, y in present):
+        return X, None, domain
+    return X, np.concatenate([np.full(len(X), UNLABELLED) if y is None else y for _, X, y in present]), domain
 
 
-def same_shape(X: np.ndarray, shape: tuple[int, int, int], name: str) -> np.ndarray:
-    """Return images (n, channels, height, width) as uint8 of at least their size, (n, *shape).
+def same_shape(X: NDArray[Any], shape: tuple[int, int, int], name: str) -> NDArray[np.uint8]:
+    """Return images (n, channels, height, width) as uint8 of a larger or equal shape, (n, *shape).
 
-    Smaller images are enlarged by bicubic interpolation, as much as fits, and lie on black. Digits that fill a frame
-    below 20 pixels (8x8, 16x16) and come to one above are made scans like MNIST's: the frame goes into the middle
-    20/28ths, the contrast of the strokes is raised, and the centre of mass goes into the middle. Grey is repeated in
-    every channel.
+    Smaller images are enlarged by bicubic interpolation to fit the frame, on a black background. Digits that fill a
+    frame of less than 20 pixels (8x8, 16x16) and are enlarged beyond that become similar to MNIST's: the frame is
+    scaled to the middle 20/28 of the image, the contrast of the strokes is raised, and the centre of mass is moved to
+    the middle. Grey is repeated in each channel.
     """
     channels, height, width = X.shape[1:]
     if channels not in (1, shape[0]):
-        raise InputError(f"{name}: expected 1 or {shape[0]} channels to join it, found {channels}; convert its images")
+        raise InputError(f"{name}: expected 1 or {shape[0]} channels to join, got {channels}: convert the images")
     tight = channels == 1 and max(height, width) < TIGHT <= min(shape[1:])
     factor = min(shape[1] / height, shape[2] / width) * (SCAN if tight else 1)
     rows, columns = (_interpolation(size, factor, int(tight)) for size in (height, width))
@@ -93,6 +93,7 @@ def same_shape(X: np.ndarray, shape: tuple[int, int, int], name: str) -> np.ndar
 
 def _interpolation(size: int, factor: float, margin: int) -> np.ndarray:
     """Return Pillow's bicubic interpolation along one axis, (new, size), with `margin` black pixels at both ends."""
+    require("PIL", extra="data")
     from PIL import Image
 
     unit = Image.fromarray(np.eye(size + 2 * margin, size, -margin, dtype=np.float32))
@@ -101,7 +102,7 @@ def _interpolation(size: int, factor: float, margin: int) -> np.ndarray:
 
 
 def _centred(X: np.ndarray) -> np.ndarray:
-    """Shift each image so that its centre of mass is in the middle, as far as its ink stays within the frame."""
+    """Shift each image so that its centre of mass is in the middle, without moving ink out of the frame."""
     shifts = []
     for axis in (2, 1):
         profile = X[:, 0].sum(axis=axis, dtype=np.float32)

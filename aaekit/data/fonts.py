@@ -1,10 +1,11 @@
-"""Printed digits: drawn from the typefaces that come with matplotlib, in the format of MNIST."""
+"""Printed digits, drawn in the typefaces that matplotlib installs, in the format of MNIST."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from aaekit._extras import require
 from aaekit.data.checks import check_whole
 from aaekit.data.formats import Arrays
 from aaekit.errors import InputError
@@ -26,19 +27,21 @@ CORNERS = (0, 0, SIDE, SIDE), (0, SIDE, SIDE, 0)  # x and y, in the order of Pil
 def read_fonts(paths: list[Path], *, n_rows: int = 20_000, random_state: int = 0) -> Arrays:
     """Draw digits in 21 typefaces: DejaVu Sans, Mono and Serif, STIX General and Computer Modern.
 
-    Each row is a typeface, upright or italic, light or bold, with a stroke, width, slant, size and place of its own. As
-    in MNIST, a digit fills a box of about 20x20, and its centre of mass is in the middle of 28x28 (a pixel more or
-    less). The classes are equally frequent. Test rows are drawn with random numbers of their own from the same
-    typefaces: they tell how well new drawings are known, not new typefaces. The same seed gives the same rows, with the
+    Each row has a typeface (upright or italic, light or bold) and a stroke, width, slant, size and position drawn at
+    random. As in MNIST, a digit fills a box of about 20x20, and its centre of mass is within a pixel of the middle of
+    28x28. The classes are equally frequent. Test rows are drawn in the same typefaces with other random numbers, so
+    they measure how well new drawings are classified, not new typefaces. The same seed gives the same rows with the
     same versions of matplotlib and Pillow.
 
     Parameters
     ----------
     n_rows : int, default=20_000
-        Training rows, at least 10; a fifth as many test rows.
+        Number of training rows, at least 10; there are a fifth as many test rows.
     random_state : int, default=0
         Seed.
     """
+    require("matplotlib", extra="plots")
+    require("PIL", extra="data")
     n_rows = check_whole(n_rows, 10, "n_rows")
     random_state = check_whole(random_state, 0, "random_state")
     train, test = (np.random.default_rng([random_state, part]) for part in range(2))
@@ -60,16 +63,16 @@ def _drawn(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _placed(glyph: Any, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Put a glyph into `n` rows (n, 28, 28), each time with another width, slant, size and place."""
+    """Draw a glyph into `n` rows (n, 28, 28), each with another width, slant, size and position."""
     from PIL import Image
 
-    side, width, slant = (rng.uniform(low, high, n) for low, high in ((17, 20), (0.8, 1.2), (-0.25, 0.25)))
+    size, width, slant = (rng.uniform(low, high, n) for low, high in ((17, 20), (0.8, 1.2), (-0.25, 0.25)))
     middle = (SIDE + 1) / 2 + rng.uniform(-0.75, 0.75, (2, n))  # MNIST's is the middle of the pixel (14, 14)
     ink = np.asarray(glyph)
     y, x = np.nonzero(ink)
     x_mean, y_mean = np.average(np.stack([x, y]) + 0.5, axis=1, weights=ink[y, x])
     # a point (x, y) of the glyph comes to (width x - slant y, y), times `scale`, about the centre of mass
-    scale = side / np.maximum(np.ptp(np.outer(width, x) - np.outer(slant, y), axis=1), np.ptp(y))
+    scale = size / np.maximum(np.ptp(np.outer(width, x) - np.outer(slant, y), axis=1), np.ptp(y))
     right, down = (np.array(corners)[:, None] - m for corners, m in zip(CORNERS, middle, strict=True))
     right, down = (right + slant * down) / (scale * width) + x_mean, down / scale + y_mean
     quads = np.stack([right, down], axis=1).reshape(8, n).T
@@ -80,7 +83,7 @@ def _placed(glyph: Any, n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _glyph(face: str, digit: str, stroke: int) -> Any:
-    """Draw a digit, white on black, on a picture with a margin."""
+    """Draw a digit, white on black, with a margin."""
     import matplotlib
     from PIL import Image, ImageDraw, ImageFont
 
@@ -89,7 +92,7 @@ def _glyph(face: str, digit: str, stroke: int) -> Any:
         # Raqm, the other layout engine, is not in every build of Pillow
         font = ImageFont.truetype(str(path), EM, layout_engine=ImageFont.Layout.BASIC)
     except OSError as error:
-        raise InputError(f"{path}: expected a typeface of matplotlib, found none ({error}); reinstall it") from error
+        raise InputError(f"{path}: expected a typeface of matplotlib, got none ({error}): reinstall it") from error
     image = Image.new("L", (2 * EM, 2 * EM))
     ImageDraw.Draw(image).text((EM // 2, EM // 2), digit, fill=255, font=font, stroke_width=stroke)
     return image

@@ -1,8 +1,9 @@
-"""Readers of the files that the named sets come in, and of the tables that people fill in."""
+"""Readers of the file formats of the named sets, and of small tables that people fill in."""
 
 import bz2
 import csv
 import gzip
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -18,17 +19,19 @@ IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x
 
 
 def content(path: Path) -> bytes:
-    """Return what a file holds, decompressed if its name ends in .gz or .bz2."""
+    """Return the content of a file, decompressed if its name ends in .gz or .bz2."""
     opener = {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix, open)
     try:
         with opener(path, "rb") as handle:
             return handle.read()
     except (EOFError, OSError, zlib.error) as error:
-        raise InputError(f"{path}: truncated or damaged ({error}); delete it to download it again") from error
+        raise InputError(
+            f"{path}: expected a whole file, got a truncated or damaged one ({error}): delete it to download it again"
+        ) from error
 
 
 def read_filled(path: Path, columns: tuple[str, ...]) -> list[dict[str, str | None]]:
-    """Read the lines of a CSV file that has at least these columns; a cell that is missing is None.
+    """Read the lines of a CSV file that has at least these columns; a missing cell is None.
 
     Cells are separated by commas, or by the semicolons or tabs that spreadsheets write in some countries.
 
@@ -45,9 +48,9 @@ def read_filled(path: Path, columns: tuple[str, ...]) -> list[dict[str, str | No
             lines: list[dict[str, str | None]] = list(reader)
             names = reader.fieldnames or ()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as CSV ({error})") from error
+        raise InputError(f"{path}: expected a CSV file in UTF-8, got ({error}): check the file") from error
     if not set(columns) <= set(names):
-        raise InputError(f"{path}: expected the columns {' and '.join(columns)}, found {', '.join(names) or 'none'}")
+        raise InputError(f"{path}: expected the columns {' and '.join(columns)}, got {', '.join(names) or 'none'}")
     return lines
 
 
@@ -60,20 +63,18 @@ def read_idx(path: Path) -> np.ndarray:
     Raises
     ------
     InputError
-        If the file is truncated, does not begin as IDX does, or its length is not what its dimensions say.
+        If the file is truncated or no IDX file, or if its length does not agree with its dimensions.
     """
     data = content(path)
     zeros, code, ndim = struct.unpack(">HBB", data[:4]) if len(data) >= 4 else (-1, 0, 0)
     if zeros != 0 or code not in IDX_TYPES or ndim == 0 or len(data) < 4 + 4 * ndim:
-        raise InputError(f"{path}: expected an IDX file, which begins 00 00 08, found {data[:4].hex(' ') or 'nothing'}")
+        raise InputError(f"{path}: expected an IDX file, which begins 00 00 08, got {data[:4].hex(' ') or 'nothing'}")
     shape = struct.unpack(f">{ndim}I", data[4 : 4 + 4 * ndim])
     dtype = np.dtype(IDX_TYPES[code])
-    expected, found = dtype.itemsize, len(data) - 4 - 4 * ndim
-    for size in shape:
-        expected *= size
-    if found != expected:
+    n_bytes = len(data) - 4 - 4 * ndim
+    if n_bytes != (expected := dtype.itemsize * math.prod(shape)):
         raise InputError(
-            f"{path}: expected {expected} bytes for shape {shape}, found {found}; delete the file to download it again"
+            f"{path}: expected {expected} bytes for shape {shape}, got {n_bytes}: delete the file to download it again"
         )
     values = np.frombuffer(data, dtype, offset=4 + 4 * ndim).reshape(shape)
     return values.astype(dtype.newbyteorder("="))  # a copy: a buffer would be read-only
@@ -84,7 +85,9 @@ def read_idx_set(paths: list[Path]) -> Arrays:
     arrays = [read_idx(path) for path in paths]
     for path, array, ndim in zip(paths, arrays, (3, 1, 3, 1), strict=True):
         if array.ndim != ndim:
-            raise InputError(f"{path}: expected {ndim} dimensions, found shape {array.shape}; is it another set's?")
+            raise InputError(
+                f"{path}: expected {ndim} dimensions, got shape {array.shape}: check that the file is of this set"
+            )
     X, y, X_test, y_test = arrays
     return X[:, None], y, X_test[:, None], y_test
 
@@ -103,7 +106,7 @@ def _usps_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
         X, y = load_svmlight_file(str(path), n_features=256, zero_based=False)[:2]  # pyright: ignore
     except (EOFError, OSError, ValueError) as error:
         raise InputError(
-            f"{path}: expected libsvm text with 256 values, found ({' '.join(str(error).split())}); "
+            f"{path}: expected libsvm text with 256 values, got ({' '.join(str(error).split())}): "
             "delete it to download it again"
         ) from error
     return ((X.toarray() + 1) / 2).astype(np.float32).reshape(-1, 1, 16, 16), y.astype(np.int64) - 1
@@ -122,10 +125,10 @@ def _svhn_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         arrays = loadmat(str(path), variable_names=["X", "y"])
     except Exception as error:  # a damaged file makes scipy raise IndexError, TypeError, zlib.error and more
-        raise InputError(f"{path}: expected a MATLAB file, found ({error}); delete it to download it again") from error
+        raise InputError(f"{path}: expected a MATLAB file, got ({error}): delete it to download it again") from error
     X, y = arrays.get("X"), arrays.get("y")
     if X is None or y is None or X.ndim != 4 or X.dtype != np.uint8 or X.shape[2] != 3:
-        raise InputError(f"{path}: expected X (32, 32, 3, n) uint8 and y (n, 1), found {sorted(arrays)}")
+        raise InputError(f"{path}: expected X (32, 32, 3, n) uint8 and y (n, 1), got {sorted(arrays)}")
     y = y.ravel().astype(np.int64)
     return np.ascontiguousarray(X.transpose(3, 2, 0, 1)), np.where(y == 10, 0, y)
 
@@ -157,7 +160,7 @@ def read_breast_cancer(paths: list[Path], *, test_random_state: int = 0) -> Arra
 
 
 def _held_out(X: np.ndarray, y: np.ndarray, n: int, test_random_state: int) -> Arrays:
-    """Hold out n rows, each class in proportion."""
+    """Hold out n rows, stratified by class."""
     from sklearn.model_selection import train_test_split
 
     check_whole(test_random_state, 0, "test_random_state")

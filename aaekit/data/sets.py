@@ -1,4 +1,4 @@
-"""The named sets: one entry each, and how their files are found or fetched."""
+"""The named sets: one entry each, and how their files are located or downloaded."""
 
 import hashlib
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from aaekit._extras import require
 from aaekit._files import cannot_write
 from aaekit.data.fonts import read_fonts
 from aaekit.data.formats import (
@@ -21,12 +22,13 @@ from aaekit.data.formats import (
     read_usps,
     read_wine,
 )
+from aaekit.data.store import user_cache
 from aaekit.errors import InputError, nearest
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file of a set: its name, published checksum, where it is served, and the checksum of what it unpacks to."""
+    """One file of a set: its name, published checksum, URLs, and the checksum of its decompressed content."""
 
     name: str
     md5: str
@@ -36,7 +38,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class NamedSet:
-    """One entry of the registry; `read(paths, **options)` returns X, y, X_test, y_test."""
+    """One named set; `read(paths, **options)` returns X, y, X_test, y_test."""
 
     summary: str
     source: str
@@ -61,12 +63,12 @@ IDX_NAMES = (
 
 
 def _archived(url: str) -> str:
-    """Return the Internet Archive's copy of `url`, byte for byte (`id_`)."""
+    """Return the URL of the Internet Archive's copy of `url`, byte for byte (`id_`)."""
     return f"https://web.archive.org/web/2022id_/{url}"
 
 
 def _files(names: tuple[str, ...], mirrors: tuple[str, ...], md5: str, content_md5: str = "") -> tuple[RemoteFile, ...]:
-    """Pair names with checksums (words of a string); every mirror serves every name."""
+    """Return files with their checksums (words of a string); each mirror serves all of them."""
     contents = content_md5.split() or [""] * len(names)
     return tuple(
         RemoteFile(name, digest, tuple(mirror + name for mirror in mirrors), unpacked)
@@ -181,32 +183,28 @@ SETS: dict[str, NamedSet] = {
 
 
 def names() -> tuple[str, ...]:
-    """The names that `load` knows."""
+    """Return the names of the named sets."""
     return tuple(SETS)
 
 
 def find(name: str) -> NamedSet:
-    """Return the entry called `name`, or say which there are."""
+    """Return the named set called `name`."""
     if name not in SETS:
         raise InputError(
-            f"unknown data set {name!r}.{nearest(name, SETS)} Expected one of {', '.join(SETS)}, "
-            "the path of a .npz, .npy, .csv or .tsv file or of a folder of images, or several of them joined by '+'"
+            f"expected one of the data sets {', '.join(SETS)}, the path of a .npz, .npy, .csv or .tsv file or of a "
+            f"folder of images, or several of these joined by '+', got {name!r}{nearest(name, SETS)}"
         )
     return SETS[name]
 
 
 def data_folder(data_dir: str | Path | None = None) -> Path:
-    """Return where data sets live: the argument, else the variable AAE_DATA_DIR, else the user's cache directory."""
+    """Return the folder of the named sets: the argument, else the variable AAE_DATA_DIR, else the user's cache."""
     chosen = data_dir or os.environ.get("AAE_DATA_DIR")
-    if chosen:
-        return Path(chosen).expanduser()
-    import pooch
-
-    return Path(pooch.os_cache("aaekit"))
+    return Path(chosen).expanduser() if chosen else user_cache()
 
 
 def info(name: str, data_dir: str | Path | None = None) -> dict[str, Any]:
-    """Say what a named set is and where its files are; nothing is downloaded or written.
+    """Return facts about a named set and its files; nothing is downloaded or written.
 
     Parameters
     ----------
@@ -218,9 +216,9 @@ def info(name: str, data_dir: str | Path | None = None) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``name``, ``summary``, ``source``, ``classes``, ``megabytes`` (to download), ``folder``, ``present`` (all files
-        are there and whole), and ``files``: for each its ``name``, ``state`` ("present", "missing" or "damaged"),
-        ``path``, ``bytes`` and ``urls``.
+        ``name``, ``summary``, ``source``, ``classes``, ``megabytes`` (to download), ``folder``, ``present`` (whether
+        all files are present and whole), and ``files``: for each its ``name``, ``state`` ("present", "missing" or
+        "damaged"), ``path``, ``bytes`` and ``urls``.
 
     Raises
     ------
@@ -236,7 +234,7 @@ def info(name: str, data_dir: str | Path | None = None) -> dict[str, Any]:
             path = locate(name, file, folder)
             state = "present" if path else "missing"
         except InputError:
-            path, state = next(p for p in _places(name, file, folder) if p.is_file()), "damaged"
+            path, state = next(p for p in _candidates(name, file, folder) if p.is_file()), "damaged"
         size = path.stat().st_size if path else None
         files.append({"name": file.name, "state": state, "path": path, "bytes": size, "urls": file.urls})
     return {
@@ -252,7 +250,7 @@ def info(name: str, data_dir: str | Path | None = None) -> dict[str, Any]:
 
 
 def _joined_info(name: str, parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Put what `info` says of several sets together."""
+    """Combine the facts of several sets."""
     return parts[0] | {
         "name": name,
         "summary": "joined, a domain each: " + "; ".join(part["summary"] for part in parts),
@@ -264,36 +262,36 @@ def _joined_info(name: str, parts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def paths_of(name: str, data_dir: str | Path | None, download: bool) -> list[Path]:
-    """Return the checked files of a set, fetching those that are not there if `download`."""
+    """Return the checked files of a set, after downloading missing ones if `download`."""
     entry, folder = find(name), data_folder(data_dir)
-    found = [locate(name, file, folder) for file in entry.files]
-    missing = [file for file, path in zip(entry.files, found, strict=True) if path is None]
+    paths = [locate(name, file, folder) for file in entry.files]
+    missing = [file for file, path in zip(entry.files, paths, strict=True) if path is None]
     if missing and not download:
         raise InputError(
-            f"{name}: expected {', '.join(file.name for file in missing)} in {folder / name} or {folder}, found none; "
+            f"{name}: expected {', '.join(file.name for file in missing)} in {folder / name} or {folder}, got none: "
             "allow the download, or name the folder that has them by --data-dir or AAE_DATA_DIR"
         )
-    fetched = iter(_fetch(missing, folder / name)) if missing else iter(())
-    return [path or next(fetched) for path in found]
+    downloaded = iter(_download_all(missing, folder / name) if missing else ())
+    return [path or next(downloaded) for path in paths]
 
 
-def _places(name: str, file: RemoteFile, folder: Path) -> tuple[Path, Path]:
-    """Return where `file` is looked for, first to last."""
+def _candidates(name: str, file: RemoteFile, folder: Path) -> tuple[Path, Path]:
+    """Return the paths that `file` may have, in the order in which they are tried."""
     return folder / name / file.name, folder / file.name
 
 
 def locate(name: str, file: RemoteFile, folder: Path) -> Path | None:
-    """Return where `file` is, None if nowhere; a file that is not what was published is an error."""
-    for path in _places(name, file, folder):
+    """Return the path of `file`, None if it is missing; a file with other content than the published one is refused."""
+    for path in _candidates(name, file, folder):
         if not path.is_file():
             continue
-        found = _md5(path)
-        if found == file.md5 or (file.content_md5 and _unpacked_md5(path) == file.content_md5):
+        md5 = _md5(path)
+        if md5 == file.md5 or (file.content_md5 and _content_md5(path) == file.content_md5):
             return path
-        if path.parent == folder and _belongs_elsewhere(name, path, found):
+        if path.parent == folder and _belongs_elsewhere(name, path, md5):
             continue
         raise InputError(
-            f"{path}: damaged, truncated or another version: expected checksum md5:{file.md5}, found md5:{found}; "
+            f"{path}: expected checksum md5:{file.md5}, got md5:{md5} of a damaged, truncated or other file: "
             "delete it to download it again"
         )
     return None
@@ -305,11 +303,13 @@ def _md5(path: Path) -> str:
         with open(path, "rb") as handle:
             return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except OSError as error:
-        raise InputError(f"{path}: cannot read ({error.strerror or error}); check its permissions") from error
+        raise InputError(
+            f"{path}: expected a file that can be read, got ({error.strerror or error}): check its permissions"
+        ) from error
 
 
-def _unpacked_md5(path: Path) -> str:
-    """Return the MD5 of what a file unpacks to (compressing again changes a file, not its content)."""
+def _content_md5(path: Path) -> str:
+    """Return the MD5 of a file's decompressed content, which compressing it again does not change."""
     try:
         return hashlib.md5(content(path), usedforsecurity=False).hexdigest()
     except InputError:
@@ -317,26 +317,29 @@ def _unpacked_md5(path: Path) -> str:
 
 
 def _belongs_elsewhere(name: str, path: Path, md5: str) -> bool:
-    """Tell whether a file is another set's: MNIST and its kin share their file names."""
+    """Return whether a file belongs to another set: MNIST and similar sets share their file names."""
     files = [file for other, entry in SETS.items() if other != name for file in entry.files if file.name == path.name]
-    unpacked = _unpacked_md5(path) if any(file.content_md5 for file in files) else ""
-    return any(md5 == file.md5 or (unpacked and unpacked == file.content_md5) for file in files)
+    content_md5 = _content_md5(path) if any(file.content_md5 for file in files) else ""
+    return any(md5 == file.md5 or (content_md5 and content_md5 == file.content_md5) for file in files)
 
 
-def _fetch(files: list[RemoteFile], folder: Path) -> list[Path]:
-    """Download files, with a bar each if a terminal is watching."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
+def _download_all(files: list[RemoteFile], folder: Path) -> list[Path]:
+    """Download files, with a progress bar each if rich is installed and standard error is a terminal."""
+    require("pooch", extra="data")
+    names = ", ".join(file.name for file in files)
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    except ImportError:
+        return [_download(file, folder, None, names) for file in files]
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        wanted = ", ".join(file.name for file in files)
-        return [_download(file, folder, _Bar(progress, file.name), wanted) for file in files]
+        return [_download(file, folder, _Bar(progress, file.name), names) for file in files]
 
 
 class _Bar:
-    """What pooch asks of a progress bar, on a line of rich's."""
+    """A line of rich's progress display with the interface that pooch requires of a progress bar."""
 
     total = 0
 
@@ -356,29 +359,30 @@ class _Bar:
         pass
 
 
-def _download(file: RemoteFile, folder: Path, bar: _Bar, wanted: str) -> Path:
-    """Try each mirror in turn; pooch checks the checksum and renames only a file that is right."""
+def _download(file: RemoteFile, folder: Path, bar: _Bar | None, names: str) -> Path:
+    """Try each mirror in turn; pooch verifies the checksum before it renames the file."""
     import pooch
     from requests.exceptions import RequestException
 
     pooch.get_logger().setLevel("WARNING")
-    # An Accept-Encoding would let a server have a .gz unpacked on the way, which changes its checksum.
+    # with another Accept-Encoding, a .gz may be decompressed on the way, which changes its checksum
     headers = {"Accept-Encoding": "identity"}
-    get: Any = pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, headers=headers)  # pyright: ignore
+    get: Any = pooch.HTTPDownloader(progressbar=bar or False, chunk_size=2**16, headers=headers)  # pyright: ignore
     failures = []
     for url in file.urls:
-        bar.reset()
+        if bar is not None:
+            bar.reset()
         try:
             return Path(pooch.retrieve(url, f"md5:{file.md5}", file.name, folder, downloader=get))
         except RequestException as error:  # it is an OSError too: keep this clause before that one
             status = error.response.status_code if error.response is not None else None
             reason = f"HTTP {status}" if status else f"connection failed ({type(error).__name__})"
         except ValueError:
-            reason = f"wrong checksum, expected md5:{file.md5}"
+            reason = f"checksum other than md5:{file.md5}"
         except OSError as error:
             raise cannot_write(folder / file.name, error) from error
         failures.append(f"{urlsplit(url).netloc}: {reason}")
     raise InputError(
-        f"{folder.name}: could not download {file.name} ({'; '.join(failures)}); check the connection, or put {wanted} "
-        f"into {folder} or {folder.parent}, or name the folder that has them by --data-dir or AAE_DATA_DIR"
+        f"{folder.name}: expected {file.name} from a mirror, got none ({'; '.join(failures)}): check the connection, "
+        f"put {names} into {folder} or {folder.parent}, or name the folder that has them by --data-dir or AAE_DATA_DIR"
     )

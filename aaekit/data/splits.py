@@ -1,49 +1,57 @@
-"""Which rows are labelled, unlabelled and validation: seeded, class-balanced, drawn from the training rows alone."""
+"""Which training rows are labelled, unlabelled or for validation: drawn at random from a seed, balanced by class."""
 
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from aaekit.data.checks import check_labels, check_whole
-from aaekit.data.store import why, write_npz
+from aaekit.data.checks import check_whole
+from aaekit.data.store import reason, write_npz
 from aaekit.errors import InputError
+from aaekit.labels import UNLABELLED, split_labels
 
 PARTS = ("labelled", "unlabelled", "validation")
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Indices of training rows, each array sorted, int64.
+    """Indices of training rows; each array is sorted, int64.
 
     Parameters
     ----------
     labelled : ndarray of shape (n_labelled,)
-        Rows whose label may be used.
+        Rows whose labels are used.
     unlabelled : ndarray of shape (n_unlabelled,)
-        Every row that is not validation. The labelled rows are among them: a labelled image is also an image.
+        All rows that are not for validation. The labelled rows are among them, because they train without their labels,
+        too.
     validation : ndarray of shape (n_validation,)
         Rows that are never trained on.
-    random_state : int
-        The seed it was drawn with.
+    random_state : int, default=0
+        The seed of the split.
     """
 
-    labelled: np.ndarray
-    unlabelled: np.ndarray
-    validation: np.ndarray
+    labelled: NDArray[np.int64]
+    unlabelled: NDArray[np.int64]
+    validation: NDArray[np.int64]
     random_state: int = 0
 
-    def masked(self, y: np.ndarray) -> np.ndarray:
-        """Return `y` of shape (n,) with -1 wherever a row is not labelled, validation rows included."""
-        check_labels(y, len(self.unlabelled) + len(self.validation))
-        hidden = np.full(len(y), -1, dtype=np.int64)
-        hidden[self.labelled] = y[self.labelled]
-        return hidden
+    def masked(self, y: ArrayLike) -> NDArray[Any]:
+        """Return labels of shape (n,), -1 in rows that are not labelled; an array of objects if labels are texts."""
+        labels, _ = split_labels(y)
+        n = len(self.unlabelled) + len(self.validation)
+        if len(labels) != n:
+            raise InputError(f"y: expected one label per row of the split, shape ({n},), got shape {labels.shape}")
+        dtype = np.result_type(labels, np.int64) if labels.dtype.kind in "iuf" else object
+        masked = np.full(n, UNLABELLED, dtype)
+        masked[self.labelled] = labels[self.labelled]
+        return masked
 
     def save(self, path: str | Path) -> None:
-        """Write to a .npz, whole or not at all; `InputError` if it cannot be written."""
+        """Write the split to a .npz atomically; raises `InputError` if it cannot be written."""
         write_npz(
             Path(path),
             labelled=self.labelled,
@@ -54,37 +62,42 @@ class Split:
 
     @classmethod
     def read(cls, path: str | Path) -> "Split":
-        """Read what `save` wrote; `InputError` if the file is missing, damaged or describes no split."""
+        """Read a file of `save`; raises `InputError` if it is missing or damaged, or if it holds no split."""
         try:
             with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as arrays:
                 parts = [arrays[key].astype(np.int64, casting="safe") for key in PARTS]
                 random_state = int(arrays["random_state"])
         except FileNotFoundError:
-            raise InputError(f"{path}: no such file; write it by `aae data prepare`") from None
+            raise InputError(f"{path}: expected a split, got no such file: write it by `aae data prepare`") from None
         except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            raise InputError(f"{path}: expected a split written by `aae data prepare`, found ({why(error)})") from error
+            raise InputError(
+                f"{path}: expected a split, got ({reason(error)}): write it again by `aae data prepare`"
+            ) from error
         labelled, unlabelled, validation = parts
         rows = np.sort(np.concatenate([unlabelled, validation])) if all(p.ndim == 1 for p in parts) else np.array([-1])
         if not np.array_equal(rows, np.arange(len(rows))) or not np.isin(labelled, unlabelled).all():
-            raise InputError(f"{path}: expected disjoint rows 0..n-1, labelled among unlabelled; write the split anew")
+            raise InputError(
+                f"{path}: expected a split of rows 0..n-1 into unlabelled and validation, with labelled rows among the "
+                "unlabelled, got other rows: write it again by `aae data prepare`"
+            )
         return cls(labelled, unlabelled, validation, random_state)
 
 
-def split(y: np.ndarray, labels: int | None, validation: int = 0, random_state: int = 0) -> Split:
-    """Choose labelled and validation rows.
+def split(y: ArrayLike, labels: int | None, validation: int = 0, random_state: int = 0) -> Split:
+    """Choose labelled rows and validation rows.
 
-    The labelled rows are balanced: ``labels // n_classes`` of each class, the remainder from classes drawn at random;
-    what a class with too few rows cannot give is spread over the others. They depend on `labels` and `random_state`
-    alone, not on `validation`. The validation rows are stratified: each class has its share of them.
+    The labelled rows are balanced: ``labels // n_classes`` of each class, and the remainder from classes drawn at
+    random. If a class has too few rows, the other classes have more. The choice depends on `labels` and `random_state`,
+    but not on `validation`. The validation rows are stratified: each class is represented in proportion.
 
     Parameters
     ----------
-    y : ndarray of shape (n,)
-        Labels of the training rows, integers from 0; -1 where there is none.
+    y : array-like of shape (n,)
+        Labels of the training rows; -1, None or NaN in unlabelled rows (see `aaekit.labels`).
     labels : int or None
-        How many rows are labelled; None for all that have a label and are not validation.
+        Number of labelled rows; None for all rows that have a label and are not for validation.
     validation : int, default=0
-        How many rows with a label are kept for validation; at least one row of each class is always left.
+        Number of rows for validation, all with labels; at least one row of each class is always left.
     random_state : int, default=0
         Seed.
 
@@ -95,65 +108,62 @@ def split(y: np.ndarray, labels: int | None, validation: int = 0, random_state: 
     Raises
     ------
     InputError
-        If `y` is not one-dimensional, not integer, has labels below -1 or a single class, or if the rows asked for are
-        fewer than the classes or more than there are.
+        If `y` is not one-dimensional or has fewer than two classes, or if more rows are asked for than there are, or
+        fewer than there are classes.
     """
-    y = np.asarray(y)
-    check_labels(y, y.shape[0] if y.ndim else 0)
-    known = np.flatnonzero(y >= 0)
-    if 0 < len(known) < len(y):
-        drawn = split(y[known], labels, validation, random_state)
-        apart = known[drawn.validation]
-        return Split(known[drawn.labelled], np.setdiff1d(np.arange(len(y)), apart), apart, drawn.random_state)
+    names, has_label = split_labels(y)
     labels = None if labels is None else check_whole(labels, 1, "labels")
     validation = check_whole(validation, 0, "validation")
     random_state = check_whole(random_state, 0, "random_state")
-    classes, codes, available = np.unique(y, return_inverse=True, return_counts=True)
-    n, n_classes = len(y), len(available)
+    rows = np.flatnonzero(has_label)
+    classes, indices, n_available = np.unique(names[rows], return_inverse=True, return_counts=True)
+    n_rows, n_classes = len(rows), len(classes)
     if n_classes < 2:
-        found = f"-1 (unlabelled) in all {n}" if -1 in classes else f"{n_classes} in {n}"
-        raise InputError(f"y: expected at least two classes, found {found} rows")
+        got = f"{n_classes} in {n_rows} rows" if n_rows or not len(names) else f"none in all {len(names)} rows"
+        raise InputError(f"y: expected labels of at least two classes, got {got}: label some rows of each class")
     if labels is not None and labels < n_classes:
-        raise InputError(f"labels: expected at least one per class, {n_classes}, found {labels}")
-    if labels is not None and labels > n:
-        raise InputError(f"labels: expected at most {n}, the number of rows with a label, found {labels}")
-    kept = n_classes if labels is None else labels
-    if kept + validation > n:
+        raise InputError(f"labels: expected at least {n_classes}, one per class, got {labels}")
+    if labels is not None and labels > n_rows:
+        raise InputError(f"labels: expected at most {n_rows}, the number of rows with a label, got {labels}")
+    n_needed = n_classes if labels is None else labels
+    if n_needed + validation > n_rows:
         raise InputError(
-            f"validation: expected at most {n - kept} ({n} rows with a label less {kept} to learn from), "
-            f"found {validation}"
+            f"validation: expected at most {n_rows - n_needed} ({n_rows} rows with a label less {n_needed} for "
+            f"training), got {validation}"
         )
     rng = np.random.default_rng(random_state)
-    shuffled = rng.permutation(n)
-    pools = [shuffled[codes[shuffled] == k] for k in range(n_classes)]
-    shares = _even(available, kept, rng)
-    held = _proportional(available - shares, validation, rng)
-    picked = np.concatenate([pool[:share] for pool, share in zip(pools, shares, strict=True)])
-    apart = np.concatenate([pool[s : s + v] for pool, s, v in zip(pools, shares, held, strict=True)])
-    unlabelled = np.setdiff1d(np.arange(n), apart)
-    return Split(unlabelled if labels is None else np.sort(picked), unlabelled, np.sort(apart), int(random_state))
+    shuffled = rng.permutation(n_rows)
+    pools = [shuffled[indices[shuffled] == k] for k in range(n_classes)]
+    n_labelled = _even(n_available, n_needed, rng)
+    n_validation = _proportional(n_available - n_labelled, validation, rng)
+    counts = list(zip(pools, n_labelled, n_validation, strict=True))
+    held_out = rows[np.concatenate([pool[n : n + v] for pool, n, v in counts])]
+    chosen = (
+        np.setdiff1d(rows, held_out) if labels is None else rows[np.concatenate([pool[:n] for pool, n, _ in counts])]
+    )
+    return Split(np.sort(chosen), np.setdiff1d(np.arange(len(names)), held_out), np.sort(held_out), random_state)
 
 
-def _even(available: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Share `count` evenly among classes, what some cannot give spread over the others."""
-    shares = np.zeros_like(available)
-    room = np.arange(len(available))
-    while each := count // len(room):  # the classes with room left stay level
-        given = np.minimum(each, available[room] - shares[room])
-        shares[room] += given
-        count -= int(given.sum())
-        room = np.flatnonzero(shares < available)
-        if not len(room):
+def _even(n_available: NDArray[np.intp], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Divide `count` evenly among classes; where a class has too few, the others get more."""
+    shares = np.zeros_like(n_available)
+    open_classes = np.arange(len(n_available))
+    while each := count // len(open_classes):  # the classes with rows left stay level
+        added = np.minimum(each, n_available[open_classes] - shares[open_classes])
+        shares[open_classes] += added
+        count -= int(added.sum())
+        open_classes = np.flatnonzero(shares < n_available)
+        if not len(open_classes):
             break
-    shares[rng.permutation(room)[:count]] += 1
+    shares[rng.permutation(open_classes)[:count]] += 1
     return shares
 
 
-def _proportional(available: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Share `count` in proportion to `available`: whole parts, then the largest remainders, ties at random."""
+def _proportional(n_available: NDArray[np.intp], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Divide `count` in proportion to `n_available`: whole parts, then the largest remainders, ties at random."""
     if count == 0:
-        return np.zeros_like(available)
-    shares, remainders = np.divmod(available * count, available.sum())
-    order = np.lexsort((rng.random(len(available)), -remainders))
+        return np.zeros_like(n_available)
+    shares, remainders = np.divmod(n_available * count, n_available.sum())
+    order = np.lexsort((rng.random(len(n_available)), -remainders))
     shares[order[: count - shares.sum()]] += 1
     return shares

@@ -452,7 +452,10 @@ class Estimator(BaseEstimator, Generic[N]):
     def __sklearn_clone__(self) -> Self:
         """A twin that is not fitted, with the same `warm_start_from`, which stays fitted."""
         parameters = self.get_params(deep=False)
-        twin = type(self)(**{k: v if k == "warm_start_from" else clone(v, safe=False) for k, v in parameters.items()})
+        copies: dict[str, Any] = {
+            k: v if k == "warm_start_from" else clone(v, safe=False) for k, v in parameters.items()
+        }
+        twin = type(self)(**copies)
         for name in ("_sklearn_output_config", "_metadata_request"):
             if hasattr(self, name):
                 setattr(twin, name, getattr(self, name))

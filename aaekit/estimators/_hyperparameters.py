@@ -181,7 +181,7 @@ def _expected(h: Hyperparameter, error: Any) -> str:
     if h.choices and isinstance(error["input"], str) and not _out_of_bounds(error):
         others = [text for text in _plain_types(h) if text != "NoneType"]
         return f"expected {names}" + (f" or a value of type {' or '.join(others)}" if others else "")
-    if isinstance(error["input"], int) and not _of_an_item(error) and _takes_tuple(h):
+    if isinstance(error["input"], int) and not _of_an_item(error) and not _out_of_bounds(error) and _takes_tuple(h):
         return f"expected {names + ' or ' if names else ''}a list, for instance [{error['input']}]"
     message = error["msg"].removeprefix("Input should be ").removeprefix("a valid ").removeprefix("Value error, ")
     return f"expected {message[0].lower() + message[1:]}"

@@ -199,6 +199,6 @@ def decoded(value: Any, arrays: Mapping[str, Tensor]) -> Any:
     if "plan" in value:
         return Plan.from_dict(value["plan"])
     if "scaler" in value:
-        parts = {k: decoded(v, arrays) for k, v in value["scaler"].items()}
+        parts: dict[str, Any] = {k: decoded(v, arrays) for k, v in value["scaler"].items()}
         return RowScaler(**parts)
     return {k: decoded(v, arrays) for k, v in value["pairs"]}

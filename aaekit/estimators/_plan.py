@@ -152,9 +152,9 @@ class Plan:
     @classmethod
     def from_dict(cls, plan: Mapping[str, Any]) -> Self:
         """What `as_dict` gave, as it comes out of JSON."""
-        values = {f.name: plan[f.name] for f in fields(cls) if f.name in plan}
+        values: dict[str, Any] = {f.name: plan[f.name] for f in fields(cls) if f.name in plan}
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        data = {k: tuple(v) if isinstance(v, list) else v for k, v in plan["data"].items()}
+        data: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plan["data"].items()}
         phases = plan["phases"]
         return cls(
             **values

@@ -250,8 +250,9 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
     def _augment(self, shape: Any) -> Callable[[Tensor], Tensor]:
         """Warps do not bend here: no label says that a four whose top is bent shut is not a nine."""
         transform = augment.make(self.augmentation, shape)
-        is_named = isinstance(self.augmentation, str) and isinstance(transform, augment.AffineImages)
-        return replace(transform, bend=0.0) if is_named else transform
+        if isinstance(self.augmentation, str) and isinstance(transform, augment.AffineImages):
+            return replace(transform, bend=0.0)
+        return transform
 
     def _join(self, nets: ClusteringNetworks, code: Code, labels: Tensor | None) -> Tensor:
         """[y, z]. Where clusters follow from smoothness alone, the reconstruction does not move y."""

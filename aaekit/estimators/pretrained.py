@@ -3,7 +3,7 @@
 import copy
 import math
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 import torch
@@ -161,7 +161,7 @@ class PretrainedClassifier(Classifier[ClassifierNetworks]):
                 f"autoencoder: expected a fitted one or an AdversarialAutoencoder, got a {type(autoencoder).__name__} "
                 "that is not fitted: call its fit first"
             )
-        return clone(autoencoder)
+        return cast(AdversarialAutoencoder, clone(autoencoder))
 
     def _recalibrate_batch_norm(self, nets: ClassifierNetworks, X: Tensor) -> None:
         if not self.frozen:

@@ -1,1 +1,1 @@
-"""Numbers: what a fitted estimator is worth."""
+"""Evaluation of fitted estimators: metrics, comparison with other methods, and diagnosis of failed trainings."""

@@ -1,85 +1,114 @@
-"""Held-out data, and rows in the units that a fitted estimator takes and that figures draw."""
+"""Held-out data, and conversions between the units of training data, of results and of figures."""
 
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import is_clusterer
 
 from aaekit.errors import InputError
-from aaekit.estimators import ClusteringAAE, SupervisedAAE
-from aaekit.estimators._base import UNLABELLED
 
-N_SHOWN = 5000  # rows in the figures of codes
+__all__ = [
+    "HeldOut",
+    "as_samples",
+    "for_plots",
+    "is_standardised",
+    "mask_unseen_labels",
+    "names_of",
+    "reconstruct",
+    "to_training_units",
+    "unit_of",
+]
+
+N_PLOTTED = 5000  # rows in the figures of codes
 
 
 class HeldOut(NamedTuple):
-    """HeldOut to judge by, what to call them, and their labels, if any: `(n,)`, or a column for each condition."""
+    """Rows to evaluate a model on.
+
+    Attributes
+    ----------
+    name : str
+        Where they are from, for instance "test".
+    X : ndarray of shape (n, ...)
+        Rows.
+    y : ndarray of shape (n,) or (n, n_conditions), or None
+        Labels, -1 where unknown.
+    """
 
     name: str
-    X: np.ndarray
-    y: np.ndarray | None
+    X: NDArray[Any]
+    y: NDArray[Any] | None
 
-    def some(self, n: int = N_SHOWN) -> "HeldOut":
-        """At most `n` of them, always the same."""
-        chosen = np.sort(np.random.default_rng(0).permutation(len(self.X))[:n])
-        return HeldOut(self.name, self.X[chosen], None if self.y is None else self.y[chosen])
+    def subset(self, n: int = N_PLOTTED) -> "HeldOut":
+        """At most `n` random rows, the same in each call."""
+        index = np.sort(np.random.default_rng(0).permutation(len(self.X))[:n])
+        return HeldOut(self.name, self.X[index], None if self.y is None else self.y[index])
 
 
-def unit(estimator: Any) -> np.ndarray | float:
-    """What one unit of the scaled rows is in the units of the rows as they are drawn."""
+def unit_of(estimator: Any) -> NDArray[Any] | float:
+    """The factor from the scale on which the networks work to that of `as_samples`."""
     return 1.0 if estimator.unit_range_ else estimator.scale_.reshape(estimator.shape_)
 
 
-def pictures(estimator: Any, rows: np.ndarray) -> np.ndarray:
-    """HeldOut in the shape and units of the training: images `(n, channels, height, width)` in [0, 1], or table rows."""
+def as_samples(estimator: Any, rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Rows in the shape and units of the training: images `(n, channels, h, w)` in [0, 1], or table rows `(n, d)`."""
     rows = rows.astype(np.float32) / 255 if rows.dtype == np.uint8 else np.asarray(rows, dtype=np.float32)
     return rows.reshape(len(rows), *estimator.shape_)
 
 
-def shown(estimator: Any, rows: np.ndarray) -> np.ndarray:
-    """HeldOut as the figures draw them: images, or table rows in standard deviations from the means of the training.
+def for_plots(estimator: Any, rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Rows as figures draw them: images, or table rows standardised by the means and deviations of the training data.
 
-    In units of their own, one column of a table would be all that can be seen.
+    In its own units, the column of largest variance would hide the others.
     """
-    rows = pictures(estimator, rows)
-    return (rows - estimator.center_) / estimator.scale_ if standardised(estimator) else rows
+    rows = as_samples(estimator, rows)
+    return (rows - estimator.center_) / estimator.scale_ if is_standardised(estimator) else rows
 
 
-def standardised(estimator: Any) -> bool:
-    """Whether `shown` has other units than the rows."""
+def is_standardised(estimator: Any) -> bool:
+    """Whether `for_plots` changes the units of the rows."""
     return len(estimator.shape_) == 1 and not estimator.unit_range_
 
 
-def fitting(estimator: Any, rows: np.ndarray) -> np.ndarray:
-    """HeldOut in the units that a fitted estimator was trained on.
+def to_training_units(estimator: Any, rows: NDArray[Any]) -> NDArray[Any]:
+    """Rows in the units that a fitted estimator was trained on: images in [0, 1] for one trained on bytes are scaled.
 
     Raises
     ------
     InputError
-        When they are of another shape.
+        If the rows have another shape than in training.
     """
     if math.prod(rows.shape[1:]) != math.prod(estimator.shape_) or (
         rows.ndim == 4 and rows.shape[1:] != estimator.shape_
     ):
         raise InputError(f"expected rows of shape {tuple(estimator.shape_)} as in training, got {rows.shape[1:]}")
-    bytes_before = estimator.unit_range_ and estimator.scale_ == 255
-    return rows * np.float32(255) if bytes_before and rows.ndim == 4 and rows.dtype != np.uint8 else rows
+    trained_on_bytes = estimator.unit_range_ and estimator.scale_ == 255
+    return rows * np.float32(255) if trained_on_bytes and rows.ndim == 4 and rows.dtype != np.uint8 else rows
 
 
 def names_of(estimator: Any, labels: Sequence[str]) -> list[str]:
-    """The names of what a fitted estimator tells apart, in its order; empty if it knows no classes.
+    """The names of the classes or clusters of a fitted estimator, in the order of its probabilities; else empty.
 
-    `labels` are the names of the labels that it was told of, by their number.
+    `labels` are the names of the labels by number, empty if the labels are their own names.
     """
-    if isinstance(estimator, ClusteringAAE):
-        return [str(k) for k in getattr(estimator, "classes_", range(estimator.n_clusters))]
+    if is_clusterer(estimator):
+        return [str(name) for name in getattr(estimator, "classes_", range(estimator.n_clusters))]
     classes: Any = getattr(estimator, "classes_", ())
     classes = classes[0] if isinstance(classes, list) else classes
     return [str(labels[k] if len(labels) else k) for k in classes]
 
 
-def known_labels(estimator: SupervisedAAE, y: np.ndarray) -> np.ndarray:
-    """Labels, but -1 for those of classes that it was not told of."""
-    known = [np.isin(column, c) for column, c in zip(np.atleast_2d(y.T), estimator._conditions, strict=True)]
-    return np.where(np.stack(known, 1).reshape(y.shape), y, UNLABELLED)
+def mask_unseen_labels(estimator: Any, y: NDArray[Any]) -> NDArray[Any]:
+    """Labels for the decoder of a `SupervisedAAE`: -1 for those that it was not trained with."""
+    seen = [np.isin(column, labels) for column, labels in zip(np.atleast_2d(y.T), estimator.conditions_, strict=True)]
+    return np.where(np.stack(seen, 1).reshape(y.shape), y, -1)
+
+
+def reconstruct(estimator: Any, rows: HeldOut) -> NDArray[Any]:
+    """The reconstructions of rows, with their labels if the decoder is given labels."""
+    if rows.y is not None and hasattr(estimator, "conditions_"):
+        return estimator.reconstruct(rows.X, mask_unseen_labels(estimator, rows.y))
+    return estimator.reconstruct(rows.X)

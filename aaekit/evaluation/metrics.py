@@ -1,7 +1,7 @@
-"""Numbers that say how good a model is: errors, clusterings, likelihoods, and how well the codes follow their prior.
+"""Metrics of classifiers, clusterings, densities, and of how closely codes follow their prior.
 
-Errors and accuracies are in percent. Labels may be integers or strings; the integer -1 means "unlabelled", and
-unlabelled rows are left out of every count.
+Errors and accuracies are in percent. Labels may be numbers or texts; -1, None, NaN and pandas' NA mean
+"unlabelled" (see `aaekit.labels`). Unlabelled rows are left out of every count.
 """
 
 import math
@@ -12,18 +12,34 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aaekit.errors import InputError, nearest
+from aaekit.errors import InputError
+from aaekit.labels import as_labels, split_labels
+
+__all__ = [
+    "ClusterUse",
+    "choose_parzen_sigma",
+    "cluster_use",
+    "clustering_accuracy",
+    "error_rate",
+    "label_leakage",
+    "match_clusters",
+    "mmd",
+    "parzen_log_likelihood",
+    "prior_fit",
+    "sliced_wasserstein",
+    "two_sample_auc",
+]
 
 Rule = Literal["majority", "hungarian"]
 
 
 def error_rate(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    """The share of labelled rows that are classified wrongly.
+    """Share of the labelled rows that are misclassified.
 
     Parameters
     ----------
     y_true, y_pred : array-like of shape (n,)
-        Labels; rows where `y_true` is -1 are not counted.
+        True labels and predictions; rows whose true label is unknown are ignored.
 
     Returns
     -------
@@ -32,7 +48,7 @@ def error_rate(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
     Raises
     ------
-    ValueError
+    InputError
         If the lengths differ or no row is labelled.
     """
     true, predicted = _labelled_pair(y_true, y_pred)
@@ -41,20 +57,41 @@ def error_rate(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class ClusterUse:
-    """How the rows are shared out among K clusters."""
+    """How the rows are distributed over K clusters.
 
-    counts: NDArray[np.int64]  # rows of each cluster (K,)
-    used: NDArray[np.bool_]  # whether it has at least a twentieth of an even share (K,)
-    entropy: float  # of the mean of q(y|x): 1 where all clusters are as large, 0 where there is one
+    Attributes
+    ----------
+    counts : ndarray of shape (K,)
+        Number of rows in each cluster.
+    used : ndarray of bool, shape (K,)
+        Whether the cluster has at least 5 % of the rows that it would have if all clusters were equally large.
+    entropy : float
+        Entropy of the mean of q(y|x), divided by log K: 1 if all clusters are equally large, 0 if one has all rows.
+    """
+
+    counts: NDArray[np.int64]
+    used: NDArray[np.bool_]
+    entropy: float
 
     @property
     def collapsed(self) -> bool:
-        """Whether a few clusters took the rows of the others."""
+        """Whether a few clusters absorbed the others: fewer than 80 % are used, or the entropy is below 0.8."""
         return bool(self.used.mean() < 0.8 or self.entropy < 0.8)
 
 
 def cluster_use(p: NDArray[np.floating]) -> ClusterUse:
-    """Which clusters are used, by q(y|x) of rows `(n, K)`. The entropy of a single cluster is 1."""
+    """How the rows are distributed over the clusters.
+
+    Parameters
+    ----------
+    p : ndarray of shape (n, K)
+        q(y|x) of each row.
+
+    Returns
+    -------
+    ClusterUse
+        The entropy of a single cluster is defined as 1.
+    """
     (n, K), mean = p.shape, p.mean(0, dtype=np.float64)
     counts = np.bincount(p.argmax(1), minlength=K)
     entropy = -float((mean * np.log(mean.clip(1e-12))).sum())
@@ -62,59 +99,57 @@ def cluster_use(p: NDArray[np.floating]) -> ClusterUse:
 
 
 def match_clusters(y_true: ArrayLike, clusters: ArrayLike, rule: Rule = "majority") -> dict[Any, Any]:
-    """Which true label each cluster stands for.
+    """Assign a true label to each cluster.
 
     Parameters
     ----------
     y_true : array-like of shape (n,)
-        True labels; rows with -1 are not counted.
+        True labels; unlabelled rows are not counted.
     clusters : array-like of shape (n,)
-        Cluster of each row; names carry no meaning.
+        Cluster of each row, in any numbering.
     rule : {"majority", "hungarian"}, default "majority"
-        `majority`: a cluster gets its most frequent true label (the smallest of equals), so several clusters may
-        share one. `hungarian`: one-to-one, so that as many rows as possible agree; clusters left over are absent.
+        `majority`: each cluster gets its most frequent true label (ties: the smallest), so several clusters may
+        share a label. `hungarian`: the one-to-one assignment with the highest accuracy; with more clusters than
+        labels, some clusters get none and are absent from the result.
 
     Returns
     -------
     dict
-        Cluster to true label.
+        True label by cluster.
 
     Raises
     ------
     InputError
-        If `rule` is unknown.
-    ValueError
-        If the lengths differ or no row is labelled.
+        If `rule` is unknown, the lengths differ or no row is labelled.
     """
-    true, found = _labelled_pair(y_true, clusters)
-    (names, row), (labels, column) = (np.unique(v, return_inverse=True) for v in (found, true))
-    names, labels = names.tolist(), labels.tolist()
-    counts = np.zeros((len(names), len(labels)), dtype=np.int64)
-    np.add.at(counts, (row, column), 1)
+    from sklearn.metrics.cluster import contingency_matrix
+
+    true, predicted = _labelled_pair(y_true, clusters)
+    labels, names = np.unique(true).tolist(), np.unique(predicted).tolist()
+    counts = np.asarray(contingency_matrix(true, predicted))  # of shape (labels, clusters)
     if rule == "majority":
-        return {name: labels[k] for name, k in zip(names, counts.argmax(axis=1), strict=True)}
+        return {name: labels[k] for name, k in zip(names, counts.argmax(axis=0), strict=True)}
     if rule == "hungarian":
         from scipy.optimize import linear_sum_assignment
 
         rows, columns = linear_sum_assignment(counts, maximize=True)
-        return {names[i]: labels[j] for i, j in zip(rows, columns, strict=True)}
-    rules = ("majority", "hungarian")
-    raise InputError(f"rule must be 'majority' or 'hungarian', not {rule!r}.{nearest(str(rule), rules)}")
+        return {names[j]: labels[i] for i, j in zip(rows, columns, strict=True)}
+    raise InputError(f"expected rule 'majority' or 'hungarian', got {rule!r}")
 
 
 def clustering_accuracy(y_true: ArrayLike, clusters: ArrayLike, rule: Rule = "majority") -> float:
-    """Accuracy of a clustering once its clusters are named after true labels.
+    """Accuracy of a clustering after each cluster was assigned a true label.
 
-    A clustering can be perfect and yet call every 0 a "7", so each cluster is first given a true label and then plain
-    accuracy is counted.
+    Cluster numbers are arbitrary, so clusters are matched to labels first (see `match_clusters`) and the accuracy is
+    computed afterwards.
 
     Parameters
     ----------
     y_true, clusters : array-like of shape (n,)
-        True labels (-1: not counted) and clusters.
+        True labels (unlabelled rows are not counted) and clusters.
     rule : {"majority", "hungarian"}, default "majority"
-        How clusters get their labels, see `match_clusters`. With `majority`, more clusters can only help (one per row
-        gives 100 %), so say how many there are; `hungarian` has no such freedom and is never higher.
+        How clusters get their labels. With `majority`, more clusters can only increase the accuracy (one cluster per
+        row gives 100 %), so report the number of clusters along with it; `hungarian` is never higher.
 
     Returns
     -------
@@ -124,16 +159,14 @@ def clustering_accuracy(y_true: ArrayLike, clusters: ArrayLike, rule: Rule = "ma
     Raises
     ------
     InputError
-        If `rule` is unknown.
-    ValueError
-        If the lengths differ or no row is labelled.
+        If `rule` is unknown, the lengths differ or no row is labelled.
 
     Notes
     -----
-    By hand: three clusters over ten rows,
+    A worked example, three clusters of ten rows:
 
     ========= === === === ==================================
-    cluster    4   6   9  named by majority
+    cluster    4   6   9  label by majority
     ========= === === === ==================================
     A          3   1   0  4: three right
     B          2   0   0  4: two right
@@ -154,43 +187,45 @@ def clustering_accuracy(y_true: ArrayLike, clusters: ArrayLike, rule: Rule = "ma
     >>> round(clustering_accuracy(y, clusters)), round(clustering_accuracy(y, clusters, rule="hungarian"))
     (80, 60)
     """
-    named = match_clusters(y_true, clusters, rule)
-    true, found = _labelled_pair(y_true, clusters)
-    pairs = zip(found.tolist(), true.tolist(), strict=True)
-    return 100 * float(np.mean([c in named and named[c] == y for c, y in pairs]))
+    label_of = match_clusters(y_true, clusters, rule)
+    true, predicted = _labelled_pair(y_true, clusters)
+    pairs = zip(predicted.tolist(), true.tolist(), strict=True)
+    return 100 * float(np.mean([cluster in label_of and label_of[cluster] == y for cluster, y in pairs]))
 
 
 def prior_fit(
     z: ArrayLike, z_prior: ArrayLike, n_samples: int = 2000, random_state: int | None = 0
 ) -> dict[str, float]:
-    """How far the codes q(z) are from the prior p(z), three ways.
+    """Three distances between the codes q(z) and the prior p(z).
 
     Parameters
     ----------
     z : array-like of shape (n, d)
-        Codes of data, preferably held-out data.
+        Codes of data, preferably of held-out data.
     z_prior : array-like of shape (m, d)
         Samples of the prior.
     n_samples : int, default 2000
-        At most so many of each side are compared, drawn without replacement; both sides get equally many.
+        Maximum number of rows of each side that are compared. Both sides are subsampled without replacement to the
+        same number.
     random_state : int or None, default 0
-        Seeds the draws.
+        Seed of the subsample.
 
     Returns
     -------
     dict
-        `mmd` (squared, see `mmd`; about 0 when they agree), `sliced_wasserstein` (in units of z; 0 when they agree)
-        and `two_sample_auc` (0.5: a forest cannot tell codes from prior samples; 1: it always can).
+        `mmd` (squared, see `mmd`; about 0 if the distributions are equal), `sliced_wasserstein` (in units of z; about
+        0 if they are equal) and `two_sample_auc` (0.5 if a forest cannot distinguish codes from prior samples, 1 if it
+        always can).
 
     Raises
     ------
-    ValueError
-        If the shapes do not fit, a value is not finite, or a side has fewer than 10 rows.
+    InputError
+        If the shapes do not match, a value is not finite, or a side has fewer than 10 rows.
     """
     z, z_prior = _code_pair(z, z_prior)
     n = min(len(z), len(z_prior), n_samples)
     if n < 10:
-        raise ValueError(f"Expected at least 10 rows on each side, got {n}: pass more codes and prior samples.")
+        raise InputError(f"expected at least 10 rows on each side, got {n}: pass more codes and prior samples")
     random = np.random.default_rng(random_state)
     z, z_prior = (side[random.choice(len(side), n, replace=False)] for side in (z, z_prior))
     return {
@@ -209,12 +244,17 @@ def mmd(a: ArrayLike, b: ArrayLike, bandwidth: float | None = None) -> float:
         Two samples; time and memory grow with (n + m)^2.
     bandwidth : float, optional
         Standard deviation of the kernel exp(-|u - v|^2 / (2 bandwidth^2)); by default the median distance between
-        points of the pooled sample (read off a thousand of them).
+        a thousand points of the pooled sample.
 
     Returns
     -------
     float
-        About 0, possibly a little below, when both come from one distribution.
+        About 0, possibly slightly negative, if both samples are from one distribution.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not match, a value is not finite, or a side has fewer than 2 rows.
 
     References
     ----------
@@ -223,34 +263,40 @@ def mmd(a: ArrayLike, b: ArrayLike, bandwidth: float | None = None) -> float:
     a, b = _code_pair(a, b)
     n, m = len(a), len(b)
     if min(n, m) < 2:
-        raise ValueError(f"Expected at least 2 rows on each side, got {n} and {m}.")
+        raise InputError(f"expected at least 2 rows on each side, got {n} and {m}: pass more")
     if bandwidth is None:
-        some = np.concatenate([a, b])[:: max(1, (n + m) // 1000)]  # a thousand points fix the median well enough
-        bandwidth = float(np.sqrt(np.median(_squared_distances(some, some)[np.triu_indices(len(some), 1)]))) or 1.0
+        pooled = np.concatenate([a, b])[:: max(1, (n + m) // 1000)]  # a thousand points determine the median well
+        distances = _squared_distances(pooled, pooled)[np.triu_indices(len(pooled), 1)]
+        bandwidth = float(np.sqrt(np.median(distances))) or 1.0
 
     def k(u: NDArray[np.float64], v: NDArray[np.float64]) -> float:
         return float(np.exp(_squared_distances(u, v) / (-2 * bandwidth**2)).sum())
 
-    # a point's kernel with itself is 1: the unbiased estimate leaves those pairs out
+    # the unbiased estimate excludes the pairs of a point with itself, whose kernel is 1
     return (k(a, a) - n) / (n * (n - 1)) + (k(b, b) - m) / (m * (m - 1)) - 2 * k(a, b) / (n * m)
 
 
 def sliced_wasserstein(a: ArrayLike, b: ArrayLike, n_projections: int = 200, random_state: int | None = 0) -> float:
-    """2-Wasserstein distance between two samples, averaged over random one-dimensional views.
+    """2-Wasserstein distance between two samples, averaged over random one-dimensional projections.
 
     Parameters
     ----------
     a, b : array-like of shape (n, d) and (m, d)
-        Two samples; where sizes differ, both are read off at equally many quantiles.
+        Two samples. If n and m differ, the same number of quantiles of both is compared.
     n_projections : int, default 200
-        Random directions.
+        Number of random directions.
     random_state : int or None, default 0
-        Seeds the directions.
+        Seed of the directions.
 
     Returns
     -------
     float
         Root of the mean squared distance, in the units of the samples. A shift by s gives about |s| / sqrt(d).
+
+    Raises
+    ------
+    InputError
+        If the shapes do not match or a value is not finite.
 
     References
     ----------
@@ -267,19 +313,24 @@ def sliced_wasserstein(a: ArrayLike, b: ArrayLike, n_projections: int = 200, ran
 
 
 def two_sample_auc(a: ArrayLike, b: ArrayLike, random_state: int | None = 0) -> float:
-    """How well a forest of randomised trees tells two samples apart: area under the ROC curve, cross-validated.
+    """Cross-validated area under the ROC curve of a forest of extremely randomised trees that separates two samples.
 
     Parameters
     ----------
     a, b : array-like of shape (n, d) and (m, d)
-        Two samples, at least 10 rows each.
+        Two samples of at least 10 rows each.
     random_state : int or None, default 0
-        Seeds the forest and the three folds.
+        Seed of the forest and of the three folds.
 
     Returns
     -------
     float
-        About 0.5 when they cannot be told apart, 1 when always.
+        About 0.5 if the samples cannot be distinguished, 1 if they are separated perfectly.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not match, a value is not finite, or a side has fewer than 10 rows.
 
     References
     ----------
@@ -291,7 +342,7 @@ def two_sample_auc(a: ArrayLike, b: ArrayLike, random_state: int | None = 0) -> 
 
     a, b = _code_pair(a, b)
     if min(len(a), len(b)) < 10:
-        raise ValueError(f"Expected at least 10 rows on each side, got {len(a)} and {len(b)}.")
+        raise InputError(f"expected at least 10 rows on each side, got {len(a)} and {len(b)}: pass more")
     x, side = np.concatenate([a, b]), np.repeat([0, 1], [len(a), len(b)])
     forest = ExtraTreesClassifier(50, min_samples_leaf=5, random_state=random_state)
     folds = StratifiedKFold(3, shuffle=True, random_state=random_state)
@@ -300,40 +351,50 @@ def two_sample_auc(a: ArrayLike, b: ArrayLike, random_state: int | None = 0) -> 
 
 
 def label_leakage(z: ArrayLike, y: ArrayLike, random_state: int | None = 0) -> float:
-    """How well a label can be guessed from codes that should not tell it.
+    """How well labels can be predicted from codes that should not contain them.
 
-    A support vector machine with a Gaussian kernel guesses each row's label from its standardised code; it has learned
-    from the other half of the rows.
+    A support vector machine with a Gaussian kernel predicts labels from standardised codes, in two-fold
+    cross-validation.
 
     Parameters
     ----------
     z : array-like of shape (n, d)
         Codes.
     y : array-like of shape (n,)
-        Labels; rows labelled -1 are left out. At least two of each class.
+        Labels, at least two of each class; unlabelled rows are ignored.
     random_state : int or None, default 0
-        Of the halves, which are stratified.
+        Seed of the two stratified folds.
 
     Returns
     -------
     float
-        Accuracy in percent. At chance it is the share of the largest class.
+        Accuracy in percent. Codes that carry no information give the share of the most frequent class.
+
+    Raises
+    ------
+    InputError
+        If the lengths differ, or fewer than two classes have two labelled rows.
     """
     from sklearn.model_selection import StratifiedKFold, cross_val_score
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
 
-    labels = _labels(y, "y")
-    known = _is_labelled(labels)
-    codes = np.asarray(z, dtype=float)[known]
-    halves = StratifiedKFold(2, shuffle=True, random_state=random_state)
-    scores = cross_val_score(make_pipeline(StandardScaler(), SVC()), codes, labels[known], cv=halves)
+    labels, labelled = split_labels(y)
+    codes = np.asarray(z, dtype=float)
+    if len(labels) != len(codes):
+        raise InputError(f"expected one label per code, got {len(labels)} labels and {len(codes)} codes")
+    labels, codes = labels[labelled], codes[labelled]
+    counts = np.unique(labels, return_counts=True)[1]
+    if (counts >= 2).sum() < 2:
+        raise InputError(f"expected at least two labelled rows of each of two classes, got {counts.tolist()}")
+    folds = StratifiedKFold(2, shuffle=True, random_state=random_state)
+    scores = cross_val_score(make_pipeline(StandardScaler(), SVC()), codes, labels, cv=folds)
     return 100 * float(scores.mean())
 
 
 def parzen_log_likelihood(X: ArrayLike, samples: ArrayLike | Iterable[ArrayLike], sigma: float) -> NDArray[np.float64]:
-    """Log-density of rows under a Parzen window: a Gaussian of width sigma about each sample of a model.
+    """Log-density of rows under a Parzen window estimate: a Gaussian of width sigma around each sample of a model.
 
     With m samples s of d values each, natural logarithm::
 
@@ -342,9 +403,9 @@ def parzen_log_likelihood(X: ArrayLike, samples: ArrayLike | Iterable[ArrayLike]
     Parameters
     ----------
     X : array-like of shape (n, ...)
-        Rows to judge, with the samples' number of values and in their units; bytes count as [0, 1].
+        Rows to evaluate, with as many values as the samples and in the same units; uint8 is scaled to [0, 1].
     samples : array-like of shape (m, ...), or iterable of such
-        What the model draws. An iterable is gone through once, one array in memory at a time, so that there may be
+        Samples of the model. An iterable is consumed once, with one array in memory at a time, so there may be
         millions.
     sigma : float
         Standard deviation of the windows, in units of X; see `choose_parzen_sigma`.
@@ -352,18 +413,18 @@ def parzen_log_likelihood(X: ArrayLike, samples: ArrayLike | Iterable[ArrayLike]
     Returns
     -------
     ndarray of shape (n,)
-        Nats, a density over d values: it changes with the units of X, and may well be above 0.
+        Log-density over d values, in nats. It depends on the units of X and can be positive.
 
     Raises
     ------
     InputError
-        If sigma is not above 0, the shapes do not fit, a value is not finite, or there is no sample.
+        If sigma is not positive, the shapes do not match, a value is not finite, or there is no sample.
 
     Notes
     -----
-    The measure follows the number of samples and sigma about as much as it follows the model: compare only numbers
-    of the same protocol, and see Theis, van den Oord and Bethge, *A note on the evaluation of generative models*,
-    arXiv:1511.01844. Products are taken in single precision where its rounding costs a hundredth of a nat at most.
+    The estimate depends on sigma and on the number of samples about as much as on the model: compare only numbers
+    from the same protocol, and see Theis, van den Oord and Bethge, *A note on the evaluation of generative models*,
+    arXiv:1511.01844. Products are computed in single precision if its rounding error is at most 0.01 nats.
 
     References
     ----------
@@ -380,28 +441,31 @@ def parzen_log_likelihood(X: ArrayLike, samples: ArrayLike | Iterable[ArrayLike]
 def choose_parzen_sigma(
     X_validation: ArrayLike, samples: ArrayLike | Iterable[ArrayLike], sigmas: ArrayLike | None = None
 ) -> float:
-    """The width of the Parzen window at which rows set aside have the highest mean log-density.
+    """Choose the width of the Parzen window that maximises the mean log-density of validation rows.
 
-    The best of a grid, then the best of a finer one about it. A grid whose best is at its edge is extended there.
+    A grid search, followed by a search on a finer grid around its maximum. The grid is extended if the maximum is at
+    its edge.
 
     Parameters
     ----------
     X_validation : array-like of shape (n, ...)
-        Rows that neither trained the model nor will be judged, in the units of the samples; bytes count as [0, 1].
+        Rows that were not used for training and are not evaluated later, in the units of the samples; uint8 is scaled
+        to [0, 1].
     samples : array-like of shape (m, ...), or iterable of such
-        What the model draws; gone through several times, so an iterator will not do.
+        Samples of the model; iterated several times, so an iterator is refused.
     sigmas : array-like, optional
-        The first grid; by default 20 widths from 0.1 to 1, even on a log scale, as usual for images in [0, 1].
+        The first grid; by default 20 widths from 0.1 to 1, evenly spaced on a log scale, as usual for images in [0, 1].
 
     Returns
     -------
     float
+        In the units of the samples.
 
     Raises
     ------
     InputError
-        If a width is not above 0, the shapes do not fit, a value is not finite, the samples can be gone through only
-        once, or no width is best, since validation rows are among the samples.
+        If a width is not positive, the shapes do not match, a value is not finite, the samples are an iterator, or the
+        log-density has no maximum because validation rows are among the samples.
 
     References
     ----------
@@ -409,15 +473,19 @@ def choose_parzen_sigma(
     """
     X = _flat_rows(X_validation, "X_validation")
     if isinstance(samples, Iterator):
-        raise InputError("expected samples that can be gone through again, got an iterator: pass an array or a list")
-    given = np.logspace(-1, 0, 20) if sigmas is None else np.unique(np.ravel(np.asarray(sigmas, dtype=float)))
-    grid = np.array([_positive(s) for s in given])
+        raise InputError("expected samples that can be iterated again, got an iterator: pass an array or a list")
+    widths = np.logspace(-1, 0, 20) if sigmas is None else np.unique(np.ravel(np.asarray(sigmas, dtype=float)))
+    grid = np.array([_positive(s) for s in widths])
     if len(grid) == 0:
-        raise InputError("expected at least one sigma to choose from, got none: leave sigmas out for the default")
+        raise InputError("expected at least one sigma to choose from, got none: omit sigmas to use the default grid")
     ratio = float(grid[-1] / grid[0]) if len(grid) > 1 else 10.0
     scores = _parzen(X, samples, grid).mean(1)
+    # below this width the maximum is one of rounding errors: some sample equals a row, and the density is unbounded
+    resolution = 1e-6 * float(np.linalg.norm(X - X.mean(0, dtype=np.float64), axis=1).max())
     for _ in range(20):
         best = int(scores.argmax())
+        if grid[best] < resolution:
+            break
         if 0 < best < len(grid) - 1:
             fine = np.geomspace(grid[best - 1], grid[best + 1], 13)
             return float(fine[_parzen(X, samples, fine).mean(1).argmax()])
@@ -426,44 +494,20 @@ def choose_parzen_sigma(
         at = 0 if best == 0 else len(grid)
         grid, scores = np.insert(grid, at, more), np.insert(scores, at, _parzen(X, samples, more).mean(1))
     raise InputError(
-        f"no sigma is best: the likelihood still rises at {grid[scores.argmax()]:.3g}. "
-        "Are validation rows among the samples?"
+        f"expected a likelihood with a maximum, got one that still increases at sigma={grid[scores.argmax()]:.3g}: "
+        "remove validation rows from the samples"
     )
 
 
-def as_labels(y: Any) -> np.ndarray:
-    """Labels as an array that keeps what they were: in a list, -1 beside texts is no text."""
-    found = np.asarray(y)
-    if hasattr(y, "dtype") or found.dtype.kind not in "US":
-        return found
-    objects = np.array(y, dtype=object)
-    return found if all(isinstance(v, (str, bytes)) for v in objects.flat) else objects
-
-
-def _labels(y: ArrayLike, name: str) -> NDArray[Any]:
-    """`y` as a one-dimensional array."""
-    y = as_labels(y)
-    if y.ndim != 1:
-        raise ValueError(f"Expected {name} of shape (n,), got {y.shape}: pass one label a row.")
-    return y
-
-
-def _is_labelled(y: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where `y` is a label: everywhere for strings, else where it is not -1."""
-    if y.dtype == object:
-        return np.array([isinstance(v, str) or v != -1 for v in y], dtype=bool)
-    return y != -1 if y.dtype.kind in "iuf" else np.ones(len(y), dtype=bool)
-
-
 def _labelled_pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Both as arrays, without the rows whose true label is unknown."""
-    true, predicted = _labels(y_true, "y_true"), _labels(y_pred, "predictions")
-    if len(true) != len(predicted):
-        raise ValueError(f"Expected as many predictions as true labels, got {len(predicted)} and {len(true)}.")
-    known = _is_labelled(true)
-    if not known.any():
-        raise ValueError("Expected at least one labelled row, got none: -1 counts as unlabelled.")
-    return true[known], predicted[known]
+    """True labels and predictions of the labelled rows."""
+    true, labelled = split_labels(y_true, "y_true")
+    predicted = as_labels(y_pred)
+    if predicted.shape != true.shape:
+        raise InputError(f"expected as many predictions as true labels, got {predicted.shape} and {true.shape}")
+    if not labelled.any():
+        raise InputError("expected at least one labelled row, got none: -1, None and NaN mean unlabelled")
+    return true[labelled], predicted[labelled]
 
 
 def _squared_distances(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -472,40 +516,40 @@ def _squared_distances(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArra
 
 
 def _code_pair(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Two finite samples of one dimension as float64 tables."""
+    """Both samples as float64 arrays, checked to be finite and of the same number of columns."""
     u, v = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if u.ndim != 2 or v.ndim != 2 or u.shape[1] != v.shape[1] or not len(u) or not len(v):
-        raise ValueError(f"Expected two samples of shapes (n, d) and (m, d), got {u.shape} and {v.shape}.")
+        raise InputError(f"expected two samples of shapes (n, d) and (m, d), got {u.shape} and {v.shape}")
     if not (np.isfinite(u).all() and np.isfinite(v).all()):
-        raise ValueError("Expected finite codes, got NaN or infinity: training has probably diverged.")
+        raise InputError("expected finite codes, got NaN or infinity: the training has probably diverged")
     return u, v
 
 
 def _positive(sigma: float) -> float:
-    """A width of a window."""
+    """The width of a window, checked."""
     if not (np.isfinite(sigma) and sigma > 0):
-        raise InputError(f"expected a sigma above 0, got {sigma}: choose_parzen_sigma finds one")
+        raise InputError(f"expected sigma > 0, got {sigma}: use choose_parzen_sigma")
     return float(sigma)
 
 
 def _flat_rows(X: ArrayLike, name: str) -> NDArray[np.floating]:
-    """Finite rows `(n, d)` in single or double precision, bytes as the interval [0, 1]."""
+    """Finite rows `(n, d)` in single or double precision, uint8 scaled to [0, 1]."""
     X = np.asarray(X)
     if X.ndim < 2 or X.size == 0:
-        raise InputError(f"expected {name} of shape (n, d) or images, got {X.shape}: pass one row for each")
+        raise InputError(f"expected {name} of shape (n, d) or images, got {X.shape}: pass one row per sample")
     rows = X.reshape(len(X), -1)
     rows = rows / np.float32(255) if X.dtype == np.uint8 else rows.astype(np.result_type(X.dtype, np.float32))
     if not np.isfinite(rows).all():
-        raise InputError(f"expected finite {name}, got NaN or infinity: take such rows out")
+        raise InputError(f"expected finite {name}, got NaN or infinity: remove such rows")
     return rows
 
 
 def _blocks(samples: ArrayLike | Iterable[ArrayLike]) -> Iterator[NDArray[np.floating]]:
-    """Samples in arrays of a bounded number of rows."""
-    alone = hasattr(samples, "__array__") or (
+    """Samples in arrays of at most 2,000 rows."""
+    is_array = hasattr(samples, "__array__") or (
         isinstance(samples, Sequence) and len(samples) and np.ndim(samples[0]) < 2
     )
-    for part in [samples] if alone else cast(Iterable[ArrayLike], samples):
+    for part in [samples] if is_array else cast(Iterable[ArrayLike], samples):
         rows = _flat_rows(cast(ArrayLike, part), "samples")
         yield from (rows[i : i + 2000] for i in range(0, len(rows), 2000))
 
@@ -513,27 +557,27 @@ def _blocks(samples: ArrayLike | Iterable[ArrayLike]) -> Iterator[NDArray[np.flo
 def _parzen(
     X: NDArray[np.floating], samples: ArrayLike | Iterable[ArrayLike], sigmas: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Log-density of each row (column) by the window of each width (row)."""
-    centre = X.mean(0, dtype=np.float64)  # small numbers lose less in |x|^2 - 2 x s + |s|^2
+    """Log-density under the window of each width, shape `(n_widths, n)`."""
+    centre = X.mean(0, dtype=np.float64)  # |x|^2 - 2 x s + |s|^2 loses fewer digits for small numbers
     x = X - centre
     x2, (n, d), m = (x**2).sum(1), x.shape, 0
     single = x.astype(np.float32)
-    top, total = np.full((len(sigmas), n), -np.inf), np.zeros((len(sigmas), n))  # logsumexp so far: top + log total
+    top, total = np.full((len(sigmas), n), -np.inf), np.zeros((len(sigmas), n))  # running logsumexp: top + log total
     for block in _blocks(samples):
         if block.shape[1] != d:
-            raise InputError(f"expected samples of {d} values as in X, got {block.shape[1]}: they must be alike")
+            raise InputError(f"expected samples of {d} values as in X, got {block.shape[1]}: pass rows of one shape")
         s, m = block - centre, m + len(block)
         s2 = (s**2).sum(1)
-        # an exponent is off by about this many roundings of its largest term
+        # the error of an exponent is about one rounding of its largest term
         largest, narrowest, widest = max(x2.max(), s2.max()), sigmas.min() ** 2, sigmas.max() ** 2
         fits = np.finfo(np.float32).eps * largest / narrowest < 0.01
-        fits &= largest < 1e37 and narrowest > 1e-37 and widest < 1e37  # in single precision all of them are numbers
+        fits &= largest < 1e37 and narrowest > 1e-37 and widest < 1e37  # within the range of float32
         rows, s = (single, s.astype(np.float32)) if fits else (x, s)
         for i in range(0, n, 500):
             at = slice(i, i + 500)
             halved = rows[at] @ s.T
             halved -= (s2 / 2).astype(s.dtype)
-            for k, sigma in enumerate(sigmas):  # of |x - s|^2, what varies with s is -2 `halved`
+            for k, sigma in enumerate(sigmas):  # -2 `halved` is the part of |x - s|^2 that depends on s
                 e = halved * s.dtype.type(1 / sigma**2)
                 highest = e.max(1)
                 e -= highest[:, None]
@@ -542,6 +586,6 @@ def _parzen(
                 total[k, at] = total[k, at] * np.exp(top[k, at] - new) + sums * np.exp(highest - new)
                 top[k, at] = new
     if m == 0:
-        raise InputError("expected at least one sample, got none: let the model draw some")
+        raise InputError("expected at least one sample, got none: draw some from the model")
     two_variances = 2 * sigmas[:, None] ** 2
     return top + np.log(total) - x2 / two_variances - np.log(m) - d / 2 * np.log(np.pi * two_variances)

@@ -1,25 +1,25 @@
-"""Every plot, one function each: arrays in, a `matplotlib.figure.Figure` out.
+"""Plots: functions that take arrays and return a `matplotlib.figure.Figure`.
 
-Nothing here touches pyplot or any global setting, so figures can be drawn from any thread and without a display.
+They do not use pyplot or global settings, so they can be called from any thread and without a display. `DESCRIPTIONS`
+has the title and the caption of each figure, by the name of its function. `aaekit.plots.draw` draws all figures of a
+fitted estimator.
 
-Samples are images of shape (n, channels, height, width) with 1 or 3 channels and values in [0, 1], or tables of shape
-(n, d); a row of a table is drawn as a small profile, value over feature number. Labels `y` are integers 0 ... K - 1, or
-the values in `classes`; -1 means "unlabelled".
+Samples are images of shape (n, channels, height, width) with 1 or 3 channels and values in [0, 1], or table rows of
+shape (n, d), which are drawn as small curves of value over feature number. Labels `y` are integers 0 ... K - 1, or the
+values in `classes`; -1 means "unlabelled".
 """
+
+from aaekit._extras import require
+
+require("matplotlib", extra="plots")
+require("PIL", extra="plots")
 
 from matplotlib.figure import Figure
 
-from aaekit.plots.base import palette, save, to_base64, to_png
+from aaekit.plots.base import DESCRIPTIONS, Description, described, palette, save, to_png
 from aaekit.plots.codes import embedding_comparison, latent_scatter, latent_tsne
-from aaekit.plots.distributions import (
-    code_histogram,
-    code_vs_prior,
-    confidence_histogram,
-    label_distribution,
-    predicted_label_distribution,
-    real_vs_obtained,
-)
-from aaekit.plots.mosaic import save_mosaic, tile
+from aaekit.plots.distributions import code_vs_prior, label_distribution
+from aaekit.plots.mosaic import tile
 from aaekit.plots.results import (
     auc_by_class,
     cluster_matrix,
@@ -49,11 +49,12 @@ __all__ = [
     "cluster_matrix",
     "code_grid",
     "code_grid_points",
-    "code_histogram",
     "code_vs_prior",
-    "confidence_histogram",
     "confident_mistakes",
     "confusion_matrix",
+    "described",
+    "Description",
+    "DESCRIPTIONS",
     "domain_translation",
     "embedding_comparison",
     "Figure",
@@ -66,18 +67,14 @@ __all__ = [
     "learning_curves",
     "modes_and_samples",
     "palette",
-    "predicted_label_distribution",
     "questions",
-    "real_vs_obtained",
     "reconstruction_pairs",
     "roc_curves",
     "roll_walk",
     "sample_grid",
     "save",
-    "save_mosaic",
     "style_grid",
     "style_label_grid",
     "tile",
-    "to_base64",
     "to_png",
 ]

@@ -1,10 +1,9 @@
-"""What all figures share: colours, checks, axes in one style, and files."""
+"""What all figures share: colours, checks, axes in one style, files, and the registry of titles and captions."""
 
-import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,9 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from aaekit._files import write_bytes
 from aaekit.errors import InputError
+from aaekit.labels import label_indices, split_labels
 
-# From Okabe and Ito's and Paul Tol's colour-blind-safe sets, ordered so that each next colour is as far as possible
-# from those before it, the page and the prior's grey, in the worst of normal, protan and deutan vision.
+__all__ = ["DESCRIPTIONS", "Description", "described", "palette", "save", "to_png"]
+
+# From the colour-blind-safe sets of Okabe and Ito and of Paul Tol, ordered so that each colour is as far as possible
+# from the previous ones, from white and from the prior's grey, in the worst of normal, protan and deutan vision.
 PALETTE = (
     "#0072B2", "#E69F00", "#661100", "#009E73", "#CC3311", "#DDCC77",
     "#33BBEE", "#332288", "#882255", "#CC79A7", "#EE7733", "#EE6677",
@@ -30,59 +32,82 @@ MARKERS = "osD^v"
 HALO = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
 
 
+F = TypeVar("F", bound=Callable[..., Figure])
+
+
+class Description(NamedTuple):
+    """What a report says of a figure: its heading, and what to look for."""
+
+    title: str
+    caption: str
+
+
+DESCRIPTIONS: dict[str, Description] = {}  # by the name of the function that draws the figure
+
+
+def described(title: str, caption: str) -> Callable[[F], F]:
+    """Decorator of a function that draws a figure: register its title and caption under the function's name."""
+
+    def register(function: F) -> F:
+        DESCRIPTIONS[function.__name__] = Description(title, caption)
+        return function
+
+    return register
+
+
 def to_png(figure: Figure) -> bytes:
-    """The figure as a PNG file's bytes."""
+    """The figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
-def to_base64(figure: Figure) -> str:
-    """The figure as base64 text of a PNG file, for HTML."""
-    return base64.b64encode(to_png(figure)).decode("ascii")
-
-
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write the figure as a PNG, all or nothing; the folder is made if need be.
+    """Write the figure as a PNG file, atomically; missing folders are created.
 
     Returns
     -------
     Path
         The file written.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
     """
     return write_bytes(path, to_png(figure))
 
 
 def palette(n: int) -> list[str]:
-    """Colours for n classes, from the start again after 12."""
+    """Colours for n classes, repeated after 12."""
     return [PALETTE[k % len(PALETTE)] for k in range(n)]
 
 
 def check_samples(x: ArrayLike) -> NDArray[np.float32]:
-    """Images or tables as float32, checked; images of neither one nor three channels as their mean, in grey."""
+    """Images or table rows as float32, checked; images that have neither 1 nor 3 channels are averaged to grey."""
     x = np.asarray(x, dtype=np.float32)
     if x.ndim not in (2, 4) or not x.size:
-        raise InputError(f"Expected samples of shape (n, channels, h, w) or (n, d), got {x.shape}.")
+        raise InputError(f"expected samples of shape (n, channels, h, w) or (n, d), got {x.shape}")
     return x.mean(axis=1, keepdims=True) if x.ndim == 4 and x.shape[1] not in (1, 3) else x
 
 
 def check_codes(z: ArrayLike, name: str) -> NDArray[np.float64]:
-    """Codes as a float table with at least one row; rows that are not finite cannot be drawn."""
+    """Codes `(n, d)` as float64, checked to be finite and not empty."""
     z = np.asarray(z, dtype=float)
     if z.ndim != 2 or not z.size:
-        raise InputError(f"Expected {name} of shape (n, d), got {z.shape}.")
+        raise InputError(f"expected {name} of shape (n, d), got {z.shape}")
     if not np.isfinite(z).all():
-        raise InputError(f"Expected finite {name}, got NaN or infinity: training has probably diverged.")
+        raise InputError(f"expected finite {name}, got NaN or infinity: the training has probably diverged")
     return z
 
 
 def plain(value: Any) -> str:
-    """A name as matplotlib should print it: a dollar sign is no formula."""
+    """A name as text for matplotlib: a dollar sign does not start a formula."""
     return str(value).replace("$", r"\$")
 
 
 def number(value: float, digits: int = 2) -> str:
-    """A short number with a real minus sign, and none before zero."""
+    """A short number with a typographic minus sign, and without a sign before zero."""
     return f"{round(float(value), digits) + 0.0:.{digits}f}".replace("-", "\u2212")
 
 
@@ -91,7 +116,7 @@ def class_names(classes: Sequence[Any] | None, n_classes: int) -> list[str]:
     if classes is None:
         return [str(k) for k in range(n_classes)]
     if len(classes) != n_classes:
-        raise InputError(f"Expected {n_classes} class names, got {len(classes)}.")
+        raise InputError(f"expected {n_classes} class names, got {len(classes)}")
     return [plain(name) for name in classes]
 
 
@@ -99,23 +124,18 @@ def class_numbers(
     labels: Sequence[ArrayLike], classes: Sequence[Any] | None
 ) -> tuple[list[NDArray[np.int64]], list[str]]:
     """Labels as numbers 0 ... K - 1 (-1: unlabelled) and the names of the classes."""
-    arrays = [np.asarray(y) for y in labels]
-    if any(y.ndim != 1 for y in arrays):
-        raise InputError(f"Expected labels of shape (n,), got {[y.shape for y in arrays]}.")
-    together = np.concatenate(arrays)
-    numbers = together.dtype.kind in "iu"
+    arrays = [split_labels(y, "labels") for y in labels]
+    present = np.concatenate([y[labelled] for y, labelled in arrays])
     values = None if classes is None else np.asarray(classes)
-    if numbers and (values is None or values.dtype.kind not in "iu"):
-        n_classes = int(together.max(initial=-1)) + 1 if classes is None else len(classes)
-        if len(together) and (together.max() >= n_classes or together.min() < -1):
-            raise InputError(f"Expected labels -1 ... {n_classes - 1}, got {together.min()} ... {together.max()}.")
-        return [y.astype(np.int64) for y in arrays], class_names(classes, n_classes)
-    known = np.unique(together).tolist() if values is None else values.tolist()
-    place = {value: k for k, value in enumerate(known)} | ({-1: -1} if numbers and -1 not in known else {})
-    strangers = sorted({str(value) for value in together.tolist() if value not in place})
-    if strangers:
-        raise InputError(f"Expected labels among the classes {known}, got also {', '.join(strangers[:5])}.")
-    return [np.array([place[v] for v in y.tolist()], dtype=np.int64) for y in arrays], class_names(known, len(known))
+    if present.dtype.kind in "iu" and (values is None or values.dtype.kind not in "iu"):
+        n_classes = int(present.max(initial=-1)) + 1 if classes is None else len(classes)
+        if len(present) and not 0 <= present.min() <= present.max() < n_classes:
+            raise InputError(
+                f"expected labels from -1 to {n_classes - 1}, got {present.min()} to {present.max()}: check the classes"
+            )
+        return [np.where(labelled, y, -1).astype(np.int64) for y, labelled in arrays], class_names(classes, n_classes)
+    names = np.unique(present) if values is None else values
+    return [label_indices(y, names, "labels") for y in labels], class_names(names.tolist(), len(names))
 
 
 def new_figure(size: tuple[float, float]) -> Figure:
@@ -142,7 +162,7 @@ def new_axes(
 
 
 def set_title(axes: Axes, title: str) -> None:
-    """A title at the left, where reading starts."""
+    """A left-aligned title."""
     axes.set_title(title, fontsize=11.5, color=INK, loc="left", pad=7)
 
 
@@ -156,17 +176,17 @@ def bare(axes: Axes) -> None:
 
 
 def message(text: str) -> Figure:
-    """A figure that has nothing to draw and says so."""
+    """A figure that consists of a message."""
     figure = new_figure((5.6, 1.6))
     figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=12, color=INK)
     return figure
 
 
 def span(values: NDArray[Any], margin: float) -> tuple[float, float]:
-    """Smallest and largest value with a margin; never empty."""
+    """An interval around all values, extended by `margin` times its length; never of length zero."""
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
-    room = margin * (high - low) if high > low else 0.5
-    return low - room, high + room
+    extra = margin * (high - low) if high > low else 0.5
+    return low - extra, high + extra
 
 
 def integer_ticks(axes: Axes) -> None:
@@ -176,18 +196,17 @@ def integer_ticks(axes: Axes) -> None:
 
 
 def class_ticks(axes: Axes, names: list[str], axis: str, room: int) -> None:
-    """Class names as ticks: upright where they fit in `room` characters, else turned; thinned out beyond 40."""
-    step = 1 + (len(names) - 1) // 40
-    shown = range(0, len(names), step)
+    """Class names as ticks, at most 40; names on the x axis are rotated if they need more than `room` characters."""
+    ticks = range(0, len(names), 1 + (len(names) - 1) // 40)
     if axis == "x":
-        turned = sum(len(names[k]) + 2 for k in shown) > room
-        axes.set_xticks(list(shown), [names[k] for k in shown], rotation=90 if turned else 0)
+        rotated = sum(len(names[k]) + 2 for k in ticks) > room
+        axes.set_xticks(list(ticks), [names[k] for k in ticks], rotation=90 if rotated else 0)
     else:
-        axes.set_yticks(list(shown), [names[k] for k in shown])
+        axes.set_yticks(list(ticks), [names[k] for k in ticks])
 
 
 def colour_bar(figure: Figure, axes: Axes, drawn: ScalarMappable, label: str, shrink: float = 0.7) -> None:
-    """What the colours of an image stand for."""
+    """A colour bar for an image."""
     bar = figure.colorbar(drawn, ax=axes, shrink=shrink, pad=0.02)
     bar.set_label(label, fontsize=10, color=INK)
     bar.ax.tick_params(labelsize=9, colors=INK)

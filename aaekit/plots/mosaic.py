@@ -1,7 +1,5 @@
-"""Images in rows and columns: as an array, as a file, and in axes."""
+"""Images in rows and columns, as an array and in axes."""
 
-import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,24 +8,25 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from aaekit._files import write_bytes
 from aaekit.errors import InputError
 from aaekit.plots.base import BLUE, FAINT, bare, check_samples, new_figure, span
 
+__all__ = ["tile"]
+
 
 def tile(images: ArrayLike, n_columns: int = 10, gap: int | tuple[int, int] = 1, scale: int = 1) -> NDArray[np.float32]:
-    """Lay images out in rows, left to right, in one array.
+    """Arrange images in rows, left to right, in one array.
 
     Parameters
     ----------
     images : array-like of shape (n, c, h, w)
         Values are clipped to [0, 1]; NaN becomes 0. c is 1 or 3.
     n_columns : int, default 10
-        Images in a row; places that stay empty in the last row are white.
+        Images per row; unused places in the last row are white.
     gap : int or (int, int), default 1
-        White pixels between rows and columns.
+        White pixels between rows and between columns.
     scale : int, default 1
-        Each pixel becomes scale x scale pixels (the gap does not grow).
+        Each pixel becomes scale x scale pixels; the gap is not scaled.
 
     Returns
     -------
@@ -36,12 +35,12 @@ def tile(images: ArrayLike, n_columns: int = 10, gap: int | tuple[int, int] = 1,
 
     Raises
     ------
-    InputError (a ValueError)
-        If the shape is another, or there is no image.
+    InputError
+        If the shape is not that of images, or there is no image.
     """
     x = check_samples(images)
     if x.ndim != 4:
-        raise InputError(f"Expected images of shape (n, 1 or 3, h, w), got {x.shape}: tables cannot be tiled.")
+        raise InputError(f"expected images of shape (n, 1 or 3, h, w), got {x.shape}: tables cannot be tiled")
     n, c, _, _ = x.shape
     n_columns = min(n_columns, n)
     down, right = (gap, gap) if isinstance(gap, int) else gap
@@ -56,43 +55,14 @@ def tile(images: ArrayLike, n_columns: int = 10, gap: int | tuple[int, int] = 1,
     return mosaic[..., 0] if c == 1 else mosaic
 
 
-def save_mosaic(images: ArrayLike, path: str | Path, n_columns: int = 10, scale: int | None = None) -> Path:
-    """Write images as one PNG, without axes or title.
-
-    Parameters
-    ----------
-    images : array-like of shape (n, c, h, w)
-        See `tile`.
-    path : str or Path
-        Where to; the folder is made if need be.
-    n_columns : int, default 10
-        Images in a row.
-    scale : int, optional
-        Nearest-neighbour enlargement; by default what makes an image at least 56 pixels high.
-
-    Returns
-    -------
-    Path
-        The file written.
-    """
-    from PIL import Image
-
-    x = check_samples(images)
-    scale = scale or max(1, -(-56 // x.shape[-2]))
-    pixels = np.round(255 * tile(x, n_columns, gap=2, scale=scale)).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return write_bytes(path, buffer.getvalue())
-
-
 def mosaic_figure(
     x: NDArray[Any], n_columns: int, extra: tuple[float, float] = (0.0, 0.35), inches: float = 7.0
 ) -> tuple[Figure, Axes]:
-    """A figure whose shape suits a mosaic, with `extra` inches for labels at the left and below."""
+    """A figure in the shape of a mosaic, with `extra` inches for labels at the left and below."""
     n_columns = min(n_columns, len(x))
     rows = -(-len(x) // n_columns)
     h, w = x.shape[2:] if x.ndim == 4 else (3, 4)
-    cell = min(inches / n_columns, 1.1)  # a few small images need not fill a page
+    cell = min(inches / n_columns, 1.1)  # a few small images do not need the full width
     width, height = max(cell * n_columns + extra[0], 4.6), cell * rows * h / w + extra[1]
     if height > 14:
         width, height = max(width * 14 / height, 3.0), 14
@@ -109,10 +79,10 @@ def draw_mosaic(
     blank: NDArray[np.bool_] | None = None,
     limits: tuple[float, float] | None = None,
 ) -> tuple[float, float]:
-    """Draw samples so that sample k has its top left at (k % n_columns, k // n_columns) + `at`.
+    """Draw samples; the top left corner of sample k is at (k % n_columns, k // n_columns) + `at`.
 
-    Samples marked in `blank` are left out; `limits` are the values at a table profile's foot and top. Returns a cell's
-    inner width and height.
+    Samples marked in `blank` are omitted; `limits` are the values at the bottom and top of a table profile. Returns the
+    width and height of a cell without its gap.
     """
     n_columns = min(n_columns, len(x))
     rows = -(-len(x) // n_columns)
@@ -120,7 +90,7 @@ def draw_mosaic(
     if x.ndim == 4:
         if blank is not None:
             x = np.where(blank[:, None, None, None], np.float32(1), x)
-        scale = max(1, -(-32 // x.shape[-1]))  # so that the gap stays thin beside small images
+        scale = max(1, -(-32 // x.shape[-1]))  # keeps the gap thin next to small images
         h, w = x.shape[2] * scale, x.shape[3] * scale
         down, right = gap[0] * 2, gap[1] * 2
         mosaic = tile(x, n_columns, (down, right), scale)
@@ -144,7 +114,7 @@ def _profiles(
     blank: NDArray[np.bool_] | None,
     limits: tuple[float, float] | None,
 ) -> None:
-    """Rows of a table as small curves on a common scale, each over its own base line."""
+    """Rows of a table as small curves on a common scale, each with its own base line."""
     low, high = span(x[np.isfinite(x)], 0.0) if limits is None else limits
     k = np.arange(len(x)) if blank is None else np.flatnonzero(~blank)
     x = x[k]

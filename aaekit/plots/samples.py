@@ -1,4 +1,4 @@
-"""Samples, and what decoders make of codes."""
+"""Samples, reconstructions and decoded codes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +20,7 @@ from aaekit.plots.base import (
     class_names,
     class_numbers,
     colour_bar,
+    described,
     integer_ticks,
     new_axes,
     new_figure,
@@ -31,7 +32,26 @@ from aaekit.plots.base import (
 )
 from aaekit.plots.mosaic import draw_mosaic, mosaic_figure, tile
 
+__all__ = [
+    "code_grid",
+    "code_grid_points",
+    "domain_translation",
+    "first_layer_features",
+    "learned_modes",
+    "modes_and_samples",
+    "reconstruction_pairs",
+    "roll_walk",
+    "sample_grid",
+    "style_grid",
+    "style_label_grid",
+]
 
+
+@described(
+    "Samples",
+    "Decoded samples of the prior. They should be diverse, and each should belong to a class; if they do not, the "
+    "prior covers regions without codes of data.",
+)
 def sample_grid(images: ArrayLike, n_columns: int = 10, title: str = "Samples") -> Figure:
     """Samples side by side.
 
@@ -40,9 +60,18 @@ def sample_grid(images: ArrayLike, n_columns: int = 10, title: str = "Samples") 
     images : array-like of shape (n, c, h, w) or (n, d)
         Samples, row by row.
     n_columns : int, default 10
-        Samples in a row.
+        Samples per row.
     title : str, default "Samples"
-        What is seen.
+        Title of the figure.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    InputError
+        If the shape is not that of images or table rows.
     """
     x = check_samples(images)
     figure, axes = mosaic_figure(x, n_columns)
@@ -54,29 +83,45 @@ def sample_grid(images: ArrayLike, n_columns: int = 10, title: str = "Samples") 
 def code_grid_points(n: int = 10, extent: tuple[float, float] = (-1, 1)) -> NDArray[np.float32]:
     """The codes to decode for `code_grid`: an n x n grid over a square of the latent plane.
 
+    Parameters
+    ----------
+    n : int, default 10
+        Points per row and column.
+    extent : (float, float), default (-1, 1)
+        Smallest and largest z_1 and z_2.
+
     Returns
     -------
     ndarray of shape (n * n, 2)
-        (z_1, z_2), row by row from the top left: z_1 rises to the right, z_2 falls downwards, as in a plot.
+        (z_1, z_2), row by row from the top left: z_1 increases to the right, z_2 upwards, as in a plot.
     """
     z = np.linspace(*extent, n, dtype=np.float32)
     z1, z2 = np.meshgrid(z, z[::-1])
     return np.stack([z1.ravel(), z2.ravel()], axis=1)
 
 
+@described(
+    "The latent plane",
+    "A regular grid of codes, decoded. Neighbours should resemble each other and change smoothly from class to class; "
+    "a sudden blur is a hole in the latent space.",
+)
 def code_grid(images: ArrayLike, extent: tuple[float, float] = (-1, 1)) -> Figure:
-    """What the decoder makes of a square of a two-dimensional latent space.
+    """A regular grid over a two-dimensional latent space, decoded.
 
     Parameters
     ----------
     images : array-like of shape (n * n, c, h, w) or (n * n, d)
-        Decoded `code_grid_points(n, extent)`, in their order.
+        Decoded `code_grid_points(n, extent)`, in the same order.
     extent : (float, float), default (-1, 1)
         Smallest and largest z_1 and z_2.
 
+    Returns
+    -------
+    Figure
+
     Raises
     ------
-    InputError (a ValueError)
+    InputError
         If the number of images is not a square.
 
     References
@@ -86,19 +131,24 @@ def code_grid(images: ArrayLike, extent: tuple[float, float] = (-1, 1)) -> Figur
     x = check_samples(images)
     n = round(np.sqrt(len(x)))
     if n * n != len(x):
-        raise InputError(f"Expected a square number of images, got {len(x)}: decode code_grid_points(n).")
+        raise InputError(f"expected a square number of images, got {len(x)}: decode code_grid_points(n)")
     figure, axes = mosaic_figure(x, n, extra=(0.5, 0.7))
     pitch = draw_mosaic(axes, x, n)
     z = np.linspace(*extent, n).tolist()
-    shown = np.arange(0, n, 1 + n // 13)
-    axes.set_xticks(shown + pitch[0] / 2, [number(z[k]) for k in shown])
-    axes.set_yticks(n - 1 - shown + pitch[1] / 2, [number(z[k]) for k in shown])
+    ticks = np.arange(0, n, 1 + n // 13)
+    axes.set_xticks(ticks + pitch[0] / 2, [number(z[k]) for k in ticks])
+    axes.set_yticks(n - 1 - ticks + pitch[1] / 2, [number(z[k]) for k in ticks])
     axes.set_xlabel("$z_1$", fontsize=11, color=INK)
     axes.set_ylabel("$z_2$", fontsize=11, color=INK)
     set_title(axes, f"Decoded from a {n} \u00d7 {n} grid of codes")
     return figure
 
 
+@described(
+    "Reconstructions",
+    "Inputs above, their reconstructions below. Missing details are those that the code cannot represent; a "
+    "reconstruction of another class is a sample that the model confuses.",
+)
 def reconstruction_pairs(X: ArrayLike, X_hat: ArrayLike, n: int = 10) -> Figure:
     """Inputs above, their reconstructions below.
 
@@ -107,16 +157,20 @@ def reconstruction_pairs(X: ArrayLike, X_hat: ArrayLike, n: int = 10) -> Figure:
     X, X_hat : array-like of one shape, (n, c, h, w) or (n, d)
         Inputs and reconstructions.
     n : int, default 10
-        How many of the first pairs are drawn.
+        Number of pairs to draw, from the first on.
+
+    Returns
+    -------
+    Figure
 
     Raises
     ------
-    InputError (a ValueError)
+    InputError
         If the shapes differ.
     """
     x, x_hat = check_samples(X), check_samples(X_hat)
     if x.shape != x_hat.shape:
-        raise InputError(f"Expected inputs and reconstructions of one shape, got {x.shape} and {x_hat.shape}.")
+        raise InputError(f"expected inputs and reconstructions of the same shape, got {x.shape} and {x_hat.shape}")
     error = float(np.mean((x - x_hat) ** 2))
     n = min(n, len(x))
     both = np.concatenate([x[:n], x_hat[:n]])
@@ -127,34 +181,43 @@ def reconstruction_pairs(X: ArrayLike, X_hat: ArrayLike, n: int = 10) -> Figure:
     return figure
 
 
+@described(
+    "Class and style",
+    "Each row is a class, each column a style. If class and style are separated, the class is constant along a row, "
+    "and what changes along it (slant, stroke width) is the same in all rows.",
+)
 def style_grid(
     images: ArrayLike,
     n_rows: int,
     n_columns: int,
     row_labels: Sequence[Any] | None = None,
     z_values: ArrayLike | None = None,
-    title: str = "One class a row, one style a column",
-    xlabel: str = "$z_1$, the other style coordinates held fixed",
+    title: str = "One class per row, one style per column",
+    xlabel: str = "$z_1$; the other style dimensions are constant",
 ) -> Figure:
-    """Rows of one class (y) each, along which the style z_1 runs over the prior.
+    """One row per class y, along which the style z_1 varies over the prior.
 
     Parameters
     ----------
     images : array-like of shape (n_rows * n_columns, c, h, w) or (n_rows * n_columns, d)
         Row by row.
     n_rows, n_columns : int
-        Classes and styles.
+        Number of classes and of styles.
     row_labels : sequence of n_rows names, optional
         By default 0, 1, ...
     z_values : array-like of shape (n_columns,), optional
         z_1 of each column.
     title, xlabel : str
-        What is seen, and what runs along the row.
+        Title of the figure, and label of the horizontal axis.
+
+    Returns
+    -------
+    Figure
 
     Raises
     ------
-    InputError (a ValueError)
-        If the numbers do not fit.
+    InputError
+        If the numbers of images, labels or values do not match.
 
     References
     ----------
@@ -165,77 +228,96 @@ def style_grid(
     z = None if z_values is None else np.asarray(z_values, dtype=float)
     if len(x) != n_rows * n_columns or len(labels) != n_rows or (z is not None and z.shape != (n_columns,)):
         raise InputError(
-            f"Expected {n_rows} x {n_columns} images, {n_rows} row labels and {n_columns} z values, got {len(x)}, "
-            f"{len(labels)} and {'none' if z is None else z.shape}."
+            f"expected {n_rows} x {n_columns} images, {n_rows} row labels and {n_columns} z values, got {len(x)}, "
+            f"{len(labels)} and {'none' if z is None else z.shape}"
         )
     figure, axes = mosaic_figure(x, n_columns, extra=(0.3 + 0.08 * max(map(len, labels)), 0.8))
     pitch = draw_mosaic(axes, x, n_columns)
     axes.set_yticks(np.arange(n_rows) + pitch[1] / 2, labels)
     axes.set_ylabel("$y$", fontsize=11, color=INK)
     if z is not None:
-        shown = np.arange(0, n_columns, 1 + n_columns // 13)
-        axes.set_xticks(shown + pitch[0] / 2, [number(z[k]) for k in shown])
+        ticks = np.arange(0, n_columns, 1 + n_columns // 13)
+        axes.set_xticks(ticks + pitch[0] / 2, [number(z[k]) for k in ticks])
     axes.set_xlabel(xlabel, fontsize=11, color=INK)
     set_title(axes, title)
     return figure
 
 
-APART = 0.35  # of a cell: what sets the first column apart
+FIRST_COLUMN_GAP = 0.35  # between the first column and the others, in cells
 
 
+@described(
+    "Modes, and rows with this prediction",
+    "First column: the decoded class y = k with style z = 0. The other columns: real rows with this prediction. They "
+    "should look alike and resemble the mode; a mixed row is a label that represents several classes, a mode without "
+    "rows a label that is not used.",
+)
 def modes_and_samples(
     modes: ArrayLike,
     X: ArrayLike,
     y: ArrayLike,
     row_labels: Sequence[Any] | None = None,
     n: int = 10,
-    title: str = "The mode of each label, and rows that were given it",
+    title: str = "The mode of each label, and rows with this prediction",
 ) -> Figure:
-    """What the decoder makes of each value of y alone, and beside it real rows that were given this label or cluster.
+    """The decoded mode of each value of y, followed by real rows that are predicted as this label or cluster.
 
     Parameters
     ----------
     modes : array-like of shape (K, c, h, w) or (K, d)
-        Decoded [y = k, z = 0].
+        Decoded codes [y = k, z = 0].
     X : array-like of shape (m, c, h, w) or (m, d)
         Real rows.
     y : array-like of shape (m,)
-        The label or cluster that each was given, 0 ... K - 1; rows with -1 are left out.
+        The predicted label or cluster of each row, 0 ... K - 1; rows with -1 are ignored.
     row_labels : sequence of K names, optional
         By default the number k and how many rows have it.
     n : int, default 10
-        At most so many rows of each, the first ones. A label that no row was given has only its mode.
+        Maximum number of rows of each label, from the first on. A label without rows has only its mode.
     title : str
-        What is seen.
+        Title of the figure.
+
+    Returns
+    -------
+    Figure
 
     Raises
     ------
-    InputError (a ValueError)
-        If the shapes do not fit.
+    InputError
+        If the shapes do not match.
 
     References
     ----------
     Azulay, *adversarial-autoencoder-classifier* documentation (2019), "modes and samples".
     """
-    lead, x = check_samples(modes), check_samples(X)
-    K = len(lead)
-    ((given,), _) = class_numbers([y], range(K))
-    if lead.shape[1:] != x.shape[1:] or len(given) != len(x):
+    first, x = check_samples(modes), check_samples(X)
+    K = len(first)
+    ((labels,), _) = class_numbers([y], range(K))
+    if first.shape[1:] != x.shape[1:] or len(labels) != len(x):
         raise InputError(
-            f"Expected modes and rows of one shape and a label a row, got {lead.shape}, {x.shape} and {len(given)}."
+            f"expected modes and rows of the same shape and one label per row, got {first.shape}, {x.shape} and "
+            f"{len(labels)} labels"
         )
-    counts = np.bincount(given[given >= 0], minlength=K)
+    counts = np.bincount(labels[labels >= 0], minlength=K)
     if row_labels is None:
         row_labels = [f"{k} ({count})" for k, count in enumerate(counts)]
     n = max(1, min(n, int(counts.max())))
-    cells = np.zeros((K, 1 + n, *lead.shape[1:]), dtype=np.float32)
+    cells = np.zeros((K, 1 + n, *first.shape[1:]), dtype=np.float32)
     blank = np.ones((K, 1 + n), dtype=bool)
     for k in range(K):
-        rows = np.flatnonzero(given == k)[:n]
-        cells[k, 0], cells[k, 1 : 1 + len(rows)], blank[k, : 1 + len(rows)] = lead[k], x[rows], False
-    return _led_rows(cells, class_names(row_labels, K), ["mode", *[""] * n], title, "$y$", blank, "real rows")
+        rows = np.flatnonzero(labels == k)[:n]
+        cells[k, 0], cells[k, 1 : 1 + len(rows)], blank[k, : 1 + len(rows)] = first[k], x[rows], False
+    return _first_column_and_rows(
+        cells, class_names(row_labels, K), ["mode", *[""] * n], title, "$y$", blank, "real rows"
+    )
 
 
+@described(
+    "Styles and labels",
+    "Each row has the style of the sample in its first column, combined with all labels. Slant and stroke width "
+    "should be constant along a row, and the class should be that of the column; if the class of the first column is "
+    "still visible, it is contained in z.",
+)
 def style_label_grid(
     sources: ArrayLike,
     images: ArrayLike,
@@ -243,44 +325,48 @@ def style_label_grid(
     row_labels: Sequence[Any] | None = None,
     title: str = "The style of the first column, with every label",
 ) -> Figure:
-    """Rows of one style each, taken from the row of data in the first column, along which the label runs.
+    """One row per style, taken from the sample in the first column and decoded with every label.
 
     Parameters
     ----------
     sources : array-like of shape (m, c, h, w) or (m, d)
-        The rows of data whose style is taken.
+        The samples that the styles are taken from.
     images : array-like of shape (m * K, c, h, w) or (m * K, d)
         Decoded with every label: first the K of source 0, then the K of source 1, ...
     labels : sequence of K names, optional
-        Of the columns, by default 0, 1, ...
+        Names of the columns, by default 0, 1, ...
     row_labels : sequence of m names, optional
-        For instance the sources' own labels.
+        For instance the true labels of the sources.
     title : str
-        What is seen.
+        Title of the figure.
+
+    Returns
+    -------
+    Figure
 
     Raises
     ------
-    InputError (a ValueError)
-        If the numbers do not fit.
+    InputError
+        If the numbers or shapes of sources and images do not match.
 
     References
     ----------
     Makhzani et al., *Adversarial Autoencoders*, arXiv:1511.05644, section 2.4.
     """
-    lead, x = check_samples(sources), check_samples(images)
-    m = len(lead)
+    first, x = check_samples(sources), check_samples(images)
+    m = len(first)
     K = len(x) // m if labels is None else len(labels)
-    if len(x) != m * K or not K or lead.shape[1:] != x.shape[1:]:
+    if len(x) != m * K or not K or first.shape[1:] != x.shape[1:]:
         raise InputError(
-            f"Expected images of every label for each of {m} sources, in their shape {lead.shape[1:]}, got {x.shape} "
-            f"for {K} labels: decode the first source with all labels, then the second, ..."
+            f"expected images of every label for each of {m} sources, in their shape {first.shape[1:]}, got {x.shape} "
+            f"for {K} labels: decode the first source with all labels, then the second, and so on"
         )
-    cells = np.concatenate([lead[:, None], x.reshape(m, K, *x.shape[1:])], axis=1)
+    cells = np.concatenate([first[:, None], x.reshape(m, K, *x.shape[1:])], axis=1)
     names = [""] * m if row_labels is None else class_names(row_labels, m)
-    return _led_rows(cells, names, ["source", *class_names(labels, K)], title, "")
+    return _first_column_and_rows(cells, names, ["source", *class_names(labels, K)], title, "")
 
 
-def _led_rows(
+def _first_column_and_rows(
     cells: NDArray[np.float32],
     row_labels: list[str],
     column_labels: list[str],
@@ -289,27 +375,28 @@ def _led_rows(
     blank: NDArray[np.bool_] | None = None,
     heading: str = "",
 ) -> Figure:
-    """Rows of samples (rows, 1 + columns, ...), the first column set apart; labels above, or one heading for all."""
+    """A table of samples `(rows, 1 + columns, ...)` with a gap after the first column; labels or one heading above."""
     n_rows, n_columns = cells.shape[:2]
-    every = cells.reshape(-1, *cells.shape[2:])
-    shown = [column_labels[0], heading] if heading else column_labels
-    longest = max(map(len, shown))
-    turned = not heading and longest > 80 / n_columns
-    room = 0.3 + 0.085 * max(map(len, row_labels)), 0.5 + (0.07 * longest if turned else 0.15)
-    figure, axes = mosaic_figure(every, n_columns, extra=room)
+    samples = cells.reshape(-1, *cells.shape[2:])
+    labels = [column_labels[0], heading] if heading else column_labels
+    longest = max(map(len, labels))
+    rotated = not heading and longest > 80 / n_columns
+    extra = 0.3 + 0.085 * max(map(len, row_labels)), 0.5 + (0.07 * longest if rotated else 0.15)
+    figure, axes = mosaic_figure(samples, n_columns, extra=extra)
     hide = np.zeros((n_rows, n_columns), dtype=bool) if blank is None else blank
-    finite = every[~hide.ravel() & np.isfinite(every).reshape(len(every), -1).all(axis=1)]
+    finite = samples[~hide.ravel() & np.isfinite(samples).reshape(len(samples), -1).all(axis=1)]
     limits = span(finite, 0.0)
     draw_mosaic(axes, cells[:, 0], 1, blank=hide[:, 0], limits=limits)
     rest = cells[:, 1:].reshape(-1, *cells.shape[2:])
-    pitch = draw_mosaic(axes, rest, n_columns - 1, at=(1 + APART, 0), blank=hide[:, 1:].ravel(), limits=limits)
-    axes.set_xlim(-0.03, n_columns + APART)
+    start = (1 + FIRST_COLUMN_GAP, 0)
+    pitch = draw_mosaic(axes, rest, n_columns - 1, at=start, blank=hide[:, 1:].ravel(), limits=limits)
+    axes.set_xlim(-0.03, n_columns + FIRST_COLUMN_GAP)
     axes.set_ylim(n_rows, -0.03)
-    middles = np.arange(n_columns) + pitch[0] / 2 + np.where(np.arange(n_columns) > 0, APART, 0)
+    centres = np.arange(n_columns) + pitch[0] / 2 + np.where(np.arange(n_columns) > 0, FIRST_COLUMN_GAP, 0)
     if heading:
-        middles = np.array([middles[0], middles[1:].mean()])
+        centres = np.array([centres[0], centres[1:].mean()])
     axes.xaxis.tick_top()
-    axes.set_xticks(middles, shown, rotation=90 if turned else 0)
+    axes.set_xticks(centres, labels, rotation=90 if rotated else 0)
     axes.set_yticks(np.arange(n_rows) + pitch[1] / 2, row_labels)
     axes.tick_params(length=0)
     axes.set_ylabel(ylabel, fontsize=11, color=INK)
@@ -317,24 +404,38 @@ def _led_rows(
     return figure
 
 
+@described(
+    "Modes of the mode decoder",
+    "Each is decoded from y alone. A sharp, typical member of a class means that y represents the class; the same "
+    "blurred average for all y, that the information is in z; two that look alike, that two labels share a class.",
+)
 def learned_modes(
     modes: ArrayLike,
     labels: Sequence[Any] | None = None,
     n_columns: int = 10,
-    title: str = "What the mode decoder makes of each value of $y$",
+    title: str = "Modes of the mode decoder for each $y$",
 ) -> Figure:
-    """One sample for each value of y, its name above: what a decoder that sees y alone has learned.
+    """One sample for each value of y, with its name above, from a decoder that sees y alone.
 
     Parameters
     ----------
     modes : array-like of shape (K, c, h, w) or (K, d)
-        Of the mode decoder, or of the decoder at z = 0.
+        Output of the mode decoder, or of the decoder at z = 0.
     labels : sequence of K names, optional
         By default 0, 1, ...
     n_columns : int, default 10
-        Samples in a row.
+        Samples per row.
     title : str
-        What is seen.
+        Title of the figure.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    InputError
+        If the shape is not that of images or table rows, or the number of labels is not K.
 
     References
     ----------
@@ -343,7 +444,7 @@ def learned_modes(
     x = check_samples(modes)
     names = class_names(labels, len(x))
     rows, n_columns = -(-len(x) // n_columns), min(n_columns, len(x))
-    step = 1.35  # room for a name above each
+    step = 1.35  # leaves space for the names
     figure, axes = mosaic_figure(x, n_columns, extra=(0.0, 0.3 + 0.22 * rows))
     limits = span(x[np.isfinite(x)], 0.0)
     for k, name in enumerate(names):
@@ -357,6 +458,11 @@ def learned_modes(
     return figure
 
 
+@described(
+    "A walk along the roll",
+    "Each row is an arc of the roll, from its centre outwards. Each row should be one class, and the class should "
+    "change with the row; a class that continues in the next row extends beyond its arc.",
+)
 def roll_walk(
     images: ArrayLike,
     n_rows: int = 10,
@@ -365,27 +471,31 @@ def roll_walk(
     codes: ArrayLike | None = None,
     title: str = "A walk along the Swiss roll",
 ) -> Figure:
-    """Samples decoded along a path through the latent plane, in order: one row an arc, and the path beside them.
+    """Samples decoded along a path through the latent plane, one row per arc, with a plot of the path.
 
     Parameters
     ----------
     images : array-like of shape (n, c, h, w) or (n, d)
         Decoded in the order of the walk; n is a multiple of `n_rows`.
     n_rows : int, default 10
-        Arcs of equal length, that is classes.
+        Number of arcs of equal length, that is, of classes.
     row_labels : sequence of n_rows names, optional
         By default 0, 1, ...
     path : array-like of shape (n, 2), optional
-        The codes that were decoded; drawn in the rows' colours in a panel at the right.
+        The codes that were decoded; drawn at the right in the colours of the rows.
     codes : array-like of shape (m, 2), optional
-        Codes of data, in grey behind the path.
+        Codes of data, drawn in grey behind the path.
     title : str
-        What is seen.
+        Title of the figure.
+
+    Returns
+    -------
+    Figure
 
     Raises
     ------
-    InputError (a ValueError)
-        If the numbers do not fit.
+    InputError
+        If the numbers or shapes of images and codes do not match.
 
     References
     ----------
@@ -395,14 +505,14 @@ def roll_walk(
     x = check_samples(images)
     n_columns = len(x) // n_rows
     if not n_columns or len(x) != n_rows * n_columns:
-        raise InputError(f"Expected a multiple of {n_rows} images, one row an arc, got {len(x)}.")
+        raise InputError(f"expected a multiple of {n_rows} images, one row per arc, got {len(x)}")
     names = class_names(row_labels, n_rows)
     z = None if path is None else check_codes(path, "path")
     behind = None if codes is None else check_codes(codes, "codes")
     if z is not None and z.shape != (len(x), 2):
-        raise InputError(f"Expected a path of shape ({len(x)}, 2), a code an image, got {z.shape}.")
+        raise InputError(f"expected a path of shape ({len(x)}, 2), one code per image, got {z.shape}")
     if behind is not None and behind.shape[1] != 2:
-        raise InputError(f"Expected codes of shape (m, 2), got {behind.shape}.")
+        raise InputError(f"expected codes of shape (m, 2), got {behind.shape}")
 
     h, w = x.shape[2:] if x.ndim == 4 else (3, 4)
     side = n_rows * min(0.55, 5.5 / n_columns) * h / w
@@ -421,9 +531,9 @@ def roll_walk(
     axes.set_xlabel("along the arc \u2192", fontsize=10, color=INK)
     set_title(axes, title)
     if z is not None:
-        axes = new_axes(figure, "Where the codes were taken", "$z_1$", "$z_2$", place=grid[1])
+        axes = new_axes(figure, "The codes that were decoded", "$z_1$", "$z_2$", place=grid[1])
         axes.set_aspect("equal", adjustable="datalim")
-        axes.margins(0.12)  # room for the names outside the roll
+        axes.margins(0.12)  # leaves space for the names outside the roll
         if behind is not None:
             axes.scatter(*behind.T, s=3, color=FAINT, linewidths=0, label="codes of data")
             axes.legend(loc="lower right", frameon=False, fontsize=8.5, labelcolor=INK, markerscale=2.5)
@@ -441,6 +551,12 @@ def roll_walk(
     return figure
 
 
+@described(
+    "Translation between domains",
+    "The source above, its translation into the other domain below. The content should be the same and the appearance "
+    "that of the other domain. A cross marks a translation in which an independent classifier does not recognise the "
+    "class of the source.",
+)
 def domain_translation(
     X: ArrayLike,
     X_translated: ArrayLike,
@@ -450,39 +566,43 @@ def domain_translation(
     correct: ArrayLike | None = None,
     n: int = 20,
 ) -> Figure:
-    """Rows of one domain, and below each the same row as another domain would have it.
+    """Samples of one domain above their translations into another.
 
     Parameters
     ----------
     X, X_translated : array-like of one shape, (m, c, h, w) or (m, d)
         Sources and translations.
     from_name, to_name : str
-        The two domains.
+        Names of the two domains.
     labels : array-like of shape (m,), optional
-        What to write below each pair, for instance the source's class.
+        Text below each pair, for instance the class of the source.
     correct : array-like of bool, of shape (m,), optional
-        Whether an independent classifier finds the source's class in the translation; where not, it is framed and
-        marked by a cross. The share in the title is over all m.
+        Whether an independent classifier recognises the class of the source in the translation; if not, the
+        translation is framed and marked by a cross. The numbers in the title are of all m.
     n : int, default 20
-        How many of the first pairs are drawn, ten in a row.
+        Number of pairs to draw, from the first on, ten per row.
+
+    Returns
+    -------
+    Figure
 
     Raises
     ------
-    InputError (a ValueError)
-        If the shapes do not fit.
+    InputError
+        If the shapes do not match.
 
     References
     ----------
     Sheet, *Deep Learning for Visual Computing* (NPTEL), lecture 53.
     """
     x, translated = check_samples(X), check_samples(X_translated)
-    kept = None if correct is None else np.asarray(correct, dtype=bool)
+    same_class = None if correct is None else np.asarray(correct, dtype=bool)
     names = None if labels is None else [plain(name) for name in labels]  # pyright: ignore[reportGeneralTypeIssues]
-    sizes = {len(values) for values in (names, kept) if values is not None}
+    sizes = {len(values) for values in (names, same_class) if values is not None}
     if x.shape != translated.shape or sizes - {len(x)}:
         raise InputError(
-            f"Expected translations in the shape of the sources and one label and mark each, got {x.shape}, "
-            f"{translated.shape}{''.join(f', {size}' for size in sorted(sizes))}."
+            f"expected translations in the shape of the sources, and one label and mark per pair, got {x.shape}, "
+            f"{translated.shape}{''.join(f', {size}' for size in sorted(sizes))}"
         )
     limits = span(np.concatenate([a[np.isfinite(a)] for a in (x, translated)]), 0.0)
     n = min(n, len(x))
@@ -502,9 +622,9 @@ def domain_translation(
         pitch = draw_mosaic(axes, translated[chosen], n_columns, at=(0, top + 1), limits=limits)
         ticks += [top + pitch[1] / 2, top + 1 + pitch[1] / 2]
         for left, k in enumerate(range(chosen.start, chosen.stop)):
-            for y in (top, top + 1) if x.ndim == 4 else ():  # a bright image would have no edge on the page
+            for y in (top, top + 1) if x.ndim == 4 else ():  # a bright image would not have a visible edge
                 axes.add_patch(Rectangle((left, y), *pitch, fill=False, edgecolor=FAINT, lw=0.6))
-            lost = kept is not None and not kept[k]
+            lost = same_class is not None and not same_class[k]
             if lost:
                 axes.add_patch(
                     Rectangle((left, top + 1), *pitch, fill=False, edgecolor=VERMILION, lw=2.2, clip_on=False)
@@ -516,45 +636,59 @@ def domain_translation(
                     color=VERMILION if lost else INK, weight="bold" if lost else "normal", ha="center", va="top",
                 )  # fmt: skip
     axes.set_xlim(-0.03, n_columns)
-    axes.set_ylim(step * (blocks - 1) + (2.0 if names is None and kept is None else 2.35), -0.03)
+    axes.set_ylim(step * (blocks - 1) + (2.0 if names is None and same_class is None else 2.35), -0.03)
     axes.set_yticks(ticks, [plain(from_name), plain(to_name)] * blocks)
     axes.tick_params(length=0)
     title = f"{plain(from_name)} \u2192 {plain(to_name)}"
-    if kept is not None:
-        title += f": {kept.sum()} of {len(kept)} keep their class (\u2717: lost)"
+    if same_class is not None:
+        title += f": {same_class.sum()} of {len(same_class)} keep their class (\u2717: lost)"
     set_title(axes, title)
     return figure
 
 
+@described(
+    "First layer",
+    "Each tile is the weights of one unit: red is positive, blue negative. Strokes and spots are learned features; "
+    "noise is a unit that has hardly changed in training.",
+)
 def first_layer_features(weights: ArrayLike, image_shape: tuple[int, ...] | None = None, n: int = 64) -> Figure:
-    """What each unit of the first layer looks for: its weights, drawn as an image.
+    """The weights of the units of the first layer, drawn as images.
 
     Parameters
     ----------
     weights : array-like of shape (n_units, n_features) or (n_units, c, kh, kw)
-        Of a dense layer or of convolution kernels.
+        Weights of a dense layer, or convolution kernels.
     image_shape : (c, h, w), optional
-        How the features of a dense layer form an image; without it they are drawn as rows of a table.
+        Shape of the image that the features of a dense layer form; without it they are drawn as rows of a table.
     n : int, default 64
-        Only the units of largest norm.
+        Number of units to draw, in descending order of their norm.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    InputError
+        If the shape is not that of a layer, or the features do not form an image of `image_shape`.
 
     Notes
     -----
-    One channel: red is positive, blue negative, white zero. Three channels: grey is zero.
+    With one channel, red is positive, blue negative and white zero; with three channels, grey is zero.
     """
     w = np.nan_to_num(np.asarray(weights, dtype=float))
     if w.ndim == 2 and image_shape is not None:
         if w.shape[1] != np.prod(image_shape):
-            raise InputError(f"Expected {w.shape[1]} features to form the image, got image_shape {image_shape}.")
+            raise InputError(f"expected an image of {w.shape[1]} features, got image_shape={image_shape}")
         w = w.reshape(len(w), *image_shape)
     if w.ndim not in (2, 4) or not len(w):
-        raise InputError(f"Expected weights of shape (units, features) or (units, c, h, w), got {w.shape}.")
+        raise InputError(f"expected weights of shape (units, features) or (units, c, h, w), got {w.shape}")
     n_units = len(w)
     order = np.argsort(-np.linalg.norm(w.reshape(n_units, -1), axis=1), kind="stable")[:n]
     w = w[order]
-    limit = float(np.quantile(np.abs(w), 0.995)) or 1.0  # a few huge weights must not wash out the rest
+    limit = float(np.quantile(np.abs(w), 0.995)) or 1.0  # a few large weights must not dominate the scale
     which = f"all {n_units}" if n_units <= n else f"the {len(w)} strongest of {n_units}"
-    title = f"What the first layer looks for: {which} units"
+    title = f"Weights of the first layer, {which} units"
     if w.ndim == 2:
         figure = new_figure((7, 5))
         axes = new_axes(figure, title, "input feature", "unit, strongest first")
@@ -568,7 +702,7 @@ def first_layer_features(weights: ArrayLike, image_shape: tuple[int, ...] | None
         scale = -(-48 // w.shape[-1])
         mosaic = tile(0.5 + w / (2 * limit), n_columns, 3, scale)
         colours = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit} if mosaic.ndim == 2 else {}
-        if mosaic.ndim == 2:  # back to weights, so that the colour bar is in their units
+        if mosaic.ndim == 2:  # back to weights, for the units of the colour bar
             gaps = tile(np.zeros_like(w), n_columns, 3, scale) == 1
             mosaic = np.where(gaps, np.nan, (mosaic - 0.5) * 2 * limit)
         drawn = axes.imshow(mosaic, interpolation="nearest", **colours)

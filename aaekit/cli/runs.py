@@ -1,0 +1,136 @@
+"""Commands on a trained run: `aae evaluate`, `doctor`, `plot`, `predict` and `name`."""
+
+from pathlib import Path
+from textwrap import fill
+from typing import Annotated, Any
+
+import typer
+
+from aaekit._files import write_csv
+from aaekit.cli.options import DataDir, InputRows, Predictions, RunPath, notes, print_table, with_files
+from aaekit.cli.train import add_comparison, print_results
+from aaekit.errors import InputError
+
+
+def evaluate(
+    run: RunPath,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Another data set to evaluate on, named or at a path.", show_default="the run's own"),
+    ] = None,
+    data_dir: DataDir = None,
+    compare: Annotated[
+        bool | None,
+        typer.Option(
+            "--compare/--no-compare", help="Also train other methods with the same labels.", show_default="compare"
+        ),
+    ] = None,
+) -> None:
+    """Evaluate a trained model on test rows, beside other methods with the same labels, and update its report."""
+    from aaekit.evaluation import measures
+    from aaekit.runs.data import held_out
+    from aaekit.runs.run import Run
+
+    directory = Run.open(run)
+    estimator = directory.fitted()
+    if data is not None:
+        if compare:
+            raise InputError("--compare: expected the run's own data, got --data: leave one of them out")
+        with notes():
+            rows = held_out(directory.config, directory.other_data(data, data_dir))
+            results = measures.evaluate(estimator, rows)
+        for table in measures.tables(results):
+            print_table(table)
+        return
+    results = measures.evaluate(estimator, directory.held_out)
+    if compare is not False:
+        add_comparison(directory, estimator, results)
+    else:
+        directory.conclude(estimator, results)
+    print_results(directory)
+
+
+def doctor(run: RunPath) -> None:
+    """Diagnose a run from its curves and codes: for each problem the evidence, what it means, and what to try first."""
+    from aaekit.evaluation.measures import diagnosis
+    from aaekit.runs.run import Run
+
+    directory = Run.open(run)
+    findings = diagnosis(directory.fitted(), directory.held_out)
+    for finding in findings:
+        typer.echo(f"{finding.severity}: {finding.name}")
+        for what, text in (
+            ("evidence", finding.evidence),
+            ("it means", finding.meaning),
+            ("try first", finding.option),
+        ):
+            typer.echo(fill(f"{what}: {text}", 100, initial_indent="  ", subsequent_indent="    "))
+    if not findings:
+        typer.echo("nothing looks wrong")
+
+
+def plot(
+    run: RunPath,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to.", show_default="RUN/figures")] = None,
+) -> None:
+    """Draw all figures of a trained model, including the slow ones: t-SNE of codes, modes beside real rows."""
+    from aaekit import plots
+    from aaekit.plots import draw
+    from aaekit.runs.run import Run
+
+    directory = Run.open(run)
+    figures = draw.draw_all(directory.fitted(), directory.held_out, directory.labels, slow=True)
+    for name, figure in figures.items():
+        typer.echo(str(plots.save(figure, (out or directory.path / "figures") / f"{name}.png")))
+
+
+def predict(
+    run: RunPath,
+    rows: InputRows,
+    out: Predictions = Path("predictions.csv"),
+    data_dir: DataDir = None,
+) -> None:
+    """Write the predictions for each row to a CSV file: class, cluster or position, probabilities, or outlier score."""
+    from aaekit.evaluation.heldout import to_training_units
+    from aaekit.evaluation.predictions import predictions
+    from aaekit.runs.data import held_out
+    from aaekit.runs.run import Run
+
+    directory = Run.open(run)
+    estimator = directory.fitted()
+    with notes():
+        data = directory.other_data(rows, data_dir, labelled=False)
+        X = to_training_units(estimator, held_out({}, data).X)
+        header, lines = predictions(estimator, X, directory.class_names(estimator))
+    write_csv(out, with_files([header, *lines], data.files if data.X_test is None else data.files_test))
+    typer.echo(f"{len(lines)} rows: {out}")
+
+
+def name(
+    run: RunPath,
+    names: Annotated[
+        list[str], typer.Argument(metavar="CLUSTER=NAME...", help="For instance 3=seven 5=two.", show_default=False)
+    ],
+) -> None:
+    """Name clusters after looking at them (`aae plot RUN`); from then on the model predicts these names."""
+    from aaekit.runs.run import Run
+
+    directory = Run.open(run)
+    estimator: Any = directory.fitted()
+    if not hasattr(estimator, "name_clusters"):
+        raise InputError(
+            f"{run}: expected clusters, got a {directory.config['system']}: make some by aae train clusters"
+        )
+    chosen: dict[int, str] = {}
+    for text in names:
+        cluster, _, meaning = (part.strip() for part in text.partition("="))
+        if not cluster.isdecimal() or not meaning:
+            raise InputError(f"expected CLUSTER=NAME, got {text!r}: write for instance 3=seven")
+        if chosen.setdefault(int(cluster), meaning) != meaning:
+            raise InputError(
+                f"expected one name of cluster {int(cluster)}, got {chosen[int(cluster)]} and {meaning}: give one"
+            )
+    estimator.name_clusters(chosen).save(directory.path / "model.safetensors")
+    n_named, n_clusters = len(estimator.cluster_names_), estimator.n_clusters
+    others = "" if n_named == n_clusters else "; rows of the other clusters get the likeliest of these"
+    typer.echo(f"{n_named} of {n_clusters} clusters have names: {', '.join(map(str, estimator.classes_))}{others}")

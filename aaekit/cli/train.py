@@ -1,0 +1,229 @@
+"""`aae train SYSTEM` and `aae resume`. The options of `train` are the estimators' parameters, declared there alone."""
+
+import inspect
+import json
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from aaekit.cli.options import (
+    Quiet,
+    RunPath,
+    Stopped,
+    callbacks,
+    default_text,
+    new_app,
+    notes,
+    option_of,
+    print_table,
+    say,
+)
+from aaekit.errors import InputError
+from aaekit.systems import SYSTEMS, System, find
+
+DEFAULTS = {"random_state": "0", "split_random_state": "random_state"}  # of a run, which must be repeatable
+EPILOG = "Options of model, data and training can also be given in a YAML file: see --print-config and --config."
+Compare = Annotated[bool, typer.Option("--compare", help="Then train other methods with the same labels to compare.")]
+OPTIONS: dict[str, tuple[Any, Any]] = {  # of the command itself: type and default
+    "out": (
+        Annotated[
+            Path | None,
+            typer.Option(help="Directory to make for the run. [red]Required[/red]", show_default=False),
+        ],
+        None,
+    ),
+    "config": (
+        Annotated[
+            Path | None,
+            typer.Option(help="YAML file of options; the command line takes precedence.", show_default=False),
+        ],
+        None,
+    ),
+    "print_config": (
+        Annotated[bool, typer.Option("--print-config", help="Print all options as YAML for --config, and exit.")],
+        False,
+    ),
+    "plan": (
+        Annotated[
+            bool,
+            typer.Option("--plan", help='Print what each "auto" stands for and the phases, and exit without training.'),
+        ],
+        False,
+    ),
+    "compare": (Compare, False),
+    "quiet": (Quiet, False),
+}
+
+
+class TrainGroup(TyperGroup):
+    """Lists the registered systems, and makes the command of one when it is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(SYSTEMS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a placeholder, which has the help of the list."""
+        return TyperCommand(cmd_name, help=SYSTEMS[cmd_name].help) if cmd_name in SYSTEMS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        return args[0], _train_command(find(args[0])), args[1:]
+
+
+trainers = new_app(cls=TrainGroup)
+
+
+def _train_command(system: System) -> Any:
+    """Make the command that trains a system, with an option for each of its parameters."""
+    from aaekit.estimators._hyperparameters import hyperparameters_of
+    from aaekit.runs.config import DataOptions, options_of
+
+    def run(**options: Any) -> None:
+        _train(system, **options)
+
+    options, of_data = options_of(system.name), hyperparameters_of(DataOptions)
+    parameters = [
+        option_of(h, "Data", DEFAULTS.get(name)) for name, h in options.items() if name in of_data and name != "system"
+    ]
+    parameters += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in OPTIONS.items()
+        if name != "compare" or system.comparable
+    ]
+    parameters += [option_of(h, None, DEFAULTS.get(name)) for name, h in options.items() if name not in of_data]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    alone = new_app()
+    alone.command(system.name, help=system.help, epilog=EPILOG)(run)
+    return typer.main.get_command(alone)
+
+
+def _train(
+    system: System,
+    *,
+    out: Path | None,
+    config: Path | None,
+    print_config: bool,
+    plan: bool,
+    quiet: bool,
+    compare: bool = False,
+    **options: Any,
+) -> None:
+    from aaekit.data import whole_path
+    from aaekit.runs.config import completed, config_text, configuration, read_config
+    from aaekit.runs.run import Run
+
+    from_line = {name: text for name, text in options.items() if text is not None}
+    from_file = read_config(config) if config is not None else {}
+    values = configuration(system.name, from_file, str(config)) | configuration(system.name, from_line)
+    complete = completed(system.name, values)
+    complete["data"] = whole_path(complete["data"])
+    for name in ("data_dir", "autoencoder"):  # absolute, so that the run can be resumed from other directories
+        if complete.get(name) is not None:
+            complete[name] = str(Path(complete[name]).expanduser().resolve())
+    if print_config:
+        typer.echo(config_text(complete), nl=False)
+    elif plan:
+        _print_plan(complete)
+    elif out is None:
+        raise InputError("expected a directory for the run, got none: give --out, for instance --out runs/first")
+    else:
+        _finish(Run.create(out, complete), quiet, compare)
+
+
+# --- what a training will do -----------------------------------------------------------------------------------------
+class TextTable(NamedTuple):
+    """A table of texts to print."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def _print_plan(config: dict[str, Any]) -> None:
+    """Print what each "auto" of a configuration stands for, and the phases of the training."""
+    from aaekit.runs.config import estimator_of
+    from aaekit.runs.data import load_data, split_of, training_rows
+
+    data = load_data(config)
+    with notes():
+        X, y, _ = training_rows(config, data, split_of(config, data))
+        settings = estimator_of(config).plan_for(X, y).as_dict()
+    phases = [
+        [p["name"], f"{p['weight']:.4g}", f"{p['learning_rate']:.4g}", ", ".join(p["moves"])]
+        for p in settings.pop("phases")
+    ]
+    print_table(TextTable("Plan", ["setting", "value"], _settings_lines(settings)))
+    print_table(TextTable("Phases", ["phase", "weight", "learning rate", "moves"], phases))
+
+
+def _settings_lines(settings: dict[str, Any], prefix: str = "") -> list[list[str]]:
+    """Return a line for each setting, those of inner mappings as `outer.inner`."""
+    lines = []
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            lines += _settings_lines(value, f"{prefix}{name}.")
+        else:
+            value = f"{value:.4g}" if isinstance(value, float) else default_text(value)
+            lines.append([prefix + name, value])
+    return lines
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+def _finish(run: Any, quiet: bool, compare: bool) -> None:
+    """Train a run to its end and print its results."""
+    try:
+        with notes():
+            estimator = run.train(callbacks(quiet))
+        if compare:
+            from aaekit.evaluation.measures import evaluate
+
+            add_comparison(run, estimator, evaluate(estimator, run.held_out))
+    except KeyboardInterrupt as stop:
+        again = f"stopped; compare with: aae evaluate {run.path}" if run.complete else "stopped"
+        resumed = " --compare" if compare and str(stop).endswith(f"aae resume {run.path}") else ""
+        raise Stopped((str(stop) or again) + resumed) from None
+    if not quiet:
+        print_results(run)
+
+
+def add_comparison(run: Any, estimator: Any, results: dict[str, Any]) -> None:
+    """Add other methods to the results of a run, if it is a classifier's."""
+    from aaekit.evaluation.compare import compare
+
+    if "error" in results:
+        results["comparison"] = compare(run.config, run.data, run.split, estimator, run.held_out)
+    run.conclude(estimator, results)
+
+
+def print_results(run: Any) -> None:
+    """Print the results of a complete run, its findings and where the report is."""
+    from aaekit.evaluation.measures import tables
+
+    results = json.loads((run.path / "results.json").read_text(encoding="utf-8"))
+    for table in tables(results):
+        print_table(table)
+    if find(run.config["system"]).comparable and "error" not in results:
+        say(
+            "note: the error is unknown and methods cannot be compared, since no labelled rows were held out: "
+            "see --validation"
+        )
+    names = ", ".join(f["name"] for f in results["findings"])
+    typer.echo(f"health: {names}; for details: aae doctor {run.path}" if names else "health: nothing looks wrong")
+    typer.echo(f"report: {run.path / 'report.html'}")
+
+
+def resume(run: RunPath, compare: Compare = False, quiet: Quiet = False) -> None:
+    """Resume a training that was stopped; the results are the same as without the interruption."""
+    from aaekit.runs.run import Run
+
+    directory = Run.open(run)
+    if directory.complete:
+        raise InputError(
+            f"{run}: expected a run that was stopped, got one that is complete: see its report, {run / 'report.html'}"
+        )
+    system = directory.config["system"]
+    if compare and not find(system).comparable:
+        names = " or ".join(s.name for s in SYSTEMS.values() if s.comparable)
+        raise InputError(f"{run}: --compare: expected a {names}, got a {system}: leave --compare out")
+    _finish(directory, quiet, compare)

@@ -1,0 +1,121 @@
+"""The data of a run: which set, which rows are labelled or set aside, and what the estimator is given."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from aaekit import data as datasets
+from aaekit._extras import require
+from aaekit.data import Dataset, Split
+from aaekit.errors import InputError
+from aaekit.evaluation.heldout import HeldOut
+from aaekit.labels import UNLABELLED
+from aaekit.systems import find
+
+
+def load_data(config: Mapping[str, Any]) -> Dataset:
+    """Load the data set of a configuration."""
+    options = data_options(config["data_options"])
+    return datasets.load(config["data"], config["data_dir"], image_shape=config.get("image_shape"), **options)
+
+
+def data_options(texts: Sequence[str]) -> dict[str, Any]:
+    """Read options of a data set from texts name=value; `drop` may be given several times.
+
+    Raises
+    ------
+    InputError
+        If a text has another form, or a name is given twice.
+    """
+    options: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals:
+            raise InputError(f"data_options: expected name=value, got {text!r}: write for instance target=COLUMN")
+        if name == "drop":
+            options[name] = [*options.get(name, ()), value]
+        elif name in options:
+            raise InputError(f"data_options: expected {name} once, got it twice: leave one of them out")
+        else:
+            options[name] = value if name == "target" else _value(text, value)
+    return options
+
+
+def _value(text: str, value: str) -> Any:
+    """Read a value as YAML."""
+    yaml = require("yaml", extra="cli")
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"data_options: expected name=value, got {text!r}: write the value as in YAML") from None
+
+
+def split_of(config: Mapping[str, Any], data: Dataset) -> Split:
+    """Choose labelled, unlabelled and validation rows: as prepared with the data, or drawn by the configuration.
+
+    Raises
+    ------
+    InputError
+        If the system needs labels and there are none, or there are too few rows or labels.
+    """
+    n, seed, n_validation = len(data.X), config["split_random_state"], config["validation"]
+    if data.split is not None and config["labels"] is None and not n_validation:
+        return data.split
+    no_labels = data.y is None or config["labels"] == 0
+    labelled = np.flatnonzero(np.zeros(0) if no_labels else data.y != UNLABELLED)
+    if find(config["system"]).needs_labels and not len(labelled):
+        hidden = "labels: 0" if config["labels"] == 0 else f"-1 (unlabelled) in all {n} rows"
+        raise InputError(
+            f"{data.name}: expected labels y to learn from, got {'none' if data.y is None else hidden}: label some "
+            "rows, or train clusters, which need none"
+        )
+    if data.y is not None and len(np.unique(data.y[labelled])) > 1:
+        return datasets.split(data.y, config["labels"], n_validation, seed)
+    if n_validation >= n:
+        raise InputError(f"validation: expected fewer than the {n} rows, got {n_validation}: set fewer aside")
+    order = np.random.default_rng(seed).permutation(n)
+    validation, rest = np.sort(order[:n_validation]), np.sort(order[n_validation:])
+    return Split(np.intersect1d(labelled, rest), rest, validation, seed)
+
+
+def targets(config: Mapping[str, Any], y: np.ndarray | None, domain: np.ndarray | None) -> np.ndarray | None:
+    """Return the labels that the estimator is given: classes, or those that `condition` names, a column each.
+
+    Raises
+    ------
+    InputError
+        If the data set has no domains.
+    """
+    condition = config.get("condition", "class")
+    if condition == "class":
+        return y
+    if domain is None:
+        raise InputError(
+            f"condition={condition!r}: expected a set of several domains, got one: join sets, for instance data: "
+            "mnist+fonts"
+        )
+    return domain if condition == "domain" else None if y is None else np.stack([domain, y], 1)
+
+
+def training_rows(
+    config: Mapping[str, Any], data: Dataset, split: Split
+) -> tuple[np.ndarray, np.ndarray | None, tuple[np.ndarray, np.ndarray | None] | None]:
+    """Return what `fit` is given: X, y with the labels that the split hides masked, and the validation rows or None."""
+    rows = split.unlabelled if len(split.validation) else slice(None)
+    y = targets(config, None if data.y is None else split.masked(data.y), data.domain)
+    eval_set = None
+    if len(split.validation):
+        labels = targets(config, data.y, data.domain)
+        eval_set = data.X[split.validation], None if labels is None else labels[split.validation]
+    return data.X[rows], None if y is None else y[rows], eval_set
+
+
+def held_out(config: Mapping[str, Any], data: Dataset, split: Split | None = None) -> HeldOut:
+    """Return the rows to evaluate on, with their name: test rows, else validation rows, else all."""
+    if data.X_test is not None:
+        return HeldOut("test", data.X_test, targets(config, data.y_test, data.domain_test))
+    y = targets(config, data.y, data.domain)
+    if split is not None and len(split.validation):
+        return HeldOut("validation", data.X[split.validation], None if y is None else y[split.validation])
+    return HeldOut("training" if split is not None else "given", data.X, y)
