@@ -330,7 +330,8 @@ class Estimator(BaseEstimator, Generic[N]):
         parsed = validated(type(self), values)
         for name, value in values.items():
             kind = parsed[name]
-            if (isinstance(value, str) and kind != value) or (isinstance(value, float) and isinstance(kind, int)):
+            of_text = isinstance(value, str | Mapping) and kind != value
+            if of_text or (isinstance(value, float) and isinstance(kind, int)):
                 raise InputError(f"{name}: expected a {type(kind).__name__}, for instance {kind!r}, got {value!r}")
         if self.image_shape is not None and len(self.image_shape) != 3:
             raise InputError(f"image_shape: expected three numbers (channels, height, width), got {self.image_shape!r}")
