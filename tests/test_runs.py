@@ -334,7 +334,7 @@ def test_a_second_signal_does_not_wait(digits, tmp_path):
     again = Run.open(run.path)
     with pytest.raises(KeyboardInterrupt, match="stopped at step 4 of 12; resume with"):
         again.train([At(4, interrupt)])
-    assert again.checkpoints.n_kept == 4
+    assert again.checkpoints.n_saved == 4
 
 
 @pytest.mark.parametrize("changed", ["X", "y"])
