@@ -53,9 +53,9 @@ def layer(name: str) -> str:
     return next((prefix for prefix in longest if prefix in MAY_IMPORT), parts[0])
 
 
-def module(path: Path, root: Path = ROOT) -> str:
+def module(path: Path, root: Path | None = None) -> str:
     """The name of a file's module in its package; of the package itself `__init__`."""
-    parts = path.relative_to(root).with_suffix("").parts
+    parts = path.relative_to(root or ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
