@@ -42,7 +42,7 @@ class Autoencoder(TransformerMixin, Estimator[A]):
         Literal["gaussian", "mixture", "swiss_roll", "uniform"] | priors.Prior | Distribution | Callable[..., Any],
         "Codes and priors",
         Field(
-            description="what z is matched to: a name, a Prior, a torch distribution, or a callable n -> (n, latent_dim)"
+            description="what z is matched to: a name, Prior or torch distribution, or a callable n -> (n, latent_dim)"
         ),
     ] = "gaussian"
     divergence: Annotated[
@@ -77,7 +77,7 @@ class Autoencoder(TransformerMixin, Estimator[A]):
             kind = "bernoulli" if data.unit_range else "gaussian"
         if kind == "bernoulli" and not data.unit_range:
             raise InputError(
-                "reconstruction: expected 'gaussian' for values outside of [0, 1], got 'bernoulli': scale X, or change it"
+                "reconstruction: expected 'gaussian' for values outside of [0, 1], got 'bernoulli': change it or scale X"
             )
         return super()._planned(
             data,

@@ -84,7 +84,7 @@ class AdversarialAutoencoder(ParzenDensity):
         Literal["auto", "bernoulli", "gaussian"],
         "Losses",
         Field(
-            description="reconstruction error: Bernoulli for values in [0, 1], or half the summed squared error; 'auto' "
+            description="reconstruction error: Bernoulli for values in [0, 1], or half the squared error; 'auto' "
             "goes by the values"
         ),
     ] = "auto"
