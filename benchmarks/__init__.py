@@ -1,1 +1,1 @@
-"""How fast training is, beside other code and beside the machine's own limits: `make bench`."""
+"""How fast training is, compared with other code and with the limits of the machine: `make bench`."""

@@ -1,4 +1,4 @@
-"""The chart of a log, for the documentation."""
+"""The figure of a log for the documentation."""
 
 from collections.abc import Mapping
 from statistics import median
@@ -10,7 +10,7 @@ from aaekit.plots.base import BLUE, GREY, INK, ORANGE, new_axes, new_figure
 
 
 def speeds(log: Mapping[str, Any]) -> Figure:
-    """Steps per second of every side: the bar is the median, the line from the slowest to the fastest round."""
+    """Steps per second of each side: bars are medians, lines reach from the slowest to the fastest round."""
     parts = [(part, batch, sides) for part in ("vanilla", "semi-supervised") for batch, sides in log[part].items()]
     heights = [len(sides) for _, _, sides in parts]
     figure = new_figure((7.2, 0.34 * sum(heights) + 0.75 * len(parts)))

@@ -1,4 +1,4 @@
-"""What is measured: comparisons of sides, limits of the machine, and costs of ours beside training itself."""
+"""The measurements: comparisons of implementations, limits of the machine, and costs besides training."""
 
 import json
 import os
@@ -16,7 +16,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from aaekit import AdversarialAutoencoder, SemiSupervisedAAE
-from aaekit.core.loop import Rows, Training, has_fast_bfloat16
+from aaekit.core.batches import Minibatches
+from aaekit.core.device import has_fast_bfloat16
+from aaekit.core.loop import Training
 from benchmarks import sides
 
 BATCHES = (100, 500)
@@ -24,28 +26,28 @@ Table = dict[str, list[float]]
 
 
 def timed(function: Callable[[], Any], n: int) -> float:
-    """Seconds of one call: the median of n, after two that do not count."""
-    spent = []
+    """Median seconds of n calls, after two warm-up calls."""
+    seconds = []
     for _ in range(n + 2):
-        began = time.perf_counter()
+        start = time.perf_counter()
         function()
-        spent.append(time.perf_counter() - began)
-    return median(spent[2:])
+        seconds.append(time.perf_counter() - start)
+    return median(seconds[2:])
 
 
 # --- the machine -----------------------------------------------------------------------------------------------------
 def limits() -> dict[str, float]:
-    """GFLOP/s of products at the shapes that are trained, GB/s of copying, and milliseconds of a fused Adam."""
-    found: dict[str, float] = {}
+    """GFLOP/s of matrix products at the shapes of the networks, GB/s of copying, milliseconds of a fused Adam step."""
+    values: dict[str, float] = {}
     for dtype in (torch.float32, torch.bfloat16):
         for batch in BATCHES:
             rate = [_gemm(batch, n_in, n_out, dtype) for n_in, n_out in ((784, 1000), (1000, 1000))]
-            found[f"GEMM {str(dtype)[6:]}, batch {batch}, GFLOP/s"] = float(np.mean(rate))
+            values[f"GEMM {str(dtype)[6:]}, batch {batch}, GFLOP/s"] = float(np.mean(rate))
     big = torch.ones(2**24)
     other = torch.empty_like(big)
-    found["copy, GB/s"] = 2 * 4 * len(big) / timed(lambda: other.copy_(big), 9) / 1e9
-    found["fused Adam, 1e6 parameters, ms"] = 1e3 * timed(_adam_step(1_000_000), 9)
-    return found
+    values["copy, GB/s"] = 2 * 4 * len(big) / timed(lambda: other.copy_(big), 9) / 1e9
+    values["fused Adam, 1e6 parameters, ms"] = 1e3 * timed(_adam_step(1_000_000), 9)
+    return values
 
 
 def _gemm(batch: int, n_in: int, n_out: int, dtype: torch.dtype) -> float:
@@ -60,53 +62,55 @@ def _adam_step(n: int) -> Callable[[], Any]:
     return torch.optim.Adam([weights], fused=True).step
 
 
-# --- sides beside each other -----------------------------------------------------------------------------------------
+# --- comparisons -----------------------------------------------------------------------------------------------------
 def interleaved(contest: Mapping[str, Callable[[], float]], rounds: int, say: Callable[[str], None]) -> Table:
-    """Steps per second of every side, in turn, round after round."""
-    found: Table = {name: [] for name in contest}
+    """Steps per second of each side; the sides take turns in every round."""
+    speeds: Table = {name: [] for name in contest}
     for k in range(rounds):
         for name, side in contest.items():
             say(f"round {k + 1} of {rounds}: {name}")
-            found[name].append(1 / side())
-    return found
+            speeds[name].append(1 / side())
+    return speeds
 
 
 def precisions() -> tuple[str, ...]:
-    """Those to compare: where products of bfloat16 are not in hardware, "auto" is float32."""
+    """The precisions to compare; bfloat16 only if the processor multiplies it in hardware."""
     return ("float32", "bfloat16") if has_fast_bfloat16() else ("float32",)
 
 
 def vanilla(X: np.ndarray, batch: int, steps: int) -> dict[str, Callable[[], float]]:
-    """Contestants of the plain adversarial autoencoder."""
-    runs = {f"ours, {s}, {p}": sides.ours(s, p) for s in ("joint", "alternating") for p in precisions()}
+    """Implementations of the plain adversarial autoencoder."""
+    runs = {
+        f"ours, {s}, {p}": sides.adversarial_autoencoder(s, p) for s in ("joint", "alternating") for p in precisions()
+    }
     runs |= {"pythae": sides.pythae, "textbook loop, tensors": sides.textbook(sides.by_index)}
     runs |= {"textbook loop, pictures": sides.textbook(sides.by_picture)}
-    runs |= {"only the products of ours, joint": sides.products_of(sides.ours("joint", "float32"))}
+    runs |= {"only the products of ours, joint": sides.products_of(sides.adversarial_autoencoder("joint", "float32"))}
     return {name: lambda f=f: f(X, batch, steps) for name, f in runs.items()}
 
 
 def semi_supervised(X: np.ndarray, y: np.ndarray, batch: int, steps: int) -> dict[str, Callable[[], float]]:
-    """Contestants of the semi-supervised one: as many labelled rows in a step as unlabelled ones."""
-    runs = {f"ours, {s}, {p}": sides.ours_with_labels(s, p) for s in ("joint", "alternating") for p in precisions()}
+    """Implementations of the semi-supervised model, with as many labelled as unlabelled rows in a step."""
+    runs = {f"ours, {s}, {p}": sides.semi_supervised_aae(s, p) for s in ("joint", "alternating") for p in precisions()}
     runs |= {"textbook loop, tensors": sides.textbook_with_labels(sides.by_index)}
     runs |= {"textbook loop, pictures": sides.textbook_with_labels(sides.by_picture)}
-    runs |= {"only the products of ours, joint": sides.products_of(sides.ours_with_labels("joint", "float32"))}
+    runs |= {"only the products of ours, joint": sides.products_of(sides.semi_supervised_aae("joint", "float32"))}
     return {name: lambda f=f: f(X, y, batch, steps) for name, f in runs.items()}
 
 
 def processes(system: str, batch: int, steps: int, threads: int) -> dict[str, Callable[[], float]]:
-    """One process with all threads, and two that share them and the minibatches (gloo).
+    """One process with all threads, and two processes that share threads and minibatches (gloo).
 
-    `system` is "generator", fully connected as above, or "classifier", by the defaults for images.
+    `system` is "generator", fully connected as above, or "classifier", with the defaults for images.
     """
 
     def run(n: int) -> float:
         with tempfile.TemporaryDirectory(prefix="aae-bench-") as folder:
-            given = [system, folder, *(str(x) for x in (n, batch, steps, max(1, threads // n)))]
-            program = [[sys.executable, "-c", _PROCESS, *given, str(rank)] for rank in range(n)]
+            arguments = [system, folder, *(str(x) for x in (n, batch, steps, max(1, threads // n)))]
+            program = [[sys.executable, "-c", _PROCESS, *arguments, str(rank)] for rank in range(n)]
             running = [subprocess.Popen(p, stdout=subprocess.PIPE, text=True, env=os.environ) for p in program]
-            said = [process.communicate()[0] for process in running]
-        return float(said[0].splitlines()[-1])
+            outputs = [process.communicate()[0] for process in running]
+        return float(outputs[0].splitlines()[-1])
 
     return {"1 process": lambda: run(1), "2 processes": lambda: run(2)}
 
@@ -131,27 +135,27 @@ callbacks = [watch] if rank == 0 else []
 if system == "classifier":
     SemiSupervisedAAE(**how).fit(X, y, callbacks=callbacks)
 else:
-    AdversarialAutoencoder(**{**sides.COMMON, **how}).fit(X, callbacks=callbacks)
+    AdversarialAutoencoder(**{**sides.COMMON, **sides.GENERATOR, **how}).fit(X, callbacks=callbacks)
 if rank == 0:
     print(watch.seconds())
 """
 
 
 def beside_other_work(batch: int, seconds: float, threads: int) -> dict[str, Callable[[], float]]:
-    """The classifier of small images: alone, beside a program that keeps a core busy, and beside another training.
+    """The classifier of small images: alone, while another program keeps a core busy, and during another training.
 
-    Each with threads that give way (`aaekit.cores`), and with all of them all the time.
+    Each with threads that give way (`aaekit.core.threads`), and with a fixed number of threads.
     """
 
     def run(other: str | None, threads: int, gives_way: bool) -> float:
-        given = [str(x) for x in (batch, seconds, threads, int(gives_way))]
-        program = [sys.executable, "-c", _BESIDE, *given]
+        arguments = [str(x) for x in (batch, seconds, threads, int(gives_way))]
+        program = [sys.executable, "-c", _BESIDE, *arguments]
         others = {None: [], "busy": [[sys.executable, "-c", "while True: pass"]], "training": [program]}[other]
         running = [
             subprocess.Popen(p, stdout=subprocess.DEVNULL, env=os.environ, start_new_session=True) for p in others
         ]
         try:
-            return float(_python(_BESIDE, *given).splitlines()[-1])
+            return float(_python(_BESIDE, *arguments).splitlines()[-1])
         finally:
             for process in running:
                 process.kill()
@@ -171,17 +175,17 @@ _BESIDE = """
 import sys, time
 import numpy as np, torch
 from aaekit import SemiSupervisedAAE
-from aaekit.core import threads
-from aaekit.core.loop import Callback
+from aaekit.core import threads as cores
+from aaekit.core.callbacks import Callback
 batch, seconds, threads, gives_way = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "1"
 torch.set_num_threads(threads)
 if not gives_way:
-    threads._seconds_waited = lambda: None
+    cores._seconds_waited = lambda: None
 class Watch(Callback):
     def start(self, training):
-        self.began = time.perf_counter()
+        self.start_time = time.perf_counter()
     def step(self, training):
-        self.n, self.passed = loop.n_done, time.perf_counter() - self.began
+        self.n, self.passed = training.n_done, time.perf_counter() - self.start_time
         if self.passed >= seconds:
             raise KeyboardInterrupt
 random, watch = np.random.default_rng(0), Watch()
@@ -195,56 +199,56 @@ except KeyboardInterrupt:
 
 
 def flops(X: np.ndarray, batch: int) -> float:
-    """Floating-point operations of the products of one of our joint steps."""
+    """Floating-point operations of the matrix products in one joint step."""
 
     def count(steps: int) -> int:
         with FlopCounterMode(display=False) as counter:
-            sides.ours("joint", "float32")(X, batch, steps)
+            sides.adversarial_autoencoder("joint", "float32")(X, batch, steps)
         return counter.get_total_flops()
 
     return (count(sides.WARMUP + 3) - count(sides.WARMUP + 1)) / 2
 
 
 def profile(X: np.ndarray, batch: int, steps: int = 20) -> list[dict[str, Any]]:
-    """Where the time of our joint step goes, by operation: share of the time and calls a step, the costliest first."""
-    taken = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
+    """Share of the time and calls per joint step of each operation, the costliest first."""
+    profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
 
     class AfterWarmup(sides.Stopwatch):
         def step(self, training: Training) -> None:
             super().step(training)
             if len(self.ended) == sides.WARMUP:
-                taken.start()
+                profiler.start()
             elif len(self.ended) == sides.WARMUP + steps:
-                taken.stop()
+                profiler.stop()
 
-    sides.ours("joint", "auto", AfterWarmup)(X, batch, sides.WARMUP + steps)
-    every = sorted(taken.key_averages(), key=lambda e: -e.self_cpu_time_total)
-    total = sum(e.self_cpu_time_total for e in every)
-    return [{"operation": e.key, "share": e.self_cpu_time_total / total, "calls": e.count / steps} for e in every]
+    sides.adversarial_autoencoder("joint", "auto", AfterWarmup)(X, batch, sides.WARMUP + steps)
+    events = sorted(profiler.key_averages(), key=lambda e: -e.self_cpu_time_total)
+    total = sum(e.self_cpu_time_total for e in events)
+    return [{"operation": e.key, "share": e.self_cpu_time_total / total, "calls": e.count / steps} for e in events]
 
 
-# --- what ours costs beside training ---------------------------------------------------------------------------------
+# --- costs besides training ------------------------------------------------------------------------------------------
 def input_pipeline(X: np.ndarray, batch: int) -> dict[str, float]:
-    """Seconds to bring each row once: shuffled, taken, turned into floats; and in how many steps."""
-    rows, n = Rows([torch.from_numpy(X)], batch, 0), len(X) // batch
-    began = time.perf_counter()
+    """Seconds to shuffle, select and convert all rows once, and the number of steps."""
+    rows, n = Minibatches([torch.from_numpy(X)], batch, 0), len(X) // batch
+    start = time.perf_counter()
     for i in range(n):
         rows.at(i)[0].float().div_(255)
-    return {"seconds": time.perf_counter() - began, "steps": n}
+    return {"seconds": time.perf_counter() - start, "steps": n}
 
 
 def encoding(n: int) -> dict[str, float]:
-    """Seconds to encode n rows of MNIST's size, as many products alone, and what memory it takes beyond the rows."""
+    """Seconds to encode n rows of MNIST's size, the time of its matrix products alone, and additional memory."""
     rng = np.random.default_rng(0)
-    model = AdversarialAutoencoder(**sides.COMMON, max_steps=2, batch_size=100)
+    model = AdversarialAutoencoder(**sides.COMMON, **sides.GENERATOR, max_steps=2, batch_size=100)
     model.fit(rng.integers(0, 256, (200, 784), dtype=np.uint8))
     X = np.empty((n, 784), np.uint8)
     for part in np.array_split(X, max(1, n // 10_000)):
         part[:] = rng.integers(0, 256, part.shape, dtype=np.uint8)
     model.transform(X[:2000])
-    before, began = peak(), time.perf_counter()
+    before, start = peak(), time.perf_counter()
     Z = model.transform(X)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     weights = [torch.randn(a, b) for a, b in ((1000, 784), (1000, 1000), (sides.N_CODE, 1000))]
     x = torch.randn(1000, 784)
 
@@ -259,13 +263,13 @@ def encoding(n: int) -> dict[str, float]:
 
 
 def peak() -> int:
-    """Most bytes in memory so far, of this process alone: what getrusage says of a child counts its parent's."""
+    """Peak memory of this process in bytes; getrusage would count that of its parent, too."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 
 
 def rows_of_a_file(n: int, steps: int = 150) -> dict[str, float]:
-    """Rows per second from a memory-mapped file of n synthetic rows, and the memory of a process of its own."""
+    """Rows per second from a memory-mapped file of n synthetic rows, and memory, in a separate process."""
     with tempfile.TemporaryDirectory(prefix="aae-bench-") as folder:
         path = Path(folder) / "rows.npy"
         array = np.lib.format.open_memmap(path, "w+", np.uint8, (n, 784))
@@ -285,19 +289,19 @@ from aaekit import AdversarialAutoencoder
 from benchmarks import sides
 X = np.load(sys.argv[1], mmap_mode="r")
 watch = sides.Stopwatch()
-sizes = {**sides.COMMON, "hidden": (64,), "discriminator_hidden": (64,)}
-began = time.perf_counter()
+sizes = {**sides.COMMON, **sides.GENERATOR, "hidden": (64,), "discriminator_hidden": (64,)}
+start = time.perf_counter()
 model = AdversarialAutoencoder(**sizes, max_steps=int(sys.argv[2]), batch_size=100)
 model.fit(X, callbacks=[watch])
 own = [l for l in open("/proc/self/status") if l.startswith("RssAnon")]
-found = {"rows": len(X), "rows/s": 100 / watch.seconds(), "until the first step, s": watch.ended[0] - began}
-found["own memory, MiB"] = int(own[0].split()[1]) / 1024
-print(json.dumps(found))
+numbers = {"rows": len(X), "rows/s": 100 / watch.seconds(), "until the first step, s": watch.ended[0] - start}
+numbers["own memory, MiB"] = int(own[0].split()[1]) / 1024
+print(json.dumps(numbers))
 """
 
 
 def command_line(data_dir: str | None) -> dict[str, float]:
-    """Seconds from the start of `aae train` on MNIST to its first step, and its peak of memory."""
+    """Seconds from the start of `aae train` on MNIST to its first step, and peak memory."""
     with tempfile.TemporaryDirectory(prefix="aae-bench-") as folder:
         out = _python(_TRAIN, str(Path(folder) / "run"), str(time.time()), *([data_dir] if data_dir else []))
         return json.loads(out.splitlines()[-1])
@@ -306,12 +310,13 @@ def command_line(data_dir: str | None) -> dict[str, float]:
 _TRAIN = """
 import json, sys, time
 from aaekit import cli
-from aaekit.core import loop
-once, ended = loop.Training._one_step, []
-def step(self):
-    once(self)
-    ended.append(time.time())
-loop.Training._one_step = step
+from aaekit.core.callbacks import Callback
+from aaekit.core.loop import Training
+run, ended = Training.run, []
+class Watch(Callback):
+    def step(self, training):
+        ended.append(time.time())
+Training.run = lambda self, callbacks=(), **options: run(self, [Watch(), *callbacks], **options)
 argv = ["train", "generator", "--data", "mnist", "--max-steps", "20", "--quiet", "--out", sys.argv[1]]
 try:
     cli.main(argv + (["--data-dir", sys.argv[3]] if len(sys.argv) > 3 else []))
@@ -333,11 +338,11 @@ def _python(code: str, *arguments: str) -> str:
 def budgets(
     X: np.ndarray, y: np.ndarray, held_out: tuple[np.ndarray, np.ndarray], steps: Sequence[int], say: Callable
 ) -> list[dict[str, float]]:
-    """Seconds of training by the defaults, and the error on held-out rows: a training for each number of steps."""
-    found = []
+    """Seconds of training with the defaults, and the error on held-out rows, for each number of steps."""
+    results = []
     for n in steps:
         say(f"{n} steps")
         model = SemiSupervisedAAE(max_steps=n, random_state=0).fit(X, y)
         error = 100 * (1 - model.score(*held_out))
-        found.append({"steps": n, "seconds": model.training_seconds_, "error, %": error})
-    return found
+        results.append({"steps": n, "seconds": model.training_seconds_, "error, %": error})
+    return results

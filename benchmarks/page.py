@@ -1,4 +1,4 @@
-"""The newest log in docs/speed.md: `python -m benchmarks.page` renews its tables and its chart."""
+"""Tables and figure of docs/speed.md: `python -m benchmarks.page` updates them from the newest log."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->"
 
 
 def newest() -> dict[str, Any]:
-    """The log that the page shows: of all parts, so named by its date alone."""
+    """The newest log of all measurements; it has a date as its name."""
     return json.loads(max(LOGS.glob("????-??-??.json")).read_text(encoding="utf-8"))
 
 

@@ -1,7 +1,7 @@
-"""The sides that are compared. Each trains for some steps and returns the seconds of one, without the first few.
+"""The implementations that are compared. Each trains for some steps and returns the seconds per step after warm-up.
 
-All sides of a comparison have the same networks (encoder 784-1000-1000-10, its mirror image, discriminators of
-10-1000-1000-1), the same batch, Adam, and the same losses; what differs is how the steps are taken.
+All of them have the same networks (encoder 784-1000-1000-10, its mirror image, discriminators of 10-1000-1000-1), the
+same batch size, Adam, and the same losses; only the way in which they take a step differs.
 """
 
 import itertools
@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from aaekit import AdversarialAutoencoder, SemiSupervisedAAE
-from aaekit.core.loop import Callback, Training
+from aaekit.core.callbacks import Callback
+from aaekit.core.loop import Training
 from aaekit.nn.backbones import dense
 
 WIDTHS, N_CODE, N_CLASSES, WARMUP = (1000, 1000), 10, 10, 3
@@ -26,7 +27,7 @@ N_PIXELS = 784
 
 
 class Stopwatch(Callback):
-    """When each step ended."""
+    """Records when each step ended."""
 
     def __init__(self) -> None:
         self.ended: list[float] = []
@@ -35,55 +36,56 @@ class Stopwatch(Callback):
         self.ended.append(time.perf_counter())
 
     def seconds(self) -> float:
-        """The mean of the steps after the first few."""
+        """Mean seconds per step after warm-up."""
         return (self.ended[-1] - self.ended[WARMUP - 1]) / (len(self.ended) - WARMUP)
 
 
-# --- ours ------------------------------------------------------------------------------------------------------------
+# --- aaekit ----------------------------------------------------------------------------------------------------------
 COMMON = {
     "hidden": WIDTHS,
     "discriminator_hidden": WIDTHS,
     "latent_dim": N_CODE,
     "backbone": "mlp",
-    "reconstruction": "bernoulli",
     "dropout": 0.0,
-    "discriminator_dropout": 0.0,
     "batch_norm": False,
     "input_noise": 0.0,
     "ema_decay": 0.0,
-    "momentum": 0.5,
+    "optimizer": ("adam", 0.5),
     "random_state": 0,
 }
+GENERATOR = {"reconstruction": "bernoulli", "discriminator_dropout": 0.0}  # besides those, for the plain model
 
 
-def ours(schedule: str, precision: str, watched_by: type[Stopwatch] = Stopwatch) -> Callable[..., float]:
-    """A vanilla adversarial autoencoder by `AdversarialAutoencoder.fit`."""
+def adversarial_autoencoder(
+    schedule: str, precision: str, stopwatch: type[Stopwatch] = Stopwatch
+) -> Callable[..., float]:
+    """A plain adversarial autoencoder, trained by `AdversarialAutoencoder.fit`."""
 
     def run(X: np.ndarray, batch: int, steps: int) -> float:
-        watch = watched_by()
+        watch = stopwatch()
         how = {"schedule": schedule, "precision": precision, "batch_size": batch, "max_steps": steps}
-        AdversarialAutoencoder(**COMMON, **how).fit(X, callbacks=[watch])
+        AdversarialAutoencoder(**COMMON, **GENERATOR, **how).fit(X, callbacks=[watch])
         return watch.seconds()
 
     return run
 
 
-def ours_with_labels(schedule: str, precision: str) -> Callable[..., float]:
-    """Semi-supervised, by `SemiSupervisedAAE.fit`, with no loss that the textbook loop has not."""
+def semi_supervised_aae(schedule: str, precision: str) -> Callable[..., float]:
+    """A semi-supervised model, trained by `SemiSupervisedAAE.fit`, with the losses of the textbook loop only."""
 
     def run(X: np.ndarray, y: np.ndarray, batch: int, steps: int) -> float:
         watch = Stopwatch()
-        how = {"schedule": schedule, "precision": precision, "batch_size": batch, "max_steps": steps}
-        only = {"augmentation": "none", "consistency": "none", "balance_weight": 0.0, "labelled_batch_size": batch}
-        SemiSupervisedAAE(**COMMON, **how, **only).fit(X, y, callbacks=[watch])
+        how = {"schedule": schedule, "precision": precision, "batch_size": (batch, batch), "max_steps": steps}
+        off = {"augmentation": "none", "consistency": "none", "loss_weights": {"marginal_kl": 0, "soft_label": 0}}
+        SemiSupervisedAAE(**COMMON, **how, **off).fit(X, y, callbacks=[watch])
         return watch.seconds()
 
     return run
 
 
-# --- nothing but products --------------------------------------------------------------------------------------------
+# --- matrix products alone -------------------------------------------------------------------------------------------
 class _Products(TorchDispatchMode):
-    """Notes the products that are made: which kind, and the sizes and strides of what is multiplied."""
+    """Records the matrix products: the operator, and sizes and strides of its operands."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,13 +98,13 @@ class _Products(TorchDispatchMode):
 
 
 def products_of(side: Callable[..., float]) -> Callable[..., float]:
-    """The products of one of a side's steps, one after another, and nothing else: no step of its can be faster."""
+    """The matrix products of one step of a side and nothing else: a lower bound for the time of a step."""
 
-    def run(*given: Any) -> float:
-        *rows, steps = given
-        with _Products() as noted:
+    def run(*arguments: Any) -> float:
+        *rows, steps = arguments
+        with _Products() as products:
             side(*rows, WARMUP + 1)
-        of_a_step = noted.made[-(len(noted.made) // (WARMUP + 1)) :]
+        of_a_step = products.made[-(len(products.made) // (WARMUP + 1)) :]
         operands = [(f, [torch.empty_strided(*shape).normal_() for shape in shapes]) for f, shapes in of_a_step]
         watch = Stopwatch()
         for _ in range(steps):
@@ -132,7 +134,7 @@ def discriminator(n_in: int = N_CODE) -> nn.Sequential:
 
 # --- pythae ----------------------------------------------------------------------------------------------------------
 def pythae(X: np.ndarray, batch: int, steps: int) -> float:
-    """`AdversarialTrainer` of pythae, with its defaults but for the networks, the batch and the rates."""
+    """`AdversarialTrainer` of pythae, with its defaults except networks, batch size and learning rates."""
     from pythae.data.datasets import BaseDataset
     from pythae.models import Adversarial_AE, Adversarial_AE_Config
     from pythae.models.base.base_utils import ModelOutput
@@ -191,15 +193,15 @@ def pythae(X: np.ndarray, batch: int, steps: int) -> float:
 
 
 class _Silent:
-    """In place of pythae's progress bar."""
+    """Replaces pythae's progress bar."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_, **__: None
 
 
-# --- the textbook loop of lecture 54 (seed 002): phase after phase, an optimiser each --------------------------------
+# --- the textbook loop of lecture 54: one phase after another, each with its own optimiser ----------------------------
 class Pictures(torch.utils.data.Dataset):
-    """What torchvision's data sets do: each picture on its own from bytes to a PIL image to a tensor."""
+    """Converts each image from bytes to a PIL image to a tensor, as torchvision's data sets do."""
 
     def __init__(self, X: np.ndarray, y: np.ndarray) -> None:
         self.X, self.y = X, y
@@ -216,13 +218,13 @@ class Pictures(torch.utils.data.Dataset):
 
 
 def by_picture(X: np.ndarray, y: np.ndarray, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Minibatches by a DataLoader of pictures that are transformed one by one."""
+    """Minibatches from a DataLoader that converts images one by one."""
     loader = torch.utils.data.DataLoader(Pictures(X, y), batch_size=batch, shuffle=True, drop_last=True)
     return itertools.chain.from_iterable(itertools.repeat(loader))
 
 
 def by_index(X: np.ndarray, y: np.ndarray, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Minibatches of a float tensor that is in memory."""
+    """Minibatches of a float tensor in memory."""
     rows, labels = torch.from_numpy(X).float() / 255, torch.from_numpy(y)
     while True:
         for chosen in torch.randperm(len(rows)).split(batch):
@@ -231,7 +233,7 @@ def by_index(X: np.ndarray, y: np.ndarray, batch: int) -> Iterator[tuple[Tensor,
 
 
 def textbook(minibatches: Callable[..., Iterator]) -> Callable[[np.ndarray, int, int], float]:
-    """Reconstruction, discriminator, generator, each with its forward pass, backward pass and Adam."""
+    """Reconstruction, discriminator and generator, each with a forward pass, a backward pass and Adam."""
 
     def run(X: np.ndarray, batch: int, steps: int) -> float:
         torch.manual_seed(0)
@@ -262,11 +264,11 @@ def textbook(minibatches: Callable[..., Iterator]) -> Callable[[np.ndarray, int,
 
 
 def textbook_with_labels(minibatches: Callable[..., Iterator]) -> Callable[..., float]:
-    """The same with a categorical code, its discriminator, and a phase of classification on labelled rows."""
+    """The same with a categorical code, its discriminator, and classification of labelled rows."""
 
     def run(X: np.ndarray, y: np.ndarray, batch: int, steps: int) -> float:
         torch.manual_seed(0)
-        known = np.flatnonzero(y >= 0)
+        labelled = np.flatnonzero(y >= 0)
         q, p = encoder(N_CODE + N_CLASSES), decoder(N_CODE + N_CLASSES)
         d_z, d_y = discriminator(), discriminator(N_CLASSES)
         nets = (q, p, d_z, d_y)
@@ -281,11 +283,11 @@ def textbook_with_labels(minibatches: Callable[..., Iterator]) -> Callable[..., 
             z, logits = q(x).split([N_CODE, N_CLASSES], 1)
             return z, logits.softmax(1)
 
-        both = zip(minibatches(X, y, batch), minibatches(X[known], y[known], batch), strict=False)
-        for (x, _), (x_known, labels) in itertools.islice(both, steps):
+        both = zip(minibatches(X, y, batch), minibatches(X[labelled], y[labelled], batch), strict=False)
+        for (x, _), (x_labelled, labels) in itertools.islice(both, steps):
             for net in nets:
                 net.zero_grad()
-            x, x_known = x.flatten(1), x_known.flatten(1)
+            x, x_labelled = x.flatten(1), x_labelled.flatten(1)
             z, c = code(x)
             F.binary_cross_entropy(p(torch.cat([c, z], 1)).sigmoid() + eps, x + eps).backward()
             q_rec.step()
@@ -303,7 +305,7 @@ def textbook_with_labels(minibatches: Callable[..., Iterator]) -> Callable[..., 
             (-((d_z(z).sigmoid() + eps).log().mean() + (d_y(c).sigmoid() + eps).log().mean())).backward()
             q_gen.step()
             q.zero_grad()
-            F.cross_entropy(q(x_known)[:, N_CODE:], labels).backward()
+            F.cross_entropy(q(x_labelled)[:, N_CODE:], labels).backward()
             q_cls.step()
             watch.ended.append(time.perf_counter())
         return watch.seconds()

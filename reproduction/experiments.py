@@ -41,7 +41,7 @@ def read(name: str) -> dict[str, Any]:
         If there is no such experiment, its file is not valid YAML, or its family is unknown.
     """
     if name not in names():
-        raise InputError(f"expected an experiment of {', '.join(names())}, got {name!r}.{nearest(name, names())}")
+        raise InputError(f"expected an experiment of {', '.join(names())}, got {name!r}{nearest(name, names())}")
     experiment = {"family": "ours"} | read_config(FOLDER / f"{name}.yaml")
     if experiment["family"] not in FAMILIES:
         raise InputError(f"{name}.yaml: family: expected {' or '.join(FAMILIES)}, got {experiment['family']!r}")

@@ -50,10 +50,12 @@ def judge(data: str, data_dir: str | None, labels: str = "class") -> SupervisedB
 
 def recognised(judge: SupervisedBaseline, rows: np.ndarray, labels: Any) -> float:
     """Percent of the rows, images with values in [0, 1], whose predicted class is their label."""
-    return 100 - metrics.error_rate(np.broadcast_to(labels, len(rows)), judge.predict(heldout.fitting(judge, rows)))
+    return 100 - metrics.error_rate(
+        np.broadcast_to(labels, len(rows)), judge.predict(heldout.to_training_units(judge, rows))
+    )
 
 
 def error_of(judge: SupervisedBaseline, rows: HeldOut) -> float:
     """Error of the judge itself on labelled rows, in percent."""
     assert rows.y is not None
-    return metrics.error_rate(rows.y, judge.predict(heldout.fitting(judge, rows.X)))
+    return metrics.error_rate(rows.y, judge.predict(heldout.to_training_units(judge, rows.X)))

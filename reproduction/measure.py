@@ -14,10 +14,10 @@ import torch
 
 from aaekit import plots
 from aaekit._files import write_json
-from aaekit.core.loop import Callback
+from aaekit.core.callbacks import Callback
 from aaekit.data.sets import SETS
 from aaekit.errors import InputError
-from aaekit.estimators._base import json_value
+from aaekit.estimators._io import json_value
 from aaekit.runs.config import versions
 from reproduction import experiments, logs, protocols, simulation, trials
 

@@ -51,7 +51,7 @@ def _scores(trial: Trial, X: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     trial.note_training(model)
     for method, part in (("aaekit", share), ("density", 0.0), ("reconstruction", 1.0)):
         yield method, -model.set_params(reconstruction_share=part).score_samples(trial.rows.X)
-    inliers, rows = (heldout.pictures(model, x).reshape(len(x), -1) for x in (X, trial.rows.X))
+    inliers, rows = (heldout.as_samples(model, x).reshape(len(x), -1) for x in (X, trial.rows.X))
     forest = IsolationForest(random_state=trial.seed).fit(inliers)
     yield "isolation forest", -forest.score_samples(rows)
     pca = PCA(min(N_COMPONENTS, inliers.shape[1]), random_state=trial.seed).fit(inliers)

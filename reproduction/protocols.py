@@ -9,11 +9,12 @@ import numpy as np
 
 from aaekit import plots
 from aaekit.active import ActiveLearner
-from aaekit.core.loop import Callback, Training
+from aaekit.core.callbacks import Callback
+from aaekit.core.loop import Training
 from aaekit.errors import InputError, nearest
 from aaekit.estimators import AdversarialAutoencoder, PretrainedClassifier
-from aaekit.evaluation import compare as evaluation
-from aaekit.evaluation import heldout, metrics
+from aaekit.evaluation import heldout, measures, metrics
+from aaekit.evaluation.compare import compare
 from aaekit.plots import draw
 from aaekit.runs.config import estimator_of
 from reproduction.judge import error_of, judge, recognised
@@ -34,17 +35,17 @@ def held_out(trial: Trial) -> None:
 def _evaluated(trial: Trial) -> Any:
     """The trained estimator; its numbers on the held-out rows and its figures are noted."""
     estimator = trial.trained()
-    numbers = evaluation.evaluate(estimator, trial.rows)
+    numbers = measures.evaluate(estimator, trial.rows)
     trial.note(**{k: v for k, v in numbers.items() if isinstance(v, float) and k != "seconds"})
     drawn = draw.draw_all(estimator, trial.rows, trial.data.classes)
-    trial.pictures |= {name: drawn[name][1] for name in FIGURES if name in drawn}
+    trial.pictures |= {name: drawn[name] for name in FIGURES if name in drawn}
     return estimator
 
 
 def compared(trial: Trial) -> None:
     """The same, and the errors of other methods with the same labels."""
     estimator = _evaluated(trial)
-    for row in evaluation.compare(trial.config, trial.data, trial.split, estimator, trial.rows):
+    for row in compare(trial.config, trial.data, trial.split, estimator, trial.rows):
         trial.note(**{row["name"].split(",")[0]: row["error"]})
 
 
@@ -118,20 +119,20 @@ def components(trial: Trial) -> None:
     classes = estimator.classes_
     samples = [estimator.sample(N_SAMPLES, random_state=trial.seed, label=k) for k in classes]
     shares = [
-        recognised(classifier, heldout.pictures(estimator, rows), k) for rows, k in zip(samples, classes, strict=True)
+        recognised(classifier, heldout.as_samples(estimator, rows), k) for rows, k in zip(samples, classes, strict=True)
     ]
     trial.note(called=float(np.mean(shares)), called_worst=min(shares), judge_error=error_of(classifier, trial.rows))
-    trial.note(**metrics.prior_fit(estimator.transform(trial.rows.some().X), estimator.sample_prior(2000, 0)))
+    trial.note(**metrics.prior_fit(estimator.transform(trial.rows.subset().X), estimator.sample_prior(2000, 0)))
     drawn = draw.draw_all(estimator, trial.rows, trial.data.classes)
-    trial.pictures["latent_scatter"] = drawn["latent_scatter"][1]
+    trial.pictures["latent_scatter"] = drawn["latent_scatter"]
     K = len(classes)
     if estimator.prior == "swiss_roll":
-        path = heldout.pictures(estimator, estimator.walk(K * N_SAMPLES))
+        path = heldout.as_samples(estimator, estimator.walk(K * N_SAMPLES))
         trial.note(walk_called=recognised(classifier, path, np.repeat(classes, N_SAMPLES)))
-        steps = heldout.pictures(estimator, estimator.walk(100))
-        trial.pictures["roll_walk"] = draw.walk(estimator, steps, trial.data.classes)
+        steps = heldout.as_samples(estimator, estimator.walk(100))
+        trial.pictures["roll_walk"] = draw.roll_walk(estimator, steps, trial.data.classes)
     else:
-        few = heldout.pictures(estimator, np.concatenate([rows[:10] for rows in samples]))
+        few = heldout.as_samples(estimator, np.concatenate([rows[:10] for rows in samples]))
         names = heldout.names_of(estimator, trial.data.classes)
         trial.pictures["samples_by_class"] = plots.style_grid(
             few, K, 10, names, title="Samples of each component of the prior", xlabel="draws"
@@ -160,21 +161,21 @@ def _note_style_and_label(trial: Trial, estimator: Any) -> tuple[np.ndarray, np.
 
     Rows are generated with styles from the prior and with styles of real rows, each with a random label.
     """
-    rows, classifier = trial.rows.some(), judge(trial.config["data"], trial.config["data_dir"])
+    rows, classifier = trial.rows.subset(), judge(trial.config["data"], trial.config["data_dir"])
     assert rows.y is not None
     rng = np.random.default_rng(trial.seed)
     styles = [estimator.sample_prior(N_SAMPLES * 10, random_state=trial.seed), estimator.transform(rows.X)]
     shares = []
     for Z in styles:
         y = rng.choice(estimator.classes_, len(Z))
-        shares.append(recognised(classifier, heldout.pictures(estimator, estimator.generate(y, Z)), y))
+        shares.append(recognised(classifier, heldout.as_samples(estimator, estimator.generate(y, Z)), y))
     trial.note(
         style_leak=metrics.label_leakage(styles[1], rows.y),
         called=shares[0],
         translated_called=shares[1],
         judge_error=error_of(classifier, trial.rows),
     )
-    trial.pictures["style_label_grid"] = draw.styles(estimator, trial.rows, trial.data.classes)
+    trial.pictures["style_label_grid"] = draw.style_label_grid(estimator, trial.rows, trial.data.classes)
     return rows.X, rows.y
 
 
@@ -191,7 +192,7 @@ def domains(trial: Trial) -> None:
         chosen = np.random.default_rng(trial.seed).permutation(in_source)[:2000]
         X, y = data.X_test[chosen], data.y_test[chosen]
         label: Any = np.stack([np.full(len(y), target), y], 1) if both else target
-        rows = heldout.pictures(estimator, estimator.translate(X, label))
+        rows = heldout.as_samples(estimator, estimator.translate(X, label))
         arrow = f"{data.domains[source]} to {data.domains[target]}"
         right_class.append(recognised(class_judge, rows, y))
         right_domain.append(recognised(domain_judge, rows, target))
@@ -199,7 +200,7 @@ def domains(trial: Trial) -> None:
             **{f"identity, {arrow}": right_class[-1], f"called {data.domains[target]}, {arrow}": right_domain[-1]}
         )
         trial.pictures[arrow.replace(" ", "_")] = plots.domain_translation(
-            heldout.pictures(estimator, X[:12]), rows[:12], data.domains[source], data.domains[target]
+            heldout.as_samples(estimator, X[:12]), rows[:12], data.domains[source], data.domains[target]
         )
     trial.note(identity=float(np.mean(right_class)), taken_for_target=float(np.mean(right_domain)))
     test = heldout.HeldOut("test", data.X_test[:5000], data.y_test[:5000])
@@ -212,8 +213,8 @@ def maps(trial: Trial) -> None:
     from sklearn.manifold import TSNE
 
     estimator = trial.trained()
-    rows = trial.rows.some()
-    flat = heldout.pictures(estimator, rows.X).reshape(len(rows.X), -1)
+    rows = trial.rows.subset()
+    flat = heldout.as_samples(estimator, rows.X).reshape(len(rows.X), -1)
     Z_of = {"EmbeddingAAE": estimator.transform(rows.X), "t-SNE": TSNE(random_state=trial.seed).fit_transform(flat)}
     try:
         from umap import UMAP  # pyright: ignore[reportMissingImports]
@@ -225,11 +226,11 @@ def maps(trial: Trial) -> None:
             Z_of["UMAP"] = np.asarray(UMAP(random_state=trial.seed).fit_transform(flat))
     texts = {}
     for name, Z in Z_of.items():
-        quality = evaluation.embedding_quality(flat, Z, rows.y)
+        quality = measures.embedding_quality(flat, Z, rows.y)
         prefix = "" if name == "EmbeddingAAE" else f"{name} "
         trial.note(**{f"{prefix}{k}": v for k, v in quality.items()})
         texts[name] = f"trustworthiness {quality['trustworthiness']:.3f}, kNN error {quality['knn_error']:.1f} %"
-    trial.note(head_error=evaluation.evaluate(estimator, trial.rows)["head_error"])
+    trial.note(centroid_error=measures.evaluate(estimator, trial.rows)["centroid_error"])
     trial.pictures["embedding_comparison"] = plots.embedding_comparison(Z_of, rows.y, texts)
 
 
@@ -260,5 +261,5 @@ def find(name: str) -> Callable[[Any], None]:
         If there is none.
     """
     if name not in PROTOCOLS:
-        raise InputError(f"protocol: expected one of {', '.join(PROTOCOLS)}, got {name!r}.{nearest(name, PROTOCOLS)}")
+        raise InputError(f"protocol: expected one of {', '.join(PROTOCOLS)}, got {name!r}{nearest(name, PROTOCOLS)}")
     return PROTOCOLS[name]

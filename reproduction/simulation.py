@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from aaekit import ultrasound
-from aaekit.core.loop import Callback
+from aaekit.core.callbacks import Callback
 from aaekit.errors import InputError, nearest
 from aaekit.estimators._hyperparameters import hyperparameters_of, validated
 from aaekit.ultrasound import plots
@@ -45,7 +45,7 @@ def configuration(given: Mapping[str, Any], source: str = "") -> dict[str, Any]:
     names = [*SIZES, *(name for name, h in declared.items() if h.from_text and name != "verbose")]
     for name in given:
         if name not in (*names, "system"):
-            raise InputError(f"{source}: unknown option {name!r} for a {SIMULATOR}.{nearest(name, names)}")
+            raise InputError(f"{source}: expected an option of a {SIMULATOR}, got {name!r}{nearest(name, names)}")
     sizes = SIZES | {k: v for k, v in given.items() if k in SIZES}
     for name, n in sizes.items():
         if not isinstance(n, int) or n < 2:

@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.exceptions import ConvergenceWarning
 
+from aaekit.core.callbacks import Callback
 from aaekit.core.checkpoints import Checkpoints
-from aaekit.core.loop import Callback
 from aaekit.data import Dataset, Split
 from aaekit.evaluation.heldout import HeldOut
 from aaekit.runs.config import estimator_of

@@ -37,6 +37,23 @@ class FirstStep(Callback):
             self.hooks.pop().remove()
 
 
+def before_first_step(model, X, y, look):
+    """What `look(training)` returns before the first step of a fit, which is then abandoned."""
+
+    class Abandoned(Exception):
+        pass
+
+    class Look(Callback):
+        def start(self, training):
+            self.seen = look(training)
+            raise Abandoned
+
+    callback = Look()
+    with pytest.raises(Abandoned):
+        model.fit(X, y, callbacks=[callback])
+    return callback.seen
+
+
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     torch.set_num_threads(1)

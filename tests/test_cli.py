@@ -299,7 +299,7 @@ def test_rows_in_other_units_are_noticed(folder, tmp_path, aae):
     assert aae("train", "baseline", "--data", tmp_path / "unit.npz", *TINY, "--quiet", "--out", tmp_path / "r")[0] == 0
     for name, said in (("other", True), ("same", False)):
         code, _, err = aae("predict", tmp_path / "r", tmp_path / f"{name}.npy", "--out", tmp_path / "p.csv")
-        assert code == 0 and [("far from those trained on (0 to 1)" in line) for line in err] == [True] * said
+        assert code == 0 and [("note: " in line and "0 to 1" in line) for line in err] == [True] * said
 
 
 def read_csv(path):
@@ -353,7 +353,7 @@ def test_a_table_from_training_to_prediction(tmp_path, aae):
     before.loc[later.index[:2], "ash"] = table.ash.mean()
     before.to_csv(tmp_path / "full.csv", index=False)
     code, _, err = aae("predict", run, tmp_path / "gaps.csv", "--out", tmp_path / "g.csv")
-    assert code == 0 and "note: " in err[0] and "2 empty cells, each taken as the mean" in err[0]
+    assert code == 0 and "note: " in err[0] and "2 empty cells" in err[0]
     assert aae("predict", run, tmp_path / "full.csv", "--out", tmp_path / "f.csv")[0] == 0
     assert read_csv(tmp_path / "g.csv") == read_csv(tmp_path / "f.csv") != found
     code, _, err = aae("predict", run, tmp_path / "fewer.csv")
@@ -445,7 +445,7 @@ BAD_FILES = {
         ("train generator --data-options x=[ --out new", ["name=value", "'x=['"]),
         ("train generator --data-options target=a,target=b --out new", ["target once"]),
         ("train generator --data full --out new", ["full", "expected images"]),
-        ("data info {runs}/rows.npy --data-options target=a", ["rows.npy", "unknown option 'target'"]),
+        ("data info {runs}/rows.npy --data-options target=a", ["rows.npy", "option", "'target'"]),
         ("train generator --random-state 5000000000 --out new", ["random_state", "5000000000", "4294967295"]),
         (
             "train generator --data {runs}/rows.npy --data-options memory_limit_bytes=1GB --out new",
@@ -459,14 +459,14 @@ BAD_FILES = {
         ("train generator --config list.yaml --out new", ["list.yaml", "name: value"]),
         ("train generator --config none.yaml --out new", ["none.yaml", "cannot be read"]),
         ("train generator --data good.npz --out full", ["full, which exists", "choose another"]),
-        ("train generator --data good.npz --out good.npz/run --max-steps 2", ["good.npz/run", "cannot write"]),
+        ("train generator --data good.npz --out good.npz/run --max-steps 2", ["good.npz/run", "choose another place"]),
         ("resume full", ["full", "expected a run directory", "config.yaml"]),
         ("resume none", ["none", "got no directory"]),
         ("resume {runs}/classifier", ["is complete"]),
         ("evaluate none", ["none", "expected a run directory"]),
         ("evaluate stopped", ["aae resume"]),
         ("evaluate damaged-run", ["model.safetensors", "damaged"]),
-        ("predict {runs}/generator {runs}/rows.npy", ["AdversarialAutoencoder", "only classifiers"]),
+        ("predict {runs}/generator {runs}/rows.npy", ["AdversarialAutoencoder", "classifier"]),
         ("predict {runs}/classifier good.npz", ["(1, 8, 8)", "(4,)"]),
         ("sample {runs}/baseline", ["no decoder"]),
         ("sample {runs}/generator --label 3", ["knows no classes"]),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import before_first_step
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -10,10 +11,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from aaekit import EmbeddingAAE, InputError
-from aaekit.evaluation.measures import embedding_quality
 from aaekit.evaluation.heldout import HeldOut
+from aaekit.evaluation.measures import embedding_quality
 from aaekit.evaluation.metrics import clustering_accuracy
-from aaekit.nn.encoder import Code
 
 SMALL = {
     "backbone": "mlp", "hidden": (100,), "discriminator_hidden": (64,), "random_state": 0, "precision": "float32",
@@ -53,7 +53,7 @@ def test_labels_help(trained, rows):
     assert all_of_them < 0.2 and few < 0.3 and all_of_them < few, "the last rows are by other hands"
 
 
-def test_without_labels_heads_are_clusters(trained, rows):
+def test_without_labels_centroids_are_clusters(trained, rows):
     model, (X, y) = trained(0), held_out(rows)
     assert not hasattr(model, "classes_") and model.centroids_.shape == (12, 2)
     assert clustering_accuracy(y, model.predict(X), "majority") > 50, "by chance it is about 15"
@@ -64,15 +64,16 @@ def test_without_labels_the_codes_are_matched_more_softly(weight, rows):
     X, y = rows[0][:100], rows[1][:100]
 
     def weights(labels):
-        model = EmbeddingAAE(**SMALL | {"max_steps": 1}, adversarial_weight=weight).fit(X, labels)
-        listed = {p.name: p.weight for p in model._phases(model.networks_)}
-        return np.array([listed["z/generator"], listed["y/generator"], listed["heads"]])
+        parameters = {"loss_weights": {"generator": weight}} if weight != 1 else {}
+        model = EmbeddingAAE(**SMALL | {"max_steps": 1}, **parameters).fit(X, labels)
+        return [model.plan_.weights[name] for name in ("z/generator", "y/generator", "centroid_separation")]
 
     assert np.allclose(weights(np.where(y < 5, y, -1)), [weight, weight, 1.0])
-    assert np.allclose(weights(None), [0.1 * weight, 0.01 * weight, 1.0])
+    softly = [0.1, 0.01] if weight == 1 else [weight, weight]
+    assert np.allclose(weights(None), [*softly, 1.0])
 
 
-def test_there_is_a_head_for_each_class_of_any_kind(rows):
+def test_there_is_a_centroid_for_each_class_of_any_kind(rows):
     names = np.array([f"digit {k}" for k in rows[1]])
     model = EmbeddingAAE(**{**SMALL, "max_steps": 30}).fit(*(a[:200] for a in (rows[0], names)))
     assert model.centroids_.shape == (10, 2) and set(model.predict(rows[0][:20])) <= set(names)
@@ -98,7 +99,7 @@ def test_classes_are_apart_on_the_map(trained, rows):
     assert shuffled["knn_error"] > 70 and shuffled["trustworthiness"] < 0.6
 
 
-def test_prediction_is_the_nearest_head(trained, rows):
+def test_prediction_is_the_nearest_centroid(trained, rows):
     model = trained(TRAINED)
     Z = model.transform(rows[0][:100])
     nearest = np.linalg.norm(Z[:, None] - model.centroids_, axis=2).argmin(1)
@@ -106,19 +107,23 @@ def test_prediction_is_the_nearest_head(trained, rows):
 
 
 @pytest.mark.parametrize("n_labels", [0, TRAINED])
-def test_heads_are_kept_apart(n_labels, trained):
+def test_centroids_are_kept_apart(n_labels, trained):
     heads = trained(n_labels).centroids_
     distances = np.linalg.norm(heads[:, None] - heads, axis=2)[~np.eye(len(heads), dtype=bool)]
     assert distances.min() > 0.6 * trained(n_labels).centroid_margin
 
 
-def test_the_head_weight_keeps_them_apart(rows):
+def test_centroid_separation_keeps_them_apart(rows):
     """Centroids that begin nearer than the margin move apart, unless nothing asks for it."""
 
     def least(weight):
-        model = EmbeddingAAE(**SMALL | {"max_steps": 150}, head_weight=weight, head_rate=0.02)
-        heads = model.fit(*(a[:300] for a in rows)).centroids_
-        return np.linalg.norm(heads[:, None] - heads, axis=2)[~np.eye(10, dtype=bool)].min()
+        model = EmbeddingAAE(
+            **SMALL | {"max_steps": 150},
+            loss_weights={"centroid_separation": weight},
+            learning_rates={"centroid_separation": 0.02},
+        )
+        centroids = model.fit(*(a[:300] for a in rows)).centroids_
+        return np.linalg.norm(centroids[:, None] - centroids, axis=2)[~np.eye(10, dtype=bool)].min()
 
     assert least(5.0) > least(0.0)
 
@@ -128,20 +133,29 @@ def test_the_head_weight_keeps_them_apart(rows):
 def test_the_reconstruction_moves_y_only_where_nothing_else_says_what_it_is(consistency, n_labels, rows):
     moves = consistency == "none" and n_labels < 100
     X, y = rows[0][:100], np.where(np.arange(100) < n_labels, rows[1][:100], -1)
-    model = EmbeddingAAE(**{**SMALL, "max_steps": 2}, consistency=consistency).fit(X, y)
-    z, logits = torch.randn(5, 2, requires_grad=True), torch.randn(5, len(model.centroids_), requires_grad=True)
-    model._join(model.networks_, Code(z, logits), None).sum().backward()
-    assert (logits.grad is not None) == moves and z.grad is not None
-    assert model.networks_["heads"].weight.grad is not None
+
+    def look(training):
+        step = training.step_at(0)
+        code = step.code()
+        code.logits.retain_grad()
+        code.z.retain_grad()
+        step.reconstruction().sum().backward()
+        assert code.z.grad is not None and training.networks.centroids.weight.grad is not None
+        return code.logits.grad is not None
+
+    model = EmbeddingAAE(**{**SMALL, "max_steps": 2}, consistency=consistency)
+    assert before_first_step(model, X, y, look) == moves
 
 
-def test_a_row_is_at_one_head_and_not_between_two(trained, rows):
-    """However undecided y is, the place is the head of its likeliest value plus z."""
-    model, y = trained(0), torch.tensor([[0.4, 0.35] + [0.025] * 10]).log()
-    place = model._join(model.networks_, Code(torch.tensor([[0.5, -1.0]]), y), None).detach().numpy()
-    assert np.allclose(place, model.centroids_[0] + [0.5, -1.0], atol=1e-5)
-    nearest, surest = model.predict(rows[0]), model.cluster_proba(rows[0]).argmax(1)
-    assert (nearest == surest).mean() > 0.9
+def test_a_row_is_at_one_centroid_and_not_between_two(trained, rows):
+    """However undecided y is, the place is the centroid of its likeliest value plus z."""
+    model, X = trained(0), rows[0]
+    p = model.cluster_proba(X)
+    undecided = np.argsort(p.max(1))[:50]
+    with torch.no_grad():
+        z = model.networks_.encoder(torch.from_numpy(X[undecided])).z.numpy()
+    np.testing.assert_allclose(model.transform(X[undecided]), model.centroids_[p[undecided].argmax(1)] + z, atol=1e-5)
+    assert (model.predict(X) == p.argmax(1)).mean() > 0.9
 
 
 def test_there_and_back(trained, rows):
@@ -181,7 +195,7 @@ def test_saved_and_loaded_it_is_the_same_map(n_labels, trained, rows, tmp_path):
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------
-def test_more_heads_than_rows_are_refused_unless_labels_say_how_many(rows):
+def test_more_centroids_than_rows_are_refused_unless_labels_say_how_many(rows):
     with pytest.raises(InputError, match="30.*20 rows|20 rows.*30") as error:
         EmbeddingAAE(n_clusters=30).fit(rows[0][:20])
     assert "\n" not in str(error.value)
@@ -203,22 +217,22 @@ def test_rows_are_counted_by_the_evaluation(trained, rows):
     assert {"trustworthiness", "knn_error", "mmd", "sliced_wasserstein", "two_sample_auc"} <= set(found)
 
 
-# --- rows of a head --------------------------------------------------------------------------------------------------
+# --- rows of a centroid --------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("n_labels", [0, TRAINED])
-def test_rows_are_made_at_a_head_and_about_it(n_labels, trained):
+def test_rows_are_made_at_a_centroid_and_about_it(n_labels, trained):
     """By its number where there are no labels, by its class where there are."""
     model = trained(n_labels)
-    heads = model.classes_ if n_labels else np.arange(12)
-    assert np.allclose(model.generate([heads[7], heads[2]], np.zeros((2, 2))), model.modes()[[7, 2]], atol=1e-5)
+    values = model.classes_ if n_labels else np.arange(12)
+    assert np.allclose(model.generate([values[7], values[2]], np.zeros((2, 2))), model.modes()[[7, 2]], atol=1e-5)
     styles = np.array([[0.5, -1.0]])
     there = model.inverse_transform(model.centroids_[[7]] + styles)
-    assert np.allclose(model.generate([heads[7]], styles), there, atol=1e-5)
+    assert np.allclose(model.generate([values[7]], styles), there, atol=1e-5)
 
 
-@pytest.mark.parametrize("heads", [[12], [-1], [1.5], [None], 3])
-def test_heads_that_there_are_not_make_no_rows(heads, trained):
-    with pytest.raises(InputError, match=r"expected heads \(n,\) from 0 to 11") as error:
-        trained(0).generate(heads)
+@pytest.mark.parametrize("clusters", [[12], [-1], [1.5], [None], 12])
+def test_clusters_that_there_are_not_make_no_rows(clusters, trained):
+    with pytest.raises(InputError, match=r"y: expected clusters \(n,\) from 0 to 11, got") as error:
+        trained(0).generate(clusters)
     assert "\n" not in str(error.value)
 
 
@@ -254,10 +268,11 @@ def test_to_fit_and_transform_at_once_is_the_same(rows):
 
 
 def test_a_fit_leaves_nothing_to_the_next(rows):
-    """A guess of frequencies is for one fit, and a fit that is refused leaves the model as it was."""
+    """And a fit that is refused leaves the model as it was."""
     X, y = rows[0][:200], rows[1][:200]
-    model = EmbeddingAAE(**SMALL | {"max_steps": 2}).guess_frequencies([0.9, 0.1]).fit(X)
+    model = EmbeddingAAE(**SMALL | {"max_steps": 2}).fit(X)
     model.fit(X, y)
+    assert np.array_equal(model.transform(X), EmbeddingAAE(**SMALL | {"max_steps": 2}).fit(X, y).transform(X))
     before = model.transform(X)
     with pytest.raises(InputError, match="at least 2 classes"):
         model.fit(X, np.where(y == 3, 3, -1))

@@ -19,11 +19,11 @@ SETTINGS = {
     "discriminator_dropout": 0.0,
     "batch_norm": True,
     "schedule": "joint",
-    "adversarial_weight": 1.0,
+    "loss_weights": {"generator": 1.0},
     "learning_rate": 3e-3,
-    "generator_rate": 3e-3,
+    "learning_rates": {"generator": 3e-3},
     "discriminator_learning_rate": 3e-3,
-    "momentum": 0.5,
+    "optimizer": ("adam", 0.5),
     "learning_rate_schedule": "cosine",
     "ema_decay": 0.99,
     "precision": "float32",
@@ -67,7 +67,7 @@ def parts(model, X):
     """The class in whose part of the prior each row's code lies."""
     component = torch.arange(10).repeat_interleave(300)
     torch.manual_seed(0)
-    drawn = model._prior().sample(3000, component).numpy()
+    drawn = model.prior_.sample(3000, component).numpy()
     return KNeighborsClassifier(20).fit(drawn, model.classes_[component.numpy()]).predict(model.transform(X))
 
 
@@ -103,7 +103,7 @@ def test_a_walk_along_the_roll_goes_through_the_classes_in_order(roll, judge):
     wanted = np.repeat(roll.classes_, 50)
     assert (judge.predict(roll.walk(500)) == wanted).mean() > 0.75  # measured: 0.95
     positions = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9])
-    assert np.allclose(roll.walk(5), roll.inverse_transform(roll._prior().at(positions)), atol=1e-5)
+    assert np.allclose(roll.walk(5), roll.inverse_transform(roll.prior_.at(positions)), atol=1e-5)
     assert roll.walk().shape == (100, 64)
 
 
@@ -117,8 +117,8 @@ class Watch(Callback):
     def start(self, training):
         nets = training.networks
         self.hooks = [
-            nets["encoder"].register_forward_hook(lambda _, x, code: self.encoded(x[0], code.z)),
-            nets["z_discriminator"].register_forward_hook(lambda _, x, out: self.judged.append(x[0].detach())),
+            nets.encoder.register_forward_hook(lambda _, x, code: self.encoded(x[0], code.z)),
+            nets.z_discriminator.register_forward_hook(lambda _, x, out: self.judged.append(x[0].detach())),
         ]
 
     def encoded(self, x, z):
@@ -165,7 +165,7 @@ def test_rare_labels_are_shown_in_every_step(rows):
 def test_fewer_classes_make_fewer_components(rows):
     X, y = rows[0], load_digits().target[:1200] // 4
     model = AdversarialAutoencoder(**QUICK, prior="swiss_roll").fit(X, y)
-    assert model._prior().n_components == 3 and model.sample(2, label=2).shape == (2, 64)
+    assert model.prior_.n_components == 3 and model.sample(2, label=2).shape == (2, 64)
 
 
 # --- without labels, and bad input
@@ -186,9 +186,9 @@ def test_where_labels_play_no_part_none_can_be_asked_for(parameters, labelled, r
 def test_labels_are_forgotten_when_it_is_fitted_again_without(rows):
     X, y = rows[:2]
     model = AdversarialAutoencoder(**QUICK, prior="mixture").fit(X, y)
-    assert "z_discriminator" in model.networks_ and len(model.classes_) == 10
+    assert model.networks_.z_discriminator is not None and len(model.classes_) == 10
     model.fit(X)
-    assert next(model.networks_["z_discriminator"].parameters()).shape[1] == 2
+    assert next(model.networks_.z_discriminator.parameters()).shape[1] == 2
     with pytest.raises(InputError, match="trained without labels"):
         model.sample(3, label="one")
 
@@ -196,8 +196,11 @@ def test_labels_are_forgotten_when_it_is_fitted_again_without(rows):
 @pytest.mark.parametrize(
     ("prior", "message"),
     [
-        (GaussianMixtureRing(n_components=12), "has 12 components, but the labels are of 10 classes"),
-        (SwissRoll(n_components=3), "has 3 components, but the labels are of 10 classes"),
+        (
+            GaussianMixtureRing(n_components=12),
+            "prior: expected as many components as the labels have classes, 10, got 12",
+        ),
+        (SwissRoll(n_components=3), "prior: expected as many components as the labels have classes, 10, got 3"),
     ],
     ids=["more", "fewer"],
 )
@@ -217,7 +220,7 @@ def test_labels_of_which_none_is_known_are_as_good_as_none(rows):
     ("labels", "message"),
     [
         (lambda y: np.where(y == "one", 1, -1), "at least 2 classes, got 1"),
-        (lambda y: np.stack([y, y], 1), r"labels of shape \(n,\)"),
+        (lambda y: np.stack([y, y], 1), r"expected one label per row, shape \(n,\), got"),
     ],
     ids=["one class", "two columns"],
 )
@@ -228,10 +231,10 @@ def test_bad_labels_get_one_line(labels, message, rows):
 
 
 def test_an_unknown_label_or_walk_gets_one_line(ring):
-    with pytest.raises(InputError, match="'ten'] were not seen in fit") as error:
+    with pytest.raises(InputError, match=r"label: expected labels of the classes .*, got \['ten'\]") as error:
         ring.sample(3, label="ten")
     assert "\n" not in str(error.value)
-    with pytest.raises(InputError, match="only a Swiss roll can be walked along"):
+    with pytest.raises(InputError, match="prior: expected a Swiss roll to walk along, got"):
         ring.walk()
 
 
@@ -254,5 +257,5 @@ def test_so_many_rows_cannot_be_made(n):
     rows = np.random.default_rng(0).uniform(size=(40, 6))
     model = AdversarialAutoencoder(prior="swiss_roll", max_steps=2, hidden=(8,), random_state=0).fit(rows)
     for make in (model.sample, model.walk):
-        with pytest.raises(InputError, match=f"n_samples={n}: expected a whole number of at least 1"):
+        with pytest.raises(InputError, match=f"n_samples: expected a whole number of at least 1, got {n}"):
             make(n)

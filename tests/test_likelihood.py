@@ -7,8 +7,8 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.neighbors import KernelDensity
 
-import aaekit.estimators.autoencoder as module
-from aaekit import AdversarialAutoencoder, ClusteringAAE, EmbeddingAAE, InputError, SemiSupervisedAAE, SupervisedAAE
+import aaekit.estimators._density as module
+from aaekit import AdversarialAutoencoder, InputError
 from aaekit.evaluation.heldout import HeldOut
 from aaekit.evaluation.measures import evaluate, texts
 from aaekit.evaluation.metrics import choose_parzen_sigma, parzen_log_likelihood
@@ -21,11 +21,7 @@ SMALL = {
 }  # fmt: skip
 KINDS = {
     "generator": lambda **k: AdversarialAutoencoder(**k),
-    "generator, a petal for each class": lambda **k: AdversarialAutoencoder(prior="mixture", **k),
-    "classifier": lambda **k: SemiSupervisedAAE(pseudo_label_threshold=0.12, **k),
-    "clusters": lambda **k: ClusteringAAE(n_clusters=5, **k),
-    "embedding": lambda **k: EmbeddingAAE(pseudo_label_threshold=0.12, **k),
-    "style": lambda **k: SupervisedAAE(**k),
+    "generator, a component for each class": lambda **k: AdversarialAutoencoder(prior="mixture", **k),
 }
 
 
@@ -101,19 +97,13 @@ def test_draws_are_repeatable_and_go_by_the_random_state(trained, rows, tmp_path
 
 
 def test_samples_are_in_memory_some_at_a_time(trained, rows, monkeypatch):
-    class Short(module._Draws):
-        def __init__(self, *given, **more):
-            super().__init__(*given, **more)
-            self.size = 30
-
-    draws = Short(trained, 100, 0)
-    blocks = list(draws)
+    monkeypatch.setattr(module, "BLOCK", 30 * 64)  # so that rows come in parts of 120
+    samples = module.Samples(trained, 100, 0)
+    blocks = list(samples)
     assert [len(b) for b in blocks] == [30, 30, 30, 10]
     assert len(np.unique(np.concatenate(blocks), axis=0)) == 100, "blocks are draws of their own"
-    assert all(np.array_equal(a, b) for a, b in zip(blocks, draws, strict=True))
-    monkeypatch.setattr(module, "_Draws", Short)  # rows come in parts of 60, then
-    seed = trained.density_["random_state"]
-    made = np.concatenate(list(Short(trained, 1000, seed)))
+    assert all(np.array_equal(a, b) for a, b in zip(blocks, samples, strict=True))
+    made = np.concatenate(list(module.Samples(trained, **trained.density_)))
     expected = parzen_log_likelihood(rows[2][:130], made, trained.sigma_)
     np.testing.assert_allclose(trained.score_samples(rows[2][:130]), expected, atol=0.02)
 
@@ -131,17 +121,14 @@ def test_bytes_are_the_interval_from_0_to_1(rows):
 def test_tables_are_scored_in_standard_deviations():
     X, _ = load_breast_cancer(return_X_y=True)
     model = AdversarialAutoencoder(**SMALL, max_steps=100).fit(X[:300]).fit_density(X[300:400], 500, random_state=0)
-    units = lambda rows: (rows - model.center_) / model.scale_
+    units = lambda rows: (rows - model.scaler_.center) / model.scaler_.scale
     expected = by_scikit_learn(units(windows(model)), model.sigma_, units(X[400:]))
     np.testing.assert_allclose(model.score_samples(X[400:]), expected, atol=0.02)
 
 
-@pytest.mark.filterwarnings("ignore:only .* clusters are used")
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_that_makes_rows_has_one_and_keeps_it(kind, few_labels, tmp_path):
     X, y = few_labels
-    if kind == "style":
-        y = np.arange(len(y)) % 3  # it is told a label of every row
     model = KINDS[kind](**QUICK).fit(X, y).fit_density(X[:100], n_samples=50, random_state=0)
     found = model.score_samples(X[100:])
     assert found.shape == (200,) and np.isfinite(found).all()
@@ -159,7 +146,6 @@ def test_there_is_none_before_fit_density(few_labels, tmp_path):
         model.fit_density(X)
     model.fit(X)
     for one in (model, AdversarialAutoencoder.load(saved(model, tmp_path))):
-        assert not hasattr(one, "score_samples")
         with pytest.raises(NotFittedError, match=r"call fit_density\(X\)"):
             one.score_samples(X)
 

@@ -1,6 +1,5 @@
 """Outliers: those of a class that was left out are found, the threshold is where it is asked for, models are kept."""
 
-import copy
 import itertools
 
 import numpy as np
@@ -11,6 +10,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 
 from aaekit import AAEOutlierDetector, InputError
+from aaekit.estimators import outliers
 from aaekit.evaluation.predictions import predictions
 from aaekit.runs import run as runs
 from reproduction import protocols
@@ -80,15 +80,13 @@ def test_both_parts_can_be_switched_off_and_add_up(detector, rows):
     assert abs(np.corrcoef(found[0.0], found[1.0])[0, 1]) < 0.95, "each part tells something of its own"
 
 
-def test_errors_count_by_how_much_they_differ_among_rows_nearby(detector):
+def test_errors_count_by_how_much_they_differ_among_rows_nearby():
     """The same distance from the mean error is less unusual where errors differ more."""
     random = np.random.default_rng(0)
-    z = np.concatenate([random.normal(c, 0.1, (400, detector.latent_dim)) for c in (-3, 3)])
+    z = np.concatenate([random.normal(c, 0.1, (400, 8)) for c in (-3, 3)])
     e = np.concatenate([random.normal(0, 0.2, 400), random.normal(1, 0.8, 400)])
-    other = copy.copy(detector)
-    other._learn_density(z, e)
-    at = np.repeat([[-3.0], [3.0]], detector.latent_dim, 1)
-    error = other._novelties(at, np.array([0.8, 1.8]))[1]
+    mixture, errors = outliers.density_of(z, e, n_components=30, random_state=0)
+    error = outliers.novelties(mixture, errors, np.repeat([[-3.0], [3.0]], 8, 1), np.array([0.8, 1.8]))[1]
     np.testing.assert_allclose(error, [4, 1], rtol=0.15)
 
 
@@ -147,7 +145,7 @@ def test_labels_are_not_used(rows):
 
 def test_few_rows_get_fewer_gaussians(rows):
     model = AAEOutlierDetector(**FEW).fit(rows[0][:50])
-    assert len(model.mixture_.weights_) == 1 and np.isfinite(model.score_samples(rows[0])).all()
+    assert len(model.mixture_["weights_"]) == 1 and np.isfinite(model.score_samples(rows[0])).all()
 
 
 # --- saving ----------------------------------------------------------------------------------------------------------
@@ -167,11 +165,11 @@ def test_saved_and_loaded_it_says_the_same(detector, rows, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"contamination": 0.0}, "contamination=0.0"),
-        ({"contamination": 0.7}, "contamination=0.7"),
-        ({"contamination": "aut"}, "contamination='aut'"),
-        ({"n_components": 0}, "n_components=0"),
-        ({"reconstruction_share": 1.5}, "reconstruction_share=1.5"),
+        ({"contamination": 0.0}, "contamination: expected .*, got 0.0"),
+        ({"contamination": 0.7}, "contamination: expected .*, got 0.7"),
+        ({"contamination": "aut"}, "contamination: expected 'auto' .*got 'aut'"),
+        ({"n_components": 0}, "n_components: expected .*, got 0"),
+        ({"reconstruction_share": 1.5}, "reconstruction_share: expected .*, got 1.5"),
     ],
 )
 def test_bad_parameters_get_one_line(change, message, rows):
@@ -183,8 +181,7 @@ def test_bad_parameters_get_one_line(change, message, rows):
 def test_it_cannot_score_before_fit_and_has_no_likelihood(detector, rows):
     with pytest.raises(NotFittedError):
         AAEOutlierDetector(**FEW).score_samples(rows[0])
-    with pytest.raises(InputError, match="AdversarialAutoencoder"):
-        detector.fit_density(rows[0])
+    assert not hasattr(detector, "fit_density")
 
 
 # --- the protocol ----------------------------------------------------------------------------------------------------
@@ -222,7 +219,7 @@ def test_few_different_rows_do_not_make_others_usual():
     assert model.score_samples(random.uniform(size=(500, 3))).max() < 100
 
 
-@pytest.mark.filterwarnings("ignore:.*far from those trained on", "ignore:overflow")
+@pytest.mark.filterwarnings("ignore:X. expected values as in fit", "ignore:overflow")
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_the_farthest_rows_are_outliers(share):
     model = AAEOutlierDetector(**FEW, reconstruction_share=share).fit(np.random.default_rng(0).normal(size=(300, 5)))

@@ -8,7 +8,8 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from aaekit import AdversarialAutoencoder, InputError, PretrainedClassifier, SemiSupervisedAAE, SupervisedBaseline
-from aaekit.estimators._base import read_model
+from aaekit.estimators._io import read_model
+from aaekit.estimators._plan import DataSummary
 from aaekit.plots import draw
 from aaekit.runs import run as runs
 
@@ -20,12 +21,12 @@ CODES = {
     "batch_norm": True,
     "schedule": "joint",
     "learning_rate": 2e-3,
-    "generator_rate": 2e-3,
+    "learning_rates": {"generator": 2e-3},
     "discriminator_learning_rate": 2e-3,
-    "adversarial_weight": 1.0,
+    "loss_weights": {"generator": 1.0},
     "discriminator_hidden": (64,),
 }
-HEAD = {**SHARED, "classification_rate": 3e-3, "max_steps": 150}
+HEAD = {**SHARED, "learning_rate": 3e-3, "max_steps": 150}
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +54,11 @@ def same(a, b):
 # --- the second stage
 @pytest.mark.parametrize("frozen", [True, False])
 def test_frozen_leaves_the_encoder_bit_for_bit_and_end_to_end_moves_it(frozen, codes, rows):
-    before = state(codes.networks_["encoder"])
+    before = state(codes.networks_.encoder)
     model = PretrainedClassifier(**HEAD, autoencoder=codes, frozen=frozen).fit(*rows[:2])
-    assert sorted(model.networks_) == ["encoder", "head"]
-    assert same(before, state(model.networks_["encoder"])) == frozen
-    assert same(before, state(codes.networks_["encoder"])), "the autoencoder itself stays as it was"
+    assert [name for name, _ in model.networks_.named_children()] == ["encoder", "head"]
+    assert same(before, state(model.networks_.encoder)) == frozen
+    assert same(before, state(codes.networks_.encoder)), "the autoencoder itself stays as it was"
     assert model.autoencoder_ is codes
     score = model.score(*rows[2:])
     assert score > (0.7 if frozen else 0.85)  # measured: 0.83 and 0.93
@@ -65,7 +66,7 @@ def test_frozen_leaves_the_encoder_bit_for_bit_and_end_to_end_moves_it(frozen, c
 
 def test_the_head_is_one_linear_layer_on_z(codes, rows):
     model = PretrainedClassifier(**HEAD, autoencoder=codes, frozen=True).fit(*rows[:2])
-    head = model.networks_["head"]
+    head = model.networks_.head
     assert isinstance(head, nn.Linear) and head.weight.shape == (10, 16)
     with torch.no_grad():
         logits = head(torch.from_numpy(codes.transform(rows[2]))).numpy()
@@ -95,7 +96,7 @@ def test_only_labelled_rows_train_the_second_stage(codes, rows):
 def test_ten_epochs_unless_told_otherwise(codes, rows):
     steps = lambda **k: PretrainedClassifier(**SHARED, autoencoder=codes, **k).fit(*rows[:2]).n_steps_
     assert steps(max_epochs=10) == 10 * 12
-    assert PretrainedClassifier()._auto_steps(60_000) == 10 * 600
+    assert PretrainedClassifier().plan(DataSummary((64,), 60_000)).n_steps == 10 * 600
 
 
 def test_the_curve_of_held_out_error_is_in_the_history(codes, rows):
@@ -128,16 +129,21 @@ def test_an_autoencoder_that_is_not_fitted_is_trained_on_all_rows_first(rows):
     assert not hasattr(given, "networks_"), "what was given is not changed"
     assert model.autoencoder_.n_steps_ == 2 * 12
     alone = clone(given).fit(X)
-    assert same(state(alone.networks_["encoder"]), state(model.autoencoder_.networks_["encoder"]))
+    assert same(state(alone.networks_.encoder), state(model.autoencoder_.networks_.encoder))
 
 
 @pytest.mark.parametrize("adversarial", [True, False])
 def test_without_an_autoencoder_one_is_trained(adversarial, rows):
     given = {"adversarial": adversarial, "latent_dim": 12, "pretraining_epochs": 1, "dropout": 0.1, "max_steps": 5}
     model = PretrainedClassifier(**{**SHARED, **given}).fit(*rows[:2])
-    its = model.autoencoder_
-    assert ("z_discriminator" in its.networks_) == adversarial
-    assert (its.latent_dim, its.n_steps_, its.dropout, its.hidden) == (12, 12, 0.1, (64,))
+    autoencoder = model.autoencoder_
+    assert (autoencoder.networks_.z_discriminator is not None) == adversarial
+    assert (autoencoder.latent_dim, autoencoder.n_steps_, autoencoder.dropout, autoencoder.hidden) == (
+        12,
+        12,
+        0.1,
+        (64,),
+    )
 
 
 def test_any_fitted_autoencoder_will_do(rows, tmp_path):
@@ -159,9 +165,25 @@ def test_rows_keep_the_units_of_the_autoencoder(rows):
     X = 3 + 20 * rows[0] * np.linspace(0.1, 1, 64, dtype=np.float32)
     start = AdversarialAutoencoder(**CODES, max_steps=3).fit(X)
     model = PretrainedClassifier(**HEAD, autoencoder=start, frozen=True).fit(X[:50], rows[1][:50])
-    assert np.array_equal(model.center_, start.center_) and np.array_equal(model.scale_, start.scale_)
-    z = model.networks_["encoder"](torch.from_numpy((X[:5] - start.center_) / start.scale_)).z.detach().numpy()
+    center, scale = start.scaler_.center, start.scaler_.scale
+    assert np.array_equal(model.scaler_.center, center) and np.array_equal(model.scaler_.scale, scale)
+    z = model.networks_.encoder(torch.from_numpy((X[:5] - center) / scale)).z.detach().numpy()
     np.testing.assert_allclose(z, start.transform(X[:5]), atol=1e-4)
+
+
+@pytest.mark.parametrize("given", ["nothing", "not fitted", "fitted", "file"])
+def test_a_plan_needs_no_training_of_either_stage(given, codes, rows, tmp_path, monkeypatch):
+    X, y = rows[0], np.where(np.arange(1200) < 100, rows[1], -1)
+    codes.save(tmp_path / "codes")
+    choices = {"nothing": None, "not fitted": AdversarialAutoencoder(**CODES, max_steps=2), "fitted": codes}
+    autoencoder = choices.get(given, str(tmp_path / "codes"))
+    model = PretrainedClassifier(**{**HEAD, "max_steps": 2}, autoencoder=autoencoder, pretraining_epochs=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(AdversarialAutoencoder, "fit", lambda *_, **__: pytest.fail("nothing is trained"))
+        plan = model.plan_for(X, y)
+    assert not hasattr(model, "plan_") and model.autoencoder is autoencoder
+    assert given != "not fitted" or not hasattr(autoencoder, "networks_")
+    assert plan == model.fit(X, y).plan_
 
 
 # --- saving
@@ -197,19 +219,21 @@ def refused(message, X, y, **parameters):
 
 def test_rows_of_another_shape_are_refused(codes, rows):
     X, y = rows[:2]
-    refused(r"fitted on rows of shape \(64,\), these are \(63,\)", X[:, :63], y, autoencoder=codes)
-    refused(r"fitted on rows of shape \(64,\), these are \(1, 8, 8\)", X.reshape(-1, 1, 8, 8), y, autoencoder=codes)
+    refused(r"X: expected rows of shape \(64,\), on which .* got \(63,\)", X[:, :63], y, autoencoder=codes)
+    refused(
+        r"X: expected rows of shape \(64,\), on which .* got \(1, 8, 8\)", X.reshape(-1, 1, 8, 8), y, autoencoder=codes
+    )
 
 
 def test_an_autoencoder_that_cannot_be_had_gets_one_line(rows, tmp_path):
     X, y = rows[:2]
     refused("no such file", X, y, autoencoder=str(tmp_path / "missing"))
     (tmp_path / "empty").mkdir()
-    refused("model.safetensors: there is no such file", X, y, autoencoder=str(tmp_path / "empty"))
+    refused("model.safetensors: expected .* got no such file", X, y, autoencoder=str(tmp_path / "empty"))
     SupervisedBaseline(**SHARED, max_steps=2).fit(X, y).save(tmp_path / "baseline")
     refused("expected a saved Autoencoder, got a SupervisedBaseline", X, y, autoencoder=str(tmp_path / "baseline"))
-    refused("a SemiSupervisedAAE is not trained here: fit it first", X, y, autoencoder=SemiSupervisedAAE())
-    refused("autoencoder=3", X, y, autoencoder=3)
+    refused("got a SemiSupervisedAAE that is not fitted: call its fit first", X, y, autoencoder=SemiSupervisedAAE())
+    refused("autoencoder: expected .*, got 3", X, y, autoencoder=3)
 
 
 def test_labels_are_needed(codes, rows):

@@ -533,7 +533,7 @@ def test_a_training_that_fails_leaves_no_directory(folder, aae, tmp_path, monkey
 def test_commands_without_what_they_need(folder, aae, tmp_path):
     maps = folder / "arteries" / "maps"
     assert "not empty" in aae("simulate", "phantoms", folder / "arteries", wrong=True)
-    assert "Did you mean 'polar'" in aae("simulate", "phantoms", tmp_path / "p", "--geometry", "polr", wrong=True)
+    assert "did you mean 'polar'" in aae("simulate", "phantoms", tmp_path / "p", "--geometry", "polr", wrong=True)
     assert "no model.safetensors" in aae("simulate", "apply", tmp_path, maps, "--out", tmp_path / "o", wrong=True)
     assert "overwritten" in aae("simulate", "apply", folder / "run", maps, "--out", maps, wrong=True)
     frames = folder / "arteries" / "frames"

@@ -261,7 +261,7 @@ def test_folders_that_are_no_pairs_may_differ(folders):
         (lambda: ultrasound.check_frames(np.full((1, 4, 4), 7.0)), r"in \[0, 1\], got 7 ... 7"),
         (lambda: ultrasound.check_frames(np.full((1, 4, 4), np.nan)), r"in \[0, 1\]"),
         (lambda: ultrasound.to_polar(np.zeros((1, 4, 5))), "square cartesian"),
-        (lambda: ultrasound.make_phantoms(1, 8, geometry="polr"), "Did you mean 'polar'"),
+        (lambda: ultrasound.make_phantoms(1, 8, geometry="polr"), "did you mean 'polar'"),
         (lambda: ultrasound.turing_score(0, 0), "n >= 1"),
         (lambda: ultrasound.turing_test(np.zeros((2, 4, 4)), np.zeros((1, 4, 4))), "as many real"),
     ],
@@ -337,7 +337,7 @@ def test_the_interval_is_clopper_and_pearsons(correct, low, high, passed):
     ("lines", "message"),
     [
         (["pair-001,c"], "line 2: expected a or b"),
-        (["pair-01,a"], "Did you mean 'pair-0"),
+        (["pair-01,a"], "did you mean 'pair-0"),
         (["pair-001,a", "pair-001,b"], "one answer to pair-001, got two"),
         (["pair-001,"], "expected answers, got none"),
     ],

@@ -1,6 +1,7 @@
 """What the estimators with a decoder share: codes, reconstructions, and new rows from draws of the prior."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -11,28 +12,25 @@ from sklearn.base import TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
 from aaekit import divergences, priors
 from aaekit.core.settings import Schedule
 from aaekit.errors import InputError
-from aaekit.estimators._base import Estimator, RandomState, Sources, views
+from aaekit.estimators._base import Estimator, RandomState, Sources, views, with_noise
 from aaekit.estimators._hyperparameters import Positive, Rate, Weight, hyperparameters
 from aaekit.estimators._plan import DataSummary, Plan
 from aaekit.estimators._rows import in_batches
 from aaekit.labels import UNLABELLED, label_indices
 from aaekit.losses import reconstruction_error
-from aaekit.nn import backbones
-from aaekit.nn.encoder import Code, Decoder, Encoder, Posterior, one_hot
+from aaekit.nn.encoder import Code, Decoder, one_hot
 from aaekit.nn.networks import AutoencoderNetworks
 from aaekit.nn.step import EncoderStep
 
-__all__ = ["Autoencoder", "broadcast", "check_count", "draw", "seeded"]
+__all__ = ["Autoencoder", "broadcast", "check_count", "draw", "reconstruction_score", "seeded"]
 
 A = TypeVar("A", bound=AutoencoderNetworks)
-
-N_FOR_DOUBT = 5000  # rows by which an initialisation is judged
 
 
 @hyperparameters
@@ -90,32 +88,6 @@ class Autoencoder(TransformerMixin, Estimator[A]):
             **decisions,
         )
 
-    def _coders(
-        self, plan: Plan, n_code: int, n_classes: int = 0, posterior: Posterior = "deterministic"
-    ) -> tuple[Encoder, Decoder]:
-        """A new encoder and a new decoder of codes `(n, n_code)`."""
-        decoder = self._decoder(plan, n_code, self.backbone[1] if isinstance(self.backbone, tuple | list) else None)
-        return self._encoder(plan, self.latent_dim, n_classes, posterior), decoder
-
-    def _decoder(self, plan: Plan, n_code: int, module: nn.Module | None = None) -> Decoder:
-        """A new decoder of codes `(n, n_code)`."""
-        spec = self.backbone if isinstance(self.backbone, str) else "auto"
-        backbone = backbones.decoder_backbone(
-            spec if module is None else module,
-            n_code,
-            plan.data.shape,
-            hidden=plan.hidden,
-            channels=self.channels,
-            dropout=self.dropout,
-        )
-        return Decoder(backbone, plan.data.unit_range)
-
-    def _critic(self, n_values: int, weight: float, dropout: float = 0.0) -> nn.Module | None:
-        """A new critic of samples `(n, n_values)`, if the divergence needs one and the weight is not 0."""
-        if not weight or isinstance(divergences.make(self.divergence), divergences.SampleDivergence):
-            return None
-        return backbones.discriminator(n_values, self.discriminator_hidden, dropout=dropout)
-
     def _join(self, nets: A, code: Code, labels: Tensor | None) -> Tensor:
         """What the decoder sees of a code, and of the labels where they are known; shape `(n, n_code)`."""
         return code.joined
@@ -128,41 +100,10 @@ class Autoencoder(TransformerMixin, Estimator[A]):
             nets.decoder,
             labels=labels,
             soft_labels=soft_labels,
-            corrupt=self._corrupt,
+            corrupt=partial(with_noise, scale=self.input_noise),
             join=lambda code, known: self._join(nets, code, known),
             together=plan.schedule == "joint",
         )
-
-    def _reconstruction_score(self, nets: A, X: Tensor, labels: Tensor | None = None) -> dict[str, float]:
-        """Mean reconstruction error of rows, from clean codes."""
-        plan, device = self.plan_, next(nets.parameters()).device
-        batches = iter(() if labels is None else labels.split(1000))
-
-        def errors(x: Tensor) -> Tensor:
-            x, y = x.to(device), next(batches, None)
-            out = nets.decoder(self._join(nets, nets.encoder(x), None if y is None else y.to(device)))
-            return reconstruction_error(out, x, plan.reconstruction, plan.data.unit_range).expand(len(x))
-
-        error = float(in_batches(errors, X, size=1000).mean())
-        return {"score": error, "reconstruction": error}
-
-    def _probabilities(self, nets: A, rows: NDArray[Any] | Tensor) -> NDArray[np.float32]:
-        """q(y|x) of scaled rows."""
-        device = next(nets.parameters()).device
-        return in_batches(lambda x: nets.encoder(x.to(device)).y, rows)
-
-    def _doubt(self, nets: A, X: Tensor, y: NDArray[np.int64] | None) -> float:
-        """Mean entropy of q(y|x) of unlabelled rows, in nats, and the divergence of its mean from the class prior.
-
-        Where classes are confused, y stays uncertain; where one has lost a part of itself to another, their frequencies
-        are off.
-        """
-        self._recalibrate_batch_norm(nets, X)
-        unlabelled = np.arange(len(X)) if y is None else np.flatnonzero(y == UNLABELLED)
-        p = self._probabilities(nets, X[unlabelled[:N_FOR_DOUBT]]).clip(1e-12)
-        mean, prior = p.mean(0), priors.Categorical(p.shape[1], self.plan_.class_prior).mean.numpy().clip(1e-12)
-        entropy, divergence = -(p * np.log(p)).sum(1).mean(), (mean * np.log(mean / prior)).sum()
-        return float(entropy + self.plan_.weights["marginal_kl"] * divergence)
 
     # --- what it can do ----------------------------------------------------------------------------------------------
     @property
@@ -346,6 +287,22 @@ class Autoencoder(TransformerMixin, Estimator[A]):
         tags.transformer_tags.preserves_dtype = ["float32"]
         tags.non_deterministic = False
         return tags
+
+
+def reconstruction_score(
+    estimator: Autoencoder[Any], nets: AutoencoderNetworks, X: Tensor, labels: Tensor | None = None
+) -> dict[str, float]:
+    """Mean reconstruction error of rows, from clean codes."""
+    plan, device = estimator.plan_, next(nets.parameters()).device
+    batches = iter(() if labels is None else labels.split(1000))
+
+    def errors(x: Tensor) -> Tensor:
+        x, y = x.to(device), next(batches, None)
+        out = nets.decoder(estimator._join(nets, nets.encoder(x), None if y is None else y.to(device)))
+        return reconstruction_error(out, x, plan.reconstruction, plan.data.unit_range).expand(len(x))
+
+    error = float(in_batches(errors, X, size=1000).mean())
+    return {"score": error, "reconstruction": error}
 
 
 def broadcast(y: ArrayLike, n: int | None) -> Any:

@@ -1,11 +1,8 @@
 """What all estimators share: rows and labels in, networks trained by phases, and files."""
 
-import math
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar, cast
 
 import numpy as np
@@ -13,20 +10,27 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 from sklearn.base import BaseEstimator, clone
-from sklearn.exceptions import NotFittedError
-from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from aaekit import augment
-from aaekit.core.batches import Minibatches, derived_seed
 from aaekit.core.callbacks import Callback, Progress
-from aaekit.core.distributed import broadcast_from_rank_zero, rank_and_world_size
+from aaekit.core.distributed import rank_and_world_size
 from aaekit.core.loop import Training
 from aaekit.core.phase import Phase
-from aaekit.core.settings import Precision, Settings
-from aaekit.errors import InputError, nearest
-from aaekit.estimators._hyperparameters import Positive, Rate, Share, hyperparameters, validated
+from aaekit.core.settings import Precision
+from aaekit.errors import InputError
+from aaekit.estimators._fitting import (
+    best_initialisation,
+    check_parameters,
+    initial_weights,
+    initialised,
+    prepared,
+    rows_per_batch,
+    training_of,
+    with_phases,
+)
+from aaekit.estimators._hyperparameters import Positive, Rate, Share, hyperparameters
 from aaekit.estimators._io import (
     decoded,
     described,
@@ -39,7 +43,6 @@ from aaekit.estimators._plan import DataSummary, Plan
 from aaekit.estimators._rows import RowScaler, as_float
 from aaekit.nn import backbones
 from aaekit.nn.context import update_batch_norm_statistics
-from aaekit.nn.encoder import Encoder, Posterior
 from aaekit.nn.networks import Networks
 from aaekit.nn.step import EncoderStep
 
@@ -50,10 +53,6 @@ Sources = dict[str, dict[str, Tensor]]  # by view: "rows" and, where there are a
 N = TypeVar("N", bound=Networks)
 
 N_FOR_STATISTICS = 10_000  # about as many rows give batch normalisation its statistics
-MIN_TRIAL, MAX_TRIAL = 100, 600  # steps after which an initialisation is judged, at least and at most
-VALIDATION_FRACTION = 0.1  # of the (labelled) rows, held out for early stopping
-PATIENCE = 10  # epochs without improvement until early stopping
-MOMENTUM = {"adam": 0.5, "sgd": 0.9}
 
 BatchNorm = Annotated[
     bool,
@@ -216,10 +215,6 @@ class Estimator(BaseEstimator, Generic[N]):
         """How good the networks are on rows, by name; "score" is what early stopping minimises."""
         raise NotImplementedError
 
-    def _doubt(self, nets: N, X: Tensor, y: NDArray[np.int64] | None) -> float:
-        """How uncertain the networks are of the rows that they are trained on, to choose an initialisation."""
-        raise NotImplementedError
-
     def _label_indices(self, y: ArrayLike) -> NDArray[np.int64] | None:
         """Labels as `_score` takes them."""
         return None
@@ -237,6 +232,9 @@ class Estimator(BaseEstimator, Generic[N]):
         eval_set: tuple[ArrayLike, ArrayLike | None] | None = None,
     ) -> Self:
         """Train on rows, and on labels where the estimator learns from them.
+
+        Everything that an earlier fit has learned is forgotten. A fit that fails or is interrupted leaves the estimator
+        as it was.
 
         Parameters
         ----------
@@ -263,202 +261,65 @@ class Estimator(BaseEstimator, Generic[N]):
         TrainingError
             When a loss is no longer finite.
         """
-        self._check_and_reset()
-        rows, labels = self._learn(X, y)
-        if len(rows) < 2:
-            raise InputError(f"expected at least 2 rows to train on, got n_samples = {len(rows)}")
-        callbacks = [*callbacks, Progress()] if self.verbose else list(callbacks)
-        self.seed_ = drawn_seed(self.random_state)
-        X_train, y_train, sets = self._split(torch.from_numpy(rows), labels, eval_set)
+        before = vars(self).copy()
+        try:
+            return self._fit(X, y, [*callbacks, Progress()] if self.verbose else list(callbacks), eval_set)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None,
+        callbacks: list[Callback],
+        eval_set: tuple[ArrayLike, ArrayLike | None] | None,
+    ) -> Self:
+        self.scaler_: RowScaler
+        self.plan_: Plan
+        self.classes_: Any
+        self.class_counts_: list[int]
+        self.n_unlabelled_: int
+        start = prepared(self, X, y, eval_set)
+        X_train, plan = start.X_train, start.plan
 
         def evaluate(nets: Any) -> dict[str, float]:
             self._recalibrate_batch_norm(nets, X_train)
-            return {f"{name}/{k}": v for name, s in sets.items() for k, v in self._score(nets, *s).items()}
+            return {f"{name}/{k}": v for name, s in start.sets.items() for k, v in self._score(nets, *s).items()}
 
         def announce(what: str) -> None:
             for callback in callbacks if rank_and_world_size()[0] == 0 else ():
                 callback.prepare(what)
 
-        plan = self.plan(self._summary(len(X_train)))
         if plan.propagates_labels and len(X_train) >= 10_000 and plan.data.n_unlabelled:
             announce("finding nearest neighbours, to which labels are propagated")
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(self.seed_)
-            sources, plan = self._sources(X_train, y_train, plan)
-            initial = self._initial_weights()
+            sources, plan = self._sources(X_train, start.y_train, plan)
+            initial = initial_weights(self.warm_start_from, Estimator.load)
 
             def begin(k: int) -> Training:
-                return self._begin(k, sources, plan, initial, evaluate if sets else None)
+                return training_of(self, k, sources, plan, initial, evaluate if start.sets else None)
 
             training = begin(0)
             self.plan_ = with_phases(plan, training.networks, training.listed, training.settings)
             if not initial and not any(callback.restores() for callback in callbacks):
-                training = self._best_initialisation(begin, training, plan, X_train, y_train, announce)
+                training = best_initialisation(self, begin, training, X_train, start.y_train, announce)
             training.run(callbacks)
-            if not sets:  # else the statistics are those of the last score
+            if not start.sets:  # else the statistics are those of the last score
                 self._recalibrate_batch_norm(cast(N, training.averaged), X_train)
-        self.networks_ = cast(N, training.averaged.cpu().eval())
-        self.history_ = training.history
+        self.networks_: N = cast(N, training.averaged.cpu().eval())
+        self.history_: list[dict[str, float]] = training.history
         self.n_steps_ = training.n_done
         self.training_seconds_ = training.seconds
-        self._finish(rows, labels)
+        self._finish(start.rows, start.labels)
         return self
 
     def plan_for(self, X: ArrayLike, y: ArrayLike | None = None) -> Plan:
         """What `fit` would do with such rows and labels, without training; parameters and errors are those of `fit`."""
-        twin = cast(Self, clone(self))
-        twin._check_and_reset()
-        rows, labels = twin._learn(X, y)
-        twin.seed_ = drawn_seed(twin.random_state)
-        X_train, _, _ = twin._split(torch.from_numpy(rows), labels, None)
-        plan = twin.plan(twin._summary(len(X_train)))
-        with torch.random.fork_rng([]):
-            nets = twin.networks(plan)
-        return with_phases(plan, nets, twin.phases(nets, plan), twin._settings(plan))
-
-    def _check_and_reset(self) -> None:
-        """Compare every parameter with its declaration, and forget an earlier fit."""
-        self.scaler_: RowScaler
-        self.networks_: N
-        self.plan_: Plan
-        self.history_: list[dict[str, float]]
-        self.classes_: Any
-        self.class_counts_: list[int]
-        self.n_unlabelled_: int
-        values = self.get_params(deep=False)
-        parsed = validated(type(self), values)
-        for name, value in values.items():
-            kind = parsed[name]
-            of_text = isinstance(value, str | Mapping) and kind != value
-            if of_text or (isinstance(value, float) and isinstance(kind, int)):
-                raise InputError(f"{name}: expected a {type(kind).__name__}, for instance {kind!r}, got {value!r}")
-        if self.image_shape is not None and len(self.image_shape) != 3:
-            raise InputError(f"image_shape: expected three numbers (channels, height, width), got {self.image_shape!r}")
-        for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
-            delattr(self, name)
-
-    def _summary(self, n_rows: int) -> DataSummary:
-        """What a plan is made from."""
-        return DataSummary(
-            self.scaler_.shape,
-            n_rows,
-            self.scaler_.unit_range,
-            self.scaler_.data_radius,
-            tuple(getattr(self, "class_counts_", ())),
-            getattr(self, "n_unlabelled_", 0),
-        )
-
-    def _split(
-        self, X: Tensor, y: NDArray[np.int64] | None, eval_set: tuple[Any, Any] | None
-    ) -> tuple[Tensor, NDArray[np.int64] | None, dict[str, tuple[Tensor, NDArray[np.int64] | None]]]:
-        """Rows and labels to train on, and those to score each epoch, by name."""
-        sets: dict[str, tuple[Tensor, NDArray[np.int64] | None]] = {}
-        if eval_set is not None:
-            X_eval, y_eval = eval_set
-            check_consistent_length(X_eval, y_eval)
-            labels = None if y_eval is None else self._label_indices(y_eval)
-            sets["eval"] = torch.from_numpy(self.scaler_.transform(self, X_eval)), labels
-        if not self.early_stopping:
-            return X, y, sets
-        kept, held_out = _held_out(y, len(X), self.seed_)
-        sets = {"validation": (X[held_out], None if y is None else y[held_out])} | sets
-        return X[kept], None if y is None else y[kept], sets
-
-    def _initial_weights(self) -> dict[str, Tensor]:
-        """The weights of `warm_start_from`; how frequent its classes were does not matter here."""
-        source = self.warm_start_from
-        if source is None:
-            return {}
-        if isinstance(source, str):
-            source = Estimator.load(Path(source) / "model.safetensors" if Path(source).is_dir() else source)
-        if not hasattr(source, "networks_"):
-            raise NotFittedError(f"warm_start_from: expected a fitted estimator, got {source!r}: call its fit first")
-        tensors = cast(Estimator[Any], source).networks_.state_dict().items()
-        return {k: v.clone() for k, v in tensors if not k.startswith("class_frequencies.")}
-
-    def _begin(
-        self,
-        k: int,
-        sources: Sources,
-        plan: Plan,
-        initial: Mapping[str, Tensor],
-        evaluate: Callable[[nn.Module], dict[str, float]] | None,
-    ) -> Training:
-        """The `k`-th initialisation: other weights and other minibatches each; the `initial` weights are given."""
-        torch.manual_seed(derived_seed(self.seed_, k) if k else self.seed_)
-        nets = self.networks(plan)
-        own = nets.state_dict()
-        nets.load_state_dict({k: v for k, v in initial.items() if k in own and own[k].shape == v.shape}, strict=False)
-        minibatches = {
-            view: Minibatches(list(arrays.values()), plan.batch_sizes[view], self.seed_ + i)
-            for i, (view, arrays) in enumerate(sources.items())
-        }
-        names = {view: list(arrays) for view, arrays in sources.items()}
-
-        def make_step(batch: Mapping[str, Sequence[Tensor]]) -> EncoderStep:
-            return self._make_step(
-                nets, plan, {view: dict(zip(names[view], arrays, strict=True)) for view, arrays in batch.items()}
-            )
-
-        return Training(nets, self.phases(nets, plan), minibatches, make_step, self._settings(plan), evaluate)
-
-    def _best_initialisation(
-        self,
-        begin: Callable[[int], Training],
-        first: Training,
-        plan: Plan,
-        X: Tensor,
-        y: NDArray[np.int64] | None,
-        announce: Callable[[str], None],
-    ) -> Training:
-        """The least doubtful of `n_init` initialisations after a third of the steps, or `MAX_TRIAL` of them."""
-        n_steps = min(plan.n_steps // 3, MAX_TRIAL)
-        if plan.n_init == 1 or n_steps < MIN_TRIAL:
-            return first
-
-        def trainings() -> Iterator[Training]:
-            start, total = time.monotonic(), plan.n_steps + (plan.n_init - 1) * n_steps
-            for k in range(plan.n_init):
-                left = f", {(time.monotonic() - start) * (total / (k * n_steps) - 1):.0f} s left" if k else ""
-                announce(
-                    f"initialisation {k + 1}/{plan.n_init} ({n_steps} steps); the best one is trained to completion"
-                    + left
-                )
-                yield begin(k) if k else first
-
-        best, lowest, seconds = first, math.inf, 0.0
-        for training in trainings():
-            training.run(until=n_steps)
-            seconds += training.seconds
-            doubt = torch.tensor(self._doubt(cast(N, training.averaged), X, y), device=training.device)
-            broadcast_from_rank_zero([doubt])  # so that all processes choose the same one
-            if doubt < lowest:
-                best, lowest = training, float(doubt)
-        best.seconds = seconds
-        return best
-
-    def _settings(self, plan: Plan) -> Settings:
-        """How the loop trains."""
-        name, momentum = self.optimizer if isinstance(self.optimizer, tuple | list) else (self.optimizer, None)
-        schedule, patience = self.learning_rate_schedule, self.early_stopping
-        return Settings(
-            n_steps=plan.n_steps,
-            learning_rate=self.learning_rate,
-            critic_learning_rate=getattr(self, "discriminator_learning_rate", self.learning_rate),
-            learning_rates=self.learning_rates or {},
-            schedule=plan.schedule,
-            optimizer=name,
-            momentum=MOMENTUM[name] if momentum is None else momentum,
-            cosine=schedule == "cosine",
-            warmup_steps=plan.warmup_steps,
-            milestones=() if isinstance(schedule, str) else tuple(m * plan.steps_per_epoch for m in schedule),
-            ema_decay=self.ema_decay,
-            patience=PATIENCE if patience is True else int(patience),
-            precision=self.precision,
-            device=self.device,
-            random_state=self.seed_,
-        )
+        return initialised(clone(self), X, y).plan_
 
     def _planned(
         self,
@@ -469,7 +330,7 @@ class Estimator(BaseEstimator, Generic[N]):
         **decisions: Any,
     ) -> Plan:
         """A plan with what all variants decide alike; `n_steps` are used where neither steps nor epochs are given."""
-        batch_sizes = batch_sizes or {"unlabelled": self._batch_size(data.n_rows)}
+        batch_sizes = batch_sizes or {"unlabelled": rows_per_batch(self.batch_size, data.n_rows)}
         if self.max_steps is not None:
             n_steps = self.max_steps
         elif self.max_epochs != "auto":
@@ -486,17 +347,6 @@ class Estimator(BaseEstimator, Generic[N]):
             **decisions,
         )
 
-    def _batch_size(self, n: int, labelled: int | None = None) -> int:
-        """Rows in a minibatch of `n`; `labelled` is the default for a source of labelled rows."""
-        sizes = self.batch_size if isinstance(self.batch_size, tuple | list) else (self.batch_size, "auto")
-        size = sizes[0] if labelled is None else sizes[1]
-        if size == "auto":
-            return min(labelled or 100, n)
-        if size > n:
-            kind = "rows" if labelled is None else "labelled rows"
-            raise InputError(f"batch_size: expected at most the {n} {kind} to train on, got {size}")
-        return int(size)
-
     # --- rows and networks -------------------------------------------------------------------------------------------
     def _rows(self, X: ArrayLike) -> NDArray[Any]:
         """Valid, scaled rows `(n, *shape)` for the fitted networks."""
@@ -511,29 +361,13 @@ class Estimator(BaseEstimator, Generic[N]):
             nets.encoder,
             labels=labels,
             soft_labels=soft_labels,
-            corrupt=self._corrupt,
+            corrupt=partial(with_noise, scale=self.input_noise),
             together=plan.schedule == "joint",
         )
 
     def _augment(self, shape: Sequence[int]) -> Callable[[Tensor], Tensor]:
         """What does not change the class of a row."""
         return augment.make(getattr(self, "augmentation", "none"), shape)
-
-    def _corrupt(self, x: Tensor) -> Tensor:
-        return x + self.input_noise * torch.randn_like(x) if self.input_noise else x
-
-    def _encoder(self, plan: Plan, latent_dim: int, n_classes: int, posterior: Posterior = "deterministic") -> Encoder:
-        """A new encoder."""
-        spec = self.backbone[0] if isinstance(self.backbone, tuple | list) else self.backbone
-        backbone, n_features = backbones.encoder_backbone(
-            spec,
-            plan.data.shape,
-            hidden=plan.hidden,
-            channels=self.channels,
-            dropout=self.dropout,
-            batch_norm=self.batch_norm,
-        )
-        return Encoder(backbone, n_features, latent_dim, n_classes, posterior)
 
     def _recalibrate_batch_norm(self, nets: N, X: Tensor) -> None:
         """Let the encoder normalise by clean rows: evenly chosen ones of those that it is trained on."""
@@ -567,9 +401,11 @@ class Estimator(BaseEstimator, Generic[N]):
         Raises
         ------
         InputError
-            When parameters were changed after `fit` so that the networks are others, or the file cannot be written.
+            When parameters were changed after `fit` to values that are not valid or need other networks, or the file
+            cannot be written.
         """
         check_is_fitted(self)
+        check_parameters(self)
         tensors = {k: v for k, v in self.networks_.state_dict().items()}
         with torch.random.fork_rng([]):
             again = {k: v.shape for k, v in self.networks(self.plan_).state_dict().items()}
@@ -614,45 +450,16 @@ class Estimator(BaseEstimator, Generic[N]):
         return hasattr(self, "networks_")
 
     def __sklearn_clone__(self) -> Self:
-        """A twin that is not fitted; fitted estimators among its parameters stay as they are."""
+        """A twin that is not fitted, with the same `warm_start_from`, which stays fitted."""
         parameters = self.get_params(deep=False)
         copies: dict[str, Any] = {
-            k: v if hasattr(v, "networks_") else clone(v, safe=False) for k, v in parameters.items()
+            k: v if k == "warm_start_from" else clone(v, safe=False) for k, v in parameters.items()
         }
         twin = type(self)(**copies)
         for name in ("_sklearn_output_config", "_metadata_request"):
             if hasattr(self, name):
                 setattr(twin, name, getattr(self, name))
         return twin
-
-
-def with_phases(plan: Plan, nets: nn.Module, phases: Sequence[Phase[Any]], settings: Settings) -> Plan:
-    """The plan with weight, learning rate and networks of each phase.
-
-    Raises
-    ------
-    InputError
-        When `loss_weights` or `learning_rates` name a phase that the variant does not have.
-    """
-    for parameter, values in (("loss_weights", plan.loss_weights), ("learning_rates", settings.learning_rates)):
-        for name, value in values.items():
-            matching = [p for p in phases if name in (p.name, p.name.rsplit("/", 1)[-1])]
-            known = list(dict.fromkeys(p.name for p in phases))
-            if not matching:
-                raise InputError(
-                    f"{parameter}: expected phases of {', '.join(known)}, got {name!r}{nearest(name, known)}"
-                )
-            if parameter == "loss_weights" and value and not any(p.weight for p in matching):
-                raise InputError(
-                    f"loss_weights: expected 0 for {name!r}, which other parameters turn off, got {value:g}"
-                )
-    names = {module: name for name, module in nets.named_children()}
-    return replace(
-        plan,
-        weights={p.name: p.weight for p in phases},
-        learning_rates={p.name: settings.rate_of(p) for p in phases},
-        moves={p.name: tuple(names[m] for m in p.moves) for p in phases if p.weight},
-    )
 
 
 def views(
@@ -668,22 +475,6 @@ def views(
     return rows, labels, {view: arrays["soft_labels"] for view, arrays in batch.items() if "soft_labels" in arrays}
 
 
-def drawn_seed(random_state: RandomState) -> int:
-    """The seed of everything random in a fit; processes that train together have the same."""
-    seed = torch.tensor(check_random_state(random_state).randint(2**31 - 1))
-    broadcast_from_rank_zero([seed])
-    return int(seed)
-
-
-def _held_out(y: NDArray[np.int64] | None, n: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Indices of the rows to train on and of those held out: labelled ones, each class in proportion."""
-    random = np.random.default_rng(seed)
-    y = None if y is None else y.reshape(len(y), -1)[:, 0]
-    groups = [np.arange(n)] if y is None else [np.flatnonzero(y == k) for k in range(y.max() + 1)]
-    out = [random.permutation(g)[: max(1, round(len(g) * VALIDATION_FRACTION))] for g in groups]
-    if any(len(o) == len(g) for o, g in zip(out, groups, strict=True)):
-        raise InputError(
-            "early_stopping: expected at least two labelled rows of each class, got fewer: label more, or turn it off"
-        )
-    held_out = np.concatenate(out)
-    return np.setdiff1d(np.arange(n), held_out), held_out
+def with_noise(x: Tensor, scale: float) -> Tensor:
+    """A minibatch with Gaussian noise."""
+    return x + scale * torch.randn_like(x) if scale else x

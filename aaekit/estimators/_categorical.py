@@ -80,7 +80,7 @@ def prior_of_labels(class_prior: Any, data: DataSummary) -> tuple[tuple[float, .
     Raises
     ------
     InputError
-        For another number of frequencies than classes.
+        For another number of frequencies than classes, or a guess that could not be corrected.
     """
     K = data.n_classes
     is_guess = class_prior == "auto" or (not isinstance(class_prior, str) and class_prior[:1] == ("auto",))
@@ -92,6 +92,8 @@ def prior_of_labels(class_prior: Any, data: DataSummary) -> tuple[tuple[float, .
         frequencies = tuple(class_prior[1:]) if is_guess else tuple(class_prior)
         if len(frequencies) != K or "auto" in frequencies:
             raise InputError(f"class_prior: expected {K} numbers, one for each class, got {class_prior!r}")
+        if is_guess and not (min(frequencies) > 0 and abs(sum(frequencies) - 1) < 1e-3):
+            raise InputError(f"class_prior: expected numbers above 0 in sum 1 after 'auto', got {class_prior!r}")
     return tuple(priors.Categorical(K, frequencies).probabilities), is_guess and data.n_unlabelled > 0
 
 

@@ -15,7 +15,9 @@ from aaekit.estimators._rows import in_batches
 from aaekit.evaluation.metrics import choose_parzen_sigma, parzen_log_likelihood
 from aaekit.nn.networks import AutoencoderNetworks
 
-__all__ = ["ParzenDensity"]
+__all__ = ["ParzenDensity", "Samples"]
+
+BLOCK = 2**21  # values in memory at a time: 8 MiB
 
 
 class ParzenDensity(Autoencoder[AutoencoderNetworks]):
@@ -54,7 +56,7 @@ class ParzenDensity(Autoencoder[AutoencoderNetworks]):
             raise InputError(f"n_samples: expected a whole number of at least 1, for instance 10000, got {n_samples!r}")
         seed = int(check_random_state(random_state).randint(2**31 - 1))
         density = {"n_samples": int(n_samples), "random_state": seed}
-        self.sigma_ = choose_parzen_sigma(rows, _Samples(self, **density))
+        self.sigma_ = choose_parzen_sigma(rows, Samples(self, **density))
         self.density_ = density
         return self
 
@@ -81,18 +83,18 @@ class ParzenDensity(Autoencoder[AutoencoderNetworks]):
             raise NotFittedError(
                 f"this {type(self).__name__} has no density yet: call fit_density(X) with validation rows first"
             )
-        rows, samples = self._rows(X), _Samples(self, **self.density_)
+        rows, samples = self._rows(X), Samples(self, **self.density_)
         size = 4 * samples.block  # rows in memory; for each such part all samples are drawn again
         parts = [rows[i : i + size] for i in range(0, len(rows), size)]
         return np.concatenate([parzen_log_likelihood(part, samples, self.sigma_) for part in parts])
 
 
-class _Samples:
+class Samples:
     """Scaled rows `(n, d)` that a model makes, the same at each iteration, a block in memory at a time."""
 
     def __init__(self, model: Any, n_samples: int, random_state: int) -> None:
         self.model, self.n_samples, self.random_state = model, n_samples, random_state
-        self.block = max(1, 2**21 // int(np.prod(model.shape_)))  # 8 MiB
+        self.block = max(1, BLOCK // int(np.prod(model.shape_)))
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         random = np.random.RandomState(self.random_state)

@@ -19,7 +19,16 @@ from aaekit.estimators._hyperparameters import validated
 from aaekit.estimators._plan import Plan
 from aaekit.estimators._rows import RowScaler
 
-__all__ = ["decoded", "described", "encoded", "from_description", "json_value", "read_model", "write_model"]
+__all__ = [
+    "decoded",
+    "described",
+    "encoded",
+    "from_description",
+    "json_value",
+    "model_file",
+    "read_model",
+    "write_model",
+]
 
 FORMAT = 2
 E = TypeVar("E")
@@ -40,9 +49,25 @@ def json_value(value: object) -> Any:
     return NotImplemented
 
 
+def model_file(path: str) -> Path:
+    """The file of a saved model, or of the model of a run directory."""
+    return Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
+
+
 def write_model(path: str | os.PathLike[str], header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Write a model, whole or not at all."""
-    text = json.dumps({"format": FORMAT, **header})
+    """Write a model, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        When labels are neither texts nor numbers, or the file cannot be written.
+    """
+    try:
+        text = json.dumps({"format": FORMAT, **header})
+    except TypeError as error:
+        raise InputError(
+            f"expected labels that are texts or numbers, got others ({error}): a file cannot hold them"
+        ) from error
     contiguous = {k: v.contiguous() for k, v in tensors.items()}
     write_atomically(path, lambda temporary: save_file(contiguous, temporary, {"aaekit": text}))
 
@@ -63,9 +88,11 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     try:
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {})["aaekit"])
-        if header.get("format") != FORMAT:
+        if "format" not in header:
+            raise ValueError("its header has no format")
+        if header["format"] != FORMAT:
             raise InputError(
-                f"{path}: expected a model of format {FORMAT}, got {header.get('format')}: load it with the version of "
+                f"{path}: expected a model of format {FORMAT}, got {header['format']}: load it with the version of "
                 "aaekit that saved it"
             )
         missing = [k for k in ("estimator", "parameters", "facts") if k not in header]
@@ -151,7 +178,8 @@ def encoded(value: Any, name: str, arrays: dict[str, Tensor]) -> Any:
     if isinstance(value, dict):
         return {"pairs": [[k, encoded(v, f"{name}.{k}", arrays)] for k, v in value.items()]}
     if isinstance(value, list | tuple):
-        return [encoded(v, f"{name}.{k}", arrays) for k, v in enumerate(value)]
+        items = [encoded(v, f"{name}.{k}", arrays) for k, v in enumerate(value)]
+        return {"tuple": items} if isinstance(value, tuple) else items
     return value
 
 
@@ -166,10 +194,11 @@ def decoded(value: Any, arrays: Mapping[str, Tensor]) -> Any:
     if "array" in value:
         array = np.array(value["array"], dtype=value["dtype"])
         return array if array.ndim else array[()]
+    if "tuple" in value:
+        return tuple(decoded(v, arrays) for v in value["tuple"])
     if "plan" in value:
         return Plan.from_dict(value["plan"])
     if "scaler" in value:
         parts: dict[str, Any] = {k: decoded(v, arrays) for k, v in value["scaler"].items()}
-        parts["shape"] = tuple(parts["shape"])
         return RowScaler(**parts)
     return {k: decoded(v, arrays) for k, v in value["pairs"]}

@@ -162,7 +162,7 @@ class Plan:
                 "data": DataSummary(**data),
                 "weights": {p["name"]: p["weight"] for p in phases},
                 "learning_rates": {p["name"]: p["learning_rate"] for p in phases},
-                "moves": {p["name"]: tuple(p["moves"]) for p in phases},
+                "moves": {p["name"]: tuple(p["moves"]) for p in phases if p["moves"]},
             }
         )
 

@@ -14,8 +14,9 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from aaekit.errors import InputError, RangeWarning
+from aaekit.nn.networks import Networks
 
-__all__ = ["RowScaler", "as_float", "in_batches", "shape_of"]
+__all__ = ["RowScaler", "as_float", "in_batches", "probabilities", "shape_of"]
 
 N_FOR_RADIUS = 5000  # rows from which the radius of the data is estimated
 
@@ -178,3 +179,9 @@ def in_batches(
                 result = np.empty((len(X), *part.shape[1:]), np.float32)
             result[i : i + size] = part
     return result
+
+
+def probabilities(nets: Networks, rows: NDArray[Any] | Tensor) -> NDArray[np.float32]:
+    """q(y|x) of scaled rows, by an encoder with a categorical code."""
+    device = next(nets.parameters()).device
+    return in_batches(lambda x: nets.encoder(x.to(device)).y, rows)

@@ -14,9 +14,11 @@ from torch import Tensor
 from aaekit import divergences, losses, priors
 from aaekit.core.phase import Phase, match
 from aaekit.errors import InputError
-from aaekit.estimators._autoencoder import check_count, draw, seeded
+from aaekit.estimators._autoencoder import check_count, draw, reconstruction_score, seeded
 from aaekit.estimators._base import RandomState, Sources
+from aaekit.estimators._building import new_coders, new_critic
 from aaekit.estimators._density import ParzenDensity
+from aaekit.estimators._fitting import rows_per_batch
 from aaekit.estimators._hyperparameters import Share, hyperparameters
 from aaekit.estimators._labels import learn_labels
 from aaekit.estimators._plan import DataSummary, Plan
@@ -100,7 +102,7 @@ class AdversarialAutoencoder(ParzenDensity):
 
     def plan(self, data: DataSummary) -> Plan:
         """What every "auto" stands for; 5,000 steps as in lecture 54."""
-        batch_sizes = {"unlabelled": self._batch_size(data.n_rows)}
+        batch_sizes = {"unlabelled": rows_per_batch(self.batch_size, data.n_rows)}
         if data.n_classes:  # rare labels get minibatches of their own, or the discriminator would hardly see any
             size = 100 if self.batch_size == "auto" else batch_sizes["unlabelled"]
             batch_sizes["labelled"] = min(size, data.n_labelled)
@@ -108,10 +110,10 @@ class AdversarialAutoencoder(ParzenDensity):
 
     def networks(self, plan: Plan) -> AutoencoderNetworks:
         """Encoder, decoder and a critic of z, which may be shown the label."""
-        encoder, decoder = self._coders(plan, self.latent_dim, posterior=self.posterior)
+        encoder, decoder = new_coders(self, plan, self.latent_dim, posterior=self.posterior)
         weight = plan.weight("z/generator", GENERATOR) if self.adversarial else 0.0
         shown = plan.data.n_classes + 1 if plan.data.n_classes else 0
-        z_discriminator = self._critic(self.latent_dim + shown, weight, self.discriminator_dropout)
+        z_discriminator = new_critic(self, self.latent_dim + shown, weight, self.discriminator_dropout)
         return AutoencoderNetworks(encoder, decoder, z_discriminator)
 
     def phases(self, nets: AutoencoderNetworks, plan: Plan) -> list[Phase[EncoderStep]]:
@@ -183,7 +185,7 @@ class AdversarialAutoencoder(ParzenDensity):
         return sources, plan
 
     def _score(self, nets: AutoencoderNetworks, X: Tensor, y: NDArray[np.int64] | None) -> dict[str, float]:
-        return self._reconstruction_score(nets, X)
+        return reconstruction_score(self, nets, X)
 
     def _label_indices(self, y: ArrayLike) -> NDArray[np.int64] | None:
         return label_indices(y, self.classes_) if hasattr(self, "classes_") else None

@@ -10,7 +10,9 @@ from torch import Tensor
 from aaekit import losses
 from aaekit.core.phase import Phase
 from aaekit.estimators._base import Augmentation, Sources
+from aaekit.estimators._building import new_encoder
 from aaekit.estimators._classifier import Classifier
+from aaekit.estimators._fitting import rows_per_batch
 from aaekit.estimators._hyperparameters import hyperparameters
 from aaekit.estimators._plan import DataSummary, Plan
 from aaekit.labels import UNLABELLED
@@ -53,12 +55,12 @@ class SupervisedBaseline(Classifier[Networks]):
 
     def plan(self, data: DataSummary) -> Plan:
         """What every "auto" stands for on such data."""
-        batch_sizes = {"labelled": self._batch_size(data.n_rows)}
+        batch_sizes = {"labelled": rows_per_batch(self.batch_size, data.n_rows)}
         return self._planned(data, 500, batch_sizes=batch_sizes, n_classes=data.n_classes)
 
     def networks(self, plan: Plan) -> Networks:
         """An encoder to logits."""
-        return Networks(self._encoder(plan, 0, plan.n_classes))
+        return Networks(new_encoder(self, plan, 0, plan.n_classes))
 
     def phases(self, nets: Networks, plan: Plan) -> list[Phase[EncoderStep]]:
         """Cross entropy on the labelled rows."""

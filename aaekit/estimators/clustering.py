@@ -19,8 +19,9 @@ from torch import Tensor
 from aaekit import augment, divergences, losses, priors
 from aaekit.core.phase import Phase, match, when
 from aaekit.errors import InputError
-from aaekit.estimators._autoencoder import Autoencoder, broadcast, draw
+from aaekit.estimators._autoencoder import Autoencoder, broadcast, draw, reconstruction_score
 from aaekit.estimators._base import Augmentation
+from aaekit.estimators._building import new_coders, new_critic, new_decoder
 from aaekit.estimators._categorical import (
     VatEpsilon,
     VatXi,
@@ -30,7 +31,7 @@ from aaekit.estimators._categorical import (
 )
 from aaekit.estimators._hyperparameters import Length, Positive, hyperparameters
 from aaekit.estimators._plan import DataSummary, Plan, consistency
-from aaekit.estimators._rows import RowScaler
+from aaekit.estimators._rows import RowScaler, probabilities
 from aaekit.evaluation.metrics import cluster_use, clustering_accuracy
 from aaekit.labels import UNLABELLED, label_indices, split_labels
 from aaekit.nn.context import evaluating
@@ -152,16 +153,16 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
     def networks(self, plan: Plan) -> ClusteringNetworks:
         """Encoder to y and z, decoder of both, a critic of each, and what the additions need."""
         K = self.n_clusters
-        encoder, decoder = self._coders(plan, K + self.latent_dim, K)
-        y_discriminator = self._critic(K, plan.weight("y/generator", GENERATOR))
-        z_discriminator = self._critic(self.latent_dim, plan.weight("z/generator", GENERATOR))
+        encoder, decoder = new_coders(self, plan, K + self.latent_dim, K)
+        y_discriminator = new_critic(self, K, plan.weight("y/generator", GENERATOR))
+        z_discriminator = new_critic(self, self.latent_dim, plan.weight("z/generator", GENERATOR))
         return ClusteringNetworks(
             encoder,
             decoder,
             z_discriminator,
             y_discriminator,
             class_frequencies(plan.class_prior, plan.min_class_share),
-            self._decoder(plan, K) if plan.weight("mode_reconstruction", 0.0) else None,
+            new_decoder(self, plan, K) if plan.weight("mode_reconstruction", 0.0) else None,
             ClassFrequencies(torch.full((K,), 1 / K), decay=0.8) if self.adversarial_prior else None,
         )
 
@@ -270,9 +271,9 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
         return one_hot(torch.multinomial(frequencies, len(y), replacement=True), self.n_clusters)
 
     def _score(self, nets: ClusteringNetworks, X: Tensor, y: NDArray[np.int64] | None) -> dict[str, float]:
-        scores = self._reconstruction_score(nets, X)
+        scores = reconstruction_score(self, nets, X)
         if y is not None and (y != UNLABELLED).any():
-            clusters = self._probabilities(nets, X).argmax(1)
+            clusters = probabilities(nets, X).argmax(1)
             scores["error"] = 100 - clustering_accuracy(y, clusters, "majority")
         return scores
 
@@ -282,7 +283,7 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
 
     def _finish(self, rows: NDArray[Any], y: NDArray[np.int64] | None) -> None:
         """Assign the rows of fit, count the clusters in use, and warn of a collapse."""
-        p = self._probabilities(self.networks_, rows)
+        p = probabilities(self.networks_, rows)
         self.labels_, use = p.argmax(1), cluster_use(p)
         self.cluster_counts_, self.n_used_clusters_ = np.asarray(use.counts), int(use.used.sum())
         self.marginal_entropy_ = float(use.entropy)
@@ -299,7 +300,7 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
     def cluster_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """q(y|x) of each row, shape `(n, n_clusters)`."""
         rows = self._rows(X)
-        return self._probabilities(self.networks_, rows)
+        return probabilities(self.networks_, rows)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The cluster of each row, shape `(n,)`; once clusters have names, the most probable name."""
@@ -337,7 +338,7 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
         Raises
         ------
         InputError
-            For a cluster that does not exist, or no names at all.
+            For a cluster that does not exist, no names at all, or names that are not all texts or all numbers.
         """
         check_is_fitted(self)
         for k in names:
@@ -345,6 +346,11 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
         named = getattr(self, "cluster_names_", {}) | {int(k): names[k] for k in names}
         if not named:
             raise InputError("names: expected a name for at least one cluster, got none")
+        values = list(named.values())
+        all_texts = all(isinstance(value, str) for value in values)
+        all_numbers = all(isinstance(value, (int, float, np.number)) and value == value for value in values)
+        if not (all_texts or all_numbers):
+            raise InputError(f"names: expected all texts or all numbers, got {values}: convert them")
         self.classes_ = np.unique(np.array(list(named.values())))
         self.cluster_names_ = {k: self.classes_.dtype.type(named[k]) for k in sorted(named)}
         return self

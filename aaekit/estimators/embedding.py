@@ -14,8 +14,9 @@ from torch import Tensor
 from aaekit import divergences, losses, priors
 from aaekit.core.phase import Phase, match, when
 from aaekit.errors import InputError
-from aaekit.estimators._autoencoder import Autoencoder, broadcast, draw
+from aaekit.estimators._autoencoder import Autoencoder, broadcast, draw, reconstruction_score
 from aaekit.estimators._base import Augmentation, RandomState, Sources
+from aaekit.estimators._building import new_coders, new_critic
 from aaekit.estimators._categorical import (
     ClassPrior,
     PseudoLabelThreshold,
@@ -27,10 +28,11 @@ from aaekit.estimators._categorical import (
     prior_of_labels,
     steps_without_labels,
 )
+from aaekit.estimators._fitting import rows_per_batch
 from aaekit.estimators._hyperparameters import Length, Positive, hyperparameters
 from aaekit.estimators._labels import learn_labels
 from aaekit.estimators._plan import DataSummary, Plan, consistency
-from aaekit.estimators._rows import RowScaler, in_batches
+from aaekit.estimators._rows import RowScaler, in_batches, probabilities
 from aaekit.estimators.clustering import check_n_clusters
 from aaekit.evaluation.metrics import clustering_accuracy, error_rate
 from aaekit.labels import UNLABELLED, label_indices, labelled_mask, split_labels
@@ -112,10 +114,12 @@ class EmbeddingAAE(Autoencoder[EmbeddingNetworks]):
         y_keeps = consistency(self.consistency, self.augmentation, data, with_labels=has_labels)
         warps = y_keeps.augmentation and data.is_image
         radius = self.vat_epsilon * data.data_radius
-        batch_sizes, n_steps = {"unlabelled": self._batch_size(data.n_rows)}, steps_without_labels(data.n_rows)
+        batch_sizes = {"unlabelled": rows_per_batch(self.batch_size, data.n_rows)}
+        n_steps = steps_without_labels(data.n_rows)
         if has_labels:
             all_labelled = data.is_image and self.augmentation != "none" and not data.n_unlabelled
-            batch = batch_sizes["labelled"] = self._batch_size(data.n_labelled, labelled=150 if all_labelled else 50)
+            batch = rows_per_batch(self.batch_size, data.n_labelled, labelled=150 if all_labelled else 50)
+            batch_sizes["labelled"] = batch
             n_steps = min(max(n_steps, (50 if all_labelled else 5) * data.n_labelled // batch), 5000)
             class_prior, is_guess = prior_of_labels(self.class_prior, data)
         else:
@@ -139,9 +143,9 @@ class EmbeddingAAE(Autoencoder[EmbeddingNetworks]):
     def networks(self, plan: Plan) -> EmbeddingNetworks:
         """Encoder to y and z, decoder of places on the map, a critic of each, and the centroids."""
         K = plan.n_classes
-        encoder, decoder = self._coders(plan, self.latent_dim, K)
-        y_discriminator = self._critic(K, plan.weight("y/generator", GENERATOR))
-        z_discriminator = self._critic(self.latent_dim, plan.weight("z/generator", GENERATOR))
+        encoder, decoder = new_coders(self, plan, self.latent_dim, K)
+        y_discriminator = new_critic(self, K, plan.weight("y/generator", GENERATOR))
+        z_discriminator = new_critic(self, self.latent_dim, plan.weight("z/generator", GENERATOR))
         frequencies = class_frequencies(plan.class_prior, plan.min_class_share)
         centroids = Centroids(K, self.latent_dim, self.centroid_margin)
         return EmbeddingNetworks(encoder, decoder, z_discriminator, y_discriminator, frequencies, centroids)
@@ -276,7 +280,7 @@ class EmbeddingAAE(Autoencoder[EmbeddingNetworks]):
         return nets.centroids(y) + code.z.float()
 
     def _score(self, nets: EmbeddingNetworks, X: Tensor, y: NDArray[np.int64] | None) -> dict[str, float]:
-        scores = self._reconstruction_score(nets, X)
+        scores = reconstruction_score(self, nets, X)
         if y is not None and (y != UNLABELLED).any():
             nearest = _nearest(self._places(nets, X), nets.centroids)
             if hasattr(self, "classes_"):
@@ -312,7 +316,7 @@ class EmbeddingAAE(Autoencoder[EmbeddingNetworks]):
     def cluster_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """q(y|x) of each row, shape `(n, n_classes)`: of the classes or, without labels, the clusters."""
         rows = self._rows(X)
-        return self._probabilities(self.networks_, rows)
+        return probabilities(self.networks_, rows)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The class, or without labels the cluster, whose centroid is nearest on the map; shape `(n,)`."""

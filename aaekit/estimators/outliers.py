@@ -15,7 +15,8 @@ from torch import Tensor
 
 from aaekit import divergences, losses
 from aaekit.core.phase import Phase, match
-from aaekit.estimators._autoencoder import Autoencoder, draw
+from aaekit.estimators._autoencoder import Autoencoder, draw, reconstruction_score
+from aaekit.estimators._building import new_coders, new_critic
 from aaekit.estimators._hyperparameters import Positive, hyperparameters
 from aaekit.estimators._plan import DataSummary, Plan
 from aaekit.estimators._rows import RowScaler, in_batches
@@ -90,8 +91,8 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
 
     def networks(self, plan: Plan) -> AutoencoderNetworks:
         """Encoder, decoder and a critic of z."""
-        encoder, decoder = self._coders(plan, self.latent_dim)
-        z_discriminator = self._critic(self.latent_dim, plan.weight("z/generator", GENERATOR), dropout=0.2)
+        encoder, decoder = new_coders(self, plan, self.latent_dim)
+        z_discriminator = new_critic(self, self.latent_dim, plan.weight("z/generator", GENERATOR), dropout=0.2)
         return AutoencoderNetworks(encoder, decoder, z_discriminator)
 
     def phases(self, nets: AutoencoderNetworks, plan: Plan) -> list[Phase[EncoderStep]]:
@@ -120,15 +121,15 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
         return rows, None
 
     def _score(self, nets: AutoencoderNetworks, X: Tensor, y: NDArray[np.int64] | None) -> dict[str, float]:
-        return self._reconstruction_score(nets, X)
+        return reconstruction_score(self, nets, X)
 
     def _finish(self, rows: NDArray[Any], y: NDArray[np.int64] | None) -> None:
         """Learn the density of codes, errors in its regions, the scale of both, and the threshold."""
         reference = np.random.default_rng(self.seed_).permutation(len(rows))[:N_REFERENCE]
         z, e = self._codes_and_errors(rows[reference])
-        self._learn_density(z, e)
-        novelties = self._novelties(z, e)
-        self.standard_ = np.array([[v.mean(), max(v.std(), 0.1)] for v in novelties])
+        self.mixture_, self.errors_ = density_of(z, e, self.n_components, self.seed_)
+        both = novelties(self.mixture_, self.errors_, z, e)
+        self.standard_ = np.array([[v.mean(), max(v.std(), 0.1)] for v in both])
         share = 0.01 if self.contamination == "auto" else self.contamination
         self.offset_ = float(np.percentile(self._normality(z, e), 100 * share))
 
@@ -148,38 +149,10 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
         both = in_batches(encode, rows).astype(np.float64)
         return both[:, :-1], both[:, -1]
 
-    def _learn_density(self, z: NDArray[np.float64], e: NDArray[np.float64]) -> None:
-        """A mixture of Gaussians over codes, and in each of them the mean and variance of the log error."""
-        from sklearn.mixture import GaussianMixture
-
-        K = max(1, min(self.n_components, len(z) // (10 * z.shape[1])))
-        floor = 1e-3 * float(z.var(0).mean()) + 1e-9
-        mixture = GaussianMixture(K, reg_covar=floor, max_iter=50, random_state=self.seed_)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a density that could be a little better is enough
-            mixture.fit(z)
-        self.mixture_ = {name: getattr(mixture, name) for name in MIXTURE}
-        r = mixture.predict_proba(z)
-        n = r.sum(0) + 1e-9
-        mean = (e @ r + 1e-9 * e.mean()) / n
-        variance = np.square(e) @ r / n - mean**2
-        self.errors_ = np.stack([mean, np.maximum(variance, 0.01 * e.var()) + 1e-9])  # of equal rows it would be 0
-
-    def _novelties(
-        self, z: NDArray[np.float64], e: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """How improbable codes are, and how much worse rows are reconstructed than others with similar codes."""
-        from sklearn.mixture import GaussianMixture
-
-        mixture = GaussianMixture(len(self.mixture_["weights_"]))
-        for name, value in self.mixture_.items():
-            setattr(mixture, name, value)
-        mean, variance = self.errors_ @ mixture.predict_proba(z).T
-        return -mixture.score_samples(z), (e - mean) / np.sqrt(variance)
-
     def _normality(self, z: NDArray[np.float64], e: NDArray[np.float64]) -> NDArray[np.float64]:
         """The score of codes and log errors."""
-        density, error = ((v - mean) / sd for v, (mean, sd) in zip(self._novelties(z, e), self.standard_, strict=True))
+        both = novelties(self.mixture_, self.errors_, z, e)
+        density, error = ((v - mean) / sd for v, (mean, sd) in zip(both, self.standard_, strict=True))
         return -(1 - self.reconstruction_share) * density - self.reconstruction_share * error
 
     # --- what it can do ----------------------------------------------------------------------------------------------
@@ -194,3 +167,39 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
         """-1 for outliers and 1 for the others, shape `(n,)`."""
         return np.where(self.decision_function(X) < 0, -1, 1)
+
+
+def density_of(
+    z: NDArray[np.float64], e: NDArray[np.float64], n_components: int, random_state: int
+) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
+    """A mixture of Gaussians over codes, and in each of them the mean and variance of the log error, `(2, K)`."""
+    from sklearn.mixture import GaussianMixture
+
+    K = max(1, min(n_components, len(z) // (10 * z.shape[1])))
+    floor = 1e-3 * float(z.var(0).mean()) + 1e-9
+    mixture = GaussianMixture(K, reg_covar=floor, max_iter=50, random_state=random_state)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a density that could be a little better is enough
+        mixture.fit(z)
+    r = mixture.predict_proba(z)
+    n = r.sum(0) + 1e-9
+    mean = (e @ r + 1e-9 * e.mean()) / n
+    variance = np.square(e) @ r / n - mean**2
+    errors = np.stack([mean, np.maximum(variance, 0.01 * e.var()) + 1e-9])  # of equal rows it would be 0
+    return {name: getattr(mixture, name) for name in MIXTURE}, errors
+
+
+def novelties(
+    mixture: dict[str, NDArray[np.float64]],
+    errors: NDArray[np.float64],
+    z: NDArray[np.float64],
+    e: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How improbable codes are, and how much worse rows are reconstructed than others with similar codes."""
+    from sklearn.mixture import GaussianMixture
+
+    density = GaussianMixture(len(mixture["weights_"]))
+    for name, value in mixture.items():
+        setattr(density, name, value)
+    mean, variance = errors @ density.predict_proba(z).T
+    return -density.score_samples(z), (e - mean) / np.sqrt(variance)

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from pathlib import Path
+from functools import partial
 from typing import Annotated, Any, cast
 
 import numpy as np
@@ -16,10 +16,12 @@ from aaekit import losses
 from aaekit.core.phase import Phase
 from aaekit.errors import InputError
 from aaekit.estimators._autoencoder import Autoencoder
-from aaekit.estimators._base import Sources, views
+from aaekit.estimators._base import Sources, views, with_noise
+from aaekit.estimators._building import new_encoder
 from aaekit.estimators._classifier import Classifier
+from aaekit.estimators._fitting import check_parameters, initialised, rows_per_batch
 from aaekit.estimators._hyperparameters import Positive, hyperparameters
-from aaekit.estimators._io import json_value
+from aaekit.estimators._io import json_value, model_file
 from aaekit.estimators._plan import DataSummary, Plan
 from aaekit.estimators.autoencoder import AdversarialAutoencoder
 from aaekit.labels import UNLABELLED
@@ -92,7 +94,7 @@ class PretrainedClassifier(Classifier[ClassifierNetworks]):
 
     def plan(self, data: DataSummary) -> Plan:
         """What every "auto" stands for; 10 epochs as in lecture 55."""
-        batch_sizes = {"labelled": self._batch_size(data.n_rows)}
+        batch_sizes = {"labelled": rows_per_batch(self.batch_size, data.n_rows)}
         n_steps = max(500, 10 * data.n_rows // 100)
         return self._planned(data, n_steps, batch_sizes=batch_sizes, n_classes=data.n_classes)
 
@@ -104,7 +106,7 @@ class PretrainedClassifier(Classifier[ClassifierNetworks]):
             stem = self.stem_
             alike = AdversarialAutoencoder(**{k: stem["parameters"].get(k, getattr(self, k)) for k in OF_ENCODER})
             alike_plan = Plan.from_dict(stem["plan"])
-            encoder = alike._encoder(alike_plan, stem["latent_dim"], stem["n_classes"], stem["posterior"])
+            encoder = new_encoder(alike, alike_plan, stem["latent_dim"], stem["n_classes"], stem["posterior"])
         return ClassifierNetworks(encoder, nn.Linear(self.stem_["latent_dim"], plan.n_classes))
 
     def phases(self, nets: ClassifierNetworks, plan: Plan) -> list[Phase[EncoderStep]]:
@@ -115,7 +117,8 @@ class PretrainedClassifier(Classifier[ClassifierNetworks]):
     def _learn(self, X: ArrayLike, y: ArrayLike | None) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """The first stage happens here, for rows are scaled as the autoencoder scales them."""
         _, labels = super()._learn(X, y)
-        self.autoencoder_ = self._pretrained(X)
+        autoencoder = self._first_stage()
+        self.autoencoder_ = autoencoder if hasattr(autoencoder, "networks_") else autoencoder.fit(X)
         expected, shape = self.autoencoder_.shape_, self.shape_
         if math.prod(expected) != math.prod(shape) or (self.scaler_.as_images and expected != shape):
             raise InputError(
@@ -135,12 +138,19 @@ class PretrainedClassifier(Classifier[ClassifierNetworks]):
         rows, labelled = self.scaler_.transform(self, X), labels != UNLABELLED
         return rows[labelled], labels[labelled]
 
-    def _pretrained(self, X: ArrayLike) -> Autoencoder[Any]:
-        """The fitted autoencoder to start from."""
+    def plan_for(self, X: ArrayLike, y: ArrayLike | None = None) -> Plan:
+        """What `fit` would do in the second stage, without training; the first is not trained, either."""
+        check_parameters(self)
+        autoencoder = self._first_stage()
+        if not hasattr(autoencoder, "networks_"):
+            autoencoder = initialised(autoencoder, X)
+        return initialised(clone(self).set_params(autoencoder=autoencoder), X, y).plan_
+
+    def _first_stage(self) -> Autoencoder[Any]:
+        """The autoencoder to start from: a fitted one, or a new one, not fitted."""
         autoencoder = self.autoencoder
         if isinstance(autoencoder, str):
-            path = Path(autoencoder)
-            return Autoencoder.load(path / "model.safetensors" if path.is_dir() else path)
+            return Autoencoder.load(model_file(autoencoder))
         if autoencoder is None:
             shared = {k: v for k, v in self.get_params(deep=False).items() if k in SHARED}
             autoencoder = AdversarialAutoencoder(**shared, max_epochs=self.pretraining_epochs)
@@ -151,7 +161,7 @@ class PretrainedClassifier(Classifier[ClassifierNetworks]):
                 f"autoencoder: expected a fitted one or an AdversarialAutoencoder, got a {type(autoencoder).__name__} "
                 "that is not fitted: call its fit first"
             )
-        return cast(AdversarialAutoencoder, clone(autoencoder)).fit(X)
+        return cast(AdversarialAutoencoder, clone(autoencoder))
 
     def _recalibrate_batch_norm(self, nets: ClassifierNetworks, X: Tensor) -> None:
         if not self.frozen:
@@ -170,4 +180,5 @@ class PretrainedClassifier(Classifier[ClassifierNetworks]):
         if self.frozen:
             nets.encoder.eval()
         rows, labels, _ = views(batch, lambda x: x, with_augmented=False)
-        return EncoderStep(rows, lambda x: self._code(nets, x), labels=labels, corrupt=self._corrupt, together=True)
+        noise = partial(with_noise, scale=self.input_noise)
+        return EncoderStep(rows, lambda x: self._code(nets, x), labels=labels, corrupt=noise, together=True)

@@ -14,6 +14,7 @@ from aaekit import divergences, losses, priors
 from aaekit.core.phase import Phase, match, when
 from aaekit.estimators._autoencoder import Autoencoder, broadcast, draw
 from aaekit.estimators._base import Augmentation, Sources
+from aaekit.estimators._building import new_coders, new_critic
 from aaekit.estimators._categorical import (
     ClassPrior,
     PseudoLabelThreshold,
@@ -26,6 +27,7 @@ from aaekit.estimators._categorical import (
     steps_without_labels,
 )
 from aaekit.estimators._classifier import Classifier
+from aaekit.estimators._fitting import rows_per_batch
 from aaekit.estimators._hyperparameters import Positive, hyperparameters
 from aaekit.estimators._plan import DataSummary, Plan, consistency
 from aaekit.nn.networks import CategoricalNetworks
@@ -116,7 +118,7 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
         all_labelled = data.is_image and self.augmentation != "none" and not data.n_unlabelled
         y_keeps = consistency(self.consistency, self.augmentation, data, with_labels=True)
         warps = y_keeps.augmentation and data.is_image
-        batch = self._batch_size(data.n_labelled, labelled=150 if all_labelled else 50)
+        batch = rows_per_batch(self.batch_size, data.n_labelled, labelled=150 if all_labelled else 50)
         passes, most = (50, 20_000) if all_labelled else (5, 5000)  # over the labelled rows
         n_steps = min(max(steps_without_labels(data.n_rows), passes * data.n_labelled // batch), most)
         if warps and not all_labelled:  # what must hold under warps of images improves for long
@@ -127,7 +129,7 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
         plan = self._planned(
             data,
             n_steps,
-            batch_sizes={"unlabelled": self._batch_size(data.n_rows), "labelled": batch},
+            batch_sizes={"unlabelled": rows_per_batch(self.batch_size, data.n_rows), "labelled": batch},
             n_init=1 if not data.n_unlabelled else (5 if few_labels else 1) if self.n_init == "auto" else self.n_init,
             n_classes=data.n_classes,
             class_prior=class_prior,
@@ -143,10 +145,10 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
     def networks(self, plan: Plan) -> CategoricalNetworks:
         """Encoder to y and z, decoder of both, and a critic of each."""
         K, weight = plan.n_classes, plan.weight("z/generator", GENERATOR)
-        encoder, decoder = self._coders(plan, K + self.latent_dim, K)
-        y_discriminator = self._critic(K, plan.weight("y/generator", GENERATOR))
+        encoder, decoder = new_coders(self, plan, K + self.latent_dim, K)
+        y_discriminator = new_critic(self, K, plan.weight("y/generator", GENERATOR))
         shown = K if self.style_matching == "per_class" else 0
-        z_discriminator = self._critic(self.latent_dim + shown, weight)
+        z_discriminator = new_critic(self, self.latent_dim + shown, weight)
         frequencies = class_frequencies(plan.class_prior, plan.min_class_share)
         return CategoricalNetworks(encoder, decoder, z_discriminator, y_discriminator, frequencies)
 

@@ -14,8 +14,9 @@ from torch import Tensor
 from aaekit import divergences, losses
 from aaekit.core.phase import Phase, match
 from aaekit.errors import InputError
-from aaekit.estimators._autoencoder import Autoencoder, draw, seeded
+from aaekit.estimators._autoencoder import Autoencoder, draw, reconstruction_score, seeded
 from aaekit.estimators._base import RandomState, Sources
+from aaekit.estimators._building import new_coders, new_critic
 from aaekit.estimators._hyperparameters import hyperparameters
 from aaekit.estimators._labels import learn_labels
 from aaekit.estimators._plan import DataSummary, Plan
@@ -85,9 +86,9 @@ class SupervisedAAE(Autoencoder[AutoencoderNetworks]):
 
     def networks(self, plan: Plan) -> AutoencoderNetworks:
         """Encoder to z, decoder of the labels and z, and a critic of z, which may be shown the labels."""
-        encoder, decoder = self._coders(plan, plan.n_classes + self.latent_dim)
+        encoder, decoder = new_coders(self, plan, plan.n_classes + self.latent_dim)
         shown = plan.n_classes if self.style_matching == "per_class" else 0
-        z_discriminator = self._critic(self.latent_dim + shown, plan.weight("z/generator", GENERATOR))
+        z_discriminator = new_critic(self, self.latent_dim + shown, plan.weight("z/generator", GENERATOR))
         return AutoencoderNetworks(encoder, decoder, z_discriminator)
 
     def phases(self, nets: AutoencoderNetworks, plan: Plan) -> list[Phase[EncoderStep]]:
@@ -168,7 +169,7 @@ class SupervisedAAE(Autoencoder[AutoencoderNetworks]):
     def _score(self, nets: AutoencoderNetworks, X: Tensor, y: NDArray[np.int64] | None) -> dict[str, float]:
         if y is None or not (labelled := (y != UNLABELLED).all(1)).any():
             return {}
-        return self._reconstruction_score(nets, X[torch.from_numpy(labelled)], torch.from_numpy(y[labelled]))
+        return reconstruction_score(self, nets, X[torch.from_numpy(labelled)], torch.from_numpy(y[labelled]))
 
     # --- what it can do ----------------------------------------------------------------------------------------------
     def _value_indices(self, y: ArrayLike, n: int | None) -> NDArray[np.int64]:

@@ -184,7 +184,7 @@ def _train(
         typer.echo(f"report: {out / 'report.html'}")
 
 
-def _configured(config: Path | None, options: Mapping[str, Any]) -> ultrasound.TwoStageSimulator:
+def _configured(config: Path | None, options: Mapping[str, Any]) -> "ultrasound.TwoStageSimulator":
     """The simulator that a file and the command line describe; the command line overrides the file."""
     from aaekit.estimators._hyperparameters import validated
     from aaekit.runs.config import read_config
@@ -199,8 +199,8 @@ def _configured(config: Path | None, options: Mapping[str, Any]) -> ultrasound.T
 
 
 def _read_and_split(
-    maps: Path, frames: Path, simulator: ultrasound.TwoStageSimulator, test_share: float
-) -> tuple[ultrasound.ImageFolders, "NDArray[np.intp]", "NDArray[np.intp]"]:
+    maps: Path, frames: Path, simulator: "ultrasound.TwoStageSimulator", test_share: float
+) -> "tuple[ultrasound.ImageFolders, NDArray[np.intp], NDArray[np.intp]]":
     """The images of both folders, and the rows of the maps to train on and of the held-out pairs."""
     import numpy as np
 
@@ -219,7 +219,7 @@ def _read_and_split(
 
 
 def _evaluate(
-    simulator: ultrasound.TwoStageSimulator, images: ultrasound.ImageFolders, rows: "NDArray[np.intp]"
+    simulator: "ultrasound.TwoStageSimulator", images: "ultrasound.ImageFolders", rows: "NDArray[np.intp]"
 ) -> dict[str, Any]:
     """Divergences of held-out pairs at both sizes."""
     assert images.frames is not None
@@ -249,7 +249,7 @@ def _as_typed(name: str, value: Any) -> str:
 
 
 # --- the run directory -----------------------------------------------------------------------------------------------
-def _write_run(out: Path, simulator: ultrasound.TwoStageSimulator, results: Mapping[str, Any]) -> dict[str, Any]:
+def _write_run(out: Path, simulator: "ultrasound.TwoStageSimulator", results: Mapping[str, Any]) -> dict[str, Any]:
     """Write everything but the report; return the versions."""
     import yaml
 
@@ -274,7 +274,7 @@ def _series(history: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
 
 def _write_report(
     out: Path,
-    simulator: ultrasound.TwoStageSimulator,
+    simulator: "ultrasound.TwoStageSimulator",
     maps: "NDArray[np.uint8]",
     frames: "NDArray[np.uint8] | None",
     results: Mapping[str, Any],
@@ -354,7 +354,7 @@ def _tables(results: Mapping[str, Any]) -> "list[Table]":
 
 
 # --- apply -----------------------------------------------------------------------------------------------------------
-def _load(run: Path) -> ultrasound.TwoStageSimulator:
+def _load(run: Path) -> "ultrasound.TwoStageSimulator":
     if not (run / "model.safetensors").is_file():
         raise InputError(
             f"{run}: expected a finished run of `aae simulate train`, got no model.safetensors in it: check the path"

@@ -26,7 +26,7 @@ def check_geometry(geometry: str) -> Geometry:
     if geometry == "cartesian" or geometry == "polar":
         return geometry
     raise InputError(
-        f"expected geometry 'cartesian' or 'polar', got {geometry!r}.{nearest(geometry, ('cartesian', 'polar'))}"
+        f"expected geometry 'cartesian' or 'polar', got {geometry!r}{nearest(geometry, ('cartesian', 'polar'))}"
     )
 
 

@@ -22,7 +22,7 @@ from aaekit.core.loop import Training
 from aaekit.core.phase import Phase, Step, match, when
 from aaekit.core.settings import Precision, Settings
 from aaekit.errors import InputError
-from aaekit.estimators._base import drawn_seed
+from aaekit.estimators._fitting import drawn_seed
 from aaekit.estimators._hyperparameters import Positive, Rate, Share, Weight, hyperparameters, validated
 from aaekit.estimators._io import described, read_model, write_model
 from aaekit.ultrasound import physics

@@ -187,7 +187,7 @@ def score_answers(
         pair, side = ((row[name] or "").strip() for name in ("pair", "real"))
         if pair not in correct:
             raise InputError(
-                f"{answers}, line {line}: expected a pair of the key, got {pair!r}.{nearest(pair, correct)}"
+                f"{answers}, line {line}: expected a pair of the key, got {pair!r}{nearest(pair, correct)}"
             )
         if pair in chosen:
             raise InputError(f"{answers}, line {line}: expected one answer to {pair}, got two: remove one")

@@ -1,0 +1,324 @@
+"""From rows and labels to a training: checked parameters, held-out rows, initial weights, several initialisations."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import check_consistent_length, check_random_state
+from torch import Tensor, nn
+
+from aaekit import priors
+from aaekit.core.batches import Minibatches, derived_seed
+from aaekit.core.distributed import broadcast_from_rank_zero
+from aaekit.core.loop import Training
+from aaekit.core.phase import Phase
+from aaekit.core.settings import Settings
+from aaekit.errors import InputError, nearest
+from aaekit.estimators._hyperparameters import validated
+from aaekit.estimators._io import model_file
+from aaekit.estimators._plan import DataSummary, Plan
+from aaekit.estimators._rows import probabilities
+from aaekit.labels import UNLABELLED
+from aaekit.nn.step import EncoderStep
+
+if TYPE_CHECKING:
+    from aaekit.estimators._base import Estimator, RandomState, Sources
+
+__all__ = [
+    "MAX_TRIAL",
+    "MIN_TRIAL",
+    "best_initialisation",
+    "check_parameters",
+    "doubt",
+    "drawn_seed",
+    "initial_weights",
+    "initialised",
+    "prepared",
+    "rows_per_batch",
+    "training_of",
+    "with_phases",
+]
+
+E = TypeVar("E", bound="Estimator[Any]")
+Scored = tuple[Tensor, NDArray[np.int64] | None]  # rows, and labels as `_score` takes them
+
+MIN_TRIAL, MAX_TRIAL = 100, 600  # steps after which an initialisation is judged, at least and at most
+N_FOR_DOUBT = 5000  # rows by which it is judged
+VALIDATION_FRACTION = 0.1  # of the (labelled) rows, held out for early stopping
+PATIENCE = 10  # epochs without improvement until early stopping
+MOMENTUM = {"adam": 0.5, "sgd": 0.9}
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a fit knows before it makes networks: rows and labels, those to train on, those to score, and the plan."""
+
+    rows: NDArray[Any]
+    labels: NDArray[np.int64] | None
+    X_train: Tensor
+    y_train: NDArray[np.int64] | None
+    sets: dict[str, Scored]
+    plan: Plan
+
+
+def check_parameters(estimator: "Estimator[Any]") -> None:
+    """Compare every parameter with its declaration.
+
+    Raises
+    ------
+    InputError
+        For values out of bounds or of another type, one line each.
+    """
+    values = estimator.get_params(deep=False)
+    parsed = validated(type(estimator), values)
+    for name, value in values.items():
+        kind = parsed[name]
+        of_text = isinstance(value, str | Mapping) and kind != value
+        if of_text or (isinstance(value, float) and isinstance(kind, int)):
+            raise InputError(f"{name}: expected a {type(kind).__name__}, for instance {kind!r}, got {value!r}")
+    shape = estimator.image_shape
+    if shape is not None and len(shape) != 3:
+        raise InputError(f"image_shape: expected three numbers (channels, height, width), got {shape!r}")
+
+
+def prepared(
+    estimator: "Estimator[Any]",
+    X: ArrayLike,
+    y: ArrayLike | None,
+    eval_set: tuple[ArrayLike, ArrayLike | None] | None = None,
+) -> Start:
+    """Check parameters and rows, forget an earlier fit, hold out rows to validate with, and plan."""
+    check_parameters(estimator)
+    for name in [name for name in vars(estimator) if name.endswith("_") and not name.startswith("_")]:
+        delattr(estimator, name)
+    rows, labels = estimator._learn(X, y)
+    if len(rows) < 2:
+        raise InputError(f"expected at least 2 rows to train on, got n_samples = {len(rows)}")
+    estimator.seed_ = drawn_seed(estimator.random_state)
+    X_train, y_train, sets = torch.from_numpy(rows), labels, dict[str, Scored]()
+    if estimator.early_stopping:
+        kept, held_out = _held_out(labels, len(rows), estimator.seed_)
+        sets["validation"] = X_train[held_out], None if labels is None else labels[held_out]
+        X_train, y_train = X_train[kept], None if labels is None else labels[kept]
+    if eval_set is not None:
+        X_eval, y_eval = eval_set
+        check_consistent_length(X_eval, y_eval)
+        indices = None if y_eval is None else estimator._label_indices(y_eval)
+        sets["eval"] = torch.from_numpy(estimator.scaler_.transform(estimator, X_eval)), indices
+    scaler = estimator.scaler_
+    data = DataSummary(
+        scaler.shape,
+        len(X_train),
+        scaler.unit_range,
+        scaler.data_radius,
+        tuple(getattr(estimator, "class_counts_", ())),
+        getattr(estimator, "n_unlabelled_", 0),
+    )
+    return Start(rows, labels, X_train, y_train, sets, estimator.plan(data))
+
+
+def initialised(estimator: E, X: ArrayLike, y: ArrayLike | None = None) -> E:
+    """An estimator as it is in `fit` before the first step: with a plan and initial weights. It is changed."""
+    plan = prepared(estimator, X, y).plan
+    with torch.random.fork_rng([]):
+        nets = estimator.networks(plan)
+    estimator.plan_ = with_phases(plan, nets, estimator.phases(nets, plan), settings_of(estimator, plan))
+    estimator.networks_ = nets
+    return estimator
+
+
+def rows_per_batch(batch_size: Any, n: int, labelled: int | None = None) -> int:
+    """Rows in a minibatch of `n`; `labelled` is the default for a source of labelled rows.
+
+    Raises
+    ------
+    InputError
+        When there are fewer rows.
+    """
+    sizes = batch_size if isinstance(batch_size, tuple | list) else (batch_size, "auto")
+    size = sizes[0] if labelled is None else sizes[1]
+    if size == "auto":
+        return min(labelled or 100, n)
+    if size > n:
+        kind = "rows" if labelled is None else "labelled rows"
+        raise InputError(f"batch_size: expected at most the {n} {kind} to train on, got {size}")
+    return int(size)
+
+
+def settings_of(estimator: "Estimator[Any]", plan: Plan) -> Settings:
+    """How the loop trains."""
+    optimizer, schedule, patience = estimator.optimizer, estimator.learning_rate_schedule, estimator.early_stopping
+    name, momentum = optimizer if isinstance(optimizer, tuple | list) else (optimizer, None)
+    return Settings(
+        n_steps=plan.n_steps,
+        learning_rate=estimator.learning_rate,
+        critic_learning_rate=getattr(estimator, "discriminator_learning_rate", estimator.learning_rate),
+        learning_rates=estimator.learning_rates or {},
+        schedule=plan.schedule,
+        optimizer=name,
+        momentum=MOMENTUM[name] if momentum is None else momentum,
+        cosine=schedule == "cosine",
+        warmup_steps=plan.warmup_steps,
+        milestones=() if isinstance(schedule, str) else tuple(m * plan.steps_per_epoch for m in schedule),
+        ema_decay=estimator.ema_decay,
+        patience=PATIENCE if patience is True else int(patience),
+        precision=estimator.precision,
+        device=estimator.device,
+        random_state=estimator.seed_,
+    )
+
+
+def training_of(
+    estimator: "Estimator[Any]",
+    k: int,
+    sources: "Sources",
+    plan: Plan,
+    initial: Mapping[str, Tensor],
+    evaluate: Callable[[nn.Module], dict[str, float]] | None,
+) -> Training:
+    """The training of the `k`-th initialisation: each has other weights, but the `initial` ones, and other batches."""
+    seed = estimator.seed_
+    torch.manual_seed(derived_seed(seed, k) if k else seed)
+    nets = estimator.networks(plan)
+    own = nets.state_dict()
+    nets.load_state_dict({k: v for k, v in initial.items() if k in own and own[k].shape == v.shape}, strict=False)
+    minibatches = {
+        view: Minibatches(list(arrays.values()), plan.batch_sizes[view], seed + i)
+        for i, (view, arrays) in enumerate(sources.items())
+    }
+    names = {view: list(arrays) for view, arrays in sources.items()}
+
+    def make_step(batch: Mapping[str, Sequence[Tensor]]) -> EncoderStep:
+        named = {view: dict(zip(names[view], arrays, strict=True)) for view, arrays in batch.items()}
+        return estimator._make_step(nets, plan, named)
+
+    phases, settings = estimator.phases(nets, plan), settings_of(estimator, plan)
+    return Training(nets, phases, minibatches, make_step, settings, evaluate)
+
+
+def initial_weights(source: Any, load: Callable[[Path], Any]) -> dict[str, Tensor]:
+    """The weights of `warm_start_from`, which may be a path; how frequent its classes were does not matter here.
+
+    Raises
+    ------
+    NotFittedError
+        When it is an estimator that is not fitted.
+    InputError
+        When it is a path where no model can be read.
+    """
+    if source is None:
+        return {}
+    if isinstance(source, str):
+        source = load(model_file(source))
+    if not hasattr(source, "networks_"):
+        raise NotFittedError(f"warm_start_from: expected a fitted estimator, got {source!r}: call its fit first")
+    tensors = source.networks_.state_dict().items()
+    return {k: v.clone() for k, v in tensors if not k.startswith("class_frequencies.")}
+
+
+def doubt(p: NDArray[np.floating], class_prior: Sequence[float], marginal_weight: float) -> float:
+    """Mean entropy of q(y|x), in nats, plus the weighted divergence of its mean from the class prior.
+
+    Where classes are confused, y stays uncertain; where one has lost a part of itself to another, their frequencies
+    are off.
+    """
+    p = p.clip(1e-12)
+    mean, prior = p.mean(0), priors.Categorical(p.shape[1], class_prior).mean.numpy().clip(1e-12)
+    entropy, divergence = -(p * np.log(p)).sum(1).mean(), (mean * np.log(mean / prior)).sum()
+    return float(entropy + marginal_weight * divergence)
+
+
+def best_initialisation(
+    estimator: "Estimator[Any]",
+    begin: Callable[[int], Training],
+    first: Training,
+    X: Tensor,
+    y: NDArray[np.int64] | None,
+    announce: Callable[[str], None],
+) -> Training:
+    """The least doubtful of `n_init` initialisations after a third of the steps, or `MAX_TRIAL` of them."""
+    plan = estimator.plan_
+    n_steps = min(plan.n_steps // 3, MAX_TRIAL)
+    if plan.n_init == 1 or n_steps < MIN_TRIAL:
+        return first
+    unlabelled = np.arange(len(X)) if y is None else np.flatnonzero(y == UNLABELLED)
+
+    def trainings() -> Iterator[Training]:
+        start, total = time.monotonic(), plan.n_steps + (plan.n_init - 1) * n_steps
+        for k in range(plan.n_init):
+            left = f", {(time.monotonic() - start) * (total / (k * n_steps) - 1):.0f} s left" if k else ""
+            announce(
+                f"initialisation {k + 1}/{plan.n_init} ({n_steps} steps); the best one is trained to completion{left}"
+            )
+            yield begin(k) if k else first
+
+    best, lowest, seconds = first, math.inf, 0.0
+    for training in trainings():
+        training.run(until=n_steps)
+        seconds += training.seconds
+        nets: Any = training.averaged
+        estimator._recalibrate_batch_norm(nets, X)
+        p = probabilities(nets, X[unlabelled[:N_FOR_DOUBT]])
+        value = torch.tensor(doubt(p, plan.class_prior, plan.weights["marginal_kl"]), device=training.device)
+        broadcast_from_rank_zero([value])  # so that all processes choose the same one
+        if value < lowest:
+            best, lowest = training, float(value)
+    best.seconds = seconds
+    return best
+
+
+def with_phases(plan: Plan, nets: nn.Module, phases: Sequence[Phase[Any]], settings: Settings) -> Plan:
+    """The plan with weight, learning rate and networks of each phase.
+
+    Raises
+    ------
+    InputError
+        When `loss_weights` or `learning_rates` name a phase that the variant does not have.
+    """
+    for parameter, values in (("loss_weights", plan.loss_weights), ("learning_rates", settings.learning_rates)):
+        for name, value in values.items():
+            matching = [p for p in phases if name in (p.name, p.name.rsplit("/", 1)[-1])]
+            known = list(dict.fromkeys(p.name for p in phases))
+            if not matching:
+                raise InputError(
+                    f"{parameter}: expected phases of {', '.join(known)}, got {name!r}{nearest(name, known)}"
+                )
+            if parameter == "loss_weights" and value and not any(p.weight for p in matching):
+                raise InputError(
+                    f"loss_weights: expected 0 for {name!r}, which other parameters turn off, got {value:g}"
+                )
+    names = {module: name for name, module in nets.named_children()}
+    return replace(
+        plan,
+        weights={p.name: p.weight for p in phases},
+        learning_rates={p.name: settings.rate_of(p) for p in phases},
+        moves={p.name: tuple(names[m] for m in p.moves) for p in phases if p.weight},
+    )
+
+
+def drawn_seed(random_state: "RandomState") -> int:
+    """The seed of everything random in a fit; processes that train together have the same."""
+    seed = torch.tensor(check_random_state(random_state).randint(2**31 - 1))
+    broadcast_from_rank_zero([seed])
+    return int(seed)
+
+
+def _held_out(y: NDArray[np.int64] | None, n: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Indices of the rows to train on and of those held out: labelled ones, each class in proportion."""
+    random = np.random.default_rng(seed)
+    y = None if y is None else y.reshape(len(y), -1)[:, 0]
+    groups = [np.arange(n)] if y is None else [np.flatnonzero(y == k) for k in range(y.max() + 1)]
+    out = [random.permutation(g)[: max(1, round(len(g) * VALIDATION_FRACTION))] for g in groups]
+    if any(len(o) == len(g) for o, g in zip(out, groups, strict=True)):
+        raise InputError(
+            "early_stopping: expected at least two labelled rows of each class, got fewer: label more, or turn it off"
+        )
+    held_out = np.concatenate(out)
+    return np.setdiff1d(np.arange(n), held_out), held_out
