@@ -137,7 +137,7 @@ def test_an_image_stays_recognisable_and_in_place(shape: tuple[int, int, int]) -
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_a_bent_image_stays_recognisable_and_in_place(shape: tuple[int, int, int]) -> None:
-    """With the bends of the default, fewer than one in a hundred images look like the other class, and no blob leaves its place."""
+    """With the bends of the default, under 1 % of them look like the other class, and each blob stays in its place."""
     _, h, w = shape
     left, right = blobs(400, shape, -w / 4), blobs(400, shape, w / 4)
     transform = augment.make("auto", shape)
@@ -198,9 +198,7 @@ def test_a_shear_moves_rows_sideways() -> None:
 
 @pytest.mark.parametrize("size", [16, 40])
 def test_bends_have_the_given_size_and_are_smooth(size: int) -> None:
-    ramp = (
-        (torch.arange(size) / size).expand(2000, 1, size, size).contiguous()
-    )  # the value of each pixel is its position
+    ramp = (torch.arange(size) / size).expand(2000, 1, size, size).contiguous()  # of positions
     shift = (only(bend=0.04)(ramp) - ramp)[:, 0]
     inside = slice(size // 4, -size // 4)
     assert shift[:, inside, inside].std(0).sub(0.04).abs().max() < 0.004
@@ -271,17 +269,11 @@ def test_compose_goes_from_left_to_right() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (
-            lambda: augment.make("afine", (1, 8, 8)),
-            "augmentation: expected 'auto' or .*, got 'afine'.*id you mean 'affine'",
-        ),
+        (lambda: augment.make("afine", (1, 8, 8)), "expected 'auto' or .*, got 'afine'.*id you mean 'affine'"),
         (lambda: augment.make("affine", (5,)), "augmentation: expected images .*, got rows of shape .*: use 'noise'"),
         (lambda: augment.make(lambda x: x[:, 1:], (5,))(torch.rand(3, 5)), r"shape \(3, 5\) .*, got \(3, 4\)"),
         (lambda: augment.make(cast(Any, print), (5,))(torch.rand(3, 5)), r"shape \(3, 5\) .*, got NoneType"),
-        (
-            lambda: augment.make(cast(Any, 3), (5,)),
-            "augmentation: expected a name or a callable from batch to batch, got 3",
-        ),
+        (lambda: augment.make(cast(Any, 3), (5,)), "expected a name or a callable from batch to batch, got 3"),
         (lambda: augment.make("auto", (1, 8, 8), strength=-1), "strength: expected a number of at least 0, got -1"),
         (lambda: FeatureNoise(strength=math.nan), "strength: expected a number of at least 0, got nan"),
         (lambda: AffineImages(padding=cast(Any, "border")), "padding: expected 'zeros' or 'edge', got 'border'"),

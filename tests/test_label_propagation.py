@@ -98,11 +98,9 @@ def blobs(sizes, n_labels, distance=4.0):
 def test_frequencies_are_estimated_where_labels_are_equally_many(sizes):
     X, _, labels = blobs(sizes, 8)
     prior = np.full(len(sizes), 1 / len(sizes))
-    probabilities = Neighbourhood(X, labels, len(sizes), 0).estimate_frequencies(prior)
-    assert np.allclose(probabilities, np.array(sizes) / sum(sizes), atol=0.05) and probabilities.sum() == pytest.approx(
-        1
-    )
-    assert np.array_equal(probabilities, Neighbourhood(X, labels, len(sizes), 0).estimate_frequencies(prior))
+    frequencies = Neighbourhood(X, labels, len(sizes), 0).estimate_frequencies(prior)
+    assert np.allclose(frequencies, np.array(sizes) / sum(sizes), atol=0.05) and frequencies.sum() == pytest.approx(1)
+    assert np.array_equal(frequencies, Neighbourhood(X, labels, len(sizes), 0).estimate_frequencies(prior))
 
 
 def test_the_prior_stays_where_neighbours_are_uncertain():
@@ -110,9 +108,7 @@ def test_the_prior_stays_where_neighbours_are_uncertain():
     assert np.allclose(Neighbourhood(X, labels, 2, 0).estimate_frequencies(np.full(2, 0.5)), 0.5, atol=0.06)
     X, y, labels = blobs((300, 150), 3)
     prior = np.array([0.4, 0.6])
-    assert np.array_equal(Neighbourhood(X, labels, 2, 0).estimate_frequencies(prior), prior), (
-        "halves of three labels are too few"
-    )
+    assert np.array_equal(Neighbourhood(X, labels, 2, 0).estimate_frequencies(prior), prior), "three labels are too few"
     assert np.array_equal(Neighbourhood(X, y, 2, 0).estimate_frequencies(prior), prior), "there is no unlabelled row"
 
 

@@ -129,9 +129,8 @@ def test_classification_is_the_cross_entropy_of_the_labelled_rows(encoder, rows)
 def test_soft_labels_are_a_cross_entropy_and_rows_of_zeros_do_not_count():
     logits = torch.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 0.0], [1.0, 1.0, 5.0]])
     soft_labels = torch.tensor([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
-    loss = soft_label_cross_entropy(
-        EncoderStep({"unlabelled": logits}, RowsAsLogits(), soft_labels={"unlabelled": soft_labels})
-    )
+    step = EncoderStep({"unlabelled": logits}, RowsAsLogits(), soft_labels={"unlabelled": soft_labels})
+    loss = soft_label_cross_entropy(step)
     log_y = logits.log_softmax(1)
     assert torch.allclose(loss, -(0.5 * log_y[0, 0] + 0.5 * log_y[0, 1] + log_y[1, 1]) / 3)
 
@@ -167,8 +166,12 @@ def test_pseudo_labels_have_no_gradient(together):
 
 
 # --- class frequencies
+def step_of(logits):
+    return EncoderStep({"unlabelled": logits}, RowsAsLogits())
+
+
 def step_with_mean(p):
-    return EncoderStep({"unlabelled": torch.tensor(p).log().repeat(N, 1)}, RowsAsLogits())
+    return step_of(torch.tensor(p).log().repeat(N, 1))
 
 
 def expecting(*frequencies, decay=0.0) -> ClassFrequencies:
@@ -205,9 +208,7 @@ def test_the_mean_of_the_classes_runs_over_minibatches():
 
 def test_the_gradient_is_that_of_the_divergence_at_the_running_mean():
     frequencies, logits = expecting(0.5, 0.25, 0.25, decay=0.8), torch.randn(N, 3, requires_grad=True)
-    (gradient,) = torch.autograd.grad(
-        marginal_kl(EncoderStep({"unlabelled": logits}, RowsAsLogits()), frequencies), logits
-    )
+    (gradient,) = torch.autograd.grad(marginal_kl(step_of(logits), frequencies), logits)
     running = 0.8 * frequencies.expected + 0.2 * logits.softmax(1).mean(0)
     (by_hand,) = torch.autograd.grad((running * (running / frequencies.expected).log()).sum() / 0.2, logits)
     assert torch.allclose(gradient, by_hand, atol=1e-6) and gradient.any()
@@ -239,9 +240,7 @@ def test_a_class_prior_is_corrected_down_to_the_smallest_share():
 def test_marginal_kl_pushes_the_mean_towards_the_class_prior(decay):
     logits, frequencies = torch.zeros(8, 3, requires_grad=True), expecting(0.6, 0.3, 0.1, decay=decay)
     for _ in range(200):
-        (gradient,) = torch.autograd.grad(
-            marginal_kl(EncoderStep({"unlabelled": logits}, RowsAsLogits()), frequencies), logits
-        )
+        (gradient,) = torch.autograd.grad(marginal_kl(step_of(logits), frequencies), logits)
         logits = (logits - 5 * gradient).detach().requires_grad_()
     assert torch.allclose(logits.softmax(1).mean(0), frequencies.expected, atol=0.01)
 
@@ -308,19 +307,17 @@ def test_a_larger_xi_reaches_a_boundary_where_the_row_itself_is_flat():
     losses = []
     for vat_xi in (0.1, 10.0):
         torch.manual_seed(0)
-        losses.append(
-            virtual_adversarial_loss(EncoderStep({"unlabelled": torch.zeros(200, D)}, encoder), 1.0, vat_xi).item()
-        )
+        step = EncoderStep({"unlabelled": torch.zeros(200, D)}, encoder)
+        losses.append(virtual_adversarial_loss(step, 1.0, vat_xi).item())
     assert losses[0] < 0.01 and losses[1] > 1
 
 
-def test_smoothness_is_zero_at_best_and_grows_with_the_radius(curved):
+def test_the_loss_is_zero_at_best_and_grows_with_epsilon(curved):
     losses = []
-    for radius in (0.001, 0.01, 0.1):
+    for vat_epsilon in (0.001, 0.01, 0.1):
         torch.manual_seed(3)
-        losses.append(
-            virtual_adversarial_loss(EncoderStep({"unlabelled": torch.rand(50, D)}, curved), radius, 0.1).item()
-        )
+        step = EncoderStep({"unlabelled": torch.rand(50, D)}, curved)
+        losses.append(virtual_adversarial_loss(step, vat_epsilon, 0.1).item())
     assert -1e-6 < losses[0] < losses[1] < losses[2]
 
 
@@ -377,9 +374,7 @@ def test_conditional_entropy_is_the_mean_entropy_of_single_rows():
     entropy = conditional_entropy(EncoderStep({"unlabelled": p.log()}, RowsAsLogits()))
     assert entropy.item() == pytest.approx((math.log(3) + math.log(2) + 0) / 3, abs=1e-5)
     certain_of_all_classes = EncoderStep({"unlabelled": 100 * torch.eye(3)}, RowsAsLogits())
-    assert conditional_entropy(certain_of_all_classes).item() == pytest.approx(0.0, abs=1e-6), (
-        "the mean of y may be even"
-    )
+    assert conditional_entropy(certain_of_all_classes).item() == pytest.approx(0.0, abs=1e-6), "its mean may be uniform"
 
 
 def test_conditional_entropy_makes_rows_certain_and_leaves_each_in_its_class():
