@@ -29,6 +29,8 @@ from aaekit.runs.config import completed, config_text, configuration, estimator_
 from aaekit.runs.data import data_options, held_out, load_data, split_of, training_rows
 from aaekit.systems import find
 
+__all__ = ["Run"]
+
 # what draws and evaluates is imported where it is used: matplotlib takes a second before the first step
 
 
