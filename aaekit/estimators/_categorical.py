@@ -42,8 +42,8 @@ VatXi = Annotated[
     Literal["auto"] | Length,
     "Losses",
     Field(
-        description="finite-difference step of virtual adversarial training (xi), in units of vat_epsilon; 'auto' is 10, "
-        "or, where an augmentation is used as well, 0.1 in the units of the rows"
+        description="finite-difference step of virtual adversarial training (xi), in units of vat_epsilon; 'auto' is "
+        "10, or, where an augmentation is used as well, 0.1 in the units of the rows"
     ),
 ]
 PseudoLabelThreshold = Annotated[
@@ -56,8 +56,8 @@ ClassPrior = Annotated[
     "Codes and priors",
     Field(
         description="class frequencies: as among the labelled rows, uniform, or given; 'auto' starts as among the "
-        "labelled rows, or from an estimate by nearest neighbours where labels are propagated, and is corrected by what "
-        "the unlabelled rows turn out to be; auto,0.2,0.8 starts from the numbers"
+        "labelled rows, or from an estimate by nearest neighbours where labels are propagated, and is corrected by "
+        "what the unlabelled rows turn out to be; auto,0.2,0.8 starts from the numbers"
     ),
 ]
 

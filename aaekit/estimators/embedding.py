@@ -51,7 +51,8 @@ class EmbeddingAAE(Autoencoder[EmbeddingNetworks]):
 
     The map has `latent_dim` dimensions. The centroids W (the paper's cluster heads) are learned and kept apart by a
     margin; the decoder sees the sum (Makhzani et al., arXiv:1511.05644, section 6). With labels, even a few, there is a
-    centroid for each class; without, one for each of `n_clusters` clusters. `transform` gives the map, `inverse_transform` decodes any of its points.
+    centroid for each class; without, one for each of `n_clusters` clusters. `transform` gives the map,
+    `inverse_transform` decodes any of its points.
 
     Attributes
     ----------

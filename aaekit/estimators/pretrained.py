@@ -122,8 +122,8 @@ class PretrainedClassifier(Classifier[ClassifierNetworks]):
         expected, shape = self.autoencoder_.shape_, self.shape_
         if math.prod(expected) != math.prod(shape) or (self.scaler_.as_images and expected != shape):
             raise InputError(
-                f"X: expected rows of shape {expected}, on which the autoencoder was fitted, got {shape}: pass such rows, "
-                "or another autoencoder"
+                f"X: expected rows of shape {expected}, on which the autoencoder was fitted, got {shape}: pass such "
+                "rows, or another autoencoder"
             )
         self.scaler_ = self.autoencoder_.scaler_
         parameters = self.autoencoder_.get_params(deep=False)

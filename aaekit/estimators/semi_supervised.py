@@ -87,8 +87,8 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
         Literal["auto", "pseudo_labels", "virtual_adversarial", "both", "none"],
         "Losses",
         Field(
-            description="what unlabelled rows teach about y: confident predictions are pseudo-labels of augmented rows, "
-            "y must not change in the worst direction nearby, or both; 'auto' is both, but the first for images of "
+            description="what unlabelled rows teach about y: confident predictions are pseudo-labels of augmented "
+            "rows, y must not change in the worst direction nearby, or both; 'auto' is both, but the first for images of "
             "less than 16 pixels a side, the second without an augmentation, and none where each image has a label"
         ),
     ] = "auto"
