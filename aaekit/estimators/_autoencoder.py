@@ -42,7 +42,7 @@ class Autoencoder(TransformerMixin, Estimator[A]):
         Literal["gaussian", "mixture", "swiss_roll", "uniform"] | priors.Prior | Distribution | Callable[..., Any],
         "Codes and priors",
         Field(
-            description="what z is matched to: a name, Prior or torch distribution, or a callable n -> (n, latent_dim)"
+            description="what z is matched to: a name, a Prior, a torch distribution or a callable n -> (n, latent_dim)"
         ),
     ] = "gaussian"
     divergence: Annotated[
@@ -77,7 +77,7 @@ class Autoencoder(TransformerMixin, Estimator[A]):
             kind = "bernoulli" if data.unit_range else "gaussian"
         if kind == "bernoulli" and not data.unit_range:
             raise InputError(
-                "reconstruction: expected 'gaussian' for values outside of [0, 1], got 'bernoulli': change it or scale X"
+                "reconstruction: expected 'gaussian' for values outside of [0, 1], got 'bernoulli': scale X or change it"
             )
         return super()._planned(
             data,
@@ -228,7 +228,7 @@ class Autoencoder(TransformerMixin, Estimator[A]):
             with seeded(random_state):
                 styles = self.prior_.sample(len(values))
         else:
-            styles = torch.as_tensor(np.asarray(z, dtype=np.float32))
+            styles = torch.from_numpy(np.array(z, dtype=np.float32))
         if styles.shape != (len(values), self.latent_dim):
             raise InputError(f"z: expected shape ({len(values)}, {self.latent_dim}), got {tuple(styles.shape)}")
         return self._decode(self._joined(torch.as_tensor(values), styles))
@@ -268,6 +268,8 @@ class Autoencoder(TransformerMixin, Estimator[A]):
         """The index of a class that new rows should show; None for any."""
         if label is None:
             return None
+        if self._makes_classes and not hasattr(self, "classes_"):
+            return int(self._value_indices(cast(Any, [label]), 1)[0])
         if not hasattr(self, "classes_"):
             raise InputError(f"label: expected none, as the model was trained without labels, got {label!r}")
         index = int(label_indices(cast(Any, [label]), self.classes_, "label")[0])

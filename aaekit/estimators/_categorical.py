@@ -42,8 +42,8 @@ VatXi = Annotated[
     Literal["auto"] | Length,
     "Losses",
     Field(
-        description="finite-difference step of virtual adversarial training (xi), in units of vat_epsilon; 'auto' is 10 "
-        "or, where an augmentation is used as well, 0.1 in the units of the rows"
+        description="finite-difference step of virtual adversarial training (xi), in units of vat_epsilon; 'auto' is "
+        "10, or, where an augmentation is used as well, 0.1 in the units of the rows"
     ),
 ]
 PseudoLabelThreshold = Annotated[

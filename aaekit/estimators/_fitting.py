@@ -112,13 +112,15 @@ def prepared(
         check_consistent_length(X_eval, y_eval)
         indices = None if y_eval is None else estimator._label_indices(y_eval)
         sets["eval"] = torch.from_numpy(estimator.scaler_.transform(estimator, X_eval)), indices
-    scaler = estimator.scaler_
+    scaler, class_counts = estimator.scaler_, getattr(estimator, "class_counts_", ())
+    if len(class_counts) and y_train is not None and estimator.early_stopping:
+        class_counts = np.bincount(y_train[y_train != UNLABELLED], minlength=len(class_counts)).tolist()
     data = DataSummary(
         scaler.shape,
         len(X_train),
         scaler.unit_range,
         scaler.data_radius,
-        tuple(getattr(estimator, "class_counts_", ())),
+        tuple(class_counts),
         getattr(estimator, "n_unlabelled_", 0),
     )
     return Start(rows, labels, X_train, y_train, sets, estimator.plan(data))
@@ -218,7 +220,10 @@ def initial_weights(source: Any, load: Callable[[Path], Any]) -> dict[str, Tenso
     if isinstance(source, str):
         source = load(model_file(source))
     if not hasattr(source, "networks_"):
-        raise NotFittedError(f"warm_start_from: expected a fitted estimator, got {source!r}: call its fit first")
+        kind = type(source).__name__
+        raise NotFittedError(
+            f"warm_start_from: expected a fitted estimator, got a {kind} that is not: call its fit first"
+        )
     tensors = source.networks_.state_dict().items()
     return {k: v.clone() for k, v in tensors if not k.startswith("class_frequencies.")}
 

@@ -150,10 +150,8 @@ def validated(estimator: type, values: Mapping[str, Any], source: str = "") -> d
             by_name.setdefault(str(e["loc"][0]), []).append(e)
         for name, errors in by_name.items():  # of the members of a union, one whose bounds or items are wrong says most
             clearest = next((e for e in errors if _out_of_bounds(e) or _of_an_item(e)), errors[0])
-            problems.append(
-                f"{where}{name}: {_expected(declared[name], clearest)}, got {values[name]!r}"
-                + _hint(declared[name], clearest)
-            )
+            h = declared[name]
+            problems.append(f"{where}{name}: {_expected(h, clearest)}, got {values[name]!r}{_hint(h, clearest)}")
     if problems:
         raise InputError("\n".join(problems))
     return {name: getattr(parsed, name) for name in values}

@@ -168,7 +168,7 @@ def encoded(value: Any, name: str, arrays: dict[str, Tensor]) -> Any:
         if value.dtype.kind in "fiub" and value.size > 100:
             arrays[name] = torch.from_numpy(value)
             return {"tensor": name}
-        return {"array": value.tolist(), "dtype": str(value.dtype)}
+        return {"array": value.tolist(), "dtype": str(value.dtype), "shape": value.shape}
     if isinstance(value, np.generic):
         return {"array": value.item(), "dtype": str(value.dtype)}
     if isinstance(value, Plan):
@@ -193,7 +193,7 @@ def decoded(value: Any, arrays: Mapping[str, Tensor]) -> Any:
         return arrays[value["tensor"]].numpy()
     if "array" in value:
         array = np.array(value["array"], dtype=value["dtype"])
-        return array if array.ndim else array[()]
+        return array.reshape(value["shape"]) if "shape" in value else array[()]
     if "tuple" in value:
         return tuple(decoded(v, arrays) for v in value["tuple"])
     if "plan" in value:

@@ -93,7 +93,7 @@ class Neighbourhood:
         return moved / moved.sum()
 
     def _log_ratio(self, counts: NDArray[np.int64], labelled: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Log frequencies of predictions, from half of the labels, for unlabelled rows less those for the other half."""
+        """From half of the labels: log frequencies of predictions for unlabelled rows less those for the other half."""
         half = np.full_like(self.y, -1)
         for k, count in enumerate(counts):
             half[self.random.permutation(np.flatnonzero(self.y == k))[: count // 2]] = k

@@ -133,7 +133,8 @@ class Plan:
     @property
     def only_smoothness(self) -> bool:
         """Whether nothing but virtual adversarial training says how y continues beyond a row."""
-        return self.uses_virtual_adversarial and not self.uses_augmentation
+        has_weight = self.weight("virtual_adversarial", 1.0) > 0
+        return self.uses_virtual_adversarial and has_weight and not self.uses_augmentation
 
     def phase_table(self) -> list[dict[str, Any]]:
         """Name, weight, learning rate and networks of each phase."""

@@ -127,7 +127,7 @@ class RowScaler:
             X = X.astype(np.float32, copy=False)
         elif self.scale == 1 and (not X.size or X.max() <= 1):
             X = X.astype(np.float32)  # 0 and 1 are these numbers, in bytes too
-        return np.ascontiguousarray(X).reshape(len(X), *self.shape)
+        return np.require(X, requirements=["C", "W"]).reshape(len(X), *self.shape)  # data frames are not writable
 
     def inverse_transform(self, rows: NDArray[np.float32]) -> NDArray[Any]:
         """Rows of the networks in the shape and units of X; images that were bytes come as floats in [0, 1]."""
@@ -168,7 +168,7 @@ def in_batches(
     function: Callable[[Tensor], Tensor], rows: NDArray[Any] | Tensor, size: int = 1000
 ) -> NDArray[np.float32]:
     """What `function` gives for each row, computed in minibatches without gradients."""
-    X = torch.as_tensor(rows)
+    X = torch.as_tensor(np.require(rows, requirements="W") if isinstance(rows, np.ndarray) else rows)
     result = np.empty(0, np.float32)
     with torch.inference_mode():
         for i in range(0, max(1, len(X)), size):
