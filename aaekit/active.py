@@ -8,7 +8,6 @@ from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import clone
 from sklearn.cluster import KMeans, kmeans_plusplus
 
 from aaekit._files import write_json
@@ -18,6 +17,7 @@ from aaekit.errors import InputError
 from aaekit.estimators import ClusteringAAE, SemiSupervisedAAE
 from aaekit.estimators._base import Estimator
 from aaekit.estimators._io import json_value
+from aaekit.estimators._sklearn import clone
 from aaekit.labels import UNLABELLED, as_labels
 
 __all__ = ["ActiveLearner"]
@@ -77,11 +77,16 @@ class ActiveLearner:
         classifier: SemiSupervisedAAE | None = None,
         random_state: int = 0,
     ) -> None:
-        self.X, self.random_state = np.asarray(X), random_state
+        self.random_state: int = random_state
+        self.X = np.asarray(X)
         if len(self.X) < 2:
             raise InputError(f"X: expected at least 2 rows, got {len(self.X)}")
-        self.clusters = ClusteringAAE(n_clusters=20, random_state=random_state) if clusters is None else clusters
-        self.classifier = SemiSupervisedAAE(random_state=random_state) if classifier is None else classifier
+        self.clusters: ClusteringAAE = (
+            ClusteringAAE(n_clusters=20, random_state=random_state) if clusters is None else clusters
+        )
+        self.classifier: SemiSupervisedAAE = (
+            SemiSupervisedAAE(random_state=random_state) if classifier is None else classifier
+        )
         self.labels: dict[int, Any] = {}
         self.model: SemiSupervisedAAE | None = None
         self._cluster_proba: NDArray[np.float32] | None = None
@@ -291,7 +296,7 @@ class ActiveLearner:
         if self._cluster_proba is None:
             is_fitted = hasattr(self.clusters, "networks_")
             unfitted = cast(ClusteringAAE, clone(self.clusters))
-            self.clusters_ = self.clusters if is_fitted else unfitted.fit(self.X, callbacks=callbacks)
+            self.clusters_: ClusteringAAE = self.clusters if is_fitted else unfitted.fit(self.X, callbacks=callbacks)
             self._cluster_proba = self.clusters_.cluster_proba(self.X)
         return self._cluster_proba
 

@@ -125,7 +125,8 @@ class Wasserstein(AdversarialDivergence):
             raise InputError(f"gradient_penalty: expected a number of at least 0, got {gradient_penalty}")
         if critic_steps < 1:
             raise InputError(f"critic_steps: expected a whole number of at least 1, got {critic_steps}")
-        self.gradient_penalty, self.critic_steps = gradient_penalty, critic_steps
+        self.gradient_penalty: float = gradient_penalty
+        self.critic_steps = critic_steps
 
     def critic_loss(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
         return d_fake.mean() - d_real.mean()
@@ -160,7 +161,7 @@ class MMD(SampleDivergence):
     """
 
     def __init__(self, scales: Sequence[float] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)):
-        self.scales = tuple(scales)
+        self.scales: tuple[float, ...] = tuple(scales)
         if not self.scales or min(self.scales) <= 0:
             raise InputError(f"scales: expected one or more numbers above 0, got {self.scales}")
 

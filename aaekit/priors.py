@@ -137,7 +137,8 @@ class Gaussian(Prior):
 
     def __init__(self, n_dims: int, scale: float = 1.0):
         _require_positive(n_dims=n_dims, scale=scale)
-        self.n_dims, self.scale = n_dims, scale
+        self.scale: float = scale
+        self.n_dims = n_dims
 
     def draw(self, n: int, component: Tensor | None, device: torch.device | str) -> Tensor:
         return self.scale * torch.randn(n, self.n_dims, device=device)
@@ -184,7 +185,9 @@ class GaussianMixtureRing(Prior):
         if n_dims < 2:
             raise InputError(f"n_dims: expected at least 2 for a ring, got {n_dims}: use more, or prior='gaussian'")
         self.n_dims, self.n_components = n_dims, n_components
-        self.radius, self.radial_std, self.tangential_std = radius, radial_std, tangential_std
+        self.radius: float = radius
+        self.radial_std: float = radial_std
+        self.tangential_std: float = tangential_std
 
     def draw(self, n: int, component: Tensor | None, device: torch.device | str) -> Tensor:
         assert component is not None
@@ -239,7 +242,10 @@ class SwissRoll(Prior):
 
     def __init__(self, n_components: int = 10, turns: float = 2.0, scale: float = 3.0, noise: float = 0.1):
         _require_positive(n_components=n_components, turns=turns, scale=scale, noise=noise)
-        self.n_components, self.turns, self.scale, self.noise = n_components, turns, scale, noise
+        self.turns: float = turns
+        self.scale: float = scale
+        self.noise: float = noise
+        self.n_components = n_components
 
     def at(self, position: Tensor) -> Tensor:
         """Points (n, 2) on the roll at `position` (n,) in [0, 1], the fraction of its length from the centre."""
@@ -283,7 +289,9 @@ class Uniform(Prior):
 
     def __init__(self, n_dims: int, low: float = -1.0, high: float = 1.0):
         _require_positive(n_dims=n_dims, **{"high - low": high - low})
-        self.n_dims, self.low, self.high = n_dims, low, high
+        self.low: float = low
+        self.high: float = high
+        self.n_dims = n_dims
 
     def draw(self, n: int, component: Tensor | None, device: torch.device | str) -> Tensor:
         return self.low + (self.high - self.low) * torch.rand(n, self.n_dims, device=device)
@@ -326,7 +334,7 @@ class Categorical(Prior):
                 f"probabilities: expected {n_classes} probabilities >= 0 with a positive sum, got {probabilities}"
             )
         self.n_classes = self.n_dims = self.n_components = n_classes
-        self.probabilities = (p / p.sum()).tolist()
+        self.probabilities: list[float] = (p / p.sum()).tolist()
         self._bounds = torch.tensor(self.probabilities, dtype=torch.float64).cumsum(0)[:-1].float()
 
     def any_component(self, n: int, device: torch.device | str) -> Tensor:
@@ -374,7 +382,8 @@ class FromDistribution(Prior):
         if not self._shape:
             self._shape = torch.Size([n_dims or 1])
             distribution = distribution.expand(self._shape)
-        self.n_dims, self.distribution = self._shape.numel(), distribution
+        self.distribution: Distribution = distribution
+        self.n_dims = self._shape.numel()
         _require_dims(self, n_dims)
 
     def draw(self, n: int, component: Tensor | None, device: torch.device | str) -> Tensor:
@@ -414,7 +423,8 @@ class FromCallable(Prior):
 
     def __init__(self, function: Callable[[int], ArrayLike | Tensor], n_dims: int) -> None:
         _require_positive(n_dims=n_dims)
-        self.function, self.n_dims = function, n_dims
+        self.function: Callable[[int], ArrayLike | Tensor] = function
+        self.n_dims = n_dims
 
     def draw(self, n: int, component: Tensor | None, device: torch.device | str) -> Tensor:
         z = torch.as_tensor(self.function(n), dtype=torch.get_default_dtype(), device=device)

@@ -30,7 +30,7 @@ class InOrder(TyperGroup):
         return list(COMMANDS.split())
 
 
-app = new_app(
+app: typer.Typer = new_app(
     cls=InOrder,
     help="Adversarial autoencoders: new samples, classification from few labels.\n\n"
     "A first try, about a minute: [bold]aae train classifier --data digits --labels 50 --out runs/first[/bold]",

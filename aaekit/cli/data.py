@@ -7,7 +7,7 @@ import typer
 
 from aaekit.cli.options import DataDir, RandomState, SetName, SetOptions, new_app
 
-data_app = new_app()
+data_app: typer.Typer = new_app()
 
 
 @data_app.command("list")

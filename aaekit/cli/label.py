@@ -33,7 +33,7 @@ Folder = Annotated[
     Path, typer.Argument(metavar="FOLDER", help="Folder of the session; `ask` makes it.", show_default=False)
 ]
 
-label_app = new_app(help="Label few rows: it asks for the labels that help most, and predicts the others.")
+label_app: typer.Typer = new_app(help="Label few rows: it asks for the labels that help most, and predicts the others.")
 
 
 @label_app.command()

@@ -71,7 +71,7 @@ class TrainGroup(TyperGroup):
         return args[0], _train_command(find(args[0])), args[1:]
 
 
-trainers = new_app(cls=TrainGroup)
+trainers: typer.Typer = new_app(cls=TrainGroup)
 
 
 def _train_command(system: System) -> Any:

@@ -44,8 +44,10 @@ class Minibatches:
                 f"batch_size: expected at least {world_size}, a row for each process, got {batch_size}: "
                 "choose a larger one, or start fewer processes"
             )
-        self.arrays, self.batch_size, self.random_state = list(arrays), batch_size, random_state
-        self.steps_per_epoch = len(arrays[0]) // batch_size
+        self.arrays: list[Tensor] = list(arrays)
+        self.batch_size: int = batch_size
+        self.random_state: int = random_state
+        self.steps_per_epoch: int = len(arrays[0]) // batch_size
         self._orders: dict[int, tuple[int, Tensor]] = {}
 
     def at(self, n_done: int, repeat: int = 0) -> list[Tensor]:

@@ -60,7 +60,7 @@ class Progress(Callback):
     SECONDS = 0.2  # between two looks at the losses: reading them waits for the device
 
     def __init__(self, console: "Console | None" = None) -> None:
-        self.console = console or _console()
+        self.console: Console | None = console or _console()
         self.bar: Any = None
 
     def prepare(self, what: str) -> None:

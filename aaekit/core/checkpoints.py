@@ -52,7 +52,8 @@ class Checkpoints(Callback):
     """
 
     def __init__(self, folder: Path, log: Callable[[str], object] = lambda text: None) -> None:
-        self.folder, self.log = folder, log
+        self.folder: Path = folder
+        self.log: Callable[[str], object] = log
         self.n_saved = 0
         self._stop_requested = self._is_mid_step = False
         self._old_handlers: dict[int, Any] = {}
@@ -109,7 +110,7 @@ class Checkpoints(Callback):
         path = self.folder / (f"epoch-{epoch:04d}" + (f"-step-{training.n_done}" if steps else ""))
         write_atomically(path.with_suffix(".safetensors"), lambda p: save_file(tensors, p))
         write_text(path.with_suffix(".json"), json.dumps(facts))
-        self.n_saved = training.n_done
+        self.n_saved: int = training.n_done
         for old in self.paths()[MAX_CHECKPOINTS:]:
             old.unlink()
             old.with_suffix(".safetensors").unlink(missing_ok=True)

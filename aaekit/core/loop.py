@@ -46,10 +46,8 @@ class Training:
 
     Attributes
     ----------
-    listed, phases : list of Phase
-        All phases of the variant, and those with a weight above 0, which are computed.
-    turns : list of Turn
-        What happens in a step.
+    listed, phases, turns : lists of Phase and Turn
+        All phases of the variant, those with a weight above 0, which are computed, and what happens in a step.
     averaged : nn.Module
         The networks to use: the moving average if there is one.
     history : list of dict
@@ -67,25 +65,30 @@ class Training:
         settings: Settings,
         evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
     ) -> None:
-        self.networks, self.minibatches, self.make_step = networks, minibatches, make_step
-        self.listed = list(phases)
-        self.phases = [p for p in self.listed if p.weight]
-        self.settings, self.evaluate = settings, evaluate
-        self.device = find_device(settings.device)
+        self.networks: nn.Module = networks
+        self.minibatches: Mapping[str, Minibatches] = minibatches
+        self.make_step: Callable[[Batch], Step] = make_step
+        self.listed: list[Phase[Any]] = list(phases)
+        self.phases: list[Phase[Any]] = [p for p in self.listed if p.weight]
+        self.settings: Settings = settings
+        self.evaluate: Callable[[nn.Module], dict[str, float]] | None = evaluate
+        self.device: torch.device = find_device(settings.device)
         fast = settings.precision == "auto" and has_fast_bfloat16(self.device.type)
-        self.bfloat16 = fast or settings.precision == "bfloat16"
+        self.bfloat16: bool = fast or settings.precision == "bfloat16"
         networks.to(self.device).train()
         broadcast_from_rank_zero(networks.state_dict().values())
         for source in minibatches.values():
             source.arrays = [a.to(self.device) for a in source.arrays]
         self._average = MovingAverage(networks, settings.ema_decay)
-        self.averaged = self._average.networks
-        self.steps_per_epoch = next(iter(minibatches.values())).steps_per_epoch
-        self.n_done, self.seconds = 0, 0.0
+        self.averaged: nn.Module = self._average.networks
+        self.steps_per_epoch: int = next(iter(minibatches.values())).steps_per_epoch
+        self.n_done: int = 0
+        self.seconds: float = 0.0
         self.history: list[dict[str, float]] = []
         self.best: tuple[float, dict[str, Tensor]] | None = None
         self.sums: dict[str, Tensor] = {}  # of losses and notes in the epoch so far
-        self.n_summed = self.n_waited = 0
+        self.n_summed: int = 0
+        self.n_waited: int = 0
         self.turns: list[Turn] = turns(self.phases, networks, settings)
 
     def run(self, callbacks: Sequence[Callback] = (), until: int | None = None) -> None:
@@ -200,13 +203,12 @@ class Training:
             self.averaged.eval()
             row |= self.evaluate(self.averaged)
             self.networks.train()
-            self._keep_best(row)
+            if self.settings.patience:
+                self._keep_best(row)
         self.history.append(row)
         return row
 
     def _keep_best(self, row: Mapping[str, float]) -> None:
-        if not self.settings.patience:
-            return
         score = row["validation/score"]
         if self.best is None or score < self.best[0]:
             self.n_waited = 0

@@ -24,7 +24,7 @@ class Adam:
     EPS = 1e-8
 
     def __init__(self, groups: Iterable[dict[str, Any]]) -> None:
-        self.param_groups = list(groups)
+        self.param_groups: list[dict[str, Any]] = list(groups)
         self._slots: dict[Tensor, dict[str, Tensor]] = {}
 
     @property

@@ -20,8 +20,9 @@ class MovingAverage:
     """
 
     def __init__(self, networks: nn.Module, decay: float) -> None:
-        self.decay, self._source = decay, networks
-        self.networks = copy.deepcopy(networks).eval() if decay else networks
+        self.decay: float = decay
+        self._source = networks
+        self.networks: nn.Module = copy.deepcopy(networks).eval() if decay else networks
 
     @torch.no_grad()
     def update(self, n_done: int) -> None:

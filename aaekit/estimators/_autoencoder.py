@@ -8,9 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
-from sklearn.base import TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.distributions import Distribution
@@ -22,6 +20,7 @@ from aaekit.estimators._base import Estimator, RandomState, Sources, views, with
 from aaekit.estimators._hyperparameters import Positive, Rate, Weight, hyperparameters
 from aaekit.estimators._plan import DataSummary, Plan
 from aaekit.estimators._rows import in_batches
+from aaekit.estimators._sklearn import TransformerMixin, available_if
 from aaekit.labels import UNLABELLED, label_indices
 from aaekit.losses import reconstruction_error
 from aaekit.nn.encoder import Code, Decoder, one_hot

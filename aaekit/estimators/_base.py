@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
-from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
@@ -41,6 +40,7 @@ from aaekit.estimators._io import (
 )
 from aaekit.estimators._plan import DataSummary, Plan
 from aaekit.estimators._rows import RowScaler, as_float
+from aaekit.estimators._sklearn import BaseEstimator, clone
 from aaekit.nn import backbones
 from aaekit.nn.context import update_batch_norm_statistics
 from aaekit.nn.networks import Networks
@@ -313,8 +313,8 @@ class Estimator(BaseEstimator, Generic[N]):
                 self._recalibrate_batch_norm(cast(N, training.averaged), X_train)
         self.networks_: N = cast(N, training.averaged.cpu().eval())
         self.history_: list[dict[str, float]] = training.history
-        self.n_steps_ = training.n_done
-        self.training_seconds_ = training.seconds
+        self.n_steps_: int = training.n_done
+        self.training_seconds_: float = training.seconds
         self._finish(start.rows, start.labels)
         return self
 

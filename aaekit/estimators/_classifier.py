@@ -4,7 +4,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import ClassifierMixin
 from sklearn.utils import check_consistent_length
 from torch import Tensor
 
@@ -12,6 +11,7 @@ from aaekit.errors import InputError
 from aaekit.estimators._base import Estimator
 from aaekit.estimators._labels import learn_labels
 from aaekit.estimators._rows import RowScaler, in_batches
+from aaekit.estimators._sklearn import ClassifierMixin
 from aaekit.labels import UNLABELLED, label_indices, split_labels
 from aaekit.nn.encoder import Code
 from aaekit.nn.networks import Networks

@@ -56,7 +56,7 @@ class ParzenDensity(Autoencoder[AutoencoderNetworks]):
             raise InputError(f"n_samples: expected a whole number of at least 1, for instance 10000, got {n_samples!r}")
         seed = int(check_random_state(random_state).randint(2**31 - 1))
         density = {"n_samples": int(n_samples), "random_state": seed}
-        self.sigma_ = choose_parzen_sigma(rows, Samples(self, **density))
+        self.sigma_: float = choose_parzen_sigma(rows, Samples(self, **density))
         self.density_ = density
         return self
 

@@ -9,11 +9,11 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from aaekit.errors import InputError, RangeWarning
+from aaekit.estimators._sklearn import BaseEstimator
 from aaekit.nn.networks import Networks
 
 __all__ = ["RowScaler", "as_float", "in_batches", "probabilities", "shape_of"]

@@ -10,9 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
-from sklearn.base import ClusterMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -32,6 +30,7 @@ from aaekit.estimators._categorical import (
 from aaekit.estimators._hyperparameters import Length, Positive, hyperparameters
 from aaekit.estimators._plan import DataSummary, Plan, consistency
 from aaekit.estimators._rows import RowScaler, probabilities
+from aaekit.estimators._sklearn import ClusterMixin, available_if
 from aaekit.evaluation.metrics import cluster_use, clustering_accuracy
 from aaekit.labels import UNLABELLED, label_indices, split_labels
 from aaekit.nn.context import evaluating
@@ -284,9 +283,11 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
     def _finish(self, rows: NDArray[Any], y: NDArray[np.int64] | None) -> None:
         """Assign the rows of fit, count the clusters in use, and warn of a collapse."""
         p = probabilities(self.networks_, rows)
-        self.labels_, use = p.argmax(1), cluster_use(p)
-        self.cluster_counts_, self.n_used_clusters_ = np.asarray(use.counts), int(use.used.sum())
-        self.marginal_entropy_ = float(use.entropy)
+        self.labels_: Any = p.argmax(1)
+        use = cluster_use(p)
+        self.cluster_counts_: NDArray[np.int64] = np.asarray(use.counts)
+        self.n_used_clusters_: int = int(use.used.sum())
+        self.marginal_entropy_: float = float(use.entropy)
         if use.collapsed:
             warnings.warn(
                 f"expected {self.n_clusters} clusters, got {self.n_used_clusters_} in use, whose shares have "
@@ -352,7 +353,7 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
         if not (all_texts or all_numbers):
             raise InputError(f"names: expected all texts or all numbers, got {values}: convert them")
         self.classes_ = np.unique(np.array(list(named.values())))
-        self.cluster_names_ = {k: self.classes_.dtype.type(named[k]) for k in sorted(named)}
+        self.cluster_names_: dict[int, Any] = {k: self.classes_.dtype.type(named[k]) for k in sorted(named)}
         return self
 
     def learned_modes(self) -> NDArray[Any]:

@@ -264,7 +264,7 @@ class EmbeddingAAE(Autoencoder[EmbeddingNetworks]):
 
     def _finish(self, rows: NDArray[Any], y: NDArray[np.int64] | None) -> None:
         if self.plan_.min_class_share < 1 and self.plan_.weights["marginal_kl"]:
-            self.class_frequencies_ = self.networks_.class_frequencies.expected.numpy().astype(float)
+            self.class_frequencies_: NDArray[Any] = self.networks_.class_frequencies.expected.numpy().astype(float)
 
     def _join(self, nets: EmbeddingNetworks, code: Code, labels: Tensor | None) -> Tensor:
         """The place on the map: the centroid of the likeliest y plus z. A mixture of centroids would lie among others.

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
-from sklearn.base import OutlierMixin
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from aaekit.estimators._building import new_coders, new_critic
 from aaekit.estimators._hyperparameters import Positive, hyperparameters
 from aaekit.estimators._plan import DataSummary, Plan
 from aaekit.estimators._rows import RowScaler, in_batches
+from aaekit.estimators._sklearn import OutlierMixin
 from aaekit.nn.networks import AutoencoderNetworks
 from aaekit.nn.step import EncoderStep
 
@@ -127,11 +127,13 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
         """Learn the density of codes, errors in its regions, the scale of both, and the threshold."""
         reference = np.random.default_rng(self.seed_).permutation(len(rows))[:N_REFERENCE]
         z, e = self._codes_and_errors(rows[reference])
+        self.mixture_: dict[str, NDArray[np.float64]]
+        self.errors_: NDArray[np.float64]
         self.mixture_, self.errors_ = density_of(z, e, self.n_components, self.seed_)
         both = novelties(self.mixture_, self.errors_, z, e)
-        self.standard_ = np.array([[v.mean(), max(v.std(), 0.1)] for v in both])
+        self.standard_: NDArray[Any] = np.array([[v.mean(), max(v.std(), 0.1)] for v in both])
         share = 0.01 if self.contamination == "auto" else self.contamination
-        self.offset_ = float(np.percentile(self._normality(z, e), 100 * share))
+        self.offset_: float = float(np.percentile(self._normality(z, e), 100 * share))
 
     def _codes_and_errors(self, rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Code `(n, latent_dim)` and log squared error of the reconstruction `(n,)` of scaled rows."""

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
-from sklearn.base import clone
 from torch import Tensor, nn
 
 from aaekit import losses
@@ -23,6 +22,7 @@ from aaekit.estimators._fitting import check_parameters, initialised, rows_per_b
 from aaekit.estimators._hyperparameters import Positive, hyperparameters
 from aaekit.estimators._io import json_value, model_file
 from aaekit.estimators._plan import DataSummary, Plan
+from aaekit.estimators._sklearn import clone
 from aaekit.estimators.autoencoder import AdversarialAutoencoder
 from aaekit.labels import UNLABELLED
 from aaekit.nn.encoder import Code
@@ -118,7 +118,7 @@ class PretrainedClassifier(Classifier[ClassifierNetworks]):
         """The first stage happens here, for rows are scaled as the autoencoder scales them."""
         _, labels = super()._learn(X, y)
         autoencoder = self._first_stage()
-        self.autoencoder_ = autoencoder if hasattr(autoencoder, "networks_") else autoencoder.fit(X)
+        self.autoencoder_: Autoencoder[Any] = autoencoder if hasattr(autoencoder, "networks_") else autoencoder.fit(X)
         expected, shape = self.autoencoder_.shape_, self.shape_
         if math.prod(expected) != math.prod(shape) or (self.scaler_.as_images and expected != shape):
             raise InputError(
@@ -128,7 +128,7 @@ class PretrainedClassifier(Classifier[ClassifierNetworks]):
         self.scaler_ = self.autoencoder_.scaler_
         parameters = self.autoencoder_.get_params(deep=False)
         encoder = self.autoencoder_.networks_.encoder
-        self.stem_ = {
+        self.stem_: dict[str, Any] = {
             "parameters": {k: v for k in OF_ENCODER if (v := json_value(parameters[k])) is not NotImplemented},
             "plan": self.autoencoder_.plan_.as_dict(),
             "latent_dim": self.autoencoder_.latent_dim,

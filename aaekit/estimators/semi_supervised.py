@@ -247,7 +247,7 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
 
     def _finish(self, rows: NDArray[Any], y: NDArray[np.int64] | None) -> None:
         if self.plan_.min_class_share < 1 and self.plan_.weights["marginal_kl"]:
-            self.class_frequencies_ = self.networks_.class_frequencies.expected.numpy().astype(float)
+            self.class_frequencies_: NDArray[Any] = self.networks_.class_frequencies.expected.numpy().astype(float)
 
     def translate(self, X: ArrayLike, y: ArrayLike) -> NDArray[Any]:
         """Rows in the style of X as another class: one for all, or one each `(n,)`. For style_matching="per_class".

@@ -122,7 +122,8 @@ class SupervisedAAE(Autoencoder[AutoencoderNetworks]):
         if y is None:
             raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         self.scaler_, rows = RowScaler.fit(self, X, self.image_shape)
-        indices, self.conditions_ = [], []
+        self.conditions_: list[Any] = []
+        indices = []
         for column in _columns(y):
             indices.append(learn_labels(self, column))
             self.conditions_.append(self.classes_)
@@ -131,7 +132,7 @@ class SupervisedAAE(Autoencoder[AutoencoderNetworks]):
         labels = np.stack(indices, 1)
         check_consistent_length(rows, labels)
         labelled = (labels != UNLABELLED).all(1)
-        self.condition_counts_ = [np.bincount(column[labelled]).tolist() for column in labels.T]
+        self.condition_counts_: list[Any] = [np.bincount(column[labelled]).tolist() for column in labels.T]
         return rows[labelled], labels[labelled]
 
     def _label_indices(self, y: ArrayLike) -> NDArray[np.int64]:

@@ -109,7 +109,7 @@ class Crop(nn.Module):
 
     def __init__(self, size: Sequence[int]) -> None:
         super().__init__()
-        self.size = tuple(size)
+        self.size: tuple[int, ...] = tuple(size)
 
     def forward(self, x: Tensor) -> Tensor:
         (h, w), (top, left) = self.size, [(a - b) // 2 for a, b in zip(x.shape[2:], self.size, strict=True)]

@@ -80,11 +80,15 @@ class Encoder(nn.Module):
         posterior: Posterior = "deterministic",
     ) -> None:
         super().__init__()
-        self.backbone, self.posterior, self.n_noise = backbone, posterior, n_features // 2 + 1
+        self.backbone: nn.Module = backbone
+        self.n_noise: int = n_features // 2 + 1
+        self.posterior = posterior
         if posterior == "universal":
-            self.mix = nn.Sequential(nn.Linear(n_features + self.n_noise, n_features), nn.ReLU())
-        self.head_z = nn.Linear(n_features, latent_dim * (2 if posterior == "gaussian" else 1)) if latent_dim else None
-        self.head_y = nn.Linear(n_features, n_classes) if n_classes else None
+            self.mix: nn.Sequential = nn.Sequential(nn.Linear(n_features + self.n_noise, n_features), nn.ReLU())
+        self.head_z: nn.Linear | None = (
+            nn.Linear(n_features, latent_dim * (2 if posterior == "gaussian" else 1)) if latent_dim else None
+        )
+        self.head_y: nn.Linear | None = nn.Linear(n_features, n_classes) if n_classes else None
 
     def forward(self, x: Tensor) -> Code:
         h = self.backbone(x).flatten(1)
@@ -107,7 +111,8 @@ class Decoder(nn.Module):
 
     def __init__(self, backbone: nn.Module, unit_range: bool) -> None:
         super().__init__()
-        self.backbone, self.unit_range = backbone, unit_range
+        self.backbone: nn.Module = backbone
+        self.unit_range: bool = unit_range
 
     def forward(self, code: Tensor) -> Tensor:
         return self.backbone(code)

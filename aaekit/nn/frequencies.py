@@ -31,7 +31,8 @@ class ClassFrequencies(nn.Module):
 
     def __init__(self, expected: Tensor, decay: float = 0.9, correction: float = 0.0, min_share: float = 0.0) -> None:
         super().__init__()
-        self.decay, self.correction = decay, correction
+        self.decay: float = decay
+        self.correction: float = correction
         self.register_buffer("expected", expected.clone())
         self.register_buffer("running", expected.clone())
         self.register_buffer("least", min_share * expected, persistent=False)

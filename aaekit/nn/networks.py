@@ -38,7 +38,8 @@ class AutoencoderNetworks(Networks):
 
     def __init__(self, encoder: Encoder, decoder: Decoder, z_discriminator: nn.Module | None) -> None:
         super().__init__(encoder)
-        self.decoder, self.z_discriminator = decoder, z_discriminator
+        self.decoder: Decoder = decoder
+        self.z_discriminator: nn.Module | None = z_discriminator
 
 
 class CategoricalNetworks(AutoencoderNetworks):
@@ -53,7 +54,8 @@ class CategoricalNetworks(AutoencoderNetworks):
         class_frequencies: ClassFrequencies,
     ) -> None:
         super().__init__(encoder, decoder, z_discriminator)
-        self.y_discriminator, self.class_frequencies = y_discriminator, class_frequencies
+        self.y_discriminator: nn.Module | None = y_discriminator
+        self.class_frequencies: ClassFrequencies = class_frequencies
 
 
 class ClusteringNetworks(CategoricalNetworks):
@@ -70,7 +72,8 @@ class ClusteringNetworks(CategoricalNetworks):
         cluster_usage: ClassFrequencies | None,
     ) -> None:
         super().__init__(encoder, decoder, z_discriminator, y_discriminator, class_frequencies)
-        self.mode_decoder, self.cluster_usage = mode_decoder, cluster_usage
+        self.mode_decoder: Decoder | None = mode_decoder
+        self.cluster_usage: ClassFrequencies | None = cluster_usage
 
 
 class EmbeddingNetworks(CategoricalNetworks):
@@ -102,7 +105,7 @@ class Centroids(nn.Module):
             points = margin * (k[:, None] - (n_centroids - 1) / 2)
         else:
             points = nn.functional.normalize(torch.randn(n_centroids, n_dims), dim=1) * margin
-        self.weight = nn.Parameter(points.float())
+        self.weight: nn.Parameter = nn.Parameter(points.float())
 
     def forward(self, y: Tensor) -> Tensor:
         return y @ self.weight

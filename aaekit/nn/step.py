@@ -55,8 +55,12 @@ class EncoderStep(Step):
         together: bool = False,
     ) -> None:
         super().__init__()
-        self.rows, self.labels, self.soft_labels = rows, labels or {}, soft_labels or {}
-        self.encoder, self.decoder, self.together = encoder, decoder, together
+        self.rows: Mapping[str, Tensor] = rows
+        self.labels: Mapping[str, Tensor] = labels or {}
+        self.soft_labels: Mapping[str, Tensor] = soft_labels or {}
+        self.encoder: Callable[[Tensor], Code] = encoder
+        self.decoder: Decoder | None = decoder
+        self.together: bool = together
         self._corrupt, self._join = corrupt, join
 
     def input(self, view: str) -> Tensor:

@@ -47,11 +47,13 @@ class Run(Callback):
     """
 
     def __init__(self, path: str | os.PathLike[str], config: Mapping[str, Any], fresh: bool) -> None:
-        self.path, self.config, self.fresh = Path(path), dict(config), fresh
-        self.estimator = estimator_of(self.config)
+        self.path: Path = Path(path)
+        self.config: dict[str, Any] = dict(config)
+        self.fresh = fresh
+        self.estimator: Any = estimator_of(self.config)
         self._columns: list[str] = []
         self._writer: Any = None
-        self.checkpoints = Checkpoints(self.path / "checkpoints", self.log)
+        self.checkpoints: Checkpoints = Checkpoints(self.path / "checkpoints", self.log)
         self.n_done = self.n_steps = 0
 
     @classmethod
@@ -271,7 +273,7 @@ class Run(Callback):
 
     def start(self, training: Training) -> None:
         """Write the configuration, the data's facts and the plan, or restore the newest checkpoint."""
-        self.n_steps = training.settings.n_steps
+        self.n_steps: int = training.settings.n_steps
         if self.fresh:
             write_json(self.path / "versions.json", versions())
             facts = self.data.describe() | {"means": self.data.means, "fingerprints": self._fingerprints()}
@@ -280,7 +282,7 @@ class Run(Callback):
             if hasattr(self.estimator, "plan_"):
                 write_json(self.path / "plan.json", self.estimator.plan_.as_dict())
             write_text(self.path / "config.yaml", config_text(self.config))  # last: it makes this a run directory
-            self.fresh = False
+            self.fresh: bool = False
         self.checkpoints.start(training)
         self.n_done = training.n_done
         self.log(f"step {self.n_done} of {self.n_steps}: started")
@@ -313,7 +315,7 @@ class Run(Callback):
         if self._writer is not None:
             with suppress(OSError):
                 self._writer.close()
-        self.n_done = training.n_done
+        self.n_done: int = training.n_done
         self.checkpoints.stop(training, complete)
         self._write_metrics(training)
         if not complete:

@@ -63,7 +63,7 @@ class SimulateGroup(TyperGroup):
         return name, _train_command() if name == "train" else command, rest
 
 
-simulate_app = new_app(
+simulate_app: typer.Typer = new_app(
     cls=SimulateGroup,
     help="Simulate ultrasound frames of arteries from tissue maps, and run a visual Turing test.",
 )

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,6 +24,7 @@ from aaekit.errors import InputError
 from aaekit.estimators._fitting import drawn_seed
 from aaekit.estimators._hyperparameters import Positive, Rate, Share, Weight, hyperparameters, validated
 from aaekit.estimators._io import described, read_model, write_model
+from aaekit.estimators._sklearn import BaseEstimator
 from aaekit.ultrasound import physics
 from aaekit.ultrasound.checks import check_frames, check_maps, check_pairs
 from aaekit.ultrasound.geometry import Geometry, resize, to_cartesian, to_polar
