@@ -432,10 +432,10 @@ def test_nothing_is_written_for_what_cannot_train(digits, tmp_path):
     ("name", "text", "words"),
     [
         ("config.yaml", None, "expected a run directory"),
-        ("config.yaml", "system: [", "cannot be read as YAML"),
-        ("config.yaml", "system: typist", "is damaged"),
+        ("config.yaml", "system: [", "expected a YAML file that can be read"),
+        ("config.yaml", "system: typist", "config.yaml: expected a system .*, got 'typist'"),
         ("config.yaml", "system: generator\nmax_epoch: 3", "'max_epochs'"),
-        ("split.npz", "x", "is damaged"),
+        ("split.npz", "x", "split.npz: expected the split of this run, got a damaged file"),
     ],
 )
 def test_damaged_directory(name, text, words, digits, tmp_path):
