@@ -225,7 +225,8 @@ def _settings(folder: Path) -> dict[str, Any]:
         return settings | {k: saved.get(k, default) for k, default in later.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{path}: expected the settings of a session, got a damaged file ({error}): restore it, or start a new session"
+            f"{path}: expected the settings of a session, got a damaged file ({error}): restore it, or "
+            "start a new session"
         ) from error
 
 
