@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 
-from aaekit import InputError, SemiSupervisedAAE, SupervisedBaseline, TrainingError, plots
+from aaekit import InputError, SupervisedBaseline, TrainingError, plots
 from aaekit.core import checkpoints
 from aaekit.core.callbacks import Callback
 from aaekit.estimators import _fitting
@@ -269,7 +269,7 @@ def test_resumed_does_not_begin_several_times_again(digits, tmp_path, monkeypatc
 
     monkeypatch.setattr(_fitting, "MIN_TRIAL", 1)
     config, doubts, said = config_for("classifier", digits, n_init=3), iter([3.0, 1.0, 2.0, 3.0, 1.0, 2.0]), []
-    monkeypatch.setattr(SemiSupervisedAAE, "_doubt", lambda *_: next(doubts))
+    monkeypatch.setattr(_fitting, "doubt", lambda *_: next(doubts))
     whole, parts = Run.create(tmp_path / "whole", config), Run.create(tmp_path / "parts", config)
     whole.train()
     with pytest.raises(KeyboardInterrupt):
