@@ -14,7 +14,6 @@ from aaekit.ultrasound import plots
 from aaekit.ultrasound.geometry import Geometry
 from aaekit.ultrasound.simulator import STAGES, TwoStageSimulator
 from aaekit.ultrasound.tissues import ADVENTITIA, CALCIUM
-from reproduction.experiments import SIMULATOR
 from reproduction.trials import TrialResults
 
 SIZES = {"pairs": 240, "test_pairs": 60}  # default numbers of pairs
@@ -45,7 +44,7 @@ def configuration(given: Mapping[str, Any], source: str = "") -> dict[str, Any]:
     names = [*SIZES, *(name for name, h in declared.items() if h.from_text and name != "verbose")]
     for name in given:
         if name not in (*names, "system"):
-            raise InputError(f"{source}: expected an option of a {SIMULATOR}, got {name!r}{nearest(name, names)}")
+            raise InputError(f"{source}: expected an option of a simulator, got {name!r}{nearest(name, names)}")
     sizes = SIZES | {k: v for k, v in given.items() if k in SIZES}
     for name, n in sizes.items():
         if not isinstance(n, int) or n < 2:
@@ -53,7 +52,7 @@ def configuration(given: Mapping[str, Any], source: str = "") -> dict[str, Any]:
     parameters = validated(TwoStageSimulator, {k: v for k, v in given.items() if k in declared}, source)
     config = {name: declared[name].default for name in names if name in declared} | parameters
     config["random_state"] = config["random_state"] or 0
-    return {"system": SIMULATOR} | sizes | config
+    return {"system": "simulator"} | sizes | config
 
 
 def pairs(n: int, part: int, seed: int, size: int, geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:

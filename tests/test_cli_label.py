@@ -137,6 +137,6 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_is_lost(aae, blobs, tmp_p
     X = data.load(path).X
     np.savez(path, X=X + 1)
     answer(folder / "questions-1.csv", names)
-    assert "other rows" in refused("tell", folder)
+    assert "expected the 300 rows of the session" in refused("tell", folder)
     (folder / "session.json").write_text("{")
     assert "damaged" in refused("tell", folder)

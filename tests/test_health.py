@@ -25,7 +25,7 @@ from aaekit.evaluation.health import Evidence, HealthFinding, diagnose, threshol
 from aaekit.evaluation.heldout import HeldOut
 from aaekit.evaluation.measures import diagnosis, evidence_of
 from aaekit.plots import draw
-from aaekit.runs.run import DataOptions
+from aaekit.runs.config import DataOptions
 
 PAGE = Path(__file__).parent.parent / "docs" / "health.md"
 N, K, EPOCHS = 300, 5, 20

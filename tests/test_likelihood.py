@@ -12,7 +12,7 @@ from aaekit import AdversarialAutoencoder, InputError
 from aaekit.evaluation.heldout import HeldOut
 from aaekit.evaluation.measures import evaluate, texts
 from aaekit.evaluation.metrics import choose_parzen_sigma, parzen_log_likelihood
-from aaekit.runs import run as runs
+from aaekit.runs.config import completed
 from reproduction import protocols
 
 SMALL = {
@@ -191,7 +191,7 @@ def test_the_protocol_chooses_by_rows_that_neither_train_nor_are_judged(monkeypa
 
     monkeypatch.setattr(AdversarialAutoencoder, "fit_density", fewer)
     small = {"data": "digits", "validation": 100, "hidden": (24,), "max_steps": 20, "precision": "float32"}
-    trial = protocols.Trial(runs.completed("generator", small), ())
+    trial = protocols.Trial(completed("generator", small), ())
     protocols.find("likelihood")(trial)
     ((apart, n),) = asked
     assert (len(apart), n) == (100, 10_000)

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from aaekit import AAEOutlierDetector, InputError
 from aaekit.estimators import outliers
 from aaekit.evaluation.predictions import predictions
-from aaekit.runs import run as runs
+from aaekit.runs.config import completed
 from reproduction import protocols
 
 SMALL = {
@@ -187,7 +187,7 @@ def test_it_cannot_score_before_fit_and_has_no_likelihood(detector, rows):
 # --- the protocol ----------------------------------------------------------------------------------------------------
 def test_the_protocol_leaves_out_each_class_in_turn(monkeypatch):
     small = {k: v for k, v in {**QUICK, **FEW}.items() if k not in ("batch_size", "channels")}
-    trial = protocols.Trial(runs.completed("outliers", {"data": "digits", **small}), ())
+    trial = protocols.Trial(completed("outliers", {"data": "digits", **small}), ())
     assert trial.rows.y is not None
     two = trial.rows.y < 2
     trial.rows = trial.rows._replace(X=trial.rows.X[two], y=trial.rows.y[two])

@@ -11,7 +11,8 @@ from aaekit import AdversarialAutoencoder, InputError, PretrainedClassifier, Sem
 from aaekit.estimators._io import read_model
 from aaekit.estimators._plan import DataSummary
 from aaekit.plots import draw
-from aaekit.runs import run as runs
+from aaekit.runs.config import completed
+from aaekit.runs.run import Run
 
 SHARED = {"hidden": (64,), "precision": "float32", "random_state": 0}
 CODES = {
@@ -112,7 +113,7 @@ def test_a_model_file_and_a_run_directory_are_as_good_as_the_autoencoder(codes, 
     codes.save(tmp_path / "codes.safetensors")
     np.savez(tmp_path / "some.npz", X=rows[0].reshape(-1, 1, 8, 8), y=rows[1])
     few = {"data": str(tmp_path / "some.npz"), "max_steps": 5, "hidden": (16,), "latent_dim": 4}
-    run = runs.Run.create(tmp_path / "run", runs.completed("generator", few))
+    run = Run.create(tmp_path / "run", completed("generator", few))
     trained = run.train()
     X = {"fitted": rows[0], "run": rows[0].reshape(-1, 1, 8, 8)}
     fit = lambda start, X: PretrainedClassifier(**HEAD, autoencoder=start).fit(X, rows[1]).predict_proba(X)

@@ -17,10 +17,10 @@ from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 
-from aaekit import InputError, SemiSupervisedAAE, SupervisedBaseline, TrainingError, plots
+from aaekit import InputError, SupervisedBaseline, TrainingError, plots
 from aaekit.core import checkpoints
 from aaekit.core.callbacks import Callback
-from aaekit.estimators import _base as base
+from aaekit.estimators import _fitting
 from aaekit.evaluation import heldout
 from aaekit.evaluation.compare import compare as compare_methods
 from aaekit.plots import draw
@@ -267,9 +267,9 @@ def test_resumed_does_not_begin_several_times_again(digits, tmp_path, monkeypatc
         def prepare(self, what):
             said.append(what)
 
-    monkeypatch.setattr(base, "MIN_TRIAL", 1)
+    monkeypatch.setattr(_fitting, "MIN_TRIAL", 1)
     config, doubts, said = config_for("classifier", digits, n_init=3), iter([3.0, 1.0, 2.0, 3.0, 1.0, 2.0]), []
-    monkeypatch.setattr(SemiSupervisedAAE, "_doubt", lambda *_: next(doubts))
+    monkeypatch.setattr(_fitting, "doubt", lambda *_: next(doubts))
     whole, parts = Run.create(tmp_path / "whole", config), Run.create(tmp_path / "parts", config)
     whole.train()
     with pytest.raises(KeyboardInterrupt):
@@ -432,10 +432,10 @@ def test_nothing_is_written_for_what_cannot_train(digits, tmp_path):
     ("name", "text", "words"),
     [
         ("config.yaml", None, "expected a run directory"),
-        ("config.yaml", "system: [", "cannot be read as YAML"),
-        ("config.yaml", "system: typist", "is damaged"),
+        ("config.yaml", "system: [", "expected a YAML file that can be read"),
+        ("config.yaml", "system: typist", "config.yaml: expected a system .*, got 'typist'"),
         ("config.yaml", "system: generator\nmax_epoch: 3", "'max_epochs'"),
-        ("split.npz", "x", "is damaged"),
+        ("split.npz", "x", "split.npz: expected the split of this run, got a damaged file"),
     ],
 )
 def test_damaged_directory(name, text, words, digits, tmp_path):
@@ -455,7 +455,7 @@ def test_changed_configuration(digits, tmp_path):
         run.train([At(2, interrupt)])
     config = run.path / "config.yaml"
     config.write_text(config.read_text().replace("hidden: [16]", "hidden: [17]"))
-    with pytest.raises(InputError, match="was config.yaml changed"):
+    with pytest.raises(InputError, match="expected a checkpoint of this configuration, got another"):
         Run.open(run.path).train()
 
 

@@ -126,7 +126,7 @@ def test_a_new_system_has_every_command(registered, aae, tmp_path, monkeypatch):
     assert "expected labels y" in aae("train", "toy", *no_labels)[2][0]
     del SYSTEMS["toy"]
     code, _, err = aae("evaluate", out)
-    assert code == 2 and "is damaged: expected a system" in err[0]
+    assert code == 2 and "config.yaml: expected a system" in err[0]
 
 
 def test_plan_is_printed_and_nothing_is_trained(registered, aae, tmp_path, monkeypatch):

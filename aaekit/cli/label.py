@@ -224,7 +224,10 @@ def _settings(folder: Path) -> dict[str, Any]:
         later = {"data_options": [], "image_shape": None, "columns": None, "means": None}
         return settings | {k: saved.get(k, default) for k, default in later.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({error})") from error
+        raise InputError(
+            f"{path}: expected the settings of a session, got a damaged file ({error}): restore it, or "
+            "start a new session"
+        ) from error
 
 
 def _questions(folder: Path) -> list[Path]:

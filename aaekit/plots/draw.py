@@ -76,7 +76,7 @@ def figures_of(estimator: Any, rows: HeldOut, labels: Sequence[str]) -> dict[str
     For a class that needs other figures, register a function: ``@figures_of.register``.
     """
     figures = class_figures(estimator, rows, labels) if is_classifier(estimator) else {}
-    if hasattr(estimator, "cluster_proba"):
+    if hasattr(estimator, "cluster_proba") or (is_classifier(estimator) and hasattr(estimator, "modes")):
         figures |= class_code_figures(estimator, rows, labels)
     if hasattr(estimator, "sample_prior"):
         figures |= code_figures(estimator, rows, labels)
@@ -98,7 +98,8 @@ def class_figures(estimator: Any, rows: HeldOut, labels: Sequence[str]) -> dict[
 
 def class_code_figures(estimator: Any, rows: HeldOut, labels: Sequence[str]) -> dict[str, Figure]:
     """The figures of a class code y: its distribution, its modes, and what it is combined with."""
-    p = estimator.cluster_proba(rows.X)
+    proba = estimator.cluster_proba if hasattr(estimator, "cluster_proba") else estimator.predict_proba
+    p = proba(rows.X)
     predicted, names = p.argmax(1), _value_names(estimator, labels)
     figures = {
         "label_distribution": plots.label_distribution(p, names, estimator.class_prior_),

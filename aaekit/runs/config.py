@@ -191,7 +191,8 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from error
+        problem = " ".join(str(error).split())
+        raise InputError(f"{path}: expected a YAML file that can be read, got ({problem}): correct the file") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected lines `name: value`, got {type(values).__name__}: write one option a line")
     return {str(k): tuple(v) if isinstance(v, list) else v for k, v in values.items()}

@@ -95,7 +95,7 @@ class Run(Callback):
         try:
             system = find(str(values.get("system"))).name
         except InputError as error:
-            raise InputError(f"{path}/config.yaml is damaged: {error}") from error
+            raise InputError(f"{path}/config.yaml: {error}") from error
         options = configuration(system, values, str(path / "config.yaml"))
         return cls(path, completed(system, options), fresh=False)
 
@@ -133,7 +133,9 @@ class Run(Callback):
         try:
             split = Split.read(path)
         except InputError as error:
-            raise InputError(f"{self.path} is damaged: {error}") from error
+            raise InputError(
+                f"{path}: expected the split of this run, got a damaged file: restore it, or start a new run"
+            ) from error
         n = len(split.unlabelled) + len(split.validation)
         if n != len(self.data.X):
             raise InputError(
@@ -159,7 +161,13 @@ class Run(Callback):
         try:
             return dict(json.loads((self.path / "data.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise InputError(f"{self.path} is damaged: data.json cannot be read ({error})") from error
+            raise self._damaged_facts(error) from error
+
+    def _damaged_facts(self, problem: object) -> InputError:
+        return InputError(
+            f"{self.path / 'data.json'}: expected facts about the data of the run, got a damaged file ({problem}): "
+            "restore it, or start a new run"
+        )
 
     @property
     def held_out(self) -> HeldOut:
@@ -202,7 +210,7 @@ class Run(Callback):
         try:
             return list(self._facts[key])
         except (KeyError, TypeError) as error:
-            raise InputError(f"{self.path} is damaged: data.json cannot be read (it has no {key})") from error
+            raise self._damaged_facts(f"no {key}") from error
 
     @property
     def shape(self) -> tuple[int, ...]:
