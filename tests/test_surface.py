@@ -350,7 +350,8 @@ def test_each_fitted_attribute_comes_back_as_it_was(name, models, table, tmp_pat
     "value",
     [
         1, 1.5, True, None, "text", (1, 2), (), [1, (2, 3)], {"a": (1,), 2: [None]}, np.float32(0.1), np.int64(3),
-        np.str_("x"), np.bool_(True), np.arange(3, dtype=np.int8), np.arange(200, dtype=np.float32), np.array(["a", "b"]),
+        np.str_("x"), np.bool_(True), np.arange(3, dtype=np.int8), np.arange(200, dtype=np.float32),
+        np.array(["a", "b"]),
         np.array(["a", None], dtype=object), np.array([True, False]), np.zeros((0, 3)), np.float64("nan"),
     ],
     ids=repr,

@@ -27,9 +27,7 @@ VARIANTS = {
     "semi-supervised virtual adversarial": partial(SemiSupervisedAAE, augmentation="none"),
     "semi-supervised both": partial(SemiSupervisedAAE, consistency="both", pseudo_label_threshold=0.12),
     "semi-supervised mlp, no consistency": partial(SemiSupervisedAAE, backbone="mlp", consistency="none"),
-    "semi-supervised by class": partial(
-        SemiSupervisedAAE, style_matching="per_class", pseudo_label_threshold=0.12
-    ),
+    "semi-supervised by class": partial(SemiSupervisedAAE, style_matching="per_class", pseudo_label_threshold=0.12),
     **{
         f"semi-supervised {d}": partial(SemiSupervisedAAE, divergence=d, pseudo_label_threshold=0.12)
         for d in DIVERGENCES[2:]

@@ -88,8 +88,8 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
         "Losses",
         Field(
             description="what unlabelled rows teach about y: confident predictions are pseudo-labels of augmented "
-            "rows, y must not change in the worst direction nearby, or both; 'auto' is both, but the first for images of "
-            "less than 16 pixels a side, the second without an augmentation, and none where each image has a label"
+            "rows, y must not change in the worst direction nearby, or both; 'auto' is both, but the first for images "
+            "of less than 16 pixels a side, the second without an augmentation, and none where each image has a label"
         ),
     ] = "auto"
     pseudo_label_threshold: PseudoLabelThreshold = 0.95
