@@ -1,7 +1,7 @@
-"""Label-preserving transformations of whole batches: what the classifier should not care about.
+"""Augmentations: random transformations of batches that do not change the class of a row.
 
-A transformation is any callable from a batch to a batch of the same shape, random by torch's global random state. A
-new one::
+A transformation is any callable from a batch to a batch of the same shape that draws from torch's global random state.
+A new one::
 
     @dataclass(frozen=True)
     class Brightness:
@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,33 +23,41 @@ from torch import Tensor
 
 from aaekit.errors import InputError, nearest
 
+__all__ = ["AUGMENTATIONS", "AffineImages", "Compose", "FeatureNoise", "Identity", "Transform", "make"]
+
 Transform = Callable[[Tensor], Tensor]
-N_KNOTS = 5  # along each side of an image, between which it bends
+N_KNOTS = 5  # along each side of an image, of the smooth displacement field
 
 
 @dataclass(frozen=True)
 class AffineImages:
-    """One small random map per image: rotated, scaled, sheared, moved, uniform in each; and bent, smoothly.
+    """Random affine maps of images, one for each: rotation, scale, shear, translation; and a smooth displacement.
 
-    Images (n, c, h, w) keep shape, type and range (with "zeros", a range that includes 0).
+    Affine parameters are drawn from uniform distributions. Images (n, c, h, w) keep their shape, type and range (with
+    padding "zeros", a range that includes 0).
 
     Parameters
     ----------
     rotation : float, default 15
-        Largest angle in degrees, either way.
+        Largest angle in degrees, in both directions.
     scale : float, default 0.15
-        Largest log of the factor by which width and height change, each on its own: 0.15 is -14 to +16 %.
+        Largest log of the factors of width and height, which are independent: 0.15 is -14 to +16 %.
     shear : float, default 0.2
-        Largest shift of a row in units of its height above the centre.
+        Largest shift of a pixel row, in units of its height above the centre.
     translation : float, default 0.1
-        Largest shift in units of the width and height.
+        Largest shift, in units of width and height.
     bend : float, default 0.03
-        Standard deviation of each pixel's own shift, in units of the width and height; pixels nearby shift alike (in
-        the manner of Simard et al., *Best Practices for Convolutional Neural Networks*, 2003, section 2).
+        Standard deviation of the smooth displacement of each pixel, in units of width and height (similar to Simard et
+        al., *Best Practices for Convolutional Neural Networks*, 2003, section 2).
     padding : "zeros" or "edge", default "zeros"
-        What comes in from outside: 0, or the nearest pixel of the edge.
+        Pixels from outside of the image: 0, or the nearest pixel of the edge.
     strength : float, default 1
-        Multiplies the first five; 0 changes nothing.
+        Factor of the first five; 0 changes nothing.
+
+    Raises
+    ------
+    InputError
+        For another padding, a negative strength, or, when called, a batch that is not of images.
     """
 
     rotation: float = 15.0
@@ -56,17 +65,20 @@ class AffineImages:
     shear: float = 0.2
     translation: float = 0.1
     bend: float = 0.03
-    padding: str = "zeros"
+    padding: Literal["zeros", "edge"] = "zeros"
     strength: float = 1.0
 
     def __post_init__(self) -> None:
         if self.padding not in ("zeros", "edge"):
-            raise InputError(f"Expected padding 'zeros' or 'edge', got {self.padding!r}.")
+            raise InputError(f"padding: expected 'zeros' or 'edge', got {self.padding!r}")
         _require_strength(self.strength)
 
     def __call__(self, images: Tensor) -> Tensor:
         if images.ndim != 4:
-            raise InputError(f"Expected images of shape (n, channels, height, width), got {tuple(images.shape)}.")
+            raise InputError(
+                f"expected images of shape (n, channels, height, width), got {tuple(images.shape)}: "
+                "reshape them, or use FeatureNoise"
+            )
         if not self.strength:
             return images
         n, _, h, w = images.shape
@@ -75,12 +87,12 @@ class AffineImages:
         sx, sy = (u[2:4] * self.scale).exp()
         tx, ty = u[4:6] * 2 * self.translation  # the sampling grid is of width and height 2
         c, s = angle.cos(), angle.sin()
-        # pixels are turned, not the grid's units: those are as long across as down only if h = w
-        across = torch.stack([c * sx, s * sx * (w / h)], 1)  # (n, 2), of one step of the grid to the right
+        # the rotation is one of pixels: units of the grid are equally long in x and y only if h = w
+        across = torch.stack([c * sx, s * sx * (w / h)], 1)  # (n, 2), for one step of the grid to the right
         down = torch.stack([(c * k - s) * sy * (h / w), (s * k + c) * sy], 1)
         x, y = _pixel_centres(w, images.device), _pixel_centres(h, images.device)
         rows = y * down[:, :, None] + torch.stack([tx, ty], 1)[:, :, None]  # (n, 2, h)
-        # summed by broadcasting: affine_grid's tiny matrix products take six times as long, and suffer under autocast
+        # a sum by broadcasting: affine_grid's small matrix products take six times as long, and autocast rounds them
         grid = rows[:, :, :, None] + (x * across[:, :, None])[:, :, None]  # (n, 2, h, w)
         if self.bend:
             knots = torch.randn(n, 2, N_KNOTS, N_KNOTS, device=images.device) * (2 * self.strength * self.bend)
@@ -93,16 +105,16 @@ class AffineImages:
 
 @dataclass(frozen=True)
 class FeatureNoise:
-    """For tables of standardised features (n, d): Gaussian noise, and values replaced by 0, the features' mean.
+    """Noise for standardised features (n, d): Gaussian, and values replaced by 0, the mean of each feature.
 
     Parameters
     ----------
     std : float, default 0.1
         Standard deviation of the noise.
     drop : float, default 0.1
-        Probability with which a value is replaced.
+        Probability that a value is replaced.
     strength : float, default 1
-        Multiplies both; 0 changes nothing.
+        Factor of both; 0 changes nothing.
     """
 
     std: float = 0.1
@@ -120,7 +132,7 @@ class FeatureNoise:
 
 
 class Compose:
-    """One transformation after another."""
+    """Apply transformations one after another, from left to right."""
 
     def __init__(self, *transforms: Transform):
         self.transforms = transforms
@@ -136,7 +148,7 @@ class Compose:
 
 @dataclass(frozen=True)
 class Identity:
-    """No change at all, at any strength."""
+    """No change, at any strength."""
 
     strength: float = 1.0
 
@@ -153,52 +165,56 @@ def make(spec: str | Transform | None, shape: Sequence[int], strength: float = 1
     Parameters
     ----------
     spec : str, callable or None
-        "auto" (affine for images, noise for tables), a name in `AUGMENTATIONS`, or any callable
-        batch -> batch. None means "none".
+        "auto" ("affine" for images, "noise" for tables), a name in `AUGMENTATIONS`, or any callable from batch to
+        batch. None means "none".
     shape : (channels, height, width) or (n_features,)
-        Shape of one sample.
+        Shape of one row.
     strength : float, default 1
-        Multiplies what a named transformation does.
+        Strength of a named transformation.
 
     Raises
     ------
     InputError
-        If the name is unknown or unfit for the shape; when it is called, if what a callable gives is no such batch.
+        If the name is unknown or does not fit the shape; when called, if a callable does not return a batch of the same
+        shape.
     """
     if spec is not None and not isinstance(spec, str):
         if not callable(spec) or isinstance(spec, type):
-            raise InputError(f"Expected an augmentation's name or a callable batch -> batch, got {spec!r}.")
-        return spec if type(spec) in AUGMENTATIONS.values() else partial(_given, spec)
+            raise InputError(f"augmentation: expected a name or a callable from batch to batch, got {spec!r}")
+        return spec if type(spec) in AUGMENTATIONS.values() else partial(_checked, spec)
     spec = spec or "none"
     if spec == "auto":
         spec = "affine" if len(shape) == 3 else "noise"
     if spec not in AUGMENTATIONS:
         names = ["auto", *AUGMENTATIONS]
-        raise InputError(f"Expected an augmentation of {', '.join(names)}; got {spec!r}{nearest(spec, names)}")
+        raise InputError(f"augmentation: expected {' or '.join(map(repr, names))}, got {spec!r}{nearest(spec, names)}")
     if spec == "affine" and len(shape) != 3:
-        raise InputError(f"Expected images (channels, height, width) for 'affine', got {tuple(shape)}; use 'noise'.")
+        raise InputError(
+            f"augmentation: expected images (channels, height, width) for 'affine', got rows of shape {tuple(shape)}: "
+            "use 'noise'"
+        )
     return AUGMENTATIONS[spec](strength=strength)
 
 
-def _given(transform: Transform, batch: Tensor) -> Tensor:
-    """What somebody's own transformation makes of a batch."""
-    expected = tuple(batch.shape)
-    found = transform(batch)
-    if not isinstance(found, Tensor) or found.shape != expected:
-        got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise InputError(f"Expected a tensor of shape {expected} from the augmentation, got {got}.")
-    return found
+def _checked(transform: Transform, batch: Tensor) -> Tensor:
+    """Apply a user's transformation, and check the shape of its result."""
+    shape = tuple(batch.shape)
+    augmented = transform(batch)
+    if not isinstance(augmented, Tensor) or augmented.shape != shape:
+        got = tuple(augmented.shape) if isinstance(augmented, Tensor) else type(augmented).__name__
+        raise InputError(f"augmentation: expected a tensor of shape {shape} from the callable, got {got}")
+    return augmented
 
 
 def _pixel_centres(size: int, device: torch.device) -> Tensor:
-    """Where `size` pixels lie on a grid from -1 to 1."""
+    """Positions of `size` pixels on a grid from -1 to 1."""
     return (2 * torch.arange(size, device=device) + 1) / size - 1
 
 
 def _bumps(at: Tensor) -> Tensor:
-    """Overlapping bumps along -1 to 1 at the places `at` (n,), shape (n, N_KNOTS), of length 1 at each place.
+    """Overlapping bumps on [-1, 1] at positions `at` (n,), shape (n, N_KNOTS), of Euclidean length 1 at each position.
 
-    So the sum of bumps with independent standard Gaussian heights has variance 1 everywhere.
+    The sum of bumps with independent standard Gaussian heights then has variance 1 everywhere.
     """
     knots = torch.linspace(-1, 1, N_KNOTS, device=at.device)
     heights = torch.exp(-(((at[:, None] - knots) / (0.7 * (knots[1] - knots[0]))) ** 2) / 2)
@@ -207,4 +223,4 @@ def _bumps(at: Tensor) -> Tensor:
 
 def _require_strength(strength: float) -> None:
     if not 0 <= strength < math.inf:
-        raise InputError(f"Expected strength >= 0, got {strength}.")
+        raise InputError(f"strength: expected a number of at least 0, got {strength}")

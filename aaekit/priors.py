@@ -1,6 +1,6 @@
-"""What codes should look like: p(z), and p(z|y) for the class-conditional ones.
+"""Priors of codes: p(z), and p(z|y) for class-conditional ones.
 
-A prior needs `n_dims` and `draw`; give it `n_components` and it is class-conditional: label k picks component k::
+A prior needs `n_dims` and `draw`; with `n_components` it is class-conditional: label k selects component k::
 
     class Laplace(Prior):
         def __init__(self, n_dims: int):
@@ -16,13 +16,27 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.distributions import Distribution
 
 from aaekit.errors import InputError, nearest
+
+__all__ = [
+    "PRIORS",
+    "Categorical",
+    "FromCallable",
+    "FromDistribution",
+    "Gaussian",
+    "GaussianMixtureRing",
+    "Prior",
+    "PriorSpec",
+    "SwissRoll",
+    "Uniform",
+    "make",
+]
 
 
 class Prior(ABC):
@@ -33,23 +47,24 @@ class Prior(ABC):
     n_dims : int
         Length of a code.
     n_components : int or None
-        Number of classes that `sample` can be asked for; None if the prior knows no classes.
+        Number of classes that can be passed to `sample`; None if the prior has no classes.
     """
 
     n_dims: int
     n_components: int | None = None
 
     def sample(self, n: int, labels: Tensor | None = None, device: torch.device | str = "cpu") -> Tensor:
-        """Draw `n` codes by torch's global random state.
+        """Draw `n` codes with torch's global random state.
 
         Parameters
         ----------
         n : int
             Number of codes.
         labels : int64 Tensor (n,), optional
-            The component of each row; -1 stands for any. By default every row is of any component.
-        device : default "cpu"
-            Where the codes are made. Labels on an accelerator are not range-checked: reading them would stall the step.
+            The component of each row; -1 for any. By default all rows are of any component.
+        device : torch.device or str, default "cpu"
+            Device of the codes. Labels on an accelerator are not checked for their range: reading them would stall the
+            step.
 
         Returns
         -------
@@ -62,7 +77,10 @@ class Prior(ABC):
         """
         if self.n_components is None:
             if labels is not None:
-                raise InputError(f"Expected no labels: {self!r} has no components; use e.g. 'mixture' or 'swiss_roll'.")
+                raise InputError(
+                    f"prior: expected one with components for labels, got {self!r}, which has no components: "
+                    "use 'mixture' or 'swiss_roll', or pass no labels"
+                )
             return self.draw(n, None, device)
         component = self.any_component(n, device)
         if labels is not None:
@@ -76,7 +94,7 @@ class Prior(ABC):
         """Codes (n, n_dims) of the given components (n,), which are None if the prior has none."""
 
     def any_component(self, n: int, device: torch.device | str) -> Tensor:
-        """The component (n,) of each row of unknown class: all are as likely."""
+        """The component (n,) of each row of unknown class; all are equally likely by default."""
         return torch.randint(self.n_components or 1, (n,), device=device)
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -87,7 +105,7 @@ class Prior(ABC):
         NotImplementedError
             If the prior can only be sampled.
         """
-        raise NotImplementedError(f"{self!r} has no known density; it can only be sampled.")
+        raise NotImplementedError(f"expected a prior with a density, got {self!r}, which can only be sampled")
 
     @property
     def mean(self) -> Tensor | None:
@@ -101,10 +119,13 @@ class Prior(ABC):
 
     def _check_labels(self, n: int, labels: Tensor) -> None:
         if labels.shape != (n,) or labels.is_floating_point():
-            raise InputError(f"Expected {n} integer labels, got {labels.dtype} of shape {tuple(labels.shape)}.")
-        if labels.device.type == "cpu" and n and not -1 <= labels.min() <= labels.max() < (self.n_components or 0):
-            low, high, K = int(labels.min()), int(labels.max()), self.n_components
-            raise InputError(f"Expected labels -1 (any) or 0 to {K} - 1, got {low} to {high}; use more n_components.")
+            raise InputError(f"labels: expected {n} integer labels, got {labels.dtype} of shape {tuple(labels.shape)}")
+        if labels.device.type == "cpu" and n:
+            low, high, K = int(labels.min()), int(labels.max()), self.n_components or 0
+            if not -1 <= low <= high < K:
+                raise InputError(
+                    f"labels: expected -1 (any) or 0 to {K - 1}, got {low} to {high}: use a prior with more components"
+                )
 
     def __repr__(self) -> str:
         public = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if not name.startswith("_"))
@@ -134,16 +155,16 @@ class Gaussian(Prior):
 
 
 class GaussianMixtureRing(Prior):
-    """The flower: elongated Gaussians as petals on a ring, one per class (arXiv:1511.05644, section 2.3).
+    """A mixture of elongated Gaussians on a ring, like petals, one per class (arXiv:1511.05644, section 2.3).
 
     Parameters
     ----------
     n_dims : int, default 2
-        The ring lies in the first two dimensions; any further ones are N(0, 1).
+        The ring lies in the first two dimensions; the others are N(0, 1).
     n_components : int, default 10
         Number of petals; petal k points in the direction 2 pi k / n_components.
     radius : float, default 2
-        Distance of the petals' centres from the origin.
+        Distance of the centres of the petals from the origin.
     radial_std, tangential_std : float, default 0.5 and 0.1
         Standard deviation along and across a petal.
     """
@@ -161,21 +182,21 @@ class GaussianMixtureRing(Prior):
         _require_positive(n_components=n_components, radius=radius)
         _require_positive(radial_std=radial_std, tangential_std=tangential_std)
         if n_dims < 2:
-            raise InputError(f"Expected a ring in n_dims >= 2, got {n_dims}; use more dimensions or prior 'gaussian'.")
+            raise InputError(f"n_dims: expected at least 2 for a ring, got {n_dims}: use more, or prior='gaussian'")
         self.n_dims, self.n_components = n_dims, n_components
-        self.vat_epsilon, self.radial_std, self.tangential_std = radius, radial_std, tangential_std
+        self.radius, self.radial_std, self.tangential_std = radius, radial_std, tangential_std
 
     def draw(self, n: int, component: Tensor | None, device: torch.device | str) -> Tensor:
         assert component is not None
         e = torch.randn(n, self.n_dims, device=device)
         outward, across = self._axes(component)
-        r = self.vat_epsilon + self.radial_std * e[:, :1]
+        r = self.radius + self.radial_std * e[:, :1]
         t = self.tangential_std * e[:, 1:2]
         return torch.cat([r * outward + t * across, e[:, 2:]], 1)
 
     def log_prob(self, z: Tensor) -> Tensor:
         outward, across = self._axes(torch.arange(self.n_components, device=z.device))  # (K, 2)
-        r = z[:, :2] @ outward.T - self.vat_epsilon  # (n, K)
+        r = z[:, :2] @ outward.T - self.radius  # (n, K)
         t = z[:, :2] @ across.T
         petals = _log_normal(r, self.radial_std) + _log_normal(t, self.tangential_std)
         return petals.logsumexp(1) - math.log(self.n_components) + _log_normal(z[:, 2:], 1.0).sum(1)
@@ -183,12 +204,12 @@ class GaussianMixtureRing(Prior):
     @property
     def mean(self) -> Tensor:
         outward, _ = self._axes(torch.arange(self.n_components))
-        return torch.cat([self.vat_epsilon * outward.mean(0), torch.zeros(self.n_dims - 2)])
+        return torch.cat([self.radius * outward.mean(0), torch.zeros(self.n_dims - 2)])
 
     @property
     def variance(self) -> Tensor:
         outward, across = self._axes(torch.arange(self.n_components))
-        second = (self.vat_epsilon**2 + self.radial_std**2) * outward**2 + (self.tangential_std * across) ** 2
+        second = (self.radius**2 + self.radial_std**2) * outward**2 + (self.tangential_std * across) ** 2
         return torch.cat([second.mean(0) - self.mean[:2] ** 2, torch.ones(self.n_dims - 2)])
 
     def _axes(self, component: Tensor) -> tuple[Tensor, Tensor]:
@@ -206,9 +227,9 @@ class SwissRoll(Prior):
     n_components : int, default 10
         Number of arcs, counted from the centre outwards.
     turns : float, default 2
-        Number of times the roll winds around the origin, where it begins.
+        Number of turns around the origin, where the roll begins.
     scale : float, default 3
-        Distance of its outer end from the origin.
+        Distance of the outer end from the origin.
     noise : float, default 0.1
         Standard deviation of the Gaussian noise around the roll.
     """
@@ -221,7 +242,7 @@ class SwissRoll(Prior):
         self.n_components, self.turns, self.scale, self.noise = n_components, turns, scale, noise
 
     def at(self, position: Tensor) -> Tensor:
-        """Points (n, 2) on the roll at `position` (n,) in [0, 1]: the fraction of its length from centre to end."""
+        """Points (n, 2) on the roll at `position` (n,) in [0, 1], the fraction of its length from the centre."""
         end = 2 * math.pi * self.turns
         s = position * _spiral_length(end)
         theta = (2 * s).sqrt()  # Newton from above on a convex function: it cannot overshoot
@@ -236,7 +257,7 @@ class SwissRoll(Prior):
         return self.at(position) + self.noise * torch.randn(n, 2, device=device)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """As `Prior.log_prob`: the integral along the roll, by the midpoint rule at steps of at most noise / 2."""
+        """As `Prior.log_prob`: the integral along the roll by the midpoint rule, in steps of at most noise / 2."""
         nodes = self._nodes().to(z)
         r = torch.cdist(z, nodes, compute_mode="donot_use_mm_for_euclid_dist")  # (n, nodes); far apart, mm rounds
         return _log_normal(r, self.noise).logsumexp(1) + _log_normal(torch.zeros(()), self.noise) - math.log(len(nodes))
@@ -250,7 +271,7 @@ class SwissRoll(Prior):
         return self._nodes().var(0, correction=0).float() + self.noise**2
 
     def _nodes(self) -> Tensor:
-        """Points (m, 2) evenly along the roll, dense beside its noise."""
+        """Points (m, 2) evenly along the roll, close together compared with its noise."""
         end = 2 * math.pi * self.turns
         length = _spiral_length(end) * self.scale / end
         m = max(200, math.ceil(2 * length / self.noise))
@@ -289,14 +310,21 @@ class Categorical(Prior):
     n_classes : int
         Length of a row, and number of components.
     probabilities : sequence of float, optional
-        How often each class is drawn, in any units; all alike by default.
+        Relative frequency of each class; they need not sum to 1. All equal by default.
+
+    Raises
+    ------
+    InputError
+        If they are not `n_classes` numbers of at least 0 with a positive sum.
     """
 
     def __init__(self, n_classes: int, probabilities: Sequence[float] | Tensor | None = None):
         _require_positive(n_classes=n_classes)
         p = torch.ones(n_classes) if probabilities is None else torch.as_tensor(probabilities, dtype=torch.float64)
         if p.shape != (n_classes,) or not (p >= 0).all() or not 0 < p.sum() < math.inf:
-            raise InputError(f"Expected {n_classes} probabilities >= 0 with a positive sum, got {probabilities}.")
+            raise InputError(
+                f"probabilities: expected {n_classes} probabilities >= 0 with a positive sum, got {probabilities}"
+            )
         self.n_classes = self.n_dims = self.n_components = n_classes
         self.probabilities = (p / p.sum()).tolist()
         self._bounds = torch.tensor(self.probabilities, dtype=torch.float64).cumsum(0)[:-1].float()
@@ -326,13 +354,14 @@ class Categorical(Prior):
 
 
 class FromDistribution(Prior):
-    """Any `torch.distributions.Distribution`, its batch and event dimensions flattened into one code.
+    """Any `torch.distributions.Distribution`; its batch and event dimensions are flattened into one code.
 
     Parameters
     ----------
     distribution : torch.distributions.Distribution
+        The distribution.
     n_dims : int, optional
-        Checked against the distribution; a scalar one is repeated to `n_dims` independent dimensions.
+        Checked against the distribution; a scalar distribution is repeated to `n_dims` independent dimensions.
 
     Raises
     ------
@@ -373,17 +402,26 @@ class FromDistribution(Prior):
 class FromCallable(Prior):
     """Any sampler: `function(n)` returns an array or tensor (n, n_dims).
 
-    It is seeded only as far as it uses torch's global random state itself.
+    Draws are reproducible only if the function uses torch's global random state.
+
+    Parameters
+    ----------
+    function : callable
+        From n to codes (n, n_dims).
+    n_dims : int
+        Length of a code.
     """
 
-    def __init__(self, function: Callable[[int], Any], n_dims: int):
+    def __init__(self, function: Callable[[int], ArrayLike | Tensor], n_dims: int) -> None:
         _require_positive(n_dims=n_dims)
         self.function, self.n_dims = function, n_dims
 
     def draw(self, n: int, component: Tensor | None, device: torch.device | str) -> Tensor:
         z = torch.as_tensor(self.function(n), dtype=torch.get_default_dtype(), device=device)
         if z.shape != (n, self.n_dims):
-            raise InputError(f"Expected codes of shape ({n}, {self.n_dims}) from the prior, got {tuple(z.shape)}.")
+            raise InputError(
+                f"prior: expected codes of shape ({n}, {self.n_dims}) from the function, got {tuple(z.shape)}"
+            )
         return z
 
 
@@ -395,7 +433,7 @@ PRIORS: dict[str, type[Prior]] = {
     "categorical": Categorical,
 }
 
-PriorSpec = str | Prior | type[Prior] | Distribution | Callable[[int], Any]
+PriorSpec = str | Prior | type[Prior] | Distribution | Callable[[int], ArrayLike | Tensor]
 
 
 def make(spec: PriorSpec, n_dims: int, n_components: int | None = None) -> Prior:
@@ -404,7 +442,7 @@ def make(spec: PriorSpec, n_dims: int, n_components: int | None = None) -> Prior
     Parameters
     ----------
     spec : str, Prior, torch.distributions.Distribution or callable
-        A name in `PRIORS`, a prior (class), a distribution, or a function n -> codes (n, n_dims).
+        A name in `PRIORS`, a prior or its class, a distribution, or a function from n to codes (n, n_dims).
     n_dims : int
         Length of a code.
     n_components : int, optional
@@ -417,31 +455,36 @@ def make(spec: PriorSpec, n_dims: int, n_components: int | None = None) -> Prior
     """
     if isinstance(spec, str):
         if spec not in PRIORS:
-            raise InputError(f"Expected a prior of {', '.join(PRIORS)}; got {spec!r}{nearest(spec, PRIORS)}")
+            names = " or ".join(map(repr, PRIORS))
+            raise InputError(f"prior: expected {names}, got {spec!r}{nearest(spec, PRIORS)}")
         spec = PRIORS[spec]
     if isinstance(spec, type) and issubclass(spec, Prior):
-        known = {"n_dims": n_dims, "n_classes": n_dims, "n_components": n_components}
-        wanted = inspect.signature(spec).parameters
-        spec = spec(**{name: value for name, value in known.items() if name in wanted and value is not None})
+        sizes = {"n_dims": n_dims, "n_classes": n_dims, "n_components": n_components}
+        parameters = inspect.signature(spec).parameters
+        spec = spec(**{name: n for name, n in sizes.items() if name in parameters and n is not None})
     elif isinstance(spec, Distribution):
         spec = FromDistribution(spec, n_dims)
     elif callable(spec):
         spec = FromCallable(spec, n_dims)
     if not isinstance(spec, Prior):
-        raise InputError(f"Expected a prior's name, a Prior, a torch Distribution or a callable, got {spec!r}.")
+        raise InputError(
+            f"prior: expected a name, a Prior, a torch Distribution or a callable, got {spec!r}: derive from Prior"
+        )
     _require_dims(spec, n_dims)
     return spec
 
 
 def _require_dims(prior: Prior, n_dims: int | None) -> None:
     if n_dims not in (None, prior.n_dims):
-        raise InputError(f"Expected a prior of {n_dims} dimensions, got {prior!r} of {prior.n_dims}; make them equal.")
+        raise InputError(
+            f"prior: expected one of {n_dims} dimensions, got {prior!r} of {prior.n_dims}: make them equal"
+        )
 
 
 def _require_positive(**values: float) -> None:
     for name, value in values.items():
         if not 0 < value < math.inf:
-            raise InputError(f"Expected {name} > 0, got {value}.")
+            raise InputError(f"{name}: expected a number above 0, got {value}")
 
 
 def _log_normal(x: Tensor, std: float) -> Tensor:

@@ -18,6 +18,8 @@ from aaekit.errors import InputError, nearest
 if TYPE_CHECKING:
     from aaekit.estimators._base import Estimator
 
+__all__ = ["SYSTEMS", "System", "find", "register"]
+
 ENTRY_POINTS = "aaekit.systems"
 
 

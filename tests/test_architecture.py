@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,46 +12,51 @@ import pytest
 import aaekit
 
 ROOT = Path(aaekit.__file__).parent
+REPRODUCTION = ROOT.parent / "reproduction"
 FILES = sorted(ROOT.rglob("*.py"))
 
-# What each module may import of the package, besides `errors` and `files`, which all may.
-BOTTOM = {"priors", "networks", "divergences", "augment", "neighbours", "parameters"}
-UP_TO_TRAINING = BOTTOM | {"codes", "phases", "training"}
-LEAVES = {"data", "metrics", "figures", "ultrasound"}
-JUDGES = {"evaluation", "gallery", "health", "report"}
-UP_TO_RUNS = UP_TO_TRAINING | LEAVES | JUDGES | {"estimators", "progress", "checkpoints", "runs"}
+# What each layer may import, besides `errors`, `_files` and `_extras`, which all may. A layer is a module,
+# a package, or a part of one that has a line of its own.
+EVERYWHERE = {"errors", "_files", "_extras"}
+LEAVES = {"labels", "curves", "priors", "divergences", "augment"}
+TRAINING = LEAVES | {"core", "nn", "losses"}
+ESTIMATORS = TRAINING | {"estimators", "evaluation.metrics"}
+RUNS = ESTIMATORS | {"data", "evaluation", "plots", "plots.draw", "report", "systems", "runs"}
 MAY_IMPORT: dict[str, set[str]] = {
-    "__init__": {"estimators"},  # lazily: the test of the cheap import holds it to that
-    "errors": set(),
-    "files": set(),
-    **{name: set() for name in BOTTOM | LEAVES},
-    "ultrasound": {"data"},  # the reader of filled tables
-    "codes": BOTTOM,
-    "phases": BOTTOM | {"codes"},
-    "optimizers": set(),
-    "cores": set(),
-    "training": BOTTOM | {"codes", "phases", "optimizers", "cores"},
-    "progress": {"training"},
-    "checkpoints": {"training"},
-    "report": {"figures"},
-    "health": {"metrics"},
-    "estimators": UP_TO_TRAINING | {"progress", "metrics", "ultrasound"},
-    "gallery": UP_TO_TRAINING | {"estimators", "figures"},
-    "evaluation": UP_TO_TRAINING | LEAVES | {"estimators", "gallery", "health", "report"},
-    "labelling": UP_TO_TRAINING | {"estimators", "data"},
-    "runs": UP_TO_RUNS - {"runs"},
-    "experiments": UP_TO_RUNS | {"labelling"},
-    "cli_base": {"progress", "parameters"},
-    "cli": UP_TO_RUNS | {"experiments", "cli_base", "cli_simulate", "cli_label"},
-    "cli_simulate": UP_TO_RUNS | {"experiments", "cli_base"},
-    "cli_label": UP_TO_RUNS | {"labelling", "cli_base"},
+    "__init__": set(),  # its names are loaded when they are used
+    **{name: set() for name in EVERYWHERE | LEAVES},
+    "core": {"divergences"},  # minibatches and phases, nothing of autoencoders
+    "nn": {"core"},
+    "losses": {"core", "nn"},
+    "evaluation.metrics": {"labels"},
+    "estimators": TRAINING | {"evaluation.metrics"},
+    "systems": {"estimators"},  # for type checkers
+    "data": {"labels"},
+    "active": ESTIMATORS | {"data"},
+    "plots": {"labels", "curves"},
+    "report": {"plots"},
+    "evaluation": ESTIMATORS | {"data", "report"},
+    "plots.draw": ESTIMATORS | {"plots", "evaluation"},
+    "runs": RUNS - {"runs"},
+    "ultrasound": ESTIMATORS | {"data", "plots"},
+    "cli.options": ESTIMATORS,
+    "ultrasound.cli": RUNS | {"ultrasound", "cli.options"},
+    "cli": RUNS | {"active", "ultrasound", "ultrasound.cli", "cli.options"},
     "__main__": {"cli"},
 }
 
 
-def layer(path: Path) -> str:
-    """The module or subpackage right below aaekit that a file belongs to."""
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+def layer(name: str) -> str:
+    """The layer that a name belongs to: of the lines of MAY_IMPORT the one that says most of it."""
+    parts = name.split(".")
+    longest = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
+    return next((prefix for prefix in longest if prefix in MAY_IMPORT), parts[0])
+
+
+def module(path: Path, root: Path | None = None) -> str:
+    """The name of a file's module in its package; of the package itself `__init__`."""
+    parts = path.relative_to(root or ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
 @cache
@@ -58,29 +64,42 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
-def imported(path: Path) -> set[str]:
-    """Full names of all that a file imports, wherever in it: modules, and names taken out of them."""
-    package = ("aaekit", *path.relative_to(ROOT).parent.parts)
+def nodes(path: Path, in_functions: bool = True) -> list[ast.AST]:
+    """All nodes of a file, but those for type checkers; on request without the bodies of functions."""
+    found, waiting = [], [tree(path)]
+    while waiting:
+        node = waiting.pop()
+        found.append(node)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+        elif in_functions or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+    return found
+
+
+def imported(path: Path, in_functions: bool = True, package: str = "aaekit", root: Path | None = None) -> set[str]:
+    """Full names of all that a file imports: modules, and names taken out of them."""
+    parts = (package, *path.relative_to(root or ROOT).parent.parts)
     names: set[str] = set()
-    for node in ast.walk(tree(path)):
+    for node in nodes(path, in_functions):
         if isinstance(node, ast.Import):
             names |= {a.name for a in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
-            module = ".".join(filter(None, [base, node.module]))
-            names |= {f"{module}.{a.name}" for a in node.names}
+            base = ".".join(parts[: len(parts) - node.level + 1]) if node.level else ""
+            source = ".".join(filter(None, [base, node.module]))
+            names |= {f"{source}.{a.name}" for a in node.names}
     return names
 
 
 def layers_used(path: Path) -> set[str]:
     """The layers of the package that a file imports, other than its own."""
-    used = {name.split(".")[1] for name in imported(path) if name.startswith("aaekit.")}
+    used = {name.partition(".")[2] for name in imported(path) if name.startswith("aaekit.")}
     used |= {
         n.attr
-        for n in ast.walk(tree(path))
+        for n in nodes(path)
         if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id == "aaekit"
     }
-    return {name for name in used if not name.startswith("__")} - {layer(path), "errors", "files"}
+    return {layer(name) for name in used if not name.startswith("__")} - {layer(module(path))} - EVERYWHERE
 
 
 def calls(path: Path) -> list[tuple[str, ast.Call]]:
@@ -93,32 +112,71 @@ def name_of(path: Path) -> str:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_imports_go_one_way(path):
-    assert layer(path) in MAY_IMPORT, f"say in MAY_IMPORT where {layer(path)} belongs"
-    wrong = layers_used(path) - MAY_IMPORT[layer(path)]
+    assert layer(module(path)) in MAY_IMPORT, f"say in MAY_IMPORT where {module(path)} belongs"
+    wrong = layers_used(path) - MAY_IMPORT[layer(module(path))]
     assert not wrong, f"{name_of(path)} must not import {sorted(wrong)}"
 
 
 def test_the_layers_are_an_order():
     """No two of them allow each other, whatever the path between them."""
-    done: list[str] = []
-    left = dict(MAY_IMPORT)
-    while left:
-        ready = [name for name, below in left.items() if below <= set(done)]
-        assert ready, f"a circle among {sorted(left)}"
-        done += ready
-        for name in ready:
-            del left[name]
+    assert tuple(TopologicalSorter(MAY_IMPORT).static_order())
+
+
+@pytest.mark.parametrize("in_functions", [False, True], ids=["when loaded", "ever"])
+def test_no_modules_import_each_other(in_functions):
+    """Neither when they are loaded nor later, in functions; here, and in the reproduction."""
+    paths = {}
+    for package, root in (("aaekit", ROOT), ("reproduction", REPRODUCTION)):
+        for path in root.rglob("*.py"):
+            name = module(path, root)
+            paths[package if name == "__init__" else f"{package}.{name}"] = (path, package, root)
+    graph = {}
+    for name, (path, package, root) in paths.items():
+        used = {longest_in(paths, other) for other in imported(path, in_functions, package, root)}
+        graph[name] = used - {name, ""}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"these import each other: {' -> '.join(error.args[1])}")
+
+
+def longest_in(names, name: str) -> str:
+    """The module that a full name is, or is taken out of."""
+    while name and name not in names:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def test_the_idea_is_short():
+    """A phase, a schedule and a loop: to be read in one sitting, whatever the networks are."""
+    idea = [ROOT / "core" / f"{name}.py" for name in ("phase", "schedule", "loop")]
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in idea) <= 450
+    assert not {"nn", "losses", "estimators"} & set().union(*map(layers_used, idea))
+
+
+def test_the_package_runs_without_the_reproduction():
+    users = {name_of(p) for p in FILES if any(n.split(".")[0] == "reproduction" for n in imported(p))}
+    assert users == {"cli/reproduce.py"}
+    lazily = imported(ROOT / "cli" / "reproduce.py", in_functions=False)
+    assert not {name for name in lazily if name.startswith("reproduction")}
 
 
 def test_the_import_test_sees_every_form_of_import(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     path = tmp_path / "priors.py"
     path.write_text(
-        "import aaekit\nimport aaekit.runs\nfrom aaekit import codes\nfrom aaekit.data.store import x\n"
-        "from . import cli\nfrom .phases import Step\nfrom aaekit.errors import InputError\n"
-        "def f():\n    from aaekit import training\n    return aaekit.estimators, aaekit.__version__\n"
+        "import aaekit\nimport aaekit.runs\nfrom aaekit import nn\nfrom aaekit.data.store import x\n"
+        "from . import cli\nfrom .core import Step\nfrom aaekit.errors import InputError\n"
+        "from aaekit.plots import draw\nfrom aaekit.plots.base import x\n"
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from aaekit import active\n"
+        "def f():\n    from aaekit import losses\n    return aaekit.estimators, aaekit.__version__\n"
     )
-    assert layers_used(path) == {"runs", "codes", "data", "cli", "phases", "training", "estimators"}
+    at_once = {"runs", "nn", "data", "cli", "core", "plots", "plots.draw"}
+    assert layers_used(path) == at_once | {"losses", "estimators"}
+    names = [name for name in imported(path, in_functions=False) if "aaekit." in name]
+    assert {layer(name.removeprefix("aaekit.")) for name in names} == {
+        *at_once, "errors"
+    }  # fmt: skip
 
 
 # --- the cheap import
@@ -139,6 +197,20 @@ def test_public_names_load_when_used():
         _ = aaekit.Nothing
 
 
+def test_type_checkers_see_the_names_that_are_loaded_when_used():
+    """`__init__.pyi` takes each from the module that `__init__.py` does; `py.typed` says that there are types."""
+    stub = ast.parse((ROOT / "__init__.pyi").read_text(encoding="utf-8"))
+    sources = {}
+    for node in stub.body:
+        if isinstance(node, ast.ImportFrom):
+            assert all(alias.asname == alias.name for alias in node.names), "only `import x as x` is public in a stub"
+            sources |= {alias.name: node.module for alias in node.names}
+    assert sources == aaekit._LAZY
+    exported = next(n.value for n in stub.body if isinstance(n, ast.Assign))
+    assert sorted(ast.literal_eval(exported)) == sorted(aaekit.__all__)
+    assert (ROOT / "py.typed").exists()
+
+
 # --- what is never done
 PICKLES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 UNPICKLING = {"torch.load", "torch.save", "torch.jit.load", "pd.read_pickle", "pandas.read_pickle", "yaml.load",
@@ -151,11 +223,11 @@ def test_nothing_is_unpickled(path):
     assert not imported(path) & UNPICKLING
     assert [name for name, _ in calls(path) if name in UNPICKLING] == []
     for name, call in calls(path):
-        given = {k.arg: k.value for k in call.keywords}
+        keywords = {k.arg: k.value for k in call.keywords}
         if name in ("np.load", "numpy.load"):
-            assert "allow_pickle" in given, f"line {call.lineno}: say allow_pickle=False"
-        if "allow_pickle" in given:
-            value = given["allow_pickle"]
+            assert "allow_pickle" in keywords, f"line {call.lineno}: say allow_pickle=False"
+        if "allow_pickle" in keywords:
+            value = keywords["allow_pickle"]
             assert isinstance(value, ast.Constant) and value.value is False, f"line {call.lineno}"
 
 
@@ -168,8 +240,8 @@ def test_figures_are_made_without_pyplot(path):
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_all_that_is_public_is_documented(path):
-    module = tree(path)
-    assert ast.get_docstring(module), "the module"
+    body = tree(path)
+    assert ast.get_docstring(body), "the module"
     kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    public = [n for n in module.body if isinstance(n, kinds) and not n.name.startswith("_")]
+    public = [n for n in body.body if isinstance(n, kinds) and not n.name.startswith("_")]
     assert [n.name for n in public if not (ast.get_docstring(n) or "").strip()] == []

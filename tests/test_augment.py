@@ -1,4 +1,4 @@
-"""Contracts of the transformations: they change every row a little, and nothing else."""
+"""Contracts of the transformations: they change each row a little, and nothing else."""
 
 import math
 from collections.abc import Callable
@@ -17,7 +17,7 @@ SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 9, 17), (1, 40, 12)]
 
 
 def only(**largest: float) -> AffineImages:
-    """Nothing but the motions named."""
+    """A transformation with the given motions alone."""
     return replace(AffineImages(rotation=0, scale=0, shear=0, translation=0, bend=0), **cast(Any, largest))
 
 
@@ -42,7 +42,7 @@ def seed() -> None:
     torch.manual_seed(0)
 
 
-# every transformation, on what it is for
+# every transformation
 
 
 @pytest.fixture(params=[*SHAPES, (5,)], ids=str)
@@ -71,8 +71,8 @@ def test_every_row_differs_and_a_seed_repeats_it(shape: tuple[int, ...]) -> None
     torch.manual_seed(1)
     assert torch.equal(transform(x), first)
     assert not torch.equal(first, second)
-    apart = torch.cdist(first.flatten(1), first.flatten(1)) + torch.eye(8)
-    assert apart.min() > 1e-3
+    distances = torch.cdist(first.flatten(1), first.flatten(1)) + torch.eye(8)
+    assert distances.min() > 1e-3
 
 
 def test_no_strength_changes_nothing(shape: tuple[int, ...]) -> None:
@@ -137,7 +137,7 @@ def test_an_image_stays_recognisable_and_in_place(shape: tuple[int, int, int]) -
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_a_bent_image_stays_recognisable_and_in_place(shape: tuple[int, int, int]) -> None:
-    """With the bends of the default, fewer than one in a hundred images goes astray, and no blob leaves its place."""
+    """With the bends of the default, under 1 % of them look like the other class, and each blob stays in its place."""
     _, h, w = shape
     left, right = blobs(400, shape, -w / 4), blobs(400, shape, w / 4)
     transform = augment.make("auto", shape)
@@ -197,19 +197,19 @@ def test_a_shear_moves_rows_sideways() -> None:
 
 
 @pytest.mark.parametrize("size", [16, 40])
-def test_bends_are_as_large_as_asked_and_smooth(size: int) -> None:
-    ramp = (torch.arange(size) / size).expand(2000, 1, size, size).contiguous()  # each pixel tells where it was
+def test_bends_have_the_given_size_and_are_smooth(size: int) -> None:
+    ramp = (torch.arange(size) / size).expand(2000, 1, size, size).contiguous()  # of positions
     shift = (only(bend=0.04)(ramp) - ramp)[:, 0]
     inside = slice(size // 4, -size // 4)
     assert shift[:, inside, inside].std(0).sub(0.04).abs().max() < 0.004
     assert shift[:, inside, inside].mean(0).abs().max() < 0.004
 
-    def alike(a: Tensor, b: Tensor) -> float:
+    def correlation(a: Tensor, b: Tensor) -> float:
         return torch.corrcoef(torch.stack([a, b]))[0, 1].item()
 
     middle = shift[:, size // 2, size // 2]
-    assert alike(middle, shift[:, size // 2, size // 2 + size // 16]) > 0.9
-    assert abs(alike(shift[:, size // 2, size // 4], shift[:, size // 2, -size // 4])) < 0.35
+    assert correlation(middle, shift[:, size // 2, size // 2 + size // 16]) > 0.9
+    assert abs(correlation(shift[:, size // 2, size // 4], shift[:, size // 2, -size // 4])) < 0.35
     assert not torch.equal(middle, shift[:, size // 4, size // 2])
 
 
@@ -222,7 +222,7 @@ def test_padding_is_zeros_or_the_edge() -> None:
 # tables
 
 
-def test_noise_and_drop_are_as_asked() -> None:
+def test_noise_and_drop_follow_the_arguments() -> None:
     x = torch.full((4000, 5), 3.0)
     noisy = FeatureNoise(std=0.2, drop=0)(x)
     assert (noisy - x).std().item() == pytest.approx(0.2, rel=0.05)
@@ -235,7 +235,7 @@ def test_noise_and_drop_are_as_asked() -> None:
     )
 
 
-def test_a_row_of_a_table_stays_itself() -> None:
+def test_a_row_of_a_table_stays_nearest_to_itself() -> None:
     x = torch.randn(300, 20)
     nearest = torch.cdist(FeatureNoise()(x), x).argmin(1)
     assert (nearest == torch.arange(300)).float().mean() > 0.97
@@ -244,7 +244,7 @@ def test_a_row_of_a_table_stays_itself() -> None:
 # make
 
 
-def test_auto_goes_by_the_shape() -> None:
+def test_auto_depends_on_the_shape() -> None:
     assert augment.make("auto", (1, 8, 8)) == augment.make("auto", (3, 28, 28)) == AffineImages()
     assert augment.make("auto", (12,)) == FeatureNoise()
 
@@ -269,14 +269,14 @@ def test_compose_goes_from_left_to_right() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: augment.make("afine", (1, 8, 8)), "did you mean 'affine'"),
-        (lambda: augment.make("affine", (5,)), "use 'noise'"),
+        (lambda: augment.make("afine", (1, 8, 8)), "expected 'auto' or .*, got 'afine'.*id you mean 'affine'"),
+        (lambda: augment.make("affine", (5,)), "augmentation: expected images .*, got rows of shape .*: use 'noise'"),
         (lambda: augment.make(lambda x: x[:, 1:], (5,))(torch.rand(3, 5)), r"shape \(3, 5\) .*, got \(3, 4\)"),
         (lambda: augment.make(cast(Any, print), (5,))(torch.rand(3, 5)), r"shape \(3, 5\) .*, got NoneType"),
-        (lambda: augment.make(cast(Any, 3), (5,)), "callable batch -> batch, got 3"),
-        (lambda: augment.make("auto", (1, 8, 8), strength=-1), "strength >= 0, got -1"),
-        (lambda: FeatureNoise(strength=math.nan), "strength >= 0"),
-        (lambda: AffineImages(padding="border"), "'zeros' or 'edge', got 'border'"),
+        (lambda: augment.make(cast(Any, 3), (5,)), "expected a name or a callable from batch to batch, got 3"),
+        (lambda: augment.make("auto", (1, 8, 8), strength=-1), "strength: expected a number of at least 0, got -1"),
+        (lambda: FeatureNoise(strength=math.nan), "strength: expected a number of at least 0, got nan"),
+        (lambda: AffineImages(padding=cast(Any, "border")), "padding: expected 'zeros' or 'edge', got 'border'"),
         (lambda: AffineImages()(torch.rand(4, 64)), r"\(n, channels, height, width\), got \(4, 64\)"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Trainings that stop and go on, without a run directory around them; with one: `test_runs.py`."""
+"""Trainings that are resumed from checkpoints, without a run directory; with one: `test_runs.py`."""
 
 import json
 
@@ -8,7 +8,7 @@ import torch
 
 from aaekit import AdversarialAutoencoder, InputError
 from aaekit.core.callbacks import Callback
-from aaekit.core.checkpoints import KEPT, Checkpoints
+from aaekit.core.checkpoints import MAX_CHECKPOINTS, Checkpoints
 
 TINY = {"hidden": (8,), "discriminator_hidden": (8,), "batch_size": 10, "max_steps": 12, "random_state": 0}
 X = np.random.default_rng(0).random((40, 5), dtype=np.float32)
@@ -28,19 +28,19 @@ def same(a, b):
     return all(torch.equal(a[k], b[k]) for k in a)
 
 
-def test_what_was_stopped_goes_on_as_if_it_had_not_been(tmp_path):
+def test_a_resumed_fit_is_that_of_an_uninterrupted_one(tmp_path):
     whole = AdversarialAutoencoder(**TINY).fit(X)
-    kept = Checkpoints(tmp_path / "a")
-    assert not kept.restores()
+    checkpoints = Checkpoints(tmp_path / "a")
+    assert not checkpoints.restores()
     with pytest.raises(KeyboardInterrupt):
-        AdversarialAutoencoder(**TINY).fit(X, callbacks=[kept, StopAt(7)])
-    assert kept.n_kept == 7 and Checkpoints(tmp_path / "a").restores()
+        AdversarialAutoencoder(**TINY).fit(X, callbacks=[checkpoints, StopAt(7)])
+    assert checkpoints.n_saved == 7 and Checkpoints(tmp_path / "a").restores()
     again = AdversarialAutoencoder(**TINY).fit(X, callbacks=[Checkpoints(tmp_path / "a")])
     assert same(whole, again) and [row["epoch"] for row in again.history_] == [1, 2, 3]
-    assert 1 <= len(Checkpoints(tmp_path / "a").found()) <= KEPT
+    assert 1 <= len(Checkpoints(tmp_path / "a").paths()) <= MAX_CHECKPOINTS
 
 
-def test_one_that_ended_takes_no_step_more(tmp_path):
+def test_a_complete_training_makes_no_further_step(tmp_path):
     class Steps(Callback):
         n = 0
 
@@ -52,23 +52,23 @@ def test_one_that_ended_takes_no_step_more(tmp_path):
     assert steps.n == 0 and same(first, again) and again.n_steps_ == 12
 
 
-def test_damaged_ones_are_told_of_and_passed_over(tmp_path):
-    said = []
+def test_damaged_checkpoints_are_logged_and_skipped(tmp_path):
+    logged = []
     with pytest.raises(KeyboardInterrupt):
         AdversarialAutoencoder(**TINY).fit(X, callbacks=[Checkpoints(tmp_path), StopAt(7)])
-    (newest, *older) = Checkpoints(tmp_path).found()
+    (newest, *older) = Checkpoints(tmp_path).paths()
     newest.write_text("{")
-    kept = Checkpoints(tmp_path, said.append)
-    AdversarialAutoencoder(**TINY).fit(X, callbacks=[kept])
-    assert older and len(said) == 1 and newest.stem in said[0]
+    checkpoints = Checkpoints(tmp_path, logged.append)
+    AdversarialAutoencoder(**TINY).fit(X, callbacks=[checkpoints])
+    assert older and len(logged) == 1 and newest.stem in logged[0]
     for path in tmp_path.glob("*.json"):
         path.write_text("{")
     with pytest.raises(InputError, match="none of its .* checkpoints can be read"):
         AdversarialAutoencoder(**TINY).fit(X, callbacks=[Checkpoints(tmp_path)])
 
 
-def test_those_of_other_networks_are_refused(tmp_path):
+def test_checkpoints_of_other_networks_are_refused(tmp_path):
     AdversarialAutoencoder(**TINY).fit(X, callbacks=[Checkpoints(tmp_path)])
-    with pytest.raises(InputError, match="not of this configuration"):
+    with pytest.raises(InputError, match="expected a checkpoint of this configuration, got another .*: undo"):
         AdversarialAutoencoder(**{**TINY, "hidden": (9,)}).fit(X, callbacks=[Checkpoints(tmp_path)])
-    assert json.loads(Checkpoints(tmp_path).found()[0].read_text())["n_done"] == 12
+    assert json.loads(Checkpoints(tmp_path).paths()[0].read_text())["n_done"] == 12

@@ -217,7 +217,7 @@ def test_rows_are_counted_by_the_evaluation(trained, rows):
     assert {"trustworthiness", "knn_error", "mmd", "sliced_wasserstein", "two_sample_auc"} <= set(found)
 
 
-# --- rows of a centroid --------------------------------------------------------------------------------------------------
+# --- rows of a centroid
 @pytest.mark.parametrize("n_labels", [0, TRAINED])
 def test_rows_are_made_at_a_centroid_and_about_it(n_labels, trained):
     """By its number where there are no labels, by its class where there are."""

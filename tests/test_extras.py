@@ -128,7 +128,8 @@ def required_packages(path):
     """The packages that a file, or a package that it is in, requires or looks for."""
     texts = [path, *(folder / "__init__.py" for folder in path.parents if folder.is_relative_to(ROOT))]
     code = "\n".join(text.read_text(encoding="utf-8") for text in texts if text.exists())
-    return {p for p in PACKAGES if f'require("{p}"' in code or f'find_spec("{p}")' in code}
+    optional = {"rich"} if "except ImportError" in code else set()  # progress bars are left out
+    return {p for p in PACKAGES if f'require("{p}"' in code or f'find_spec("{p}")' in code} | optional
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

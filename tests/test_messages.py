@@ -16,15 +16,12 @@ OTHER_WORDS = re.compile(r"\b(found|came|told|mend)\b")  # "got", "repair"
 # files whose messages still have another form: none is added here
 NOT_YET = {
     "aaekit/active.py",
-    "aaekit/augment.py",
     "aaekit/cli/app.py",
     "aaekit/cli/label.py",
-    "aaekit/divergences.py",
     "aaekit/estimators/_base.py",
     "aaekit/estimators/_hyperparameters.py",
     "aaekit/evaluation/compare.py",
     "aaekit/evaluation/metrics.py",
-    "aaekit/nn/backbones.py",
     "aaekit/plots/base.py",
     "aaekit/plots/codes.py",
     "aaekit/plots/distributions.py",
@@ -32,7 +29,6 @@ NOT_YET = {
     "aaekit/plots/results.py",
     "aaekit/plots/samples.py",
     "aaekit/plots/training.py",
-    "aaekit/priors.py",
     "aaekit/report/__init__.py",
     "aaekit/runs/run.py",
     "aaekit/ultrasound/cli.py",

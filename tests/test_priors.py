@@ -1,4 +1,4 @@
-"""Contracts that every prior keeps, and what each one alone promises."""
+"""Contracts of every prior, and the properties of each."""
 
 import math
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from aaekit.priors import (
 
 N = 20_000
 
-EVERY: dict[str, Callable[[], Prior]] = {
+PRIORS_BY_NAME: dict[str, Callable[[], Prior]] = {
     "gaussian": lambda: Gaussian(3),
     "wide gaussian": lambda: Gaussian(2, scale=2.5),
     "mixture": GaussianMixtureRing,
@@ -44,19 +44,19 @@ EVERY: dict[str, Callable[[], Prior]] = {
     ),
     "callable": lambda: FromCallable(lambda n: torch.randn(n, 2), n_dims=2),
 }
-CONDITIONAL = [name for name, make in EVERY.items() if make().n_components is not None]
+CONDITIONAL = [name for name, make in PRIORS_BY_NAME.items() if make().n_components is not None]
 
 
-@pytest.fixture(params=EVERY)
+@pytest.fixture(params=PRIORS_BY_NAME)
 def prior(request: pytest.FixtureRequest) -> Prior:
     torch.manual_seed(0)
-    return EVERY[request.param]()
+    return PRIORS_BY_NAME[request.param]()
 
 
 @pytest.fixture(params=CONDITIONAL)
 def conditional(request: pytest.FixtureRequest) -> Prior:
     torch.manual_seed(0)
-    return EVERY[request.param]()
+    return PRIORS_BY_NAME[request.param]()
 
 
 # every prior
@@ -86,9 +86,9 @@ def test_moments_are_the_closed_forms(prior: Prior) -> None:
         return
     assert mean.shape == variance.shape == (prior.n_dims,)
     z = prior.sample(N)
-    spread = (z.var(0) / N).sqrt()
+    standard_error = (z.var(0) / N).sqrt()
     fourth = (z - z.mean(0)).pow(4).mean(0)
-    assert ((z.mean(0) - mean).abs() <= 5 * spread).all()
+    assert ((z.mean(0) - mean).abs() <= 5 * standard_error).all()
     assert ((z.var(0) - variance).abs() <= 5 * (fourth / N).sqrt() + 1e-6).all()
 
 
@@ -102,7 +102,7 @@ def test_repr_names_class_and_size(prior: Prior) -> None:
     assert "_bounds" not in repr(prior)
 
 
-def test_a_prior_is_itself_to_make(prior: Prior) -> None:
+def test_make_returns_a_prior_as_it_is(prior: Prior) -> None:
     assert priors.make(prior, prior.n_dims) is prior
     with pytest.raises(InputError, match=f"{prior.n_dims + 1} dimensions, got .* of {prior.n_dims}"):
         priors.make(prior, prior.n_dims + 1)
@@ -115,7 +115,7 @@ def test_a_prior_is_itself_to_make(prior: Prior) -> None:
     "name", ["wide gaussian", "mixture", "small mixture", "swiss roll", "short roll", "shifted uniform", "distribution"]
 )
 def test_density_integrates_to_one_and_to_the_mean(name: str) -> None:
-    prior = EVERY[name]()
+    prior = PRIORS_BY_NAME[name]()
     assert prior.mean is not None
     # a smooth density needs a step of half its noise, an edge or a kink a finer one, a long tail a wide grid
     half, step = {"distribution": (24, 0.08), "wide gaussian": (15, 0.25), "shifted uniform": (3, 0.01)}.get(
@@ -140,7 +140,7 @@ def test_mean_log_density_is_minus_the_entropy(name: str) -> None:
         "uneven categorical": -sum(p * math.log(p) for p in (1 / 8, 3 / 8, 4 / 8)),
     }
     torch.manual_seed(0)
-    prior = EVERY[name]()
+    prior = PRIORS_BY_NAME[name]()
     density = prior.log_prob(prior.sample(N))
     assert density.shape == (N,)
     assert density.mean().item() == pytest.approx(-entropy[name], abs=0.03)
@@ -151,9 +151,9 @@ def test_density_is_zero_outside_the_cube_and_for_a_class_never_drawn() -> None:
     assert Categorical(2, [1, 0]).log_prob(torch.eye(2)).tolist() == [0, -math.inf]
 
 
-def test_no_density_is_said() -> None:
+def test_a_prior_that_can_only_be_sampled_has_no_density() -> None:
     with pytest.raises(NotImplementedError, match="only be sampled"):
-        EVERY["callable"]().log_prob(torch.zeros(1, 2))
+        PRIORS_BY_NAME["callable"]().log_prob(torch.zeros(1, 2))
 
 
 # classes
@@ -177,11 +177,11 @@ def test_a_label_lands_in_its_own_component(conditional: Prior) -> None:
     K = conditional.n_components
     assert K
     labels = torch.arange(K).repeat_interleave(500)
-    found = component_of(conditional, conditional.sample(len(labels), labels))
+    component = component_of(conditional, conditional.sample(len(labels), labels))
     # arcs touch, so noise carries some codes next door, and near the roll's centre everything is close
     least = 0.75 if isinstance(conditional, SwissRoll) else 0.97
     for k in range(K):
-        assert (found[labels == k] == k).float().mean() > least
+        assert (component[labels == k] == k).float().mean() > least
 
 
 def test_minus_one_draws_from_all_and_as_often(conditional: Prior) -> None:
@@ -195,10 +195,10 @@ def test_minus_one_draws_from_all_and_as_often(conditional: Prior) -> None:
 def test_labels_and_minus_one_mix(conditional: Prior) -> None:
     labels = torch.full((4000,), -1)
     labels[::2] = 0
-    found = component_of(conditional, conditional.sample(4000, labels))
-    assert (found[::2] == 0).float().mean() > 0.75
+    component = component_of(conditional, conditional.sample(4000, labels))
+    assert (component[::2] == 0).float().mean() > 0.75
     if conditional.n_components != 1:
-        assert (found[1::2] == 0).float().mean() < 0.7
+        assert (component[1::2] == 0).float().mean() < 0.7
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_wrong_labels_are_refused(conditional: Prior, labels: Callable[[int | No
         conditional.sample(2, labels(conditional.n_components))
 
 
-def test_labels_mean_nothing_without_components(prior: Prior) -> None:
+def test_labels_are_refused_without_components(prior: Prior) -> None:
     if prior.n_components is None:
         with pytest.raises(InputError, match="no components"):
             prior.sample(2, torch.tensor([0, 1]))
@@ -256,8 +256,8 @@ def test_an_arc_is_filled_evenly_and_walked_in_order() -> None:
     roll = SwissRoll(n_components=4, noise=1e-3)
     z = roll.sample(8000, torch.full((8000,), 2))
     position = torch.linspace(0, 1, 4001)
-    found = position[torch.cdist(z, roll.at(position)).argmin(1)]
-    share = torch.histc(found, bins=5, min=0.5, max=0.75) / 8000
+    nearest = position[torch.cdist(z, roll.at(position)).argmin(1)]
+    share = torch.histc(nearest, bins=5, min=0.5, max=0.75) / 8000
     assert torch.allclose(share, torch.full((5,), 0.2), atol=0.03)
     walk = component_of(roll, roll.at(torch.linspace(0.01, 0.99, 50)))
     assert (walk.diff() >= 0).all()
@@ -288,7 +288,7 @@ def test_a_scalar_distribution_is_repeated_and_a_double_one_made_float() -> None
     assert torch.allclose(prior.log_prob(torch.ones(1, 4)).float(), -4 * torch.tensor(2 * math.sqrt(2 * math.pi)).log())
 
 
-def test_moments_that_a_distribution_does_not_know_are_none() -> None:
+def test_moments_that_a_distribution_does_not_define_are_none() -> None:
     logit_normal = distributions.TransformedDistribution(
         distributions.Normal(torch.zeros(2), 1.0), [distributions.SigmoidTransform()]
     )
@@ -336,16 +336,16 @@ def test_components_reach_the_priors_that_have_them() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: priors.make("gausian", 2), "did you mean 'gaussian'"),
-        (lambda: priors.make("swiss_roll", 3), "3 dimensions"),
-        (lambda: priors.make("mixture", 1), "n_dims >= 2"),
+        (lambda: priors.make("gausian", 2), "prior: expected 'gaussian' or .*, got 'gausian'.*id you mean 'gaussian'"),
+        (lambda: priors.make("swiss_roll", 3), "prior: expected one of 3 dimensions, got .* of 2: make them equal"),
+        (lambda: priors.make("mixture", 1), "n_dims: expected at least 2 .*, got 1: use more"),
         (lambda: priors.make(distributions.Normal(torch.zeros(3), 1.0), 2), "2 dimensions"),
-        (lambda: priors.make(cast(Any, 3), 2), "name"),
-        (lambda: Gaussian(2, scale=0), "scale > 0, got 0"),
-        (lambda: Gaussian(0), "n_dims > 0"),
-        (lambda: Uniform(2, low=1, high=1), "high - low > 0"),
-        (lambda: SwissRoll(noise=-1), "noise > 0"),
-        (lambda: GaussianMixtureRing(radial_std=math.nan), "radial_std > 0"),
+        (lambda: priors.make(cast(Any, 3), 2), "prior: expected a name, .*, got 3: "),
+        (lambda: Gaussian(2, scale=0), "^scale: expected a number above 0, got 0$"),
+        (lambda: Gaussian(0), "^n_dims: expected a number above 0, got 0$"),
+        (lambda: Uniform(2, low=1, high=1), "high - low: expected a number above 0"),
+        (lambda: SwissRoll(noise=-1), "noise: expected a number above 0, got -1"),
+        (lambda: GaussianMixtureRing(radial_std=math.nan), "radial_std: expected a number above 0, got nan"),
         (lambda: Categorical(3, [0.5, 0.5]), "3 probabilities"),
         (lambda: Categorical(2, [-1, 2]), "probabilities >= 0"),
         (lambda: Categorical(2, [0, 0]), "positive sum"),

@@ -13,7 +13,10 @@ __all__ = ["Minibatches", "derived_seed"]
 
 
 def derived_seed(*words: int) -> int:
-    """A seed of its own for each tuple of whole numbers, the same on every machine."""
+    """A seed for a tuple of whole numbers below 2**32, the same on every machine.
+
+    Tuples of the same length have different seeds; zeros at the end of a tuple make no difference.
+    """
     return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
 
 
@@ -37,7 +40,10 @@ class Minibatches:
 
     def __init__(self, arrays: Sequence[Tensor], batch_size: int, random_state: int) -> None:
         if batch_size < (world_size := rank_and_world_size()[1]):
-            raise InputError(f"expected a batch_size of at least the {world_size} processes, got {batch_size}")
+            raise InputError(
+                f"batch_size: expected at least {world_size}, a row for each process, got {batch_size}: "
+                "choose a larger one, or start fewer processes"
+            )
         self.arrays, self.batch_size, self.random_state = list(arrays), batch_size, random_state
         self.steps_per_epoch = len(arrays[0]) // batch_size
         self._orders: dict[int, tuple[int, Tensor]] = {}

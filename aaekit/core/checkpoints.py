@@ -1,4 +1,4 @@
-"""Trainings that stop and go on: checkpoints in a folder, the newest few of them."""
+"""Checkpoints of a training in a folder, from which it is resumed exactly."""
 
 import json
 import re
@@ -20,71 +20,85 @@ from aaekit.core.loop import Training
 from aaekit.core.state import capture, restore
 from aaekit.errors import InputError
 
-KEPT = 3  # checkpoints
-CHECKPOINT_SHARE = 0.05  # of the time, at most, goes into writing checkpoints
+__all__ = ["Checkpoints"]
+
+MAX_CHECKPOINTS = 3  # in the folder; older ones are deleted
+CHECKPOINT_SHARE = 0.05  # of the training time that writing checkpoints takes, at most
 
 
 class Checkpoints(Callback):
-    """Writes checkpoints of a training into a folder, and puts the next training there back to the newest.
+    """Write checkpoints into a folder; a training that starts with the same folder resumes from the newest one.
 
-    The first Ctrl-C or SIGTERM waits for the end of the step and then writes one, so that it is exact; a second one
-    does not wait. `folder` is made when something is written; `log` takes a line of text.
+    On the first Ctrl-C or SIGTERM the current step is completed and a checkpoint is written; a second one stops at
+    once, without a checkpoint.
+
+    Parameters
+    ----------
+    folder : Path
+        Created when the first checkpoint is written.
+    log : callable, optional
+        Called with a line of text for each damaged checkpoint.
+
+    Attributes
+    ----------
+    n_saved : int
+        Steps in the newest checkpoint.
 
     Raises
     ------
     InputError
-        When a training starts and none of the checkpoints in the folder can be read, or they are of another
-        configuration; when one cannot be written.
+        When a training starts and no checkpoint in the folder can be read, or they are of another configuration; when
+        a checkpoint cannot be written.
     """
 
     def __init__(self, folder: Path, log: Callable[[str], object] = lambda text: None) -> None:
         self.folder, self.log = folder, log
-        self.n_kept = 0  # steps in the newest
-        self._stop_wanted = self._torn = False
+        self.n_saved = 0
+        self._stop_requested = self._is_mid_step = False
         self._old_handlers: dict[int, Any] = {}
         self._next = 0.0
 
-    def found(self) -> list[Path]:
-        """The JSON halves, newest first; a checkpoint without one was not finished."""
-        found = self.folder.glob("epoch-*.json")
-        return sorted(found, key=lambda p: [int(n) for n in re.findall(r"\d+", p.stem)], reverse=True)
+    def paths(self) -> list[Path]:
+        """The JSON files of the checkpoints, newest first; they are written last, so that each is complete."""
+        paths = self.folder.glob("epoch-*.json")
+        return sorted(paths, key=lambda p: [int(n) for n in re.findall(r"\d+", p.stem)], reverse=True)
 
     def restores(self) -> bool:
-        """Whether there is a checkpoint to go back to."""
-        return bool(self.found())
+        """Whether there is a checkpoint to resume from."""
+        return bool(self.paths())
 
     def start(self, training: Training) -> None:
-        """Go back to the newest checkpoint, if there is one."""
+        """Resume from the newest checkpoint, if there is one."""
         self._restore(training)
-        self.n_kept = training.n_done
+        self.n_saved = training.n_done
         self._next = 0.0
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._old_handlers[number] = signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._stop_wanted:
-            self._torn = True
+        if self._stop_requested:
+            self._is_mid_step = True
             raise KeyboardInterrupt
-        self._stop_wanted = True
+        self._stop_requested = True
 
     def step(self, training: Training) -> None:
-        """Stop here, if that was asked for."""
-        if self._stop_wanted:
+        """Stop here, if that was requested."""
+        if self._stop_requested:
             raise KeyboardInterrupt
 
     def epoch(self, training: Training, row: Mapping[str, float]) -> None:
-        """Write a checkpoint, unless that would take too large a share of the time."""
+        """Write a checkpoint, unless writing has taken too large a share of the time."""
         if time.monotonic() >= self._next:
             self._write(training)
 
     def stop(self, training: Training, complete: bool) -> None:
-        """Write where the training is, if that is the end of a step."""
+        """Write a checkpoint, if the training stopped at the end of a step."""
         for number, handler in self._old_handlers.items():
             signal.signal(number, handler)
         self._old_handlers.clear()
-        interrupted = isinstance(sys.exc_info()[1], KeyboardInterrupt) and not self._torn
-        self._stop_wanted = self._torn = False
+        interrupted = isinstance(sys.exc_info()[1], KeyboardInterrupt) and not self._is_mid_step
+        self._stop_requested = self._is_mid_step = False
         if complete or interrupted:
             self._write(training)
 
@@ -95,27 +109,33 @@ class Checkpoints(Callback):
         path = self.folder / (f"epoch-{epoch:04d}" + (f"-step-{training.n_done}" if steps else ""))
         write_atomically(path.with_suffix(".safetensors"), lambda p: save_file(tensors, p))
         write_text(path.with_suffix(".json"), json.dumps(facts))
-        self.n_kept = training.n_done
-        for old in self.found()[KEPT:]:
+        self.n_saved = training.n_done
+        for old in self.paths()[MAX_CHECKPOINTS:]:
             old.unlink()
             old.with_suffix(".safetensors").unlink(missing_ok=True)
         now = time.monotonic()
         self._next = now + (now - began) * (1 / CHECKPOINT_SHARE - 1)
 
     def _restore(self, training: Training) -> None:
-        found = self.found()
-        for path in found:
+        paths = self.paths()
+        for path in paths:
             try:
                 facts = json.loads(path.read_text(encoding="utf-8"))
                 tensors = load_file(path.with_suffix(".safetensors"))
             except (OSError, ValueError, SafetensorError) as error:
-                self.log(f"{path.stem} is damaged, trying the one before: {error}")
+                self.log(f"checkpoint {path.stem} is damaged, trying the one before: {error}")
                 continue
             try:
                 restore(training, tensors, facts)
             except (KeyError, TypeError, ValueError, RuntimeError) as error:
                 reason = str(error).splitlines()[0]
-                raise InputError(f"{path} is not of this configuration: {reason}; was config.yaml changed?") from error
+                raise InputError(
+                    f"{path}: expected a checkpoint of this configuration, got another ({reason}): "
+                    "undo the change of the configuration, or train from the beginning in another folder"
+                ) from error
             return
-        if found:
-            raise InputError(f"{self.folder} is damaged: none of its {len(found)} checkpoints can be read; train anew")
+        if paths:
+            raise InputError(
+                f"{self.folder} is damaged: none of its {len(paths)} checkpoints can be read: "
+                "delete the folder to train from the beginning"
+            )

@@ -1,4 +1,4 @@
-"""Which device, and which arithmetic on it."""
+"""The choice of the device and of its arithmetic."""
 
 import torch
 
@@ -18,7 +18,7 @@ def find_device(name: str) -> torch.device:
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(n for n, is_there in available.items() if is_there)
-    if not available[name]:
+    if not available.get(name):
         names = " or ".join(repr(n) for n, is_there in available.items() if is_there)
         raise InputError(f"device: expected {names}, which this machine has, got {name!r}")
     return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device(name)

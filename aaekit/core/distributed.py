@@ -1,4 +1,4 @@
-"""Several processes that train together, if torch.distributed was set up; alone, all of this does nothing."""
+"""Training in several processes, if torch.distributed is initialised; alone, nothing here has an effect."""
 
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ def rank_and_world_size() -> tuple[int, int]:
 
 @torch.no_grad()
 def broadcast_from_rank_zero(tensors: Iterable[Tensor]) -> None:
-    """Give tensors, in place, the values that they have in the first process."""
+    """Set tensors, in place, to their values in the first process."""
     if rank_and_world_size()[1] > 1:
         for t in tensors:
             dist.broadcast(t, 0)
@@ -24,7 +24,7 @@ def broadcast_from_rank_zero(tensors: Iterable[Tensor]) -> None:
 
 @torch.no_grad()
 def all_reduce_mean(tensors: Iterable[Tensor]) -> None:
-    """Replace tensors, in place, by their mean over the processes, in one message."""
+    """Set tensors, in place, to their mean over the processes, with one message."""
     world_size = rank_and_world_size()[1]
     if world_size > 1 and (reduced := list(tensors)):
         flat = torch.cat([t.reshape(-1) for t in reduced])

@@ -1,4 +1,4 @@
-"""What nothing may move while something else is trained."""
+"""Parameters that are fixed while others are trained."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ __all__ = ["frozen"]
 
 @contextmanager
 def frozen(*modules: nn.Module) -> Iterator[None]:
-    """While it lasts, nothing is differentiated with respect to the parameters of the modules."""
+    """In the block, nothing is differentiated with respect to the parameters of the modules."""
     parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
     for p in parameters:
         p.requires_grad_(False)

@@ -18,7 +18,7 @@ from aaekit.core.phase import Phase, Step
 from aaekit.core.schedule import Turn, turns
 from aaekit.core.settings import Settings
 from aaekit.core.state import MovingAverage
-from aaekit.core.threads import SharedCores
+from aaekit.core.threads import SharedThreads
 from aaekit.errors import TrainingError
 
 __all__ = ["Training"]
@@ -107,7 +107,7 @@ class Training:
             callback.start(self)
         complete, last = False, self.settings.n_steps if until is None else until
         try:
-            with SharedCores() as cores:
+            with SharedThreads() as threads:
                 while self.n_done < last and not 0 < self.settings.patience <= self.n_waited:
                     start = time.perf_counter()
                     self.advance()
@@ -122,7 +122,7 @@ class Training:
                         callback.step(self)
                         if row is not None:
                             callback.epoch(self, row)
-                    cores.look()
+                    threads.adjust()
             complete = True
         finally:
             for callback in callbacks:

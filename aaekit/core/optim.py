@@ -1,4 +1,4 @@
-"""Adam, for the first `torch.optim.Adam` of a process spends two seconds on importing a compiler."""
+"""Adam without the two seconds in which the first `torch.optim.Adam` of a process imports a compiler."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,11 +7,18 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
+__all__ = ["Adam"]
+
 
 class Adam:
-    """Adam (Kingma & Ba, 2015) by torch's fused kernel: what `torch.optim.Adam(groups, fused=True)` does, bit for bit.
+    """Adam (Kingma & Ba, 2015) by torch's fused kernel, equal to `torch.optim.Adam(groups, fused=True)` bit for bit.
 
-    Each group is a dict of `params`, `lr` and `betas`. Parameters without a gradient stay as they are.
+    Parameters without a gradient are not changed.
+
+    Parameters
+    ----------
+    groups : iterable of dict
+        Each with `params`, `lr` and `betas`.
     """
 
     EPS = 1e-8
@@ -26,17 +33,17 @@ class Adam:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
-            moved = [p for p in group["params"] if p.grad is not None]
-            if not moved:
+            updated = [p for p in group["params"] if p.grad is not None]
+            if not updated:
                 continue
-            slots = [self._slots_of(p) for p in moved]
+            slots = [self._slots_of(p) for p in updated]
             means, squares, steps = ([s[k] for s in slots] for k in ("exp_avg", "exp_avg_sq", "step"))
             beta1, beta2 = group["betas"]
             adam(
-                moved, [p.grad for p in moved], means, squares, [], steps, fused=True, amsgrad=False, maximize=False,
-                beta1=beta1, beta2=beta2, lr=group["lr"], weight_decay=0.0, eps=self.EPS,
+                updated, [p.grad for p in updated], means, squares, [], steps, fused=True, amsgrad=False,
+                maximize=False, beta1=beta1, beta2=beta2, lr=group["lr"], weight_decay=0.0, eps=self.EPS,
             )  # fmt: skip
 
     def _slots_of(self, p: Tensor) -> dict[str, Tensor]:
@@ -46,23 +53,23 @@ class Adam:
         return self._slots[p]
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Set all gradients to None."""
         for p in self._parameters:
             p.grad = None
 
     def state_dict(self) -> dict[str, Any]:
-        """The moments of each parameter, by its number."""
+        """The moments of each parameter, by the index of the parameter."""
         return {"state": {j: self._slots[p] for j, p in enumerate(self._parameters) if p in self._slots}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the moments of a `state_dict`; the groups stay."""
+        """Load the moments of a `state_dict`; the groups are not changed."""
         parameters = self._parameters
         self._slots = {
-            parameters[j]: {name: _placed(value, parameters[j]) for name, value in slots.items()}
+            parameters[j]: {name: _like(value, parameters[j]) for name, value in slots.items()}
             for j, slots in state["state"].items()
         }
 
 
-def _placed(value: Tensor, like: Tensor) -> Tensor:
-    """A moment on the device of its parameter and in its order in memory, by which the fused update pairs them."""
-    return torch.empty_like(like, dtype=value.dtype).copy_(value) if value.dim() else value.to(like.device)
+def _like(value: Tensor, parameter: Tensor) -> Tensor:
+    """A moment with the device and memory layout of its parameter: the fused update pairs values by their layout."""
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value) if value.dim() else value.to(parameter.device)

@@ -34,12 +34,15 @@ class Step:
     def __init__(self, batch: Mapping[str, Sequence[Tensor]] | None = None) -> None:
         self.batch: Mapping[str, Sequence[Tensor]] = batch or {}
         self.notes: dict[str, Tensor] = {}
-        self._values: dict[Hashable, Any] = {}
+        self._values: dict[bool, dict[Hashable, Any]] = {}  # by whether gradients are enabled
         self._inputs: dict[Hashable, Any] = {}
 
     def once(self, key: Hashable, make: Callable[[], T], *, is_input: bool = False) -> T:
-        """The value of `make()`, computed at most once until parameters move; at most once a step if it `is_input`."""
-        values = self._inputs if is_input else self._values
+        """The value of `make()`, computed at most once until parameters move; at most once a step if it `is_input`.
+
+        A value that was computed while gradients were disabled is computed again for a phase that needs them.
+        """
+        values = self._inputs if is_input else self._values.setdefault(torch.is_grad_enabled(), {})
         if key not in values:
             values[key] = make()
         return values[key]

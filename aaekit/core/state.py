@@ -91,5 +91,4 @@ def restore(training: "Training", tensors: Mapping[str, Tensor], facts: Mapping[
     training.n_done, training.seconds = int(facts["n_done"]), float(facts["seconds"])
     training.history, training.n_waited = list(facts["history"]), int(facts["n_waited"])
     training.n_summed = int(facts["n_summed"])
-    if facts["best_score"] is not None:
-        training.best = float(facts["best_score"]), below("best/")
+    training.best = None if facts["best_score"] is None else (float(facts["best_score"]), below("best/"))

@@ -1,52 +1,58 @@
-"""Threads that make room for other work on the same cores."""
+"""A number of threads that adapts to other work on the same cores."""
 
 import time
 from typing import Self
 
 import torch
 
-WAITING = "/proc/thread-self/schedstat"  # Linux: nanoseconds that a thread ran, and that it waited for a core
-LOOK, CROWDED, LASTING, PAUSE = 0.5, 0.1, 1.5, 30.0  # seconds, but the second is a share
+__all__ = ["SharedThreads"]
+
+SCHEDSTAT = "/proc/thread-self/schedstat"  # Linux: nanoseconds that a thread ran, and that it waited for a core
+INTERVAL = 0.5  # seconds between two measurements
+MAX_WAIT = 0.1  # share of the time that the training thread may wait for a core
+PATIENCE = 1.5  # seconds of waiting more than that until threads are given up
+PAUSE = 30.0  # seconds until the threads come back, the first time
 
 
-class SharedCores:
-    """As many threads as have a core, in a `with` block that calls `look` every step.
+class SharedThreads:
+    """Use as many threads as have a core, in a `with` block that calls `adjust` every step.
 
-    Threads of one operation wait for each other at its end. If one of them gets no core, for other work has it, all
-    stand still, and two threads may be twenty times slower than one. So when the thread that trains had to wait for a
-    core for a tenth of the time, for a second and a half, half of the threads go. After half a minute they come back,
-    and each time that this was too early, twice as late. Where the system does not tell (it is Linux that does), and
-    at the end of the block, there are as many threads as before.
+    The threads of one operation wait for each other at its end. If other work takes the core of one of them, all of
+    them stand still, and two threads may be twenty times slower than one. So when the training thread waits for a core
+    for a tenth of the time, for 1.5 seconds, half of the threads are given up. After 30 seconds they come back; each
+    time that this was too early, the pause is doubled. At the end of the block the number of threads is restored. On
+    systems that do not report waiting times (all but Linux) it never changes.
     """
 
     def __enter__(self) -> Self:
-        self._most = self._n = torch.get_num_threads()
-        self._crowded, self._pause = 0.0, PAUSE
-        self._mark()
+        self._max = self._n = torch.get_num_threads()
+        self._crowded_for, self._pause = 0.0, PAUSE
+        self._measure()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._set(self._most)
+        self._set(self._max)
 
-    def look(self) -> None:
-        """Change the number of threads, if it is time to look and there is reason to."""
-        passed = time.monotonic() - self._since
-        if self._most == 1 or self._waited is None or passed < LOOK:
+    def adjust(self) -> None:
+        """Change the number of threads, if it is time to measure and there is reason to."""
+        elapsed = time.monotonic() - self._measured_at
+        if self._max == 1 or self._waited is None or elapsed < INTERVAL:
             return
         before = self._waited
-        self._mark()
-        if ((self._waited or before) - before) / passed > CROWDED:
-            self._crowded += passed
-            if self._crowded >= LASTING and self._n > 1:
+        self._measure()
+        if ((self._waited or before) - before) / elapsed > MAX_WAIT:
+            self._crowded_for += elapsed
+            if self._crowded_for >= PATIENCE and self._n > 1:
                 self._set(self._n // 2)
-                self._again, self._crowded, self._pause = self._since + self._pause, 0.0, 2 * self._pause
+                self._return_at, self._crowded_for = self._measured_at + self._pause, 0.0
+                self._pause *= 2
         else:
-            self._crowded = 0.0
-            if self._n < self._most and self._since >= self._again:
-                self._set(min(2 * self._n, self._most))
+            self._crowded_for = 0.0
+            if self._n < self._max and self._measured_at >= self._return_at:
+                self._set(min(2 * self._n, self._max))
 
-    def _mark(self) -> None:
-        self._since, self._waited = time.monotonic(), _seconds_waited()
+    def _measure(self) -> None:
+        self._measured_at, self._waited = time.monotonic(), _seconds_waited()
 
     def _set(self, n: int) -> None:
         if n != self._n:
@@ -55,9 +61,9 @@ class SharedCores:
 
 
 def _seconds_waited() -> float | None:
-    """How long this thread was ready to run and had no core, or None if the system does not tell."""
+    """How long this thread was ready to run and had no core, or None if the system does not report it."""
     try:
-        with open(WAITING) as file:
+        with open(SCHEDSTAT) as file:
             return int(file.read().split()[1]) / 1e9
     except (OSError, ValueError, IndexError):
         return None

@@ -77,8 +77,7 @@ class Autoencoder(TransformerMixin, Estimator[A]):
             kind = "bernoulli" if data.unit_range else "gaussian"
         if kind == "bernoulli" and not data.unit_range:
             raise InputError(
-                "reconstruction: expected 'gaussian' for values outside of [0, 1], got 'bernoulli': "
-                "scale X, or change it"
+                "reconstruction: expected 'gaussian' for values outside [0, 1], got 'bernoulli': scale X or change it"
             )
         return super()._planned(
             data,

@@ -281,6 +281,7 @@ class Estimator(BaseEstimator, Generic[N]):
         self.classes_: Any
         self.class_counts_: list[int]
         self.n_unlabelled_: int
+        self.seed_: int
         start = prepared(self, X, y, eval_set)
         X_train, plan = start.X_train, start.plan
 
@@ -319,7 +320,7 @@ class Estimator(BaseEstimator, Generic[N]):
 
     def plan_for(self, X: ArrayLike, y: ArrayLike | None = None) -> Plan:
         """What `fit` would do with such rows and labels, without training; parameters and errors are those of `fit`."""
-        return initialised(clone(self), X, y).plan_
+        return initialised(cast(Self, clone(self)), X, y).plan_
 
     def _planned(
         self,

@@ -80,7 +80,8 @@ def check_parameters(estimator: "Estimator[Any]") -> None:
     parsed = validated(type(estimator), values)
     for name, value in values.items():
         kind = parsed[name]
-        if (isinstance(value, str) and kind != value) or (isinstance(value, float) and isinstance(kind, int)):
+        of_text = isinstance(value, str | Mapping) and kind != value
+        if of_text or (isinstance(value, float) and isinstance(kind, int)):
             raise InputError(f"{name}: expected a {type(kind).__name__}, for instance {kind!r}, got {value!r}")
     shape = estimator.image_shape
     if shape is not None and len(shape) != 3:

@@ -144,7 +144,8 @@ class PretrainedClassifier(Classifier[ClassifierNetworks]):
         autoencoder = self._first_stage()
         if not hasattr(autoencoder, "networks_"):
             autoencoder = initialised(autoencoder, X)
-        return initialised(clone(self).set_params(autoencoder=autoencoder), X, y).plan_
+        twin = cast(PretrainedClassifier, clone(self)).set_params(autoencoder=autoencoder)
+        return initialised(twin, X, y).plan_
 
     def _first_stage(self) -> Autoencoder[Any]:
         """The autoencoder to start from: a fitted one, or a new one, not fitted."""

@@ -1,4 +1,4 @@
-"""Backbones: what turns rows into features, codes into rows, and codes into the discriminator's logits."""
+"""Backbones: networks from rows to features, from codes to rows, and from codes to the discriminator's logits."""
 
 import copy
 import math
@@ -10,10 +10,25 @@ from torch import Tensor, nn
 
 from aaekit.errors import InputError, nearest
 
+__all__ = [
+    "Crop",
+    "backbone_name",
+    "conv_decoder",
+    "conv_encoder",
+    "decoder_backbone",
+    "dense",
+    "dense_decoder",
+    "dense_encoder",
+    "discriminator",
+    "encoder_backbone",
+    "hidden_widths",
+    "n_halvings",
+]
+
 BackboneName = Literal["mlp", "conv"]
 Widths = Literal["auto"] | Sequence[int]
 Shape = tuple[int, ...]
-N_NARROW = 256  # values of a row up to which narrower layers do
+N_NARROW = 256  # values of a row up to which narrower layers are enough
 
 
 def dense(sizes: Sequence[int], *, dropout: float = 0.0, batch_norm: bool = False) -> list[nn.Module]:
@@ -26,7 +41,7 @@ def dense(sizes: Sequence[int], *, dropout: float = 0.0, batch_norm: bool = Fals
 
 
 def dense_encoder(shape: Shape, hidden: Sequence[int], *, dropout: float = 0.0, batch_norm: bool = False) -> nn.Module:
-    """`(n, *shape) -> (n, hidden[-1])`; no hidden layer leaves the flattened row itself."""
+    """`(n, *shape) -> (n, hidden[-1])`; without hidden layers, the flattened row."""
     return nn.Sequential(nn.Flatten(), *dense([math.prod(shape), *hidden], dropout=dropout, batch_norm=batch_norm))
 
 
@@ -42,15 +57,15 @@ def discriminator(n_code: int, hidden: Sequence[int] = (500, 500), *, dropout: f
 
 
 def n_halvings(shape: Shape) -> int:
-    """How often an image is halved on its way in: to at most 8 pixels a side, and at least once."""
+    """How often the encoder halves an image: to at most 8 pixels a side, and at least once."""
     return max(1, math.ceil(math.log2(max(shape[1:]) / 8)))
 
 
 def conv_encoder(shape: Shape, channels: Sequence[int], n_features: int, *, dropout: float = 0.0) -> nn.Module:
     """`(n, c, h, w) -> (n, n_features)` for images from 8x8 up.
 
-    A stem, then one convolution a halving, then one at the smallest size; `channels` are the widths of these in turn
-    (the last is repeated). From 16 pixels a side the stem itself halves, which is most of the time saved.
+    A stem, one convolution for each halving, and one at the smallest size; `channels` are their widths in this order
+    (the last is repeated). From 16 pixels a side the stem halves, too, which saves most of the time.
     """
     halvings, stem_halves = n_halvings(shape), max(shape[1:]) >= 16
     strides = [2 if stem_halves else 1] + [2] * (halvings - stem_halves) + [1]
@@ -67,7 +82,7 @@ def conv_encoder(shape: Shape, channels: Sequence[int], n_features: int, *, drop
 
 
 def conv_decoder(n_code: int, shape: Shape, channels: Sequence[int]) -> nn.Module:
-    """`(n, n_code) -> (n, c, h, w)`: one transposed convolution a doubling, cropped to the size."""
+    """`(n, n_code) -> (n, c, h, w)`: one transposed convolution for each doubling, cropped to the size."""
     halvings, (h, w) = n_halvings(shape), _smallest(shape)
     widths = [shape[0], *channels, *[channels[-1]] * halvings][: halvings + 1][::-1]
     first = widths[0] * h * w
@@ -80,7 +95,7 @@ def conv_decoder(n_code: int, shape: Shape, channels: Sequence[int]) -> nn.Modul
 
 
 def _channels_last(module: nn.Module) -> nn.Module:
-    """The layout in which convolutions are fastest."""
+    """The same module in the memory layout in which convolutions are fastest."""
     return module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
@@ -90,7 +105,7 @@ def _smallest(shape: Shape) -> tuple[int, int]:
 
 
 class Crop(nn.Module):
-    """Cut images down to `size` (height, width) about their centre."""
+    """Crop images to `size` (height, width) around their centre."""
 
     def __init__(self, size: Sequence[int]) -> None:
         super().__init__()
@@ -102,22 +117,28 @@ class Crop(nn.Module):
 
 
 def backbone_name(spec: object, shape: Shape) -> BackboneName:
-    """What `"auto"` stands for: convolutional for images of at least 8x8, fully connected for the rest."""
+    """Resolve "auto": convolutional for images of at least 8x8, fully connected for other rows.
+
+    Raises
+    ------
+    InputError
+        For other names, and for "conv" with rows that are no images of at least 8x8.
+    """
     if spec == "auto":
         return "conv" if len(shape) == 3 and min(shape[1:]) >= 8 else "mlp"
     if spec == "conv" and (len(shape) != 3 or min(shape[1:]) < 8):
         raise InputError(
-            f"backbone='conv' needs images (channels, height, width) of 8x8 or larger, not rows of shape {shape}: "
-            "pass X as (n, channels, height, width), set image_shape, or choose backbone='mlp'"
+            f"backbone: expected images (channels, height, width) of 8x8 or larger for 'conv', got rows of shape "
+            f"{shape}: pass X as (n, channels, height, width), set image_shape, or choose backbone='mlp'"
         )
     if spec not in ("mlp", "conv"):
         close = nearest(str(spec), ["auto", "mlp", "conv"])
-        raise InputError(f"backbone={spec!r}: expected 'auto', 'mlp', 'conv' or a torch.nn.Module.{close}")
+        raise InputError(f"backbone: expected 'auto', 'mlp', 'conv' or a torch.nn.Module, got {spec!r}{close}")
     return spec  # type: ignore[return-value]
 
 
 def hidden_widths(spec: Widths, shape: Shape) -> Sequence[int]:
-    """What `"auto"` stands for: two layers of 1,000 units, or of 256 where a row has few values."""
+    """Resolve "auto": two layers of 1,000 units, or of 256 for rows of up to 256 values."""
     if spec == "auto":
         return (256, 256) if math.prod(shape) <= N_NARROW else (1000, 1000)
     return spec
@@ -126,9 +147,14 @@ def hidden_widths(spec: Widths, shape: Shape) -> Sequence[int]:
 def encoder_backbone(
     spec: object, shape: Shape, *, hidden: Widths, channels: Sequence[int], dropout: float, batch_norm: bool
 ) -> tuple[nn.Module, int]:
-    """The encoder's backbone and the number of features it puts out.
+    """The encoder's backbone and the number of its features.
 
     `spec` is a name or any `nn.Module` from `(n, *shape)` to `(n, ...)`; a module is copied, never changed.
+
+    Raises
+    ------
+    InputError
+        When the module does not take such rows, or does not return a tensor.
     """
     if isinstance(spec, nn.Module):
         module = copy.deepcopy(spec)
@@ -142,13 +168,20 @@ def encoder_backbone(
 def decoder_backbone(
     spec: object, n_code: int, shape: Shape, *, hidden: Widths, channels: Sequence[int], dropout: float
 ) -> nn.Module:
-    """The decoder's backbone; `spec` as in `encoder_backbone`, from `(n, n_code)` to `(n, *shape)`."""
+    """The decoder's backbone; `spec` as in `encoder_backbone`, from `(n, n_code)` to `(n, *shape)`.
+
+    Raises
+    ------
+    InputError
+        When the module does not take such codes, or does not return such rows.
+    """
     if isinstance(spec, nn.Module):
         module = copy.deepcopy(spec)
-        found = _output_shape(module, (n_code,), "decoder")
-        if found != shape:
+        output = _output_shape(module, (n_code,), "decoder")
+        if output != shape:
             raise InputError(
-                f"decoder: expected rows of shape {shape} from codes of {n_code} dimensions, it gives {found}"
+                f"decoder: expected rows of shape {shape} from codes of {n_code} dimensions, got {output}: "
+                "change the last layer of the module"
             )
         return module
     if backbone_name(spec, shape) == "conv":
@@ -157,17 +190,22 @@ def decoder_backbone(
 
 
 def _output_shape(module: nn.Module, shape: Shape, name: str) -> Shape:
-    """The shape of a row that comes out, found by trying two rows of zeros."""
+    """The shape of an output row, by trying two rows of zeros."""
     was_training = module.training
     try:
         with torch.no_grad():
-            found = module.eval()(torch.zeros(2, *shape))
+            output = module.eval()(torch.zeros(2, *shape))
     except (RuntimeError, ValueError) as error:
-        raise InputError(f"{name}: the given module does not take rows of shape {shape}: {error}") from error
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{name}: expected a module that takes rows of shape {shape}, got one that does not ({reason}): "
+            "change its first layer"
+        ) from error
     finally:
         module.train(was_training)
-    if not isinstance(found, Tensor):
+    if not isinstance(output, Tensor):
         raise InputError(
-            f"{name}: expected a module that gives a tensor, found one that gives a {type(found).__name__}"
+            f"{name}: expected a module that returns a tensor, got one that returns a {type(output).__name__}: "
+            "wrap it in a module that does"
         )
-    return tuple(found.shape[1:])
+    return tuple(output.shape[1:])

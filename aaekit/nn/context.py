@@ -1,4 +1,4 @@
-"""Modes of modules that last for a block, and the statistics of batch normalisation."""
+"""Context managers for the mode of modules, and the statistics of batch normalisation."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ __all__ = ["batch_norms", "evaluating", "frozen_batch_norm_statistics", "update_
 
 
 def batch_norms(module: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d]:
-    """The layers of batch normalisation in a module."""
+    """The batch normalisation layers of a module."""
     return [m for m in module.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d))]
 
 
@@ -18,9 +18,9 @@ def batch_norms(module: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d | nn.
 def update_batch_norm_statistics(module: nn.Module, batches: Iterable[Tensor]) -> None:
     """Replace the running mean and variance of batch normalisation by those of the given minibatches.
 
-    While it is trained, a module sees noise, augmented rows and adversarial shifts; it is used on clean rows.
-    Afterwards the module is in evaluation mode; nothing else about it changes. (`torch.optim.swa_utils.update_bn` does the same,
-    but leaves dropout on.)
+    In training a module sees noise, augmented rows and adversarial shifts; it is used on clean rows. Afterwards the
+    module is in evaluation mode; nothing else changes. (`torch.optim.swa_utils.update_bn` does the same, but leaves
+    dropout on.)
     """
     layers = batch_norms(module)
     module.eval()
@@ -38,7 +38,7 @@ def update_batch_norm_statistics(module: nn.Module, batches: Iterable[Tensor]) -
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """While it lasts, the module is in evaluation mode: no dropout, batch normalisation by its running statistics."""
+    """In the block the module is in evaluation mode: no dropout, batch normalisation by running statistics."""
     training = [m for m in module.modules() if m.training]
     module.eval()
     try:
@@ -50,7 +50,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def frozen_batch_norm_statistics(module: nn.Module) -> Iterator[None]:
-    """While it lasts, batch normalisation normalises by the minibatch without updating its running statistics."""
+    """In the block batch normalisation uses the minibatch without updating its running statistics."""
     layers = [(m, m.momentum) for m in batch_norms(module)]
     for m, _ in layers:
         m.momentum = 0.0

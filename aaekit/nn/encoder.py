@@ -1,4 +1,4 @@
-"""Encoder -> `Code` -> decoder: what lies between data and the latent space."""
+"""The encoder, the latent code and the decoder."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -7,13 +7,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+__all__ = ["Code", "Decoder", "Encoder", "Posterior", "one_hot"]
+
 Posterior = Literal["deterministic", "gaussian", "universal"]
 
 
 class Code(NamedTuple):
-    """What the encoder says of a batch: a continuous code and, in some models, a categorical one.
+    """The codes of a batch: a continuous code z and, in some models, a categorical code y.
 
-    `z` has shape `(n, latent_dim)`; `logits` has shape `(n, n_classes)`, or is None where there is no categorical code.
+    Attributes
+    ----------
+    z : Tensor of shape (n, latent_dim)
+        The continuous code.
+    logits : Tensor of shape (n, n_classes) or None
+        Unnormalised log q(y|x); None in models without a categorical code.
     """
 
     z: Tensor
@@ -21,13 +28,13 @@ class Code(NamedTuple):
 
     @property
     def y(self) -> Tensor:
-        """Categorical code q(y|x), shape `(n, n_classes)`: rows sum to one."""
+        """Categorical code q(y|x), shape `(n, n_classes)`; rows sum to one."""
         assert self.logits is not None, "this model has no categorical code"
         return self.logits.float().softmax(1)
 
     @property
     def joined(self) -> Tensor:
-        """What the decoder sees: `[y, z]`, shape `(n, n_classes + latent_dim)`."""
+        """The decoder's input `[y, z]`, shape `(n, n_classes + latent_dim)`."""
         return self.z if self.logits is None else torch.cat([self.y, self.z.float()], 1)
 
     def split(self, sizes: Sequence[int]) -> "list[Code]":
@@ -37,21 +44,31 @@ class Code(NamedTuple):
         return [Code(*pair) for pair in zip(z, logits, strict=True)]
 
     def detach(self) -> "Code":
-        """The same values, cut off from the encoder."""
+        """The same values without a gradient to the encoder."""
         return Code(self.z.detach(), self.with_fixed_y().logits)
 
     def with_fixed_y(self) -> "Code":
-        """The same values, of which y is cut off from the encoder."""
+        """The same values, y without a gradient to the encoder."""
         return Code(self.z, None if self.logits is None else self.logits.detach())
 
 
 class Encoder(nn.Module):
     """Q: a backbone and its linear heads, `x -> Code`.
 
-    `posterior` says how z follows from the features h (Makhzani et al., section 2.1):
-    ``"deterministic"`` z = f(h), randomness only from the data; ``"gaussian"`` z ~ N(mu(h), sigma(h)^2);
-    ``"universal"`` z = f(h, eta) with noise eta fed in, which can take any shape. In evaluation mode the noise is left
-    out: mu(h) and f(h, 0).
+    Parameters
+    ----------
+    backbone : nn.Module
+        From rows `(n, *shape)` to features h `(n, ...)`.
+    n_features : int
+        Values of h.
+    latent_dim : int
+        Dimensions of z; may be 0.
+    n_classes : int, default 0
+        Values of y; 0 for no categorical code.
+    posterior : "deterministic", "gaussian" or "universal"
+        How z depends on h (Makhzani et al., section 2.1): z = f(h), random only by the data; z ~ N(mu(h), sigma(h)^2);
+        or z = f(h, eta) with input noise eta, a universal approximator of q(z|x). In evaluation mode there is no
+        noise: mu(h) and f(h, 0).
     """
 
     def __init__(
@@ -86,7 +103,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """P: a backbone from the joined code `(n, n_code)` to rows `(n, *shape)`, before the output's sigmoid, if any."""
+    """P: a backbone from the joined code `(n, n_code)` to rows `(n, *shape)`, before the sigmoid of unit-range data."""
 
     def __init__(self, backbone: nn.Module, unit_range: bool) -> None:
         super().__init__()
@@ -102,5 +119,5 @@ class Decoder(nn.Module):
 
 
 def one_hot(labels: Tensor, n_classes: int) -> Tensor:
-    """Float rows `(n, n_classes)` with a single one each."""
+    """One-hot rows `(n, n_classes)` of labels `(n,)`, as floats."""
     return F.one_hot(labels, n_classes).float()

@@ -1,15 +1,15 @@
-"""How frequent the values of y are lately, and how frequent they should be."""
+"""Recent and expected frequencies of the values of y."""
 
 import torch
 from torch import Tensor, nn
 
 __all__ = ["ClassFrequencies"]
 
-N_FORMING = 600  # minibatches until classes have formed; from then on guessed class frequencies may be corrected
+N_FORMING = 600  # minibatches until classes have formed and a guessed class prior may be corrected
 
 
 class ClassFrequencies(nn.Module):
-    """A running mean of q(y|x) over minibatches, beside the class frequencies `(n_classes,)` that are expected.
+    """A running mean of q(y|x) over minibatches, and the class frequencies that are expected.
 
     Parameters
     ----------
@@ -18,10 +18,10 @@ class ClassFrequencies(nn.Module):
     decay : float, default 0.9
         Of the running mean.
     correction : float, default 0
-        Where the class prior is a guess: from the 600th minibatch on, the share of its distance to the running mean by
-        which it is corrected at each minibatch.
+        For a class prior that is a guess: the share of its distance (of logarithms) to the running mean by which it is
+        corrected at each minibatch after the 600th.
     min_share : float, default 0
-        The part of its first value below which no expected frequency falls.
+        Lower bound of each expected frequency, as a fraction of its first value.
     """
 
     running: Tensor
@@ -38,11 +38,11 @@ class ClassFrequencies(nn.Module):
         self.register_buffer("n_seen", torch.tensor(0))
 
     def update(self, mean: Tensor) -> None:
-        """Move the running mean by the mean `(n_classes,)` of one more minibatch."""
+        """Update the running mean with the mean `(n_classes,)` of a minibatch."""
         self.running.lerp_(mean, 1 - self.decay)
 
     def log_ratio(self, mean: Tensor) -> Tensor:
-        """log(running mean / expected), after an update by `mean`."""
+        """log(running mean / expected), after an update with `mean`."""
         self.update(mean)
         log_ratio = (self.running.clamp_min(1e-8) / self.expected.clamp_min(1e-8)).log()
         self.n_seen += 1

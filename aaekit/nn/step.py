@@ -20,7 +20,7 @@ def _joined(code: Code, labels: Tensor | None) -> Tensor:
 
 
 class EncoderStep(Step):
-    """One minibatch of named groups of rows ("unlabelled", "labelled", "augmented"), and what the networks make of it.
+    """One minibatch of named groups of rows ("unlabelled", "labelled", "augmented"), with codes and reconstructions.
 
     Parameters
     ----------
@@ -29,15 +29,15 @@ class EncoderStep(Step):
     encoder : callable
         From rows to `Code`.
     decoder : Decoder, optional
-        From what `join` gives to rows.
+        From the result of `join` to rows.
     labels : mapping from str to Tensor of shape (n,) or (n, n_conditions), optional
         Labels of views.
     soft_labels : mapping from str to Tensor of shape (n, n_classes), optional
-        Class probabilities of views; rows of zeros are unknown.
+        Class probabilities of views; rows of zeros do not count.
     corrupt : callable, optional
-        Applied to what the encoder sees; targets stay clean.
+        Applied to the rows that the encoder sees; targets stay clean.
     join : callable, optional
-        From a code and the labels of its view to what the decoder sees; by default [y, z].
+        From a code and the labels of its view to the input of the decoder; by default [y, z].
     together : bool, default False
         Whether one pass of the encoder serves all views.
     """
@@ -60,7 +60,7 @@ class EncoderStep(Step):
         self._corrupt, self._join = corrupt, join
 
     def input(self, view: str) -> Tensor:
-        """What the encoder sees of a view: its rows, corrupted."""
+        """The encoder's input of a view: its rows, corrupted."""
         return self.once(("input", view), lambda: self._corrupt(self.rows[view]), is_input=True)
 
     def code(self, view: str = "unlabelled") -> Code:
@@ -73,11 +73,11 @@ class EncoderStep(Step):
 
     def detached_code(self, view: str = "unlabelled") -> Code:
         """The same values for a phase that must not move the encoder."""
-        if self.together or ("code", view) in self._values:
+        if self.together or ("code", view) in self._values.get(True, {}):
             with torch.enable_grad():
                 return self.code(view).detach()
         with torch.no_grad():
-            return self.once(("detached code", view), lambda: self.encoder(self.input(view)))
+            return self.once(("code", view), lambda: self.encoder(self.input(view)))
 
     def _encode_all(self) -> dict[str, Code]:
         inputs = [self.input(view) for view in self.rows]

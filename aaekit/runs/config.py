@@ -19,6 +19,17 @@ from aaekit.estimators._hyperparameters import Hyperparameter, hyperparameters, 
 from aaekit.estimators._io import json_value
 from aaekit.systems import find
 
+__all__ = [
+    "DataOptions",
+    "completed",
+    "config_text",
+    "configuration",
+    "estimator_of",
+    "options_of",
+    "read_config",
+    "versions",
+]
+
 YES, NO = ("true", "yes", "on"), ("false", "no", "off")
 
 

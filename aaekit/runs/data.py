@@ -13,6 +13,8 @@ from aaekit.evaluation.heldout import HeldOut
 from aaekit.labels import UNLABELLED
 from aaekit.systems import find
 
+__all__ = ["data_options", "held_out", "load_data", "split_of", "targets", "training_rows"]
+
 
 def load_data(config: Mapping[str, Any]) -> Dataset:
     """Load the data set of a configuration."""

@@ -29,6 +29,8 @@ from aaekit.runs.config import completed, config_text, configuration, estimator_
 from aaekit.runs.data import data_options, held_out, load_data, split_of, training_rows
 from aaekit.systems import find
 
+__all__ = ["Run"]
+
 # what draws and evaluates is imported where it is used: matplotlib takes a second before the first step
 
 
@@ -252,11 +254,11 @@ class Run(Callback):
             if not (self.path / "config.yaml").exists():
                 raise KeyboardInterrupt("stopped before the first step") from None
             where = f"stopped at step {self.n_done} of {self.n_steps}"
-            if (n_saved := self.checkpoints.n_kept) != self.n_done:
+            if (n_saved := self.checkpoints.n_saved) != self.n_done:
                 where += f", saved up to step {n_saved}" if n_saved else ", before the first checkpoint"
             raise KeyboardInterrupt(f"{where}; resume with: aae resume {self.path}") from None
         except TrainingError as error:
-            newest = self.checkpoints.found()
+            newest = self.checkpoints.paths()
             checkpoint = newest[0].with_suffix(".safetensors") if newest else "none yet"
             text = f"{error}. The last good checkpoint: {checkpoint}"
             self.log(text)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from aaekit._extras import require
 from aaekit._files import write_bytes
 from aaekit.data.folders import open_image
 from aaekit.errors import InputError
@@ -101,6 +101,9 @@ def write_images(folder: str | os.PathLike[str], images: NDArray[Any], names: Se
     InputError
         If a file cannot be written.
     """
+    require("PIL", extra="plots")
+    from PIL import Image
+
     folder = Path(folder)
     for image, name in zip(to_bytes(images), names, strict=True):
         buffer = io.BytesIO()

@@ -2,6 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from aaekit._extras import require
+
+require("matplotlib", extra="plots")
+
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure

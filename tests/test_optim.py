@@ -1,4 +1,4 @@
-"""Our Adam does what torch's does."""
+"""Adam, equal to that of torch."""
 
 import copy
 import subprocess
@@ -45,36 +45,36 @@ def weights(nets):
     return torch.cat([p.detach().flatten() for net in nets for p in net.parameters()])
 
 
-def test_it_moves_weights_as_torchs_adam_does_bit_for_bit():
-    ours, theirs = networks(), networks()
-    steps(ours, Adam(groups(ours)), range(8))
-    steps(theirs, torch.optim.Adam(groups(theirs), fused=True), range(8))
-    assert torch.equal(weights(ours), weights(theirs)) and not torch.equal(weights(ours), weights(networks()))
+def test_weights_are_those_of_torchs_adam_bit_for_bit():
+    nets, torchs_nets = networks(), networks()
+    steps(nets, Adam(groups(nets)), range(8))
+    steps(torchs_nets, torch.optim.Adam(groups(torchs_nets), fused=True), range(8))
+    assert torch.equal(weights(nets), weights(torchs_nets)) and not torch.equal(weights(nets), weights(networks()))
 
 
 @pytest.mark.parametrize("after", [0, 1, 5])
-def test_its_state_goes_on_in_another_one(after):
+def test_its_state_can_be_loaded_by_another_one(after):
     whole, first = networks(), networks()
     steps(whole, Adam(groups(whole)), range(8))
-    begun = Adam(groups(first))
-    steps(first, begun, range(after))
+    first_part = Adam(groups(first))
+    steps(first, first_part, range(after))
     again = Adam(groups(first))
-    again.load_state_dict(begun.state_dict())
+    again.load_state_dict(first_part.state_dict())
     steps(first, again, range(after, 8))
     assert torch.equal(weights(first), weights(whole))
 
 
-def test_its_state_can_be_read_by_torchs():
-    ours, theirs = networks(), networks()
-    begun = Adam(groups(ours))
-    steps(ours, begun, range(3))
-    for a, b in zip(theirs, ours, strict=True):
+def test_its_state_can_be_loaded_by_torchs_adam():
+    nets, torchs_nets = networks(), networks()
+    first_part = Adam(groups(nets))
+    steps(nets, first_part, range(3))
+    for a, b in zip(torchs_nets, nets, strict=True):
         a.load_state_dict(b.state_dict())
-    torchs = torch.optim.Adam(groups(theirs), fused=True)
-    torchs.load_state_dict({**torchs.state_dict(), **copy.deepcopy(begun.state_dict())})
-    steps(ours, begun, range(3, 6))
-    steps(theirs, torchs, range(3, 6))
-    assert torch.equal(weights(ours), weights(theirs))
+    torchs = torch.optim.Adam(groups(torchs_nets), fused=True)
+    torchs.load_state_dict({**torchs.state_dict(), **copy.deepcopy(first_part.state_dict())})
+    steps(nets, first_part, range(3, 6))
+    steps(torchs_nets, torchs, range(3, 6))
+    assert torch.equal(weights(nets), weights(torchs_nets))
 
 
 def test_training_loads_no_compiler():

@@ -6,11 +6,11 @@ from torch import nn
 
 from aaekit.nn.encoder import Code, Decoder, Encoder, one_hot
 
-N, D, N_FEATURES, N_STYLE, N_CLASSES = 10, 6, 8, 3, 4
+N, D, N_FEATURES, LATENT_DIM, N_CLASSES = 10, 6, 8, 3, 4
 POSTERIORS = ["deterministic", "gaussian", "universal"]
 
 
-def make_encoder(posterior="deterministic", latent_dim=N_STYLE, n_classes=N_CLASSES) -> Encoder:
+def make_encoder(posterior="deterministic", latent_dim=LATENT_DIM, n_classes=N_CLASSES) -> Encoder:
     torch.manual_seed(0)
     return Encoder(nn.Sequential(nn.Linear(D, N_FEATURES), nn.ReLU()), N_FEATURES, latent_dim, n_classes, posterior)
 
@@ -22,8 +22,8 @@ def x():
 
 # --- Code
 def test_joined_is_y_then_z():
-    code = Code(torch.randn(N, N_STYLE), torch.randn(N, N_CLASSES))
-    assert code.joined.shape == (N, N_CLASSES + N_STYLE)
+    code = Code(torch.randn(N, LATENT_DIM), torch.randn(N, N_CLASSES))
+    assert code.joined.shape == (N, N_CLASSES + LATENT_DIM)
     assert torch.equal(code.joined[:, :N_CLASSES], code.logits.softmax(1))
     assert torch.equal(code.joined[:, N_CLASSES:], code.z)
     assert torch.equal(Code(code.z).joined, code.z)
@@ -39,7 +39,7 @@ def test_y_is_a_distribution_in_float32():
 
 @pytest.mark.parametrize("n_classes", [0, N_CLASSES])
 def test_split_gives_consecutive_rows(n_classes):
-    z, logits = torch.randn(N, N_STYLE), torch.randn(N, n_classes) if n_classes else None
+    z, logits = torch.randn(N, LATENT_DIM), torch.randn(N, n_classes) if n_classes else None
     parts = Code(z, logits).split([2, 5, 3])
     assert [len(p.z) for p in parts] == [2, 5, 3]
     assert torch.equal(torch.cat([p.z for p in parts]), z)
@@ -64,7 +64,7 @@ def test_one_hot():
 # --- Encoder
 @pytest.mark.parametrize("posterior", POSTERIORS)
 @pytest.mark.parametrize(("latent_dim", "n_classes"), [(3, 4), (3, 0), (0, 4)])
-def test_encoders_give_the_codes_that_were_asked_for(posterior, latent_dim, n_classes, x):
+def test_codes_have_the_shapes_of_the_arguments(posterior, latent_dim, n_classes, x):
     code = make_encoder(posterior, latent_dim, n_classes)(x)
     assert code.z.shape == (N, latent_dim)
     assert code.logits is None if n_classes == 0 else code.logits.shape == (N, n_classes)
@@ -86,7 +86,7 @@ def test_noise_is_in_z_and_only_while_training(posterior, x):
 
 
 @pytest.mark.parametrize("posterior", POSTERIORS)
-def test_the_noise_follows_torchs_random_state(posterior, x):
+def test_the_noise_depends_on_torchs_random_state(posterior, x):
     encoder = make_encoder(posterior)
     codes = []
     for _ in range(2):
@@ -114,8 +114,8 @@ def test_every_parameter_of_the_encoder_learns(posterior, x):
 
 
 def test_backbones_may_give_images(x):
-    encoder = Encoder(nn.Unflatten(1, (2, 3, 1)), D, N_STYLE)
-    assert encoder(x).z.shape == (N, N_STYLE)
+    encoder = Encoder(nn.Unflatten(1, (2, 3, 1)), D, LATENT_DIM)
+    assert encoder(x).z.shape == (N, LATENT_DIM)
 
 
 # --- Decoder
