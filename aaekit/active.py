@@ -190,11 +190,11 @@ class ActiveLearner:
         labelled = np.fromiter(labels_by_row, int)
         y, frequencies = self._extended(labelled, indices, len(classes), callbacks)
         model = cast(SemiSupervisedAAE, clone(self.classifier))
-        if model.class_prior == "auto":  # queried rows are no random sample
-            model.set_params(class_prior=("auto", *frequencies.tolist()))
         if self.model is not None and model.max_steps is None and model.max_epochs == "auto":
             n_steps = model.plan(self.model.plan_.data).n_steps  # training continues, and somebody waits
             model.set_params(max_steps=min(n_steps // 2, MAX_STEPS))
+        if model.class_prior == "auto":  # queried rows are no random sample
+            model.set_params(class_prior=("auto", *frequencies.tolist()))
         model.set_params(warm_start_from=self.clusters_ if self.model is None else self.model)
         model.fit(self.X, y, callbacks=callbacks)
         model.set_params(warm_start_from=None)

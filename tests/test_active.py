@@ -22,7 +22,9 @@ def blobs():
 
 @pytest.fixture(scope="module")
 def clusters(blobs):
-    return ClusteringAAE(n_clusters=K + 2, loss_weights={"marginal_kl": 10.0}, **QUICK).fit(blobs[0])
+    return ClusteringAAE(n_clusters=K + 2, loss_weights={"marginal_kl": 10.0}, **QUICK | {"random_state": 2}).fit(
+        blobs[0]
+    )
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ def test_nobody_waits_longer_for_later_answers_than_for_1500_steps(blobs, cluste
     monkeypatch.setattr(SemiSupervisedAAE, "fit", untrained)
     session = ActiveLearner(blobs[0], clusters=clusters)
     session.teach(np.arange(20), blobs[1][:20])
-    assert session.model.max_steps is None and session.model.plan_.n_steps == 8000
+    assert session.model.max_steps is None and session.model.plan_.n_steps == 5000
     assert session.teach(np.arange(20, 30), blobs[1][20:30]).model.max_steps == 1500
 
 
@@ -110,6 +112,15 @@ def test_a_row_told_again_takes_its_new_label(session, blobs):
     rows = session.query(K + 2)
     session.teach(rows, (y[rows] + 1) % K).teach(rows, y[rows])
     assert [session.labels[int(i)] for i in rows] == y[rows].tolist()
+
+
+def test_a_class_may_appear_later(blobs, clusters, monkeypatch):
+    X, y = blobs
+    monkeypatch.setattr(semi_supervised, "steps_without_labels", lambda n_rows: 8)
+    session = ActiveLearner(X, clusters=clusters, classifier=SemiSupervisedAAE(hidden=(32,), random_state=0))
+    first, more = (np.concatenate([np.flatnonzero(y == k)[:2] for k in classes]) for classes in ([0, 1], [2, 3]))
+    assert session.teach(first, y[first]).model.classes_.tolist() == [0, 1]
+    assert session.teach(more, y[more]).model.classes_.tolist() == [0, 1, 2, 3]
 
 
 def test_names_of_clusters_do_not_drown_the_answers(session, blobs, monkeypatch):

@@ -166,8 +166,8 @@ def test_rows_keep_the_units_of_the_autoencoder(rows):
     X = 3 + 20 * rows[0] * np.linspace(0.1, 1, 64, dtype=np.float32)
     start = AdversarialAutoencoder(**CODES, max_steps=3).fit(X)
     model = PretrainedClassifier(**HEAD, autoencoder=start, frozen=True).fit(X[:50], rows[1][:50])
-    center, scale = start.scaler_.center, start.scaler_.scale
-    assert np.array_equal(model.scaler_.center, center) and np.array_equal(model.scaler_.scale, scale)
+    center, scale = start.center_, start.scale_
+    assert np.array_equal(model.center_, center) and np.array_equal(model.scale_, scale)
     z = model.networks_.encoder(torch.from_numpy((X[:5] - center) / scale)).z.detach().numpy()
     np.testing.assert_allclose(z, start.transform(X[:5]), atol=1e-4)
 

@@ -388,6 +388,16 @@ class Estimator(BaseEstimator, Generic[N]):
         return self.scaler_.unit_range
 
     @property
+    def center_(self) -> NDArray[Any] | np.float32:
+        """What is subtracted from rows before they are scaled, shape `(n_features,)`, or 0."""
+        return self.scaler_.center
+
+    @property
+    def scale_(self) -> NDArray[np.float32] | np.float32:
+        """What one unit of scaled rows is in the units of X, shape `(n_features,)`, or one number for all."""
+        return self.scaler_.scale
+
+    @property
     def data_radius_(self) -> float:
         """Root mean squared distance of scaled rows from their mean."""
         return self.scaler_.data_radius
