@@ -138,7 +138,7 @@ class Gaussian(Prior):
     def __init__(self, n_dims: int, scale: float = 1.0):
         _require_positive(n_dims=n_dims, scale=scale)
         self.scale: float = scale
-        self.n_dims = n_dims
+        self.n_dims: int = n_dims
 
     def draw(self, n: int, component: Tensor | None, device: torch.device | str) -> Tensor:
         return self.scale * torch.randn(n, self.n_dims, device=device)
@@ -184,7 +184,8 @@ class GaussianMixtureRing(Prior):
         _require_positive(radial_std=radial_std, tangential_std=tangential_std)
         if n_dims < 2:
             raise InputError(f"n_dims: expected at least 2 for a ring, got {n_dims}: use more, or prior='gaussian'")
-        self.n_dims, self.n_components = n_dims, n_components
+        self.n_dims: int = n_dims
+        self.n_components = n_components
         self.radius: float = radius
         self.radial_std: float = radial_std
         self.tangential_std: float = tangential_std
@@ -291,7 +292,7 @@ class Uniform(Prior):
         _require_positive(n_dims=n_dims, **{"high - low": high - low})
         self.low: float = low
         self.high: float = high
-        self.n_dims = n_dims
+        self.n_dims: int = n_dims
 
     def draw(self, n: int, component: Tensor | None, device: torch.device | str) -> Tensor:
         return self.low + (self.high - self.low) * torch.rand(n, self.n_dims, device=device)
@@ -383,7 +384,7 @@ class FromDistribution(Prior):
             self._shape = torch.Size([n_dims or 1])
             distribution = distribution.expand(self._shape)
         self.distribution: Distribution = distribution
-        self.n_dims = self._shape.numel()
+        self.n_dims: int = self._shape.numel()
         _require_dims(self, n_dims)
 
     def draw(self, n: int, component: Tensor | None, device: torch.device | str) -> Tensor:
@@ -424,7 +425,7 @@ class FromCallable(Prior):
     def __init__(self, function: Callable[[int], ArrayLike | Tensor], n_dims: int) -> None:
         _require_positive(n_dims=n_dims)
         self.function: Callable[[int], ArrayLike | Tensor] = function
-        self.n_dims = n_dims
+        self.n_dims: int = n_dims
 
     def draw(self, n: int, component: Tensor | None, device: torch.device | str) -> Tensor:
         z = torch.as_tensor(self.function(n), dtype=torch.get_default_dtype(), device=device)

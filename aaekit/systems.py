@@ -11,7 +11,7 @@ Nothing here imports torch: an estimator is a dotted path, resolved when it is n
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aaekit.errors import InputError, nearest
 
@@ -50,7 +50,7 @@ class System:
     comparable: bool = False
     conditional: bool = False
 
-    def load(self) -> "type[Estimator]":
+    def load(self) -> "type[Estimator[Any]]":
         """Import the estimator's class.
 
         Raises

@@ -6,10 +6,15 @@ After an intended change: `python tests/test_public_api.py`, and look at the dif
 import difflib
 import importlib
 import inspect
+import json
+import os
 import pkgutil
 import re
+import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import aaekit
 
@@ -114,6 +119,17 @@ def test_the_list_sees_what_is_public():
     estimator = text.split("\naaekit.estimators.semi_supervised.SemiSupervisedAAE(")[1].split("\naaekit")[0]
     assert "latent_dim=10" in estimator and "\n    fit(X, y=None" in estimator and "\n    predict(X)" in estimator
     assert " at 0x" not in text and not re.search(r"\._[a-z]", text)
+
+
+def test_a_type_checker_sees_the_types_of_what_is_public(tmp_path):
+    checker = Path(sys.executable).with_name("basedpyright")
+    if not checker.exists():
+        pytest.skip("basedpyright is not installed")
+    path = {**os.environ, "PATH": os.pathsep.join([str(checker.parent), os.environ["PATH"]])}
+    command = [checker, "--verifytypes", "aaekit", "--ignoreexternal", "--outputjson"]
+    out = subprocess.run(command, capture_output=True, text=True, env=path, cwd=tmp_path).stdout
+    completeness = json.loads(out)["typeCompleteness"]
+    assert completeness["packageName"] == "aaekit" and completeness["completenessScore"] >= 0.95
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from torch import Tensor
 from aaekit.errors import InputError
 from aaekit.estimators._base import Estimator
 from aaekit.estimators._labels import learn_labels
-from aaekit.estimators._rows import RowScaler, in_batches
+from aaekit.estimators._rows import in_batches, learn_rows
 from aaekit.estimators._sklearn import ClassifierMixin
 from aaekit.labels import UNLABELLED, label_indices, split_labels
 from aaekit.nn.encoder import Code
@@ -27,7 +27,7 @@ class Classifier(ClassifierMixin, Estimator[N]):
     def _learn(self, X: ArrayLike, y: ArrayLike | None) -> tuple[NDArray[Any], NDArray[np.int64]]:
         if y is None:
             raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        self.scaler_, rows = RowScaler.fit(self, X, self.image_shape)
+        rows = learn_rows(self, X)
         labels = learn_labels(self, y)
         check_consistent_length(rows, labels)
         return rows, labels

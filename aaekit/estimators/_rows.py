@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
@@ -185,3 +185,9 @@ def probabilities(nets: Networks, rows: NDArray[Any] | Tensor) -> NDArray[np.flo
     """q(y|x) of scaled rows, by an encoder with a categorical code."""
     device = next(nets.parameters()).device
     return in_batches(lambda x: nets.encoder(x.to(device)).y, rows)
+
+
+def learn_rows(estimator: Any, X: ArrayLike) -> NDArray[Any]:
+    """Valid, scaled rows `(n, *shape)`; sets `scaler_` of the estimator."""
+    estimator.scaler_, rows = RowScaler.fit(estimator, X, estimator.image_shape)
+    return rows

@@ -22,7 +22,7 @@ from aaekit.estimators._fitting import rows_per_batch
 from aaekit.estimators._hyperparameters import Share, hyperparameters
 from aaekit.estimators._labels import learn_labels
 from aaekit.estimators._plan import DataSummary, Plan
-from aaekit.estimators._rows import RowScaler
+from aaekit.estimators._rows import learn_rows
 from aaekit.labels import UNLABELLED, label_indices, labelled_mask
 from aaekit.nn.encoder import Posterior, one_hot
 from aaekit.nn.networks import AutoencoderNetworks
@@ -156,7 +156,7 @@ class AdversarialAutoencoder(ParzenDensity):
         ]
 
     def _learn(self, X: ArrayLike, y: ArrayLike | None) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
-        self.scaler_, rows = RowScaler.fit(self, X, self.image_shape)
+        rows = learn_rows(self, X)
         is_conditional = priors.make(self.prior, self.latent_dim).n_components is not None
         if y is not None and self.adversarial and is_conditional:
             check_consistent_length(rows, y)

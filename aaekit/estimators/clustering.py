@@ -29,7 +29,7 @@ from aaekit.estimators._categorical import (
 )
 from aaekit.estimators._hyperparameters import Length, Positive, hyperparameters
 from aaekit.estimators._plan import DataSummary, Plan, consistency
-from aaekit.estimators._rows import RowScaler, probabilities
+from aaekit.estimators._rows import learn_rows, probabilities
 from aaekit.estimators._sklearn import ClusterMixin, available_if
 from aaekit.evaluation.metrics import cluster_use, clustering_accuracy
 from aaekit.labels import UNLABELLED, label_indices, split_labels
@@ -242,7 +242,7 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
         ]
 
     def _learn(self, X: ArrayLike, y: ArrayLike | None) -> tuple[NDArray[Any], None]:
-        self.scaler_, rows = RowScaler.fit(self, X, self.image_shape)
+        rows = learn_rows(self, X)
         check_n_clusters(self.n_clusters, len(rows))
         return rows, None
 

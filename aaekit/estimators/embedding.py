@@ -32,7 +32,7 @@ from aaekit.estimators._fitting import rows_per_batch
 from aaekit.estimators._hyperparameters import Length, Positive, hyperparameters
 from aaekit.estimators._labels import learn_labels
 from aaekit.estimators._plan import DataSummary, Plan, consistency
-from aaekit.estimators._rows import RowScaler, in_batches, probabilities
+from aaekit.estimators._rows import in_batches, learn_rows, probabilities
 from aaekit.estimators.clustering import check_n_clusters
 from aaekit.evaluation.metrics import clustering_accuracy, error_rate
 from aaekit.labels import UNLABELLED, label_indices, labelled_mask, split_labels
@@ -99,7 +99,6 @@ class EmbeddingAAE(Autoencoder[EmbeddingNetworks]):
     pseudo_label_threshold: PseudoLabelThreshold = 0.95
     vat_epsilon: VatEpsilon = 0.25
     vat_xi: VatXi = "auto"
-    latent_dim = 2
     batch_norm = True
     input_noise = 0.1
     discriminator_hidden = (200, 200)
@@ -241,7 +240,7 @@ class EmbeddingAAE(Autoencoder[EmbeddingNetworks]):
         ]
 
     def _learn(self, X: ArrayLike, y: ArrayLike | None) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
-        self.scaler_, rows = RowScaler.fit(self, X, self.image_shape)
+        rows = learn_rows(self, X)
         if y is not None:
             check_consistent_length(rows, y)
             if labelled_mask(y).any():

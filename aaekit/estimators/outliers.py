@@ -18,7 +18,7 @@ from aaekit.estimators._autoencoder import Autoencoder, draw, reconstruction_sco
 from aaekit.estimators._building import new_coders, new_critic
 from aaekit.estimators._hyperparameters import Positive, hyperparameters
 from aaekit.estimators._plan import DataSummary, Plan
-from aaekit.estimators._rows import RowScaler, in_batches
+from aaekit.estimators._rows import in_batches, learn_rows
 from aaekit.estimators._sklearn import OutlierMixin
 from aaekit.nn.networks import AutoencoderNetworks
 from aaekit.nn.step import EncoderStep
@@ -117,7 +117,7 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
         ]
 
     def _learn(self, X: ArrayLike, y: ArrayLike | None) -> tuple[NDArray[Any], None]:
-        self.scaler_, rows = RowScaler.fit(self, X, self.image_shape)
+        rows = learn_rows(self, X)
         return rows, None
 
     def _score(self, nets: AutoencoderNetworks, X: Tensor, y: NDArray[np.int64] | None) -> dict[str, float]:

@@ -22,6 +22,7 @@ from aaekit.estimators._fitting import check_parameters, initialised, rows_per_b
 from aaekit.estimators._hyperparameters import Positive, hyperparameters
 from aaekit.estimators._io import json_value, model_file
 from aaekit.estimators._plan import DataSummary, Plan
+from aaekit.estimators._rows import RowScaler
 from aaekit.estimators._sklearn import clone
 from aaekit.estimators.autoencoder import AdversarialAutoencoder
 from aaekit.labels import UNLABELLED
@@ -66,7 +67,7 @@ class PretrainedClassifier(Classifier[ClassifierNetworks]):
     """
 
     autoencoder: Annotated[
-        str | Autoencoder | None,
+        str | Autoencoder[Any] | None,
         "Networks",
         Field(
             description="an autoencoder (trained on all rows first, unless it is fitted), a run directory or a saved "
@@ -125,7 +126,7 @@ class PretrainedClassifier(Classifier[ClassifierNetworks]):
                 f"X: expected rows of shape {expected}, on which the autoencoder was fitted, got {shape}: pass such "
                 "rows, or another autoencoder"
             )
-        self.scaler_ = self.autoencoder_.scaler_
+        self.scaler_: RowScaler = self.autoencoder_.scaler_
         parameters = self.autoencoder_.get_params(deep=False)
         encoder = self.autoencoder_.networks_.encoder
         self.stem_: dict[str, Any] = {

@@ -20,7 +20,7 @@ from aaekit.estimators._building import new_coders, new_critic
 from aaekit.estimators._hyperparameters import hyperparameters
 from aaekit.estimators._labels import learn_labels
 from aaekit.estimators._plan import DataSummary, Plan
-from aaekit.estimators._rows import RowScaler, in_batches
+from aaekit.estimators._rows import in_batches, learn_rows
 from aaekit.labels import UNLABELLED, as_labels, label_indices
 from aaekit.nn.encoder import Code, one_hot
 from aaekit.nn.networks import AutoencoderNetworks
@@ -121,7 +121,7 @@ class SupervisedAAE(Autoencoder[AutoencoderNetworks]):
     def _learn(self, X: ArrayLike, y: ArrayLike | None) -> tuple[NDArray[Any], NDArray[np.int64]]:
         if y is None:
             raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        self.scaler_, rows = RowScaler.fit(self, X, self.image_shape)
+        rows = learn_rows(self, X)
         self.conditions_: list[Any] = []
         indices = []
         for column in _columns(y):

@@ -232,7 +232,7 @@ class Run(Callback):
             file.write(f"{datetime.now().isoformat(' ', 'seconds')} {text}\n")
 
     # --- training ------------------------------------------------------------------------------------------------
-    def train(self, callbacks: Sequence[Callback] = ()) -> Estimator:
+    def train(self, callbacks: Sequence[Callback] = ()) -> Estimator[Any]:
         """Train, from the newest checkpoint if there is one; write the model, the results and the report.
 
         Returns
