@@ -25,7 +25,7 @@ RUNS = ESTIMATORS | {"data", "evaluation", "plots", "plots.draw", "report", "sys
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),  # its names are loaded when they are used
     **{name: set() for name in EVERYWHERE | LEAVES},
-    "core": {"divergences"},  # minibatches and phases, nothing of autoencoders
+    "core": {"divergences", "curves"},  # minibatches and phases, nothing of autoencoders
     "nn": {"core"},
     "losses": {"core", "nn"},
     "evaluation.metrics": {"labels"},

@@ -5,22 +5,14 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from aaekit.curves import abbreviation
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from aaekit.core.loop import Training
 
 __all__ = ["Callback", "Progress"]
-
-ABBREVIATIONS = {
-    "reconstruction": "rec",
-    "classification": "class",
-    "pseudo_label": "pseudo",
-    "virtual_adversarial": "vat",
-    "conditional_entropy": "entropy",
-    "discriminator": "D",
-    "generator": "G",
-}
 
 
 class Callback:
@@ -123,8 +115,4 @@ def losses_text(training: "Training") -> str:
     """The mean losses of the epoch so far, abbreviated: `rec 21.3  z/D 1.39`."""
     losses = training.losses
     pairs = [(p.name, losses[p.name]) for p in training.phases if p.name in losses]
-    return "  ".join(f"{_short(name)} {value:.3g}" for name, value in pairs)
-
-
-def _short(name: str) -> str:
-    return "/".join(ABBREVIATIONS.get(part, part) for part in name.split("/"))
+    return "  ".join(f"{abbreviation(name)} {value:.3g}" for name, value in pairs)
