@@ -167,7 +167,7 @@ def test_label_decides_the_class(folder, tmp_path, aae):
     assert np.allclose(np.load(tmp_path / "s.npy"), estimator.sample(5, random_state=0, label=4))
 
 
-@pytest.mark.filterwarnings("ignore:only .* clusters are used")
+@pytest.mark.filterwarnings("ignore:expected .* clusters, got")
 def test_a_cluster_is_sampled_by_its_name_or_its_number(folder, tmp_path, aae):
     run, made = tmp_path / "run", tmp_path / "s.npy"
     aae("train", "clusters", "--data", folder / "some.npz", "--n-clusters", 4, "--out", run, *TINY, "--quiet")

@@ -19,7 +19,7 @@ FILE = Path(__file__).with_name("golden.json")
 N_FIRST, N_STEPS = 10, 30
 CASES = [f"{variant}, {schedule}" for variant in VARIANTS for schedule in SCHEDULES]
 
-pytestmark = pytest.mark.filterwarnings("ignore:only .* clusters are used")
+pytestmark = pytest.mark.filterwarnings("ignore:expected .* clusters, got")
 
 
 class Recorder(Callback):

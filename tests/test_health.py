@@ -36,7 +36,7 @@ Z, PRIOR = RANDOM.normal(size=(N, 2)), RANDOM.normal(size=(4 * N, 2))
 LABELS = np.arange(N) % K
 X = load_digits().data[:N] / 16
 
-KINDS = (SemiSupervisedAAE, ClusteringAAE, SupervisedAAE, SupervisedBaseline, DataOptions)
+KINDS = (AdversarialAutoencoder, SemiSupervisedAAE, ClusteringAAE, SupervisedAAE, SupervisedBaseline, DataOptions)
 OPTIONS = {name for kind in KINDS for name in hyperparameters_of(kind)}
 NAMES = [
     heading.splitlines()[0].lower()

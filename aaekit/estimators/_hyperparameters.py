@@ -183,7 +183,8 @@ def _expected(h: Hyperparameter, error: Any) -> str:
     if isinstance(error["input"], int) and not _of_an_item(error) and not _out_of_bounds(error) and _takes_tuple(h):
         return f"expected {names + ' or ' if names else ''}a list, for instance [{error['input']}]"
     message = error["msg"].removeprefix("Input should be ").removeprefix("a valid ").removeprefix("Value error, ")
-    return f"expected {message[0].lower() + message[1:]}"
+    number = "a number " if _out_of_bounds(error) else ""
+    return f"expected {number}{message[0].lower() + message[1:]}"
 
 
 def _hint(h: Hyperparameter, error: Any) -> str:

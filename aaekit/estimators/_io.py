@@ -89,7 +89,7 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {})["aaekit"])
         if "format" not in header:
-            raise ValueError("its header has no format")
+            raise KeyError("format")
         if header["format"] != FORMAT:
             raise InputError(
                 f"{path}: expected a model of format {FORMAT}, got {header['format']}: load it with the version of "
@@ -97,7 +97,7 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
             )
         missing = [k for k in ("estimator", "parameters", "facts") if k not in header]
         if missing:
-            raise ValueError(f"its header has no {', '.join(missing)}")
+            raise KeyError(", ".join(missing))
         return header, load_file(path)
     except OSError as error:
         raise InputError(f"{path}: expected a readable file, got {error.strerror or error}") from error

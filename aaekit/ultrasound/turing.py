@@ -204,7 +204,7 @@ def _read_key(path: Path) -> Mapping[str, str]:
     try:
         real = json.loads(path.read_text(encoding="utf-8"))["real"]
         if not isinstance(real, dict) or not real or not set(real.values()) <= set(SIDES):
-            raise ValueError("it does not name a or b for each pair")
+            raise TypeError("it does not name a or b for each pair")
         return real
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: expected the key of a Turing test, cannot read it: {error}") from error
