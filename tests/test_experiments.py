@@ -103,13 +103,13 @@ def test_a_log_without_a_newer_option_continues_if_the_option_is_at_its_default(
 
 
 def test_logs_of_an_earlier_version_are_tabulated_but_not_continued(tmp_path, monkeypatch):
-    log = logs.read(logs.path_of("digits-50"))
+    log = logs.read(logs.path_of("digits-100"))
     assert "format" not in log, "logged anew: take an older log, or the first of git's history"
     path = logs.write(log, tmp_path)
     before = path.read_text()
     monkeypatch.setattr(measure, "_run_seed", lambda *_: pytest.fail("expected no training"))
     with pytest.raises(InputError, match="got one of an earlier version") as error:
-        measure.run("digits-50", [0, 100], folder=tmp_path)
+        measure.run("digits-100", [0, 100], folder=tmp_path)
     assert "--out" in str(error.value) and "\n" not in str(error.value) and path.read_text() == before
     assert logs.measured(log) in logs.markdown([log])
 
