@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
 
@@ -143,11 +143,17 @@ def default_text(default: Any) -> str:
     return "none" if default is None else str(default)
 
 
+def _holds_objects(kind: Any) -> bool:
+    """Whether a tuple is of torch's modules, which no text can give."""
+    return any(getattr(item, "__module__", "").startswith("torch") for item in get_args(kind))
+
+
 def _metavar(h: "Hyperparameter") -> str:
     if h.is_mapping:
         return "NAME=NUMBER,..."
     kinds = {"A,B,...": tuple, "INTEGER": int, "NUMBER": float}
-    names = [name for name, kind in kinds.items() if any((get_origin(t) or t) is kind for t in h.types)]
+    types = [t for t in h.types if not (get_origin(t) is tuple and _holds_objects(t))]
+    names = [name for name, kind in kinds.items() if any((get_origin(t) or t) is kind for t in types)]
     if bool in h.types:
         names.insert(0, "yes|no")
     return "|".join(names[::-1]) or "TEXT"

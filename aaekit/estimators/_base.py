@@ -64,7 +64,7 @@ Augmentation = Annotated[
     "Losses",
     Field(
         description="what does not change the class of a row: small warps (images; without bending in ClusteringAAE), "
-        "feature noise (tables), none, or a callable on batches; 'auto' goes by the shape of the rows"
+        "feature noise (tables), none, or a callable on batches; 'auto' depends on the shape of the rows"
     ),
 ]
 

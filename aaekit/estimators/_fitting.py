@@ -290,10 +290,10 @@ def with_phases(plan: Plan, nets: nn.Module, phases: Sequence[Phase[Any]], setti
     for parameter, values in (("loss_weights", plan.loss_weights), ("learning_rates", settings.learning_rates)):
         for name, value in values.items():
             matching = [p for p in phases if name in (p.name, p.name.rsplit("/", 1)[-1])]
-            known = list(dict.fromkeys(p.name for p in phases))
+            names = list(dict.fromkeys(p.name for p in phases))
             if not matching:
                 raise InputError(
-                    f"{parameter}: expected phases of {', '.join(known)}, got {name!r}{nearest(name, known)}"
+                    f"{parameter}: expected phases of {', '.join(names)}, got {name!r}{nearest(name, names)}"
                 )
             if parameter == "loss_weights" and value and not any(p.weight for p in matching):
                 raise InputError(

@@ -179,10 +179,10 @@ class Consistency:
 def consistency(choice: str, augmentation: object, data: DataSummary, *, with_labels: bool) -> Consistency:
     """What must not change y: the augmentation, small adversarial shifts, both or nothing.
 
-    "auto" goes by what is known of a class. Without labels: warps of images say most, tables need both, and without an
-    augmentation small shifts are all there is. With labels the same, but small shifts help images, too, from 16 pixels
-    a side (at 8x8 a ball that is harmless at 28x28 contains other classes), and where each image has a label, its
-    warped copies leave nothing to guess.
+    "auto" depends on what is known about a class. Without labels, warps of images say most, tables need both, and
+    without an augmentation small shifts are all there is. With labels it is the same, but small shifts help images,
+    too, from 16 pixels a side (at 8x8 a ball that is harmless at 28x28 contains other classes), and where each image
+    has a label, its warped copies leave nothing to guess.
 
     Raises
     ------

@@ -85,7 +85,7 @@ class AdversarialAutoencoder(ParzenDensity):
         "Losses",
         Field(
             description="reconstruction error: Bernoulli for values in [0, 1], or half the summed squared error; "
-            "'auto' goes by the values"
+            "'auto' depends on the values"
         ),
     ] = "auto"
     discriminator_decay: Annotated[
@@ -112,8 +112,8 @@ class AdversarialAutoencoder(ParzenDensity):
         """Encoder, decoder and a critic of z, which may be shown the label."""
         encoder, decoder = new_coders(self, plan, self.latent_dim, posterior=self.posterior)
         weight = plan.weight("z/generator", GENERATOR) if self.adversarial else 0.0
-        shown = plan.data.n_classes + 1 if plan.data.n_classes else 0
-        z_discriminator = new_critic(self, self.latent_dim + shown, weight, self.discriminator_dropout)
+        n_shown = plan.data.n_classes + 1 if plan.data.n_classes else 0
+        z_discriminator = new_critic(self, self.latent_dim + n_shown, weight, self.discriminator_dropout)
         return AutoencoderNetworks(encoder, decoder, z_discriminator)
 
     def phases(self, nets: AutoencoderNetworks, plan: Plan) -> list[Phase[EncoderStep]]:

@@ -147,8 +147,8 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
         K, weight = plan.n_classes, plan.weight("z/generator", GENERATOR)
         encoder, decoder = new_coders(self, plan, K + self.latent_dim, K)
         y_discriminator = new_critic(self, K, plan.weight("y/generator", GENERATOR))
-        shown = K if self.style_matching == "per_class" else 0
-        z_discriminator = new_critic(self, self.latent_dim + shown, weight)
+        n_shown = K if self.style_matching == "per_class" else 0
+        z_discriminator = new_critic(self, self.latent_dim + n_shown, weight)
         frequencies = class_frequencies(plan.class_prior, plan.min_class_share)
         return CategoricalNetworks(encoder, decoder, z_discriminator, y_discriminator, frequencies)
 

@@ -87,8 +87,8 @@ class SupervisedAAE(Autoencoder[AutoencoderNetworks]):
     def networks(self, plan: Plan) -> AutoencoderNetworks:
         """Encoder to z, decoder of the labels and z, and a critic of z, which may be shown the labels."""
         encoder, decoder = new_coders(self, plan, plan.n_classes + self.latent_dim)
-        shown = plan.n_classes if self.style_matching == "per_class" else 0
-        z_discriminator = new_critic(self, self.latent_dim + shown, plan.weight("z/generator", GENERATOR))
+        n_shown = plan.n_classes if self.style_matching == "per_class" else 0
+        z_discriminator = new_critic(self, self.latent_dim + n_shown, plan.weight("z/generator", GENERATOR))
         return AutoencoderNetworks(encoder, decoder, z_discriminator)
 
     def phases(self, nets: AutoencoderNetworks, plan: Plan) -> list[Phase[EncoderStep]]:
