@@ -1,5 +1,6 @@
 """What the estimators with a categorical code y decide and prepare alike."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from aaekit.errors import InputError
 from aaekit.estimators._base import Sources
 from aaekit.estimators._hyperparameters import Length
 from aaekit.estimators._label_propagation import Neighbourhood
-from aaekit.estimators._plan import DataSummary
+from aaekit.estimators._plan import DataSummary, Plan
 from aaekit.labels import UNLABELLED
 from aaekit.nn.frequencies import ClassFrequencies
 
@@ -97,23 +98,21 @@ def prior_of_labels(class_prior: Any, data: DataSummary) -> tuple[tuple[float, .
     return tuple(priors.Categorical(K, frequencies).probabilities), is_guess and data.n_unlabelled > 0
 
 
-def partly_labelled_sources(
-    X: Tensor, y: NDArray[np.int64], seed: int, *, propagates: bool, class_prior: tuple[float, ...], is_guess: bool
-) -> tuple[Sources, tuple[float, ...]]:
+def partly_labelled_sources(X: Tensor, y: NDArray[np.int64], plan: Plan, seed: int) -> tuple[Sources, Plan]:
     """All rows, and the labelled ones by themselves; soft labels and class frequencies from label propagation."""
     labelled = np.flatnonzero(y != UNLABELLED)
     sources: Sources = {
         "unlabelled": {"rows": X},
         "labelled": {"rows": X[labelled], "labels": torch.from_numpy(y[labelled])},
     }
-    if not propagates:
-        return sources, class_prior
-    frequencies = priors.Categorical(len(class_prior), class_prior).mean.numpy()
-    neighbourhood = Neighbourhood(X.numpy(), y, len(class_prior), seed)
-    if is_guess:
+    if not plan.propagates_labels:
+        return sources, plan
+    frequencies = priors.Categorical(plan.n_classes, plan.class_prior).mean.numpy()
+    neighbourhood = Neighbourhood(X.numpy(), y, plan.n_classes, seed)
+    if plan.min_class_share < 1:  # they are a guess
         frequencies = neighbourhood.estimate_frequencies(frequencies)
     sources["unlabelled"]["soft_labels"] = torch.from_numpy(neighbourhood.propagate(frequencies))
-    return sources, tuple(float(f) for f in frequencies)
+    return sources, replace(plan, class_prior=tuple(float(f) for f in frequencies))
 
 
 def class_frequencies(class_prior: tuple[float, ...], min_share: float) -> ClassFrequencies:

@@ -251,15 +251,7 @@ class EmbeddingAAE(Autoencoder[EmbeddingNetworks]):
     def _sources(self, X: Tensor, y: NDArray[np.int64] | None, plan: Plan) -> tuple[Sources, Plan]:
         if y is None:
             return {"unlabelled": {"rows": X}}, plan
-        sources, class_prior = partly_labelled_sources(
-            X,
-            y,
-            self.seed_,
-            propagates=plan.propagates_labels,
-            class_prior=plan.class_prior,
-            is_guess=self.class_prior == "auto" or self.class_prior[:1] == ("auto",),
-        )
-        return sources, replace(plan, class_prior=class_prior)
+        return partly_labelled_sources(X, y, plan, self.seed_)
 
     def _finish(self, rows: NDArray[Any], y: NDArray[np.int64] | None) -> None:
         if self.plan_.min_class_share < 1 and self.plan_.weights["marginal_kl"]:
