@@ -85,11 +85,12 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     if not Path(path).is_file():
         received = "a directory" if Path(path).is_dir() else "no such file"
         raise InputError(f"{path}: expected a model that `save` wrote, got {received}")
+    damaged = f"{path}: expected a model that aaekit saved, got a damaged or other file"
     try:
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {})["aaekit"])
         if "format" not in header:
-            raise KeyError("format")
+            raise InputError(f"{damaged}: its header has no format")
         if header["format"] != FORMAT:
             raise InputError(
                 f"{path}: expected a model of format {FORMAT}, got {header['format']}: load it with the version of "
@@ -97,14 +98,14 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
             )
         missing = [k for k in ("estimator", "parameters", "facts") if k not in header]
         if missing:
-            raise KeyError(", ".join(missing))
+            raise InputError(f"{damaged}: its header has no {', '.join(missing)}")
         return header, load_file(path)
     except OSError as error:
         raise InputError(f"{path}: expected a readable file, got {error.strerror or error}") from error
     except InputError:
         raise
     except (SafetensorError, KeyError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: expected a model that aaekit saved, got a damaged or other file: {error}") from error
+        raise InputError(f"{damaged}: {error}") from error
 
 
 # --- parameters ------------------------------------------------------------------------------------------------------
