@@ -1,6 +1,6 @@
 """Numbers of every variant, recorded once: a change of the code that is not meant to change them must not.
 
-`python tests/test_golden.py` records them anew, for a change that is meant to, with its reason in the commit.
+`python tests/test_golden.py` records them again, for a change that is meant to, with its reason in the commit.
 """
 
 import json

@@ -13,9 +13,6 @@ FILES = sorted(path for folder in ("aaekit", "reproduction") for path in (ROOT /
 ERRORS = {"InputError", "TrainingError"}
 OTHER_WORDS = re.compile(r"\b(found|came|told|mend)\b")  # "got", "repair"
 
-# files whose messages still have another form: none is added here
-NOT_YET: set[str] = set()
-
 
 def raised(tree):
     """Every exception that is made to be raised or returned, (name, call)."""
@@ -71,16 +68,7 @@ def faults(source):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_messages_have_one_form(path):
-    name = path.relative_to(ROOT).as_posix()
-    wrong = list(faults(path.read_text(encoding="utf-8")))
-    if name in NOT_YET:
-        assert wrong, f"take {name} out of NOT_YET"
-    else:
-        assert wrong == []
-
-
-def test_every_file_that_is_not_done_exists():
-    assert {path.relative_to(ROOT).as_posix() for path in FILES} >= NOT_YET
+    assert list(faults(path.read_text(encoding="utf-8"))) == []
 
 
 @pytest.mark.parametrize(

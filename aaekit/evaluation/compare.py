@@ -68,7 +68,7 @@ def compare(
         rows = rows.reshape(len(rows), math.prod(rows.shape[1:]))
         if rows.dtype == np.uint8:
             return rows / np.float32(255)
-        return rows if estimator.unit_range_ else (rows - estimator.scaler_.center) / estimator.scaler_.scale
+        return rows if estimator.unit_range_ else (rows - estimator.center_) / estimator.scale_
 
     def partly_labelled(n: int) -> tuple[NDArray[Any], NDArray[Any], str]:
         """All labelled rows and unlabelled ones up to `n` in total, and a note if there are more."""

@@ -50,7 +50,7 @@ class HeldOut(NamedTuple):
 
 def unit_of(estimator: Any) -> NDArray[Any] | float:
     """The factor from the scale on which the networks work to that of `as_samples`."""
-    return 1.0 if estimator.unit_range_ else estimator.scaler_.scale.reshape(estimator.shape_)
+    return 1.0 if estimator.unit_range_ else estimator.scale_.reshape(estimator.shape_)
 
 
 def as_samples(estimator: Any, rows: NDArray[Any]) -> NDArray[np.float32]:
@@ -65,7 +65,7 @@ def for_plots(estimator: Any, rows: NDArray[Any]) -> NDArray[np.float32]:
     In its own units, the column of largest variance would hide the others.
     """
     rows = as_samples(estimator, rows)
-    return (rows - estimator.scaler_.center) / estimator.scaler_.scale if is_standardised(estimator) else rows
+    return (rows - estimator.center_) / estimator.scale_ if is_standardised(estimator) else rows
 
 
 def is_standardised(estimator: Any) -> bool:
@@ -85,7 +85,7 @@ def to_training_units(estimator: Any, rows: NDArray[Any]) -> NDArray[Any]:
         rows.ndim == 4 and rows.shape[1:] != estimator.shape_
     ):
         raise InputError(f"expected rows of shape {tuple(estimator.shape_)} as in training, got {rows.shape[1:]}")
-    trained_on_bytes = estimator.unit_range_ and estimator.scaler_.scale == 255
+    trained_on_bytes = estimator.unit_range_ and estimator.scale_ == 255
     return rows * np.float32(255) if trained_on_bytes and rows.ndim == 4 and rows.dtype != np.uint8 else rows
 
 
