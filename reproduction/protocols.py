@@ -143,7 +143,7 @@ def independence(trial: Trial) -> None:
     """Does the style z predict the label, and does the decoder follow the label? (Makhzani et al., section 2.4)"""
     estimator = trial.trained()
     X, y = _note_style_and_label(trial, estimator)
-    shared = {k: trial.config[k] for k in ("latent_dim", "backbone", "hidden", "channels", "random_state")}
+    shared = {k: trial.config[k] for k in ("latent_dim", "backbone", "hidden", "random_state")}
     plain = AdversarialAutoencoder(
         **shared, adversarial=False, dropout=0.0, schedule="joint", learning_rate=2e-3,
         max_steps=min(1000, estimator.n_steps_),

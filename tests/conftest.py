@@ -10,7 +10,6 @@ from aaekit.core.callbacks import Callback
 QUICK = {
     "max_steps": 5,
     "hidden": (24,),
-    "channels": (4, 8),
     "batch_size": 20,
     "random_state": 0,
     "precision": "float32",

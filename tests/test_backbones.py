@@ -23,6 +23,7 @@ from aaekit.nn.encoder import Decoder, Encoder
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 9, 13), (3, 64, 64), (30,)]
 BUILDS = [(name, s) for s in SHAPES for name in ("mlp", "conv") if len(s) == 3 or name == "mlp"]
 LATENT_DIM, N_CLASSES = 3, 4
+WIDTHS = {"mlp": (16, 12), "conv": (4, 8)}
 
 
 def ids(value):
@@ -30,13 +31,13 @@ def ids(value):
 
 
 def encoder_of(name, shape, dropout=0.0, **options) -> tuple[Encoder, int]:
-    settings = {"hidden": (16, 12), "channels": (4, 8), "dropout": dropout, "batch_norm": False, **options}
+    settings = {"hidden": WIDTHS.get(name, (4, 8)), "dropout": dropout, "batch_norm": False, **options}
     backbone, n_features = encoder_backbone(name, shape, **settings)
     return Encoder(backbone, n_features, LATENT_DIM, N_CLASSES), n_features
 
 
 def decoder_of(name, shape, dropout=0.0) -> nn.Module:
-    return decoder_backbone(name, LATENT_DIM + N_CLASSES, shape, hidden=(16, 12), channels=(4, 8), dropout=dropout)
+    return decoder_backbone(name, LATENT_DIM + N_CLASSES, shape, hidden=WIDTHS.get(name, (4, 8)), dropout=dropout)
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +90,7 @@ def test_widths_follow_the_arguments_and_the_decoder_mirrors_them():
 
     encoder, _ = encoder_of("mlp", (30,), hidden=(16, 12, 7))
     assert widths(encoder.backbone, nn.Linear) == [16, 12, 7]
-    decoder = decoder_backbone("mlp", 2, (30,), hidden=(16, 12, 7), channels=(4,), dropout=0.0)
+    decoder = decoder_backbone("mlp", 2, (30,), hidden=(16, 12, 7), dropout=0.0)
     assert widths(decoder, nn.Linear) == [7, 12, 16, 30]
     assert widths(conv_encoder((3, 32, 32), (4, 5, 6), 9), nn.Conv2d) == [4, 5, 6]
     assert widths(conv_encoder((3, 32, 32), (4,), 9), nn.Conv2d) == [4, 4, 4]
@@ -100,7 +101,7 @@ def test_widths_follow_the_arguments_and_the_decoder_mirrors_them():
 @pytest.mark.parametrize(("shape", "width"), [((13,), 256), ((1, 16, 16), 256), ((257,), 1000), ((1, 28, 28), 1000)])
 def test_rows_of_few_values_have_narrower_layers(shape, width):
     encoder, n_features = encoder_of("mlp", shape, hidden="auto")
-    decoder = decoder_backbone("mlp", 2, shape, hidden="auto", channels=(4,), dropout=0.0)
+    decoder = decoder_backbone("mlp", 2, shape, hidden="auto", dropout=0.0)
     layers = [
         [m.out_features for m in net.modules() if isinstance(m, nn.Linear)] for net in (encoder.backbone, decoder)
     ]
@@ -110,7 +111,7 @@ def test_rows_of_few_values_have_narrower_layers(shape, width):
 def test_no_hidden_layer_is_a_linear_model():
     encoder, n_features = encoder_of("mlp", (30,), hidden=())
     assert n_features == 30 and not list(encoder.backbone.parameters())
-    assert decoder_backbone("mlp", 2, (30,), hidden=(), channels=(4,), dropout=0.0)(torch.zeros(5, 2)).shape == (5, 30)
+    assert decoder_backbone("mlp", 2, (30,), hidden=(), dropout=0.0)(torch.zeros(5, 2)).shape == (5, 30)
 
 
 def test_crop_keeps_the_centre():
@@ -243,3 +244,13 @@ def test_decoder_wraps_a_backbone():
     decoder = Decoder(decoder_of("mlp", (30,)), unit_range=True)
     code = torch.randn(3, LATENT_DIM + N_CLASSES)
     assert torch.equal(decoder(code), decoder.backbone(code))
+
+
+def test_a_convolutional_network_needs_channels():
+    for build in (
+        lambda: encoder_of("conv", (1, 8, 8), hidden=()),
+        lambda: decoder_backbone("conv", 2, (1, 8, 8), hidden=(), dropout=0.0),
+    ):
+        with pytest.raises(InputError, match="hidden: expected the channels of at least one layer") as error:
+            build()
+        assert "\n" not in str(error.value)

@@ -46,6 +46,8 @@ def recorded(case: str) -> dict:
     X, y = few_labelled_digits()
     recorder = Recorder()
     model = VARIANTS[variant](**{**QUICK, "schedule": schedule, "max_steps": N_STEPS})
+    if model.backbone != "mlp":
+        model.set_params(hidden=(4, 8))
     model.fit(X, y, callbacks=[recorder])
     predict = getattr(model, "predict_proba", None) or getattr(model, "cluster_proba", None) or model.transform
     found = {"phases": recorder.phases, "losses": recorder.losses, "predictions": predict(X[:4]).tolist()}

@@ -183,13 +183,13 @@ def test_an_augmentation_that_is_needed_must_be_there(kind, consistency):
     ("parameters", "xi"),
     [
         ({"augmentation": "none"}, 10 * 0.25 * 4), ({"consistency": "virtual_adversarial"}, 10 * 0.25 * 4),
-        ({"consistency": "both"}, 0.1), ({"consistency": "both", "vat_xi": 3}, 3 * 0.25 * 4),
+        ({"consistency": "both"}, 0.1), ({"consistency": "both", "vat_epsilon": (0.25, 3)}, 3 * 0.25 * 4),
         ({"vat_epsilon": 0.5, "consistency": "virtual_adversarial"}, 10 * 0.5 * 4),
     ],
 )  # fmt: skip
 def test_the_worst_direction_is_looked_for_far_away_where_nothing_else_shows_it(parameters, xi):
     plan = SemiSupervisedAAE(**parameters).plan(data(data_radius=4.0))
-    assert plan.vat_xi == pytest.approx(xi) and plan.vat_epsilon == parameters.get("vat_epsilon", 0.25) * 4
+    assert plan.vat_xi == pytest.approx(xi) and plan.vat_epsilon == np.ravel(parameters.get("vat_epsilon", 0.25))[0] * 4
 
 
 @pytest.mark.parametrize(
@@ -295,8 +295,9 @@ def test_frequencies_that_are_none_are_refused(kind, class_prior, message):
 @pytest.mark.parametrize(
     ("parameters", "shape", "backbone", "hidden"),
     [
-        ({}, MNIST, "conv", (1000, 1000)),
-        ({}, DIGITS, "conv", (256, 256)),
+        ({}, MNIST, "conv", (32, 64, 64)),
+        ({}, DIGITS, "conv", (32, 64, 64)),
+        ({"hidden": (4,)}, DIGITS, "conv", (4,)),
         ({}, TABLE, "mlp", (256, 256)),
         ({}, (784,), "mlp", (1000, 1000)),
         ({"backbone": "mlp", "hidden": (7,)}, MNIST, "mlp", (7,)),
@@ -316,7 +317,7 @@ def test_the_reconstruction_goes_by_the_values():
 
 
 def test_networks_and_phases_follow_from_a_plan_alone():
-    model = SemiSupervisedAAE(hidden=(8,), channels=(4,), loss_weights={"generator": 0.5})
+    model = SemiSupervisedAAE(hidden=(4,), loss_weights={"generator": 0.5})
     plan = model.plan(data(DIGITS))
     nets = model.networks(plan)
     weights = {phase.name: phase.weight for phase in model.phases(nets, plan)}

@@ -25,7 +25,7 @@ def separated():
     for style_matching in STYLE_MATCHINGS:
         model = SemiSupervisedAAE(
             image_shape=(1, 8, 8),
-            channels=(16, 32),
+            hidden=(16, 32),
             latent_dim=5,
             max_steps=400,
             random_state=0,

@@ -214,7 +214,7 @@ def test_labels_are_saved_with_the_model(model, two_conditions, rows, tmp_path):
 
 def test_images_come_back_as_images(rows):
     X = rows[0].reshape(-1, 1, 8, 8)
-    model = SupervisedAAE(**{**QUICK, "backbone": "conv"}, channels=(4, 8)).fit(X, rows[1])
+    model = SupervisedAAE(**{**QUICK, "backbone": "conv", "hidden": (4, 8)}).fit(X, rows[1])
     assert model.translate(X[:3], [1, 2, 3]).shape == model.reconstruct(X[:3]).shape == (3, 1, 8, 8)
 
 

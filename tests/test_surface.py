@@ -234,7 +234,7 @@ def test_the_active_learner_with_data_frames_as_output(table):
 # --- set_params, then save and load ----------------------------------------------------------------------------------
 OTHER = {
     "adversarial": False, "adversarial_prior": False, "augmentation": "noise", "autoencoder": None, "backbone": "conv",
-    "batch_norm": None, "batch_size": 7, "centroid_margin": 2.0, "channels": (3,), "class_prior": "uniform",
+    "batch_norm": None, "batch_size": 7, "centroid_margin": 2.0, "class_prior": "uniform",
     "consistency": "none", "contamination": 0.3, "device": "cpu", "discriminator_decay": False,
     "discriminator_dropout": 0.7, "discriminator_hidden": (9,), "discriminator_learning_rate": 0.5,
     "divergence": "mmd", "dropout": 0.6, "early_stopping": True, "ema_decay": 0.5, "frozen": True, "hidden": (5, 5),
@@ -243,7 +243,7 @@ OTHER = {
     "mode_separation_margin": 2.0, "n_clusters": 6, "n_components": 2, "n_init": 3, "optimizer": ("sgd", 0.1),
     "posterior": "gaussian", "precision": "auto", "pretraining_epochs": 3, "prior": "uniform",
     "pseudo_label_threshold": 0.5, "random_state": 5, "reconstruction": "gaussian", "reconstruction_share": 0.9,
-    "schedule": "alternating", "style_matching": None, "vat_epsilon": 0.5, "vat_xi": 2.0, "verbose": 1,
+    "schedule": "alternating", "style_matching": None, "vat_epsilon": (0.5, 2.0), "verbose": 1,
     "warm_start_from": "somewhere",
 }  # fmt: skip
 
@@ -283,7 +283,7 @@ def test_a_parameter_that_is_changed_after_fit_is_saved_or_refused_at_once(name,
         for method, values in expected.items():
             np.testing.assert_array_equal(results[method], values, err_msg=f"{parameter}, {method}")
     assert set(refused) <= {
-        "adversarial", "adversarial_prior", "backbone", "batch_norm", "channels", "discriminator_hidden", "divergence",
+        "adversarial", "adversarial_prior", "backbone", "batch_norm", "discriminator_hidden", "divergence",
         "dropout",
         "latent_dim", "n_clusters", "posterior", "style_matching", "reconstruction",
     }, refused  # fmt: skip

@@ -93,17 +93,11 @@ class Estimator(BaseEstimator, Generic[N]):
         Literal["auto"] | tuple[Positive, ...],
         "Networks",
         Field(
-            description="widths of the hidden layers of fully connected encoders and decoders; 'auto' is 1000,1000, or "
-            "256,256 for rows of up to 256 values"
+            description="widths of the hidden layers of encoder and decoder, in convolutional networks the channels "
+            "of their layers, of which the last repeats; 'auto' is 1000,1000, or 256,256 for rows of up to 256 values, "
+            "and 32,64,64 in convolutional networks"
         ),
     ] = "auto"
-    channels: Annotated[
-        tuple[Positive, ...],
-        "Networks",
-        Field(
-            min_length=1, description="channels of the layers of convolutional encoders and decoders; the last repeats"
-        ),
-    ] = (32, 64, 64)
     batch_norm: BatchNorm = False
     dropout: Annotated[Share, "Networks", Field(description="share of hidden units dropped in encoder and decoder")] = (
         0.0
@@ -328,20 +322,25 @@ class Estimator(BaseEstimator, Generic[N]):
         n_steps: int,
         *,
         batch_sizes: Mapping[str, int] | None = None,
+        dense_widths: Sequence[int] | None = None,
         **decisions: Any,
     ) -> Plan:
-        """A plan with what all variants decide alike; `n_steps` are used where neither steps nor epochs are given."""
+        """A plan with what all variants decide alike.
+
+        `n_steps` are used where neither steps nor epochs are given, `dense_widths` where `hidden` is "auto" and the
+        layers are fully connected.
+        """
         batch_sizes = batch_sizes or {"unlabelled": rows_per_batch(self.batch_size, data.n_rows)}
         if self.max_steps is not None:
             n_steps = self.max_steps
         elif self.max_epochs != "auto":
             n_steps = self.max_epochs * (data.n_rows // next(iter(batch_sizes.values())))
         named = self.backbone if isinstance(self.backbone, str) else "auto"
-        backbone = backbones.backbone_name(named, data.shape) if named == self.backbone else "module"
+        backbone = backbones.backbone_name(named, data.shape)
         return Plan(
             data=data,
-            backbone=backbone,
-            hidden=tuple(backbones.hidden_widths(self.hidden, data.shape)),
+            backbone=backbone if named == self.backbone else "module",
+            hidden=tuple(backbones.hidden_widths(self.hidden, data.shape, backbone, dense_widths)),
             batch_sizes=batch_sizes,
             n_steps=n_steps,
             warmup_steps=min(200, n_steps // 10) if self.learning_rate_schedule == "cosine" else 0,

@@ -29,7 +29,6 @@ def new_encoder(
         spec,
         plan.data.shape,
         hidden=plan.hidden,
-        channels=estimator.channels,
         dropout=estimator.dropout,
         batch_norm=estimator.batch_norm,
     )
@@ -44,7 +43,6 @@ def new_decoder(estimator: "Autoencoder[Any]", plan: Plan, n_code: int, module: 
         n_code,
         plan.data.shape,
         hidden=plan.hidden,
-        channels=estimator.channels,
         dropout=estimator.dropout,
     )
     return Decoder(backbone, plan.data.unit_range)

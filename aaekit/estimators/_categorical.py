@@ -22,29 +22,22 @@ __all__ = [
     "ClassPrior",
     "PseudoLabelThreshold",
     "VatEpsilon",
-    "VatXi",
     "class_frequencies",
-    "finite_difference",
     "partly_labelled_sources",
     "prior_of_labels",
     "steps_without_labels",
+    "vat_lengths",
 ]
 
 CORRECTION = 0.01  # share of its distance by which a guessed class prior is corrected at each minibatch
 
 VatEpsilon = Annotated[
-    Length,
+    Length | tuple[Length, Length],
     "Losses",
     Field(
-        description="radius of virtual adversarial training (epsilon), in units of the rows' distance from their mean"
-    ),
-]
-VatXi = Annotated[
-    Literal["auto"] | Length,
-    "Losses",
-    Field(
-        description="finite-difference step of virtual adversarial training (xi), in units of vat_epsilon; 'auto' is "
-        "10, or, where an augmentation is used as well, 0.1 in the units of the rows"
+        description="radius of virtual adversarial training (epsilon), in units of the rows' distance from their mean, "
+        "or the radius and the finite-difference step (xi) in units of the radius; the step is 10 by default, or, "
+        "where an augmentation is used as well, 0.1 in the units of the rows"
     ),
 ]
 PseudoLabelThreshold = Annotated[
@@ -68,11 +61,15 @@ def steps_without_labels(n_rows: int) -> int:
     return min(800 + n_rows // 27, 5000)
 
 
-def finite_difference(vat_xi: float | str, radius: float, uses_augmentation: bool) -> float:
-    """The finite-difference step of virtual adversarial training, in the units of the rows."""
-    if vat_xi == "auto":
-        return 0.1 if uses_augmentation else 10 * radius
-    return float(vat_xi) * radius
+def vat_lengths(
+    vat_epsilon: float | tuple[float, float], data_radius: float, uses_augmentation: bool
+) -> dict[str, float]:
+    """Radius and finite-difference step of virtual adversarial training, in the units of the rows."""
+    epsilon, xi = vat_epsilon if isinstance(vat_epsilon, tuple | list) else (vat_epsilon, None)
+    radius = epsilon * data_radius
+    if xi is None:
+        return {"vat_epsilon": radius, "vat_xi": 0.1 if uses_augmentation else 10 * radius}
+    return {"vat_epsilon": radius, "vat_xi": xi * radius}
 
 
 def prior_of_labels(class_prior: Any, data: DataSummary) -> tuple[tuple[float, ...], bool]:

@@ -30,7 +30,7 @@ __all__ = [
     "write_model",
 ]
 
-FORMAT = 2
+FORMAT = 3
 E = TypeVar("E")
 
 

@@ -70,7 +70,7 @@ class Plan:
     backbone : str
         "conv", "mlp" or "module".
     hidden : tuple of int
-        Widths of fully connected layers.
+        Widths of the hidden layers, or the channels of convolutional ones.
     batch_sizes : mapping from str to int
         Rows in a minibatch, by source.
     n_steps, warmup_steps, n_init : int

@@ -22,10 +22,9 @@ from aaekit.estimators._base import Augmentation
 from aaekit.estimators._building import new_coders, new_critic, new_decoder
 from aaekit.estimators._categorical import (
     VatEpsilon,
-    VatXi,
     class_frequencies,
-    finite_difference,
     steps_without_labels,
+    vat_lengths,
 )
 from aaekit.estimators._hyperparameters import Length, Positive, hyperparameters
 from aaekit.estimators._plan import DataSummary, Plan, consistency
@@ -104,7 +103,6 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
         ),
     ] = "auto"
     vat_epsilon: VatEpsilon = 0.25
-    vat_xi: VatXi = "auto"
     mode_separation_margin: Annotated[
         Length,
         "Losses",
@@ -135,7 +133,6 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
         """What every "auto" stands for on such data."""
         y_keeps = consistency(self.consistency, self.augmentation, data, with_labels=False)
         warps = y_keeps.augmentation and data.is_image
-        radius = self.vat_epsilon * data.data_radius
         return self._planned(
             data,
             min(800 + steps_without_labels(data.n_rows), 5000),  # clusters settle late
@@ -145,8 +142,7 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
             min_class_share=MIN_SHARE if warps else 1.0,
             uses_augmentation=y_keeps.augmentation,
             uses_virtual_adversarial=y_keeps.virtual_adversarial,
-            vat_epsilon=radius,
-            vat_xi=finite_difference(self.vat_xi, radius, y_keeps.augmentation),
+            **vat_lengths(self.vat_epsilon, data.data_radius, y_keeps.augmentation),
         )
 
     def networks(self, plan: Plan) -> ClusteringNetworks:

@@ -21,12 +21,11 @@ from aaekit.estimators._categorical import (
     ClassPrior,
     PseudoLabelThreshold,
     VatEpsilon,
-    VatXi,
     class_frequencies,
-    finite_difference,
     partly_labelled_sources,
     prior_of_labels,
     steps_without_labels,
+    vat_lengths,
 )
 from aaekit.estimators._fitting import rows_per_batch
 from aaekit.estimators._hyperparameters import Length, Positive, hyperparameters
@@ -98,7 +97,6 @@ class EmbeddingAAE(Autoencoder[EmbeddingNetworks]):
     ] = "auto"
     pseudo_label_threshold: PseudoLabelThreshold = 0.95
     vat_epsilon: VatEpsilon = 0.25
-    vat_xi: VatXi = "auto"
     batch_norm = True
     input_noise = 0.1
     discriminator_hidden = (200, 200)
@@ -113,7 +111,6 @@ class EmbeddingAAE(Autoencoder[EmbeddingNetworks]):
         has_labels = data.n_classes > 0
         y_keeps = consistency(self.consistency, self.augmentation, data, with_labels=has_labels)
         warps = y_keeps.augmentation and data.is_image
-        radius = self.vat_epsilon * data.data_radius
         batch_sizes = {"unlabelled": rows_per_batch(self.batch_size, data.n_rows)}
         n_steps = steps_without_labels(data.n_rows)
         if has_labels:
@@ -134,8 +131,7 @@ class EmbeddingAAE(Autoencoder[EmbeddingNetworks]):
             min_class_share=0.0 if is_guess else 1.0,
             uses_augmentation=y_keeps.augmentation,
             uses_virtual_adversarial=y_keeps.virtual_adversarial,
-            vat_epsilon=radius,
-            vat_xi=finite_difference(self.vat_xi, radius, y_keeps.augmentation),
+            **vat_lengths(self.vat_epsilon, data.data_radius, y_keeps.augmentation),
         )
         propagates = has_labels and (y_keeps.augmentation or y_keeps.virtual_adversarial) and not warps
         return replace(plan, propagates_labels=has_labels and plan.weight("soft_label", float(propagates)) > 0)

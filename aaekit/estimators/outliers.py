@@ -77,9 +77,16 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
     reconstruction_share: Annotated[
         float, "Score", Field(ge=0, le=1, description="share of the reconstruction in the score; the rest is density")
     ] = 0.2
+    hidden: Annotated[
+        Literal["auto"] | tuple[Positive, ...],
+        "Networks",
+        Field(
+            description="widths of the hidden layers of encoder and decoder, in convolutional networks the channels "
+            "of their layers, of which the last repeats; 'auto' is 500,500, and 32,64,64 in convolutional networks"
+        ),
+    ] = "auto"
     backbone = "mlp"
     latent_dim = 16
-    hidden = (500, 500)
     learning_rate = 2e-3
     discriminator_learning_rate = 2e-3
     learning_rate_schedule = "cosine"
@@ -87,7 +94,7 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
 
     def plan(self, data: DataSummary) -> Plan:
         """What every "auto" stands for on such data."""
-        return self._planned(data, 1000)
+        return self._planned(data, 1000, dense_widths=(500, 500))
 
     def networks(self, plan: Plan) -> AutoencoderNetworks:
         """Encoder, decoder and a critic of z."""

@@ -32,7 +32,7 @@ from aaekit.nn.step import EncoderStep
 
 __all__ = ["PretrainedClassifier"]
 
-OF_ENCODER = ("backbone", "hidden", "channels", "dropout", "batch_norm")
+OF_ENCODER = ("backbone", "hidden", "dropout", "batch_norm")
 SHARED = (*OF_ENCODER, "image_shape", "adversarial", "latent_dim", "precision", "device", "random_state", "verbose")
 
 

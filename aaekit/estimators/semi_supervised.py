@@ -19,12 +19,11 @@ from aaekit.estimators._categorical import (
     ClassPrior,
     PseudoLabelThreshold,
     VatEpsilon,
-    VatXi,
     class_frequencies,
-    finite_difference,
     partly_labelled_sources,
     prior_of_labels,
     steps_without_labels,
+    vat_lengths,
 )
 from aaekit.estimators._classifier import Classifier
 from aaekit.estimators._fitting import rows_per_batch
@@ -94,7 +93,6 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
     ] = "auto"
     pseudo_label_threshold: PseudoLabelThreshold = 0.95
     vat_epsilon: VatEpsilon = 0.25
-    vat_xi: VatXi = "auto"
     n_init: Annotated[
         Literal["auto"] | Positive,
         "Training",
@@ -125,7 +123,6 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
             n_steps += min(max(0, data.n_rows - 10_000) // 10, 5000)
         few_labels = data.n_rows <= 5000 and data.n_labelled <= 5 * data.n_classes
         class_prior, is_guess = prior_of_labels(self.class_prior, data)
-        radius = self.vat_epsilon * data.data_radius
         plan = self._planned(
             data,
             n_steps,
@@ -136,8 +133,7 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
             min_class_share=0.0 if is_guess else 1.0,
             uses_augmentation=y_keeps.augmentation,
             uses_virtual_adversarial=y_keeps.virtual_adversarial,
-            vat_epsilon=radius,
-            vat_xi=finite_difference(self.vat_xi, radius, y_keeps.augmentation),
+            **vat_lengths(self.vat_epsilon, data.data_radius, y_keeps.augmentation),
         )
         propagates = (y_keeps.augmentation or y_keeps.virtual_adversarial) and not warps
         return replace(plan, propagates_labels=plan.weight("soft_label", float(propagates)) > 0)

@@ -18,7 +18,7 @@ from aaekit.evaluation.heldout import HeldOut
 
 __all__ = ["compare"]
 
-SHARED = {"image_shape", "backbone", "hidden", "channels", "batch_norm", "device", "precision", "random_state"}
+SHARED = {"image_shape", "backbone", "hidden", "batch_norm", "device", "precision", "random_state"}
 
 
 def compare(

@@ -137,15 +137,29 @@ def backbone_name(spec: object, shape: Shape) -> BackboneName:
     return spec  # type: ignore[return-value]
 
 
-def hidden_widths(spec: Widths, shape: Shape) -> Sequence[int]:
-    """Resolve "auto": two layers of 1,000 units, or of 256 for rows of up to 256 values."""
+def hidden_widths(
+    spec: Widths, shape: Shape, backbone: BackboneName, dense_widths: Sequence[int] | None = None
+) -> Sequence[int]:
+    """Resolve "auto": channels of 32, 64, 64; else `dense_widths`, or two layers of 1,000, or 256 for up to 256 values.
+
+    Raises
+    ------
+    InputError
+        When a convolutional network would have no channels.
+    """
     if spec == "auto":
-        return (256, 256) if math.prod(shape) <= N_NARROW else (1000, 1000)
+        narrow = math.prod(shape) <= N_NARROW
+        return (32, 64, 64) if backbone == "conv" else dense_widths or ((256, 256) if narrow else (1000, 1000))
+    if backbone == "conv" and not len(spec):
+        raise InputError(
+            "hidden: expected the channels of at least one layer of a convolutional network, got none: choose "
+            "backbone='mlp' for a network without hidden layers"
+        )
     return spec
 
 
 def encoder_backbone(
-    spec: object, shape: Shape, *, hidden: Widths, channels: Sequence[int], dropout: float, batch_norm: bool
+    spec: object, shape: Shape, *, hidden: Widths, dropout: float, batch_norm: bool
 ) -> tuple[nn.Module, int]:
     """The encoder's backbone and the number of its features.
 
@@ -158,16 +172,16 @@ def encoder_backbone(
     """
     if isinstance(spec, nn.Module):
         module = copy.deepcopy(spec)
-    elif backbone_name(spec, shape) == "conv":
-        module = conv_encoder(shape, channels, 2 * channels[-1], dropout=dropout)
     else:
-        module = dense_encoder(shape, hidden_widths(hidden, shape), dropout=dropout, batch_norm=batch_norm)
+        widths = hidden_widths(hidden, shape, name := backbone_name(spec, shape))
+        if name == "conv":
+            module = conv_encoder(shape, widths, 2 * widths[-1], dropout=dropout)
+        else:
+            module = dense_encoder(shape, widths, dropout=dropout, batch_norm=batch_norm)
     return module, math.prod(_output_shape(module, shape, "backbone"))
 
 
-def decoder_backbone(
-    spec: object, n_code: int, shape: Shape, *, hidden: Widths, channels: Sequence[int], dropout: float
-) -> nn.Module:
+def decoder_backbone(spec: object, n_code: int, shape: Shape, *, hidden: Widths, dropout: float) -> nn.Module:
     """The decoder's backbone; `spec` as in `encoder_backbone`, from `(n, n_code)` to `(n, *shape)`.
 
     Raises
@@ -184,9 +198,10 @@ def decoder_backbone(
                 "change the last layer of the module"
             )
         return module
-    if backbone_name(spec, shape) == "conv":
-        return conv_decoder(n_code, shape, channels)
-    return dense_decoder(n_code, shape, hidden_widths(hidden, shape), dropout=dropout)
+    widths = hidden_widths(hidden, shape, name := backbone_name(spec, shape))
+    return (
+        conv_decoder(n_code, shape, widths) if name == "conv" else dense_decoder(n_code, shape, widths, dropout=dropout)
+    )
 
 
 def _output_shape(module: nn.Module, shape: Shape, name: str) -> Shape:
