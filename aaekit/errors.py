@@ -23,6 +23,14 @@ class FilledWarning(UserWarning):
     """Empty cells of a table were replaced by the means of the training rows."""
 
 
+class ClassPriorWarning(UserWarning):
+    """There are as many labels of each class, so that they do not tell how frequent the classes are."""
+
+
+class UnlabelledWarning(UserWarning):
+    """Rows whose label is a text that marks unlabelled rows: an empty text, or "-1"."""
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return the end of a message, `": did you mean 'x'?"` with the closest of `names`, `""` if none is close."""
     close = get_close_matches(str(name), [str(n) for n in names], n=1, cutoff=0.6)

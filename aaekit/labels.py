@@ -1,17 +1,20 @@
 """Labels, and which rows have none: the one definition for estimators, metrics, splits, tables and figures.
 
-A row is unlabelled if its label is -1, None, NaN or pandas' NA. The text "-1" is a label like any other text.
+A row is unlabelled if its label is -1, None, NaN or pandas' NA, or the text "-1" or an empty text: NumPy makes "-1" of
+the number in an array of texts, and files have empty cells. A warning says how many rows are unlabelled by such a text.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aaekit.errors import InputError
+from aaekit.errors import InputError, UnlabelledWarning
 
 UNLABELLED = -1
+UNLABELLED_TEXTS = ("", "-1")  # without the space around them
 
 
 def as_labels(y: ArrayLike) -> NDArray[Any]:
@@ -56,7 +59,7 @@ def split_labels(y: ArrayLike, name: str = "y") -> tuple[NDArray[Any], NDArray[n
     Parameters
     ----------
     y : array-like of shape (n,)
-        Numbers or texts; -1, None, NaN or pandas' NA in unlabelled rows.
+        Numbers or texts; -1, None, NaN, pandas' NA or the texts "-1" and "" in unlabelled rows.
     name : str, default="y"
         What messages call `y`.
 
@@ -72,15 +75,20 @@ def split_labels(y: ArrayLike, name: str = "y") -> tuple[NDArray[Any], NDArray[n
     Raises
     ------
     InputError
-        If `y` is not one-dimensional, holds infinity, or mixes texts and numbers, or if an array of texts holds "-1"
-        beside texts that are no numbers, which NumPy made of the number.
+        If `y` is not one-dimensional, holds infinity, or mixes texts and numbers, or if an array of texts holds "nan",
+        which NumPy made of a missing label.
+
+    Warns
+    -----
+    UnlabelledWarning
+        If the label of some rows is "-1" or an empty text.
 
     Examples
     --------
     >>> split_labels(["cat", None, "dog"])[1]
     array([ True, False,  True])
     """
-    labels = as_labels(y)
+    labels = values = as_labels(y)
     if labels.ndim != 1:
         raise InputError(f"{name}: expected one label per row, shape (n,), got shape {labels.shape}: flatten it")
     kind = labels.dtype.kind
@@ -90,9 +98,10 @@ def split_labels(y: ArrayLike, name: str = "y") -> tuple[NDArray[Any], NDArray[n
     elif kind in "ifc":
         labelled = ~np.isnan(labels) & (labels != UNLABELLED)
     else:
-        labelled = np.ones(len(labels), dtype=bool)
+        labelled = np.array([not _is_missing(value) for value in labels.tolist()], dtype=bool)
         if kind == "U" and hasattr(y, "dtype"):
-            _refuse_text_of_minus_one(labels, name)
+            _refuse_text_of_nan(labels, name)
+    _warn_of_texts(values[~labelled], len(values), name)
     if labels.dtype.kind in "fc" and (n_infinite := int(np.isinf(labels).sum())):
         raise InputError(
             f"{name}: expected finite labels, got infinity in {n_infinite} of {len(labels)} rows: mark unlabelled rows "
@@ -150,7 +159,7 @@ def _is_missing(value: object) -> bool:
     if value is None:
         return True
     if isinstance(value, (str, bytes)):
-        return False
+        return _is_unlabelled_text(value)
     try:
         return bool(value != value) or bool(value == UNLABELLED)
     except (TypeError, ValueError):  # pandas' NA is neither equal nor unequal to anything
@@ -171,10 +180,28 @@ def _as_numbers(labels: NDArray[np.object_], labelled: NDArray[np.bool_], name: 
     return result
 
 
-def _refuse_text_of_minus_one(texts: NDArray[np.str_], name: str) -> None:
-    """Refuse "-1" beside texts that are no numbers, because `np.array(["cat", -1])` holds it, too."""
-    if (texts == "-1").any() and not np.char.isdecimal(np.char.lstrip(texts, "-")).all():
+def _is_unlabelled_text(value: object) -> bool:
+    """Whether a text says "unlabelled"."""
+    text = value.decode(errors="replace") if isinstance(value, bytes) else value
+    return isinstance(text, str) and text.strip() in UNLABELLED_TEXTS
+
+
+def _refuse_text_of_nan(texts: NDArray[np.str_], name: str) -> None:
+    """Refuse "nan", because `np.array(["cat", np.nan])` holds it, too."""
+    if (texts == "nan").any():
         raise InputError(
-            f"{name}: expected -1 or None in unlabelled rows, got the text '-1' in an array of texts: pass a list, or "
+            f"{name}: expected None or -1 in unlabelled rows, got the text 'nan' in an array of texts: pass a list, or "
             "an array of objects"
+        )
+
+
+def _warn_of_texts(unlabelled: NDArray[Any], n: int, name: str) -> None:
+    """Say how many of `n` rows are unlabelled by a text."""
+    texts = [value for value in unlabelled.tolist() if _is_unlabelled_text(value)]
+    if texts:
+        warnings.warn(
+            f"{name}: expected None or -1 in unlabelled rows, got the text {texts[0]!r} in {len(texts)} of {n} "
+            "rows: they are read as unlabelled; rename the class if it is one",
+            UnlabelledWarning,
+            stacklevel=3,
         )

@@ -64,8 +64,11 @@ def reconstruction_loss(step: EncoderStep, kind: str) -> Tensor:
 
 # --- classes from labels ---------------------------------------------------------------------------------------------
 def classification_loss(step: EncoderStep) -> Tensor:
-    """Cross entropy of q(y|x) on the labelled rows (Makhzani et al., section 4)."""
-    return F.cross_entropy(step.logits("labelled"), step.labels["labelled"])
+    """Cross entropy of q(y|x) on the labelled rows, each times its weight (Makhzani et al., section 4)."""
+    logits, labels = step.logits("labelled"), step.labels["labelled"]
+    if "labelled" not in step.weights:
+        return F.cross_entropy(logits, labels)
+    return (step.weights["labelled"] * F.cross_entropy(logits, labels, reduction="none")).mean()
 
 
 def soft_label_cross_entropy(step: EncoderStep) -> Tensor:

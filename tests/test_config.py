@@ -76,7 +76,7 @@ def test_text_is_read_by_type(name, text, value, kinds):
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("loss_weights", "generator", ["expected name=number", "got 'generator'", "generator=1,cyclic=0.5"]),
+        ("loss_weights", "generator", ["expected name=number", "got 'generator'", "for instance generator=0.5"]),
         ("loss_weights", "generator=x", ["expected name=number", "got 'generator=x'"]),
         ("loss_weights", "=1", ["expected name=number", "got '=1'"]),
         ("loss_weights", "cyclic=1,cyclic=2", ["once", "got cyclic twice"]),

@@ -1,6 +1,7 @@
 """Labels: every spelling of "unlabelled" means the same, for estimators, metrics, splits, tables and figures."""
 
 import inspect
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,7 @@ from hypothesis import strategies as st
 
 from aaekit import SemiSupervisedAAE, labels, plots
 from aaekit.data import split
-from aaekit.errors import InputError
-from aaekit.estimators import _base
+from aaekit.errors import InputError, UnlabelledWarning
 from aaekit.evaluation.metrics import clustering_accuracy, error_rate
 from aaekit.labels import as_labels, label_indices, labelled_mask, split_labels
 
@@ -41,7 +41,8 @@ TEXTS = {
     "category": lambda y, gap: pd.Series(list(y), dtype="category"),
     "objects of pandas": lambda y, gap: pd.Series([gap if v is None else v for v in y], dtype=object),
 }
-TEXT = st.sampled_from(["cat", "dog", "-1", "nan", "", "None"])
+TEXT = st.sampled_from(["cat", "dog", "-2", "nan", "1", "None"])
+UNLABELLED_TEXT = st.sampled_from(["", " ", "-1", " -1"])
 
 
 def of(labels):
@@ -114,7 +115,7 @@ def test_types(y, dtype):
         ([0, np.inf], "y: expected finite labels, got infinity in 1 of 2 rows"),
         ([0, None, -np.inf], "infinity in 1 of 3 rows"),
         (["a", 1], "all texts or all numbers, got both"),
-        (np.array(["a", -1]), "got the text '-1' in an array of texts"),
+        (np.array(["a", np.nan]), "got the text 'nan' in an array of texts"),
     ],
     ids=str,
 )
@@ -123,9 +124,28 @@ def test_what_is_refused(y, message):
         split_labels(y)
 
 
-def test_a_text_of_minus_one_is_a_label():
-    assert labelled_mask(["-1", -1, "a"]).tolist() == [True, False, True]
-    assert labelled_mask(np.array(["-1", "2"])).all()
+@settings(max_examples=100, deadline=None)
+@given(of(TEXT), UNLABELLED_TEXT)
+def test_empty_texts_and_minus_one_are_unlabelled_in_every_spelling_and_counted_in_a_warning(y, gap):
+    labelled, n = [v is not None for v in y], sum(v is None for v in y)
+    texts = {name: spelled([gap if v is None else v for v in y], None) for name, spelled in TEXTS.items()}
+    texts["NumPy's texts"] = np.array([gap if v is None else v.replace("nan", "naan") for v in y])
+    texts["bytes"] = [(gap if v is None else v).encode() for v in y]
+    for name, spelled in texts.items():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert labelled_mask(spelled).tolist() == labelled, name
+        assert [w.category for w in caught] == [UnlabelledWarning] * bool(n), name
+        assert all(f"in {n} of {len(y)} rows" in str(w.message) for w in caught), name
+
+
+def test_an_empty_text_among_numbers_is_unlabelled():
+    with pytest.warns(UnlabelledWarning, match="^y: expected None or -1 in unlabelled rows, got the text '' in 1 of 3"):
+        values, labelled = split_labels([3, "", 1])
+    assert values.dtype == np.int64 and values[labelled].tolist() == [3, 1]
+
+
+def test_lists_keep_their_types():
     assert as_labels(["a", -1]).tolist() == ["a", -1] and as_labels([b"a", None]).tolist() == [b"a", None]
 
 
@@ -139,7 +159,7 @@ def test_labels_of_other_classes_are_refused():
 def test_it_needs_numpy_alone():
     text = inspect.getsource(labels)
     imports = [line.split()[1] for line in text.splitlines() if line.startswith(("import ", "from "))]
-    assert imports == ["collections.abc", "typing", "numpy", "numpy.typing", "aaekit.errors"]
+    assert imports == ["warnings", "collections.abc", "typing", "numpy", "numpy.typing", "aaekit.errors"]
 
 
 # --- where labels are read
@@ -172,12 +192,8 @@ def models(digits):
 
 
 SPELLINGS = [("numbers", name) for name in NUMBERS] + [("texts", name) for name in TEXTS]
-ESTIMATORS_DIFFER = pytest.mark.xfail(
-    "split_labels" not in inspect.getsource(_base), reason="estimators still have a definition of their own"
-)
 
 
-@ESTIMATORS_DIFFER
 @pytest.mark.parametrize(("kind", "name"), SPELLINGS, ids=[f"{kind}, {name}" for kind, name in SPELLINGS])
 @pytest.mark.parametrize("gap", [-1, None, np.nan, pd.NA], ids=["-1", "None", "NaN", "NA"])
 def test_score_and_error_rate_agree(kind, name, gap, digits, models):

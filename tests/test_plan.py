@@ -279,9 +279,9 @@ def test_class_frequencies_are_those_of_the_labels_or_given(kind, class_prior, e
         (("auto", 0.0, 1.0), "class_prior: expected numbers above 0 in sum 1 after 'auto', got"),
         (("auto", 0.5, 0.6), "class_prior: expected numbers above 0 in sum 1 after 'auto', got"),
         (("auto", np.nan, 1.0), "class_prior: expected numbers above 0 in sum 1 after 'auto', got"),
-        ((0.0, 0.0), "positive sum"),
-        ((-0.1, 1.1), ">= 0"),
-        ((np.nan, 1.0), ">= 0"),
+        ((0.0, 0.0), "numbers of at least 0 in sum 1"),
+        ((-0.1, 1.1), "numbers of at least 0 in sum 1"),
+        ((np.nan, 1.0), "numbers of at least 0 in sum 1"),
     ],
 )
 @pytest.mark.parametrize("kind", [SemiSupervisedAAE, EmbeddingAAE])

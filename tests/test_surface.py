@@ -234,7 +234,7 @@ def test_the_active_learner_with_data_frames_as_output(table):
 # --- set_params, then save and load ----------------------------------------------------------------------------------
 OTHER = {
     "adversarial": False, "adversarial_prior": False, "augmentation": "noise", "autoencoder": None, "backbone": "conv",
-    "batch_norm": None, "batch_size": 7, "centroid_margin": 2.0, "class_prior": "uniform",
+    "batch_norm": None, "batch_size": 7, "centroid_margin": 2.0, "class_prior": "uniform", "class_weight": "balanced",
     "consistency": "none", "contamination": 0.3, "device": "cpu", "discriminator_decay": False,
     "discriminator_dropout": 0.7, "discriminator_hidden": (9,), "discriminator_learning_rate": 0.5,
     "divergence": "mmd", "dropout": 0.6, "early_stopping": True, "ema_decay": 0.5, "frozen": True, "hidden": (5, 5),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
 
-from aaekit.errors import FilledWarning, RangeWarning
+from aaekit.errors import ClassPriorWarning, FilledWarning, RangeWarning, UnlabelledWarning
 
 if TYPE_CHECKING:
     from aaekit.estimators._hyperparameters import Hyperparameter
@@ -74,7 +74,7 @@ def notes() -> Iterator[None]:
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings(record=True) as caught:
-        for kind in (ConvergenceWarning, RangeWarning, FilledWarning):
+        for kind in (ConvergenceWarning, RangeWarning, FilledWarning, ClassPriorWarning, UnlabelledWarning):
             warnings.simplefilter("always", kind)
         yield
     for warning in caught:
@@ -149,11 +149,11 @@ def _holds_objects(kind: Any) -> bool:
 
 
 def _metavar(h: "Hyperparameter") -> str:
-    if h.is_mapping:
-        return "NAME=NUMBER,..."
     kinds = {"A,B,...": tuple, "INTEGER": int, "NUMBER": float}
     types = [t for t in h.types if not (get_origin(t) is tuple and _holds_objects(t))]
     names = [name for name, kind in kinds.items() if any((get_origin(t) or t) is kind for t in types)]
     if bool in h.types:
         names.insert(0, "yes|no")
+    if h.is_mapping:
+        names.insert(0, "NAME=NUMBER,...")
     return "|".join(names[::-1]) or "TEXT"

@@ -143,12 +143,12 @@ class TextTable(NamedTuple):
 def _print_plan(config: dict[str, Any]) -> None:
     """Print what each "auto" of a configuration stands for, and the phases of the training."""
     from aaekit.runs.config import estimator_of
-    from aaekit.runs.data import load_data, split_of, training_rows
+    from aaekit.runs.data import by_class_number, load_data, split_of, training_rows
 
     data = load_data(config)
     with notes():
         X, y, _ = training_rows(config, data, split_of(config, data))
-        settings = estimator_of(config).plan_for(X, y).as_dict()
+        settings = estimator_of(config, **by_class_number(config, data)).plan_for(X, y).as_dict()
     phases = [
         [p["name"], f"{p['weight']:.4g}", f"{p['learning_rate']:.4g}", ", ".join(p["moves"])]
         for p in settings.pop("phases")

@@ -16,7 +16,7 @@ from torch.distributions import Distribution
 from aaekit import divergences, priors
 from aaekit.core.settings import Schedule
 from aaekit.errors import InputError
-from aaekit.estimators._base import Estimator, RandomState, Sources, views, with_noise
+from aaekit.estimators._base import Estimator, RandomState, Sources, by_view, views, with_noise
 from aaekit.estimators._hyperparameters import Positive, Rate, Weight, hyperparameters
 from aaekit.estimators._plan import DataSummary, Plan
 from aaekit.estimators._rows import in_batches
@@ -92,13 +92,11 @@ class Autoencoder(TransformerMixin, Estimator[A]):
         return code.joined
 
     def _make_step(self, nets: A, plan: Plan, batch: Sources) -> EncoderStep:
-        rows, labels, soft_labels = views(batch, self._augment(plan.data.shape), plan.uses_augmentation)
         return EncoderStep(
-            rows,
+            views(batch, self._augment(plan.data.shape), plan.uses_augmentation),
             nets.encoder,
             nets.decoder,
-            labels=labels,
-            soft_labels=soft_labels,
+            **by_view(batch),
             corrupt=partial(with_noise, scale=self.input_noise),
             join=lambda code, known: self._join(nets, code, known),
             together=plan.schedule == "joint",

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, Generic, Literal, Self, TypeVar, cast
+from typing import Annotated, Any, Generic, Literal, Self, TypedDict, TypeVar, cast
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ from aaekit.nn.step import EncoderStep
 __all__ = ["Estimator", "RandomState", "Sources"]
 
 RandomState = int | np.random.RandomState | None
-Sources = dict[str, dict[str, Tensor]]  # by view: "rows" and, where there are any, "labels" and "soft_labels"
+Sources = dict[str, dict[str, Tensor]]  # by view: "rows" and, where there are any, "labels", "weights", "soft_labels"
 N = TypeVar("N", bound=Networks)
 
 N_FOR_STATISTICS = 10_000  # about as many rows give batch normalisation its statistics
@@ -67,6 +67,14 @@ Augmentation = Annotated[
         "feature noise (tables), none, or a callable on batches; 'auto' depends on the shape of the rows"
     ),
 ]
+
+
+class Targets(TypedDict):
+    """What belongs to the rows of a step, each by view."""
+
+    labels: dict[str, Tensor]
+    weights: dict[str, Tensor]
+    soft_labels: dict[str, Tensor]
 
 
 @hyperparameters
@@ -184,6 +192,8 @@ class Estimator(BaseEstimator, Generic[N]):
         int, "Machine", Field(ge=0, description="1 shows a progress bar with the losses and the time left")
     ] = 0
 
+    _learns_from_labelled_only = False
+
     # --- what a variant says -----------------------------------------------------------------------------------------
     def plan(self, data: DataSummary) -> Plan:
         """What every "auto" stands for on such data."""
@@ -255,20 +265,33 @@ class Estimator(BaseEstimator, Generic[N]):
         TrainingError
             When a loss is no longer finite.
         """
-        before = vars(self).copy()
-        try:
-            return self._fit(X, y, [*callbacks, Progress()] if self.verbose else list(callbacks), eval_set)
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
+        return self._fit(X, y, callbacks, eval_set)
 
     def _fit(
         self,
         X: ArrayLike,
         y: ArrayLike | None,
+        callbacks: Sequence[Callback],
+        eval_set: tuple[ArrayLike, ArrayLike | None] | None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Train, or leave the estimator as it was."""
+        before = vars(self).copy()
+        try:
+            callbacks = [*callbacks, Progress()] if self.verbose else list(callbacks)
+            return self._train(X, y, callbacks, eval_set, sample_weight)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _train(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None,
         callbacks: list[Callback],
         eval_set: tuple[ArrayLike, ArrayLike | None] | None,
+        sample_weight: ArrayLike | None,
     ) -> Self:
         self.scaler_: RowScaler
         self.plan_: Plan
@@ -276,7 +299,7 @@ class Estimator(BaseEstimator, Generic[N]):
         self.class_counts_: list[int]
         self.n_unlabelled_: int
         self.seed_: int
-        start = prepared(self, X, y, eval_set)
+        start = prepared(self, X, y, eval_set, sample_weight)
         X_train, plan = start.X_train, start.plan
 
         def evaluate(nets: Any) -> dict[str, float]:
@@ -293,6 +316,8 @@ class Estimator(BaseEstimator, Generic[N]):
         with torch.random.fork_rng(devices):
             torch.manual_seed(self.seed_)
             sources, plan = self._sources(X_train, start.y_train, plan)
+            if start.weights is not None:
+                sources["labelled"]["weights"] = torch.from_numpy(start.weights)
             initial = initial_weights(self.warm_start_from, Estimator.load)
 
             def begin(k: int) -> Training:
@@ -355,12 +380,10 @@ class Estimator(BaseEstimator, Generic[N]):
 
     def _make_step(self, nets: N, plan: Plan, batch: Sources) -> EncoderStep:
         """The step of a batch: each source is a view; labelled rows are augmented, others beside their plain view."""
-        rows, labels, soft_labels = views(batch, self._augment(plan.data.shape), plan.uses_augmentation)
         return EncoderStep(
-            rows,
+            views(batch, self._augment(plan.data.shape), plan.uses_augmentation),
             nets.encoder,
-            labels=labels,
-            soft_labels=soft_labels,
+            **by_view(batch),
             corrupt=partial(with_noise, scale=self.input_noise),
             together=plan.schedule == "joint",
         )
@@ -472,17 +495,23 @@ class Estimator(BaseEstimator, Generic[N]):
         return twin
 
 
-def views(
-    batch: Sources, augmented: Callable[[Tensor], Tensor], with_augmented: bool
-) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
-    """Rows, labels and soft labels by view; labelled rows are augmented, others have an augmented view if wanted."""
+def views(batch: Sources, augmented: Callable[[Tensor], Tensor], with_augmented: bool) -> dict[str, Tensor]:
+    """Rows by view; labelled rows are augmented, others have an augmented view if wanted."""
     rows = {view: as_float(arrays["rows"]) for view, arrays in batch.items()}
     if "labelled" in rows:
         rows["labelled"] = augmented(rows["labelled"])
     if with_augmented:
         rows["augmented"] = augmented(rows["unlabelled"].clone())  # it may work in place
-    labels = {view: arrays["labels"] for view, arrays in batch.items() if "labels" in arrays}
-    return rows, labels, {view: arrays["soft_labels"] for view, arrays in batch.items() if "soft_labels" in arrays}
+    return rows
+
+
+def by_view(batch: Sources) -> Targets:
+    """What belongs to the rows, each by view."""
+
+    def of(name: str) -> dict[str, Tensor]:
+        return {view: arrays[name] for view, arrays in batch.items() if name in arrays}
+
+    return Targets(labels=of("labels"), weights=of("weights"), soft_labels=of("soft_labels"))
 
 
 def with_noise(x: Tensor, scale: float) -> Tensor:

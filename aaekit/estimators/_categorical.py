@@ -1,5 +1,6 @@
 """What the estimators with a categorical code y decide and prepare alike."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -12,8 +13,9 @@ from torch import Tensor
 from aaekit import priors
 from aaekit.errors import InputError
 from aaekit.estimators._base import Sources
-from aaekit.estimators._hyperparameters import Length
+from aaekit.estimators._hyperparameters import Length, Weight
 from aaekit.estimators._label_propagation import Neighbourhood
+from aaekit.estimators._labels import numbers_by_class
 from aaekit.estimators._plan import DataSummary, Plan
 from aaekit.labels import UNLABELLED
 from aaekit.nn.frequencies import ClassFrequencies
@@ -46,12 +48,13 @@ PseudoLabelThreshold = Annotated[
     Field(gt=0, lt=1, description="probability above which a prediction is used as a pseudo-label (tau of FixMatch)"),
 ]
 ClassPrior = Annotated[
-    Literal["auto", "labelled", "uniform"] | tuple[Literal["auto"] | float, ...],
+    Literal["auto", "labelled", "uniform"] | tuple[Literal["auto"] | float, ...] | Mapping[Any, Weight],
     "Codes and priors",
     Field(
-        description="class frequencies: as among the labelled rows, uniform, or given; 'auto' starts as among the "
-        "labelled rows, or from an estimate by nearest neighbours where labels are propagated, and is corrected by "
-        "what the unlabelled rows turn out to be; auto,0.2,0.8 starts from the numbers"
+        description="class frequencies: as among the labelled rows, uniform, or given by class (no=0.9,yes=0.1) or in "
+        "the order of the classes (0.9,0.1); 'auto' starts as among the labelled rows, or from an estimate by nearest "
+        "neighbours where labels are propagated, and is corrected by what the unlabelled rows turn out to be; "
+        "auto,0.2,0.8 starts from the numbers"
     ),
 ]
 
@@ -78,9 +81,11 @@ def prior_of_labels(class_prior: Any, data: DataSummary) -> tuple[tuple[float, .
     Raises
     ------
     InputError
-        For another number of frequencies than classes, or a guess that could not be corrected.
+        For frequencies that are not one for each class, or not in sum 1, or a guess that could not be corrected.
     """
     K = data.n_classes
+    if isinstance(class_prior, Mapping):
+        class_prior = _in_order(class_prior, data.classes)
     is_guess = class_prior == "auto" or (not isinstance(class_prior, str) and class_prior[:1] == ("auto",))
     if class_prior == "uniform":
         frequencies: Any = None
@@ -90,9 +95,21 @@ def prior_of_labels(class_prior: Any, data: DataSummary) -> tuple[tuple[float, .
         frequencies = tuple(class_prior[1:]) if is_guess else tuple(class_prior)
         if len(frequencies) != K or "auto" in frequencies:
             raise InputError(f"class_prior: expected {K} numbers, one for each class, got {class_prior!r}")
-        if is_guess and not (min(frequencies) > 0 and abs(sum(frequencies) - 1) < 1e-3):
-            raise InputError(f"class_prior: expected numbers above 0 in sum 1 after 'auto', got {class_prior!r}")
+        in_range = min(frequencies) > 0 if is_guess else min(frequencies) >= 0
+        if not (in_range and abs(sum(frequencies) - 1) < 1e-3):
+            numbers = "numbers above 0 in sum 1 after 'auto'" if is_guess else "numbers of at least 0 in sum 1"
+            raise InputError(
+                f"class_prior: expected {numbers}, got {class_prior!r} in sum {sum(frequencies):.6g}: correct them"
+            )
     return tuple(priors.Categorical(K, frequencies).probabilities), is_guess and data.n_unlabelled > 0
+
+
+def _in_order(class_prior: Mapping[Any, float], classes: tuple[str, ...]) -> tuple[float, ...]:
+    """Frequencies by class in the order of the classes."""
+    by_class = numbers_by_class(class_prior, classes, "class_prior")
+    if missing := [name for name in classes if name not in by_class]:
+        raise InputError(f"class_prior: expected a frequency for each class, got none for {missing[0]!r}: add it")
+    return tuple(by_class[name] for name in classes)
 
 
 def partly_labelled_sources(X: Tensor, y: NDArray[np.int64], plan: Plan, seed: int) -> tuple[Sources, Plan]:

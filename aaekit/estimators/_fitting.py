@@ -23,6 +23,7 @@ from aaekit.core.settings import Settings
 from aaekit.errors import InputError, nearest
 from aaekit.estimators._hyperparameters import validated
 from aaekit.estimators._io import model_file
+from aaekit.estimators._labels import checked_weights, label_weights, warn_of_balanced_labels
 from aaekit.estimators._plan import DataSummary, Plan
 from aaekit.estimators._rows import probabilities
 from aaekit.labels import UNLABELLED
@@ -58,12 +59,16 @@ MOMENTUM = {"adam": 0.5, "sgd": 0.9}
 
 @dataclass(frozen=True)
 class Start:
-    """What a fit knows before it makes networks: rows and labels, those to train on, those to score, and the plan."""
+    """What a fit knows before it makes networks: rows and labels, those to train on, those to score, and the plan.
+
+    `weights` are those of the labelled rows among `X_train`.
+    """
 
     rows: NDArray[Any]
     labels: NDArray[np.int64] | None
     X_train: Tensor
     y_train: NDArray[np.int64] | None
+    weights: NDArray[np.float32] | None
     sets: dict[str, Scored]
     plan: Plan
 
@@ -93,12 +98,17 @@ def prepared(
     X: ArrayLike,
     y: ArrayLike | None,
     eval_set: tuple[ArrayLike, ArrayLike | None] | None = None,
+    sample_weight: ArrayLike | None = None,
 ) -> Start:
     """Check parameters and rows, forget an earlier fit, hold out rows to validate with, and plan."""
     check_parameters(estimator)
     for name in [name for name in vars(estimator) if name.endswith("_") and not name.startswith("_")]:
         delattr(estimator, name)
     rows, labels = estimator._learn(X, y)
+    weights = checked_weights(sample_weight, len(rows))
+    if estimator._learns_from_labelled_only and labels is not None:
+        labelled = labels != UNLABELLED
+        rows, labels, weights = rows[labelled], labels[labelled], None if weights is None else weights[labelled]
     if len(rows) < 2:
         raise InputError(f"expected at least 2 rows to train on, got n_samples = {len(rows)}")
     estimator.seed_ = drawn_seed(estimator.random_state)
@@ -107,6 +117,7 @@ def prepared(
         kept, held_out = _held_out(labels, len(rows), estimator.seed_)
         sets["validation"] = X_train[held_out], None if labels is None else labels[held_out]
         X_train, y_train = X_train[kept], None if labels is None else labels[kept]
+        weights = None if weights is None else weights[kept]
     if eval_set is not None:
         X_eval, y_eval = eval_set
         check_consistent_length(X_eval, y_eval)
@@ -122,8 +133,12 @@ def prepared(
         scaler.data_radius,
         tuple(class_counts),
         getattr(estimator, "n_unlabelled_", 0),
+        tuple(map(str, estimator.classes_)) if len(class_counts) else (),
     )
-    return Start(rows, labels, X_train, y_train, sets, estimator.plan(data))
+    warn_of_balanced_labels(getattr(estimator, "class_prior", ""), data)
+    return Start(
+        rows, labels, X_train, y_train, _label_weights(estimator, y_train, weights), sets, estimator.plan(data)
+    )
 
 
 def initialised(estimator: E, X: ArrayLike, y: ArrayLike | None = None) -> E:
@@ -327,3 +342,15 @@ def _held_out(y: NDArray[np.int64] | None, n: int, seed: int) -> tuple[NDArray[n
         )
     held_out = np.concatenate(out)
     return np.setdiff1d(np.arange(n), held_out), held_out
+
+
+def _label_weights(
+    estimator: "Estimator[Any]", y: NDArray[np.int64] | None, sample_weight: NDArray[np.float64] | None
+) -> NDArray[np.float32] | None:
+    """Weights of the labelled rows among those to train on; None if all count alike."""
+    class_weight = getattr(estimator, "class_weight", None)
+    if y is None or (class_weight is None and sample_weight is None):
+        return None
+    labelled = y != UNLABELLED
+    of_rows = None if sample_weight is None else sample_weight[labelled]
+    return label_weights(y[labelled], estimator.classes_.tolist(), class_weight, of_rows)

@@ -134,12 +134,13 @@ def from_description(cls: type[E], description: Mapping[str, Any], path: str) ->
     kind = kinds[description["estimator"]]
     parameters = dict(description["parameters"])
     for name, value in parameters.items():
-        if isinstance(value, dict) and "object" in value:
+        if isinstance(value, dict) and isinstance(value.get("object"), str):  # else numbers by class
             raise InputError(
                 f"{path}: expected the object {name}={value['object']} again, got none: call load(..., {name}=...)"
             )
-        if isinstance(value, dict) and "estimator" in value:
-            objects = [k for k, v in value["parameters"].items() if isinstance(v, dict) and "object" in v]
+        if isinstance(value, dict) and isinstance(value.get("estimator"), str):
+            inner = value["parameters"].items()
+            objects = [k for k, v in inner if isinstance(v, dict) and isinstance(v.get("object"), str)]
             if objects:
                 again = ", ".join(f"{k}=..." for k in objects)
                 raise InputError(

@@ -1,6 +1,7 @@
 """What estimators learn from labels: the classes, and how many rows of each are labelled."""
 
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,20 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.multiclass import check_classification_targets
 
-from aaekit.errors import InputError
+from aaekit.errors import ClassPriorWarning, InputError, nearest
+from aaekit.estimators._plan import DataSummary
 from aaekit.labels import UNLABELLED, as_labels, split_labels
 
-__all__ = ["column_of", "learn_labels"]
+__all__ = [
+    "checked_weights",
+    "column_of",
+    "label_weights",
+    "learn_labels",
+    "numbers_by_class",
+    "warn_of_balanced_labels",
+]
+
+MANY = 10  # unlabelled rows for each labelled one, from which the labels say little about class frequencies
 
 
 def column_of(y: ArrayLike) -> NDArray[Any]:
@@ -45,3 +56,89 @@ def learn_labels(estimator: Any, y: ArrayLike) -> NDArray[np.int64]:
     result = np.full(len(labels), UNLABELLED, dtype=np.int64)
     result[labelled] = indices
     return result
+
+
+def checked_weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | None:
+    """The weights of `n` rows, or None.
+
+    Raises
+    ------
+    InputError
+        For another shape than (n,), or weights that are no finite numbers of at least 0.
+    """
+    if sample_weight is None:
+        return None
+    try:
+        weights = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"sample_weight: expected one number per row, got others ({error})") from error
+    if weights.shape != (n,):
+        raise InputError(f"sample_weight: expected one number per row, shape ({n},), got shape {weights.shape}")
+    if len(bad := np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))):
+        raise InputError(f"sample_weight: expected finite numbers of at least 0, got {weights[bad[0]]} in row {bad[0]}")
+    return weights
+
+
+def label_weights(
+    labels: NDArray[np.int64],
+    classes: Sequence[Any],
+    class_weight: str | Mapping[Any, float] | None,
+    sample_weight: NDArray[np.float64] | None,
+) -> NDArray[np.float32] | None:
+    """Weights of labelled rows `(n,)`, of mean 1, or None if all count alike.
+
+    With "balanced", the weights of each class have the same sum; a class that a mapping leaves out has 1.
+
+    Raises
+    ------
+    InputError
+        For a class that there is not, or if all weights are 0.
+    """
+    if class_weight is None and sample_weight is None:
+        return None
+    weights = np.ones(len(labels)) if sample_weight is None else sample_weight
+    if isinstance(class_weight, Mapping):
+        by_class = numbers_by_class(class_weight, classes, "class_weight")
+        weights = weights * np.array([by_class.get(str(c), 1.0) for c in classes])[labels]
+    elif class_weight is not None:
+        totals = np.bincount(labels, weights, minlength=len(classes))
+        weights = weights / np.where(totals > 0, totals, 1.0)[labels]
+    if not weights.any():
+        raise InputError(f"expected a weight above 0 for some labelled row, got 0 for all {len(labels)}: raise some")
+    return (weights / weights.mean()).astype(np.float32)
+
+
+def numbers_by_class(numbers: Mapping[Any, float], classes: Sequence[Any], parameter: str) -> dict[str, float]:
+    """Numbers by the text of their class, so that 3 and "3", as JSON and YAML have it, name the same class.
+
+    Raises
+    ------
+    InputError
+        For a class that there is not; it begins with the name of the `parameter`.
+    """
+    names = [str(c) for c in classes]
+    if unknown := [str(name) for name in numbers if str(name) not in names]:
+        some = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+        raise InputError(f"{parameter}: expected classes of {some}, got {unknown[0]!r}{nearest(unknown[0], names)}")
+    return {str(name): float(number) for name, number in numbers.items()}
+
+
+def warn_of_balanced_labels(class_prior: object, data: DataSummary) -> None:
+    """Warn of as many labels of each class, which somebody chose so, where class frequencies are taken from them."""
+    if class_prior not in ("auto", "labelled") or not data.n_unlabelled or len(set(data.class_counts)) != 1:
+        return
+    received = f"expected labels as frequent as the classes are, got {data.class_counts[0]} of each class"
+    if class_prior == "labelled":
+        warnings.warn(
+            f"{received}: with class_prior='labelled' all classes are taken to be equally frequent; if they are not, "
+            "give class_prior their frequencies, or 'auto'",
+            ClassPriorWarning,
+            stacklevel=2,
+        )
+    elif data.n_unlabelled >= MANY * data.n_labelled:
+        warnings.warn(
+            f"{received}: class frequencies are estimated from the {data.n_unlabelled} unlabelled rows; if you know "
+            "them, give them as class_prior",
+            ClassPriorWarning,
+            stacklevel=2,
+        )

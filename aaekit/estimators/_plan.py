@@ -29,6 +29,8 @@ class DataSummary:
         Labelled rows of each class; empty where labels play no part.
     n_unlabelled : int
         Rows without a label.
+    classes : tuple of str
+        The classes of `class_counts`, as texts.
     """
 
     shape: tuple[int, ...]
@@ -37,6 +39,7 @@ class DataSummary:
     data_radius: float = 1.0
     class_counts: tuple[int, ...] = ()
     n_unlabelled: int = 0
+    classes: tuple[str, ...] = ()
 
     @property
     def n_values(self) -> int:

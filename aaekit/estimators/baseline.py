@@ -1,21 +1,18 @@
 """The supervised classifier that every semi-supervised result is compared with."""
 
-from typing import Any
-
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
 from aaekit import losses
 from aaekit.core.phase import Phase
 from aaekit.estimators._base import Augmentation, Sources
 from aaekit.estimators._building import new_encoder
-from aaekit.estimators._classifier import Classifier
+from aaekit.estimators._classifier import Classifier, ClassWeight
 from aaekit.estimators._fitting import rows_per_batch
 from aaekit.estimators._hyperparameters import hyperparameters
 from aaekit.estimators._plan import DataSummary, Plan
-from aaekit.labels import UNLABELLED
 from aaekit.nn.networks import Networks
 from aaekit.nn.step import EncoderStep
 
@@ -49,9 +46,11 @@ class SupervisedBaseline(Classifier[Networks]):
     """
 
     augmentation: Augmentation = "none"
+    class_weight: ClassWeight = None
     batch_norm = True
     learning_rate_schedule = "cosine"
     ema_decay = 0.99
+    _learns_from_labelled_only = True
 
     def plan(self, data: DataSummary) -> Plan:
         """What every "auto" stands for on such data."""
@@ -65,11 +64,6 @@ class SupervisedBaseline(Classifier[Networks]):
     def phases(self, nets: Networks, plan: Plan) -> list[Phase[EncoderStep]]:
         """Cross entropy on the labelled rows."""
         return [Phase("classification", losses.classification_loss, (nets.encoder,))]
-
-    def _learn(self, X: ArrayLike, y: ArrayLike | None) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        rows, labels = super()._learn(X, y)
-        labelled = labels != UNLABELLED
-        return rows[labelled], labels[labelled]
 
     def _sources(self, X: Tensor, y: NDArray[np.int64] | None, plan: Plan) -> tuple[Sources, Plan]:
         assert y is not None

@@ -15,9 +15,9 @@ from aaekit import losses
 from aaekit.core.phase import Phase
 from aaekit.errors import InputError
 from aaekit.estimators._autoencoder import Autoencoder
-from aaekit.estimators._base import Sources, views, with_noise
+from aaekit.estimators._base import Sources, by_view, views, with_noise
 from aaekit.estimators._building import new_encoder
-from aaekit.estimators._classifier import Classifier
+from aaekit.estimators._classifier import Classifier, ClassWeight
 from aaekit.estimators._fitting import check_parameters, initialised, rows_per_batch
 from aaekit.estimators._hyperparameters import Positive, hyperparameters
 from aaekit.estimators._io import json_value, model_file
@@ -25,7 +25,6 @@ from aaekit.estimators._plan import DataSummary, Plan
 from aaekit.estimators._rows import RowScaler
 from aaekit.estimators._sklearn import clone
 from aaekit.estimators.autoencoder import AdversarialAutoencoder
-from aaekit.labels import UNLABELLED
 from aaekit.nn.encoder import Code
 from aaekit.nn.networks import ClassifierNetworks
 from aaekit.nn.step import EncoderStep
@@ -77,6 +76,7 @@ class PretrainedClassifier(Classifier[ClassifierNetworks]):
     frozen: Annotated[
         bool, "Networks", Field(description="leave the encoder as it is and train the linear layer alone")
     ] = False
+    class_weight: ClassWeight = None
     adversarial: Annotated[
         bool,
         "Codes and priors",
@@ -92,6 +92,7 @@ class PretrainedClassifier(Classifier[ClassifierNetworks]):
     optimizer = ("adam", 0.9)
     learning_rate_schedule = "cosine"
     ema_decay = 0.995
+    _learns_from_labelled_only = True
 
     def plan(self, data: DataSummary) -> Plan:
         """What every "auto" stands for; 10 epochs as in lecture 55."""
@@ -136,8 +137,7 @@ class PretrainedClassifier(Classifier[ClassifierNetworks]):
             "n_classes": encoder.head_y.out_features if isinstance(encoder.head_y, nn.Linear) else 0,
             "posterior": encoder.posterior,
         }
-        rows, labelled = self.scaler_.transform(self, X), labels != UNLABELLED
-        return rows[labelled], labels[labelled]
+        return self.scaler_.transform(self, X), labels
 
     def plan_for(self, X: ArrayLike, y: ArrayLike | None = None) -> Plan:
         """What `fit` would do in the second stage, without training; the first is not trained, either."""
@@ -181,6 +181,5 @@ class PretrainedClassifier(Classifier[ClassifierNetworks]):
     def _make_step(self, nets: ClassifierNetworks, plan: Plan, batch: Sources) -> EncoderStep:
         if self.frozen:
             nets.encoder.eval()
-        rows, labels, _ = views(batch, lambda x: x, with_augmented=False)
-        noise = partial(with_noise, scale=self.input_noise)
-        return EncoderStep(rows, lambda x: self._code(nets, x), labels=labels, corrupt=noise, together=True)
+        rows, noise = views(batch, lambda x: x, with_augmented=False), partial(with_noise, scale=self.input_noise)
+        return EncoderStep(rows, lambda x: self._code(nets, x), **by_view(batch), corrupt=noise, together=True)

@@ -25,7 +25,7 @@ from aaekit.estimators._categorical import (
     steps_without_labels,
     vat_lengths,
 )
-from aaekit.estimators._classifier import Classifier
+from aaekit.estimators._classifier import Classifier, ClassWeight
 from aaekit.estimators._fitting import rows_per_batch
 from aaekit.estimators._hyperparameters import Positive, hyperparameters
 from aaekit.estimators._plan import DataSummary, Plan, consistency
@@ -81,6 +81,7 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
         ),
     ] = "marginal"
     class_prior: ClassPrior = "auto"
+    class_weight: ClassWeight = None
     augmentation: Augmentation = "auto"
     consistency: Annotated[
         Literal["auto", "pseudo_labels", "virtual_adversarial", "both", "none"],

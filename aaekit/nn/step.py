@@ -32,6 +32,8 @@ class EncoderStep(Step):
         From the result of `join` to rows.
     labels : mapping from str to Tensor of shape (n,) or (n, n_conditions), optional
         Labels of views.
+    weights : mapping from str to Tensor of shape (n,), optional
+        How much the labels of views count; 1 by default.
     soft_labels : mapping from str to Tensor of shape (n, n_classes), optional
         Class probabilities of views; rows of zeros do not count.
     corrupt : callable, optional
@@ -49,6 +51,7 @@ class EncoderStep(Step):
         decoder: Decoder | None = None,
         *,
         labels: Mapping[str, Tensor] | None = None,
+        weights: Mapping[str, Tensor] | None = None,
         soft_labels: Mapping[str, Tensor] | None = None,
         corrupt: Callable[[Tensor], Tensor] = _unchanged,
         join: Callable[[Code, Tensor | None], Tensor] = _joined,
@@ -57,6 +60,7 @@ class EncoderStep(Step):
         super().__init__()
         self.rows: Mapping[str, Tensor] = rows
         self.labels: Mapping[str, Tensor] = labels or {}
+        self.weights: Mapping[str, Tensor] = weights or {}
         self.soft_labels: Mapping[str, Tensor] = soft_labels or {}
         self.encoder: Callable[[Tensor], Code] = encoder
         self.decoder: Decoder | None = decoder

@@ -139,7 +139,7 @@ def _parsed(h: Hyperparameter, value: Any) -> Any:
         return value.lower() in YES
     if bool in h.types and int in h.types and value.isdecimal():
         return int(value)  # "1" is one epoch rather than yes
-    if h.is_mapping:
+    if h.is_mapping and ("=" in value or not any(get_origin(t) is tuple for t in h.types)):
         return _mapping(h.name, value)
     parts = tuple(part.strip() for part in value.split(",") if part.strip())
     if len(parts) > 1 and any(get_origin(t) is tuple for t in h.types):
@@ -164,7 +164,7 @@ def _mapping(name: str, text: str) -> dict[str, float]:
             pairs[key] = float(number)
         except ValueError:
             raise InputError(
-                f"{name}={text!r}: expected name=number, got {part!r}: write for instance generator=1,cyclic=0.5"
+                f"{name}={text!r}: expected name=number, got {part!r}: write for instance {key}=0.5"
             ) from None
     return pairs
 
@@ -189,13 +189,32 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     yaml = require("yaml", extra="cli")
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = _yaml_values(yaml, Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         problem = " ".join(str(error).split())
         raise InputError(f"{path}: expected a YAML file that can be read, got ({problem}): correct the file") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected lines `name: value`, got {type(values).__name__}: write one option a line")
     return {str(k): tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+
+
+def _yaml_values(yaml: Any, text: str) -> Any:
+    """The values of a YAML text whose keys are texts as written: `yes: 0.1` names the class yes, not True."""
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        nodes = [root] if root is not None else []
+        while nodes:
+            node = nodes.pop()
+            if isinstance(node, yaml.MappingNode):
+                for key, value in node.value:
+                    key.tag = "tag:yaml.org,2002:str" if isinstance(key, yaml.ScalarNode) else key.tag
+                    nodes.append(value)
+            elif isinstance(node, yaml.SequenceNode):
+                nodes += node.value
+        return None if root is None else loader.construct_document(root)
+    finally:
+        loader.dispose()
 
 
 def config_text(config: Mapping[str, Any]) -> str:
@@ -211,7 +230,7 @@ def config_text(config: Mapping[str, Any]) -> str:
 def estimator_of(config: Mapping[str, Any], **parameters: Any) -> Any:
     """Make the estimator that a configuration describes."""
     kind = find(config["system"]).load()
-    return kind(**{k: v for k, v in config.items() if k in hyperparameters_of(kind)}, **parameters)
+    return kind(**{k: v for k, v in config.items() if k in hyperparameters_of(kind)} | parameters)
 
 
 def versions() -> dict[str, Any]:

@@ -9,11 +9,12 @@ from aaekit import data as datasets
 from aaekit._extras import require
 from aaekit.data import Dataset, Split
 from aaekit.errors import InputError
+from aaekit.estimators._labels import numbers_by_class
 from aaekit.evaluation.heldout import HeldOut
 from aaekit.labels import UNLABELLED
 from aaekit.systems import find
 
-__all__ = ["data_options", "held_out", "load_data", "split_of", "targets", "training_rows"]
+__all__ = ["by_class_number", "data_options", "held_out", "load_data", "split_of", "targets", "training_rows"]
 
 
 def load_data(config: Mapping[str, Any]) -> Dataset:
@@ -111,6 +112,23 @@ def training_rows(
         labels = targets(config, data.y, data.domain)
         eval_set = data.X[split.validation], None if labels is None else labels[split.validation]
     return data.X[rows], None if y is None else y[rows], eval_set
+
+
+def by_class_number(config: Mapping[str, Any], data: Dataset) -> dict[str, dict[int, float]]:
+    """Return the parameters that name classes by the numbers that the estimator is given for them.
+
+    Raises
+    ------
+    InputError
+        For a class that the data set does not have.
+    """
+    number = {name: k for k, name in enumerate(data.classes)}
+    by_name = {
+        parameter: numbers_by_class(config[parameter], data.classes, parameter)
+        for parameter in ("class_prior", "class_weight")
+        if isinstance(config.get(parameter), Mapping)
+    }
+    return {parameter: {number[k]: v for k, v in numbers.items()} for parameter, numbers in by_name.items()}
 
 
 def held_out(config: Mapping[str, Any], data: Dataset, split: Split | None = None) -> HeldOut:

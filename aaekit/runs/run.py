@@ -26,7 +26,7 @@ from aaekit.estimators._base import Estimator
 from aaekit.evaluation import heldout
 from aaekit.evaluation.heldout import HeldOut
 from aaekit.runs.config import completed, config_text, configuration, estimator_of, read_config, versions
-from aaekit.runs.data import data_options, held_out, load_data, split_of, training_rows
+from aaekit.runs.data import by_class_number, data_options, held_out, load_data, split_of, training_rows
 from aaekit.systems import find
 
 __all__ = ["Run"]
@@ -253,6 +253,7 @@ class Run(Callback):
         for package in ("matplotlib", "PIL", "jinja2"):
             require(package, extra="plots")  # before the training rather than after it
         X, y, eval_set = training_rows(self.config, self.data, self.split)
+        self.estimator.set_params(**by_class_number(self.config, self.data))
         try:
             self.estimator.fit(X, y, callbacks=[self, *callbacks], eval_set=eval_set)
             self.estimator.save(self.path / "model.safetensors")
