@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "systems": {"estimators"},  # for type checkers
     "data": {"labels"},
     "active": ESTIMATORS | {"data"},
+    "model_selection": ESTIMATORS | {"data"},
     "plots": {"labels", "curves"},
     "report": {"plots"},
     "evaluation": ESTIMATORS | {"data", "report"},

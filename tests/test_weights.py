@@ -47,7 +47,7 @@ def test_weights_have_mean_1_and_keep_their_ratios(values, scale, class_weight):
     sample_weight, labels = np.array(values), np.arange(len(values)) % 2
     if not (sample_weight * [(class_weight or {}).get("b", 1) if k and isinstance(class_weight, dict) else 1
                              for k in labels]).any():  # fmt: skip
-        with pytest.raises(InputError, match="expected a weight above 0 for some labelled row, got 0 for all"):
+        with pytest.raises(InputError, match="expected a weight above zero for some labelled row, got zero for all"):
             label_weights(labels, ["a", "b"], class_weight, sample_weight)
         return
     weights = label_weights(labels, ["a", "b"], class_weight, sample_weight)

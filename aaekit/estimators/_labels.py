@@ -104,7 +104,9 @@ def label_weights(
         totals = np.bincount(labels, weights, minlength=len(classes))
         weights = weights / np.where(totals > 0, totals, 1.0)[labels]
     if not weights.any():
-        raise InputError(f"expected a weight above 0 for some labelled row, got 0 for all {len(labels)}: raise some")
+        raise InputError(
+            f"expected a weight above zero for some labelled row, got zero for all {len(labels)}: raise some"
+        )
     return (weights / weights.mean()).astype(np.float32)
 
 
