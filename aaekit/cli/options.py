@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
 
-from aaekit.errors import FilledWarning, RangeWarning
+from aaekit.errors import ColumnWarning, RangeWarning
 
 if TYPE_CHECKING:
+    from aaekit.columns import Schema
     from aaekit.estimators._hyperparameters import Hyperparameter
 
 RunPath = Annotated[
@@ -22,7 +23,7 @@ RunPath = Annotated[
 InputRows = Annotated[
     str,
     typer.Argument(
-        metavar="INPUT", help="A .npy, .npz or .csv file, a folder of images, or a named set: its test rows, if any."
+        metavar="INPUT", help="A table, a .npy or .npz file, a folder of images, or a named set: its test rows, if any."
     ),
 ]
 SetName = Annotated[
@@ -40,7 +41,8 @@ DataDir = Annotated[
 SetOptions = Annotated[
     str | None,
     typer.Option(
-        help="Options of the set as name=value; for tables target=COLUMN, drop=COLUMN (repeatable), empty=mean.",
+        help="Options of the set as name=value; for tables target=COLUMN, drop=COLUMN (repeatable), empty=refuse and "
+        "header=yes.",
         metavar="A,B,...",
         show_default=False,
     ),
@@ -73,12 +75,14 @@ def notes() -> Iterator[None]:
 
     from sklearn.exceptions import ConvergenceWarning
 
-    with warnings.catch_warnings(record=True) as caught:
-        for kind in (ConvergenceWarning, RangeWarning, FilledWarning):
+    def show(message: Any, *_: Any, **__: Any) -> None:
+        say(f"note: {message}")
+
+    with warnings.catch_warnings():
+        for kind in (ConvergenceWarning, RangeWarning, ColumnWarning):
             warnings.simplefilter("always", kind)
+        warnings.showwarning = show
         yield
-    for warning in caught:
-        typer.echo(f"note: {warning.message}", err=True)
 
 
 def say(text: str) -> None:
@@ -86,14 +90,15 @@ def say(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def column_names(columns: Sequence[str], X: Any) -> list[str]:
-    """Return the names of a table's columns (n, n_columns), or x1, x2, ... if it has none."""
-    return list(columns or (f"x{j + 1}" for j in range(X.shape[1])))
+def table_lines(rows: Any, schema: "Schema | None") -> list[list[str]]:
+    """Return rows as the lines of a table, the header first: with valid cells of the columns of a schema, if any."""
+    from aaekit.cells import text_of
 
-
-def as_text(X: Any) -> list[list[str]]:
-    """Return the values of rows as texts."""
-    return [[f"{value:.6g}" for value in row] for row in X]
+    if schema is None:
+        return [[f"x{j + 1}" for j in range(rows.shape[1])], *([f"{value:.6g}" for value in row] for row in rows)]
+    columns = schema.inverse_transform(rows)
+    cells = [["" if cell is None or cell != cell else text_of(cell) for cell in column] for column in columns.values()]
+    return [list(columns), *map(list, zip(*cells, strict=True))]
 
 
 def with_files(lines: Sequence[Sequence[Any]], files: Sequence[str]) -> list[Sequence[Any]]:

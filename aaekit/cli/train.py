@@ -145,8 +145,8 @@ def _print_plan(config: dict[str, Any]) -> None:
     from aaekit.runs.config import estimator_of
     from aaekit.runs.data import load_data, split_of, training_rows
 
-    data = load_data(config)
     with notes():
+        data = load_data(config)
         X, y, _ = training_rows(config, data, split_of(config, data))
         settings = estimator_of(config).plan_for(X, y).as_dict()
     phases = [
