@@ -57,6 +57,8 @@ class Column:
         Whether dates have a time of day, which becomes a value of its own.
     n_gaps : int
         Cells that are empty or not of this kind; if there are some, it is a value whether a cell is.
+    n_unread : int
+        Those of them that are not empty, but not of this kind.
     n_distinct : int
         Different cells.
     remark : str
@@ -75,6 +77,7 @@ class Column:
     written: str = ""
     has_time: bool = False
     n_gaps: int = 0
+    n_unread: int = 0
     n_distinct: int = 0
     remark: str = ""
 
@@ -315,7 +318,7 @@ class Schema:
             values, is_gap, unread = column.encode(cells)
             parts.append(values)
             n_empty = 0 if column.n_gaps else int(missing(cells).sum())
-            n_unread = int((is_gap & ~missing(cells)).sum())
+            n_unread = 0 if column.n_unread else int((is_gap & ~missing(cells)).sum())
             if n_empty or n_unread:
                 counts = [f"{n_empty} empty"] * (n_empty > 0)
                 counts += [f"{n_unread} new, such as {unread[0]!r}" if unread else f"{n_unread} new"] * (n_unread > 0)
@@ -461,7 +464,7 @@ def _of_text_cells(name: str, cells: NDArray[np.object_], decimal: str | None) -
     remark = (
         f"{n_unread} of {len(present)} cells count as empty, since they are no {learned.kind}s, such as {unread[0]!r}"
     )
-    return replace(learned, remark=remark)
+    return replace(learned, n_unread=n_unread, remark=remark)
 
 
 def _mostly(counts: NDArray[Any], unread: NDArray[np.bool_]) -> bool:

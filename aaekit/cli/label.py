@@ -17,6 +17,7 @@ from aaekit.cli.options import (
     Quiet,
     SetOptions,
     callbacks,
+    image_shape_of,
     new_app,
     notes,
     say,
@@ -76,7 +77,7 @@ def ask(
         settings = {
             "data": whole_path(data),
             "data_options": data_options.split(",") if data_options is not None else [],
-            "image_shape": None if image_shape is None else _shape(image_shape),
+            "image_shape": None if image_shape is None else image_shape_of(image_shape),
             "clusters": clusters,
             "max_steps": max_steps,
             "random_state": random_state,
@@ -203,13 +204,6 @@ def _session(folder: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
         return ActiveLearner.load(folder, dataset.X, classifier=classifier), dataset
     clusters = ClusteringAAE(n_clusters=settings["clusters"], **common)
     return ActiveLearner(dataset.X, clusters=clusters, classifier=classifier, random_state=seed), dataset
-
-
-def _shape(text: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 3 or not all(part.isdecimal() and int(part) for part in parts):
-        raise InputError(f"--image-shape: expected channels, height and width, got {text}: write for instance 1,28,28")
-    return [int(part) for part in parts]
 
 
 def _settings(folder: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
 
-from aaekit.errors import ColumnWarning, RangeWarning
+from aaekit.errors import ColumnWarning, InputError, RangeWarning
 
 if TYPE_CHECKING:
     from aaekit.columns import Schema
@@ -61,6 +61,14 @@ def new_app(**settings: Any) -> typer.Typer:
     )  # fmt: skip
 
 
+def image_shape_of(text: str) -> list[int]:
+    """Read the value of --image-shape."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 3 or not all(part.isdecimal() and int(part) for part in parts):
+        raise InputError(f"--image-shape: expected channels, height and width, got {text}: write for instance 1,28,28")
+    return [int(part) for part in parts]
+
+
 def callbacks(quiet: bool) -> list[Any]:
     """Return the callbacks of a training: a progress bar, unless `quiet`."""
     from aaekit.core.callbacks import Progress
@@ -69,8 +77,8 @@ def callbacks(quiet: bool) -> list[Any]:
 
 
 @contextmanager
-def notes() -> Iterator[None]:
-    """Print the warnings of the block in one line each."""
+def notes(but: type[Warning] | None = None) -> Iterator[None]:
+    """Print the warnings of the block in one line each, except those of one kind."""
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
@@ -81,6 +89,8 @@ def notes() -> Iterator[None]:
     with warnings.catch_warnings():
         for kind in (ConvergenceWarning, RangeWarning, ColumnWarning):
             warnings.simplefilter("always", kind)
+        if but is not None:
+            warnings.simplefilter("ignore", but)
         warnings.showwarning = show
         yield
 

@@ -43,6 +43,8 @@ class Dataset:
         Which training rows are labelled, unlabelled and for validation, if `prepare` wrote a split.
     schema : Schema or None
         What the columns of a table are, if they have names.
+    target : str or None
+        The column of labels of a table.
     files, files_test : tuple of str
         The file of each row, for folders of images; else empty.
     """
@@ -59,6 +61,7 @@ class Dataset:
     domains: tuple[str, ...] = ()
     split: Split | None = None
     schema: Schema | None = None
+    target: str | None = None
     files: tuple[str, ...] = ()
     files_test: tuple[str, ...] = ()
 

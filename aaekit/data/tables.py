@@ -72,7 +72,8 @@ def read_table(
     Returns
     -------
     dict
-        X (n, n_values), a `TableRows` with its schema, y (n,) int64 or None, and classes, a tuple of str.
+        X (n, n_values), a `TableRows` with its schema, y (n,) int64 or None, classes, a tuple of str, and target, the
+        name of the column of labels, or None.
 
     Raises
     ------
@@ -113,7 +114,7 @@ def read_table(
         X = schema.transform(features)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    return {"X": X, "y": y, "classes": names_of_classes}
+    return {"X": X, "y": y, "classes": names_of_classes, "target": target}
 
 
 def read_frame(path: Path, header: bool | None = None, texts: Sequence[str] = ()) -> tuple[Any, str | None]:

@@ -17,6 +17,7 @@ from aaekit._extras import require
 from aaekit.columns import Schema, is_frame
 from aaekit.errors import ColumnWarning, InputError, RangeWarning
 from aaekit.estimators._sklearn import BaseEstimator
+from aaekit.nn.choices import UNIT
 from aaekit.nn.networks import Networks
 
 __all__ = ["RowScaler", "as_float", "in_batches", "probabilities", "shape_of"]
@@ -24,7 +25,6 @@ __all__ = ["RowScaler", "as_float", "in_batches", "probabilities", "shape_of"]
 N_FOR_RADIUS = 5000  # rows from which the radius of the data and the quartiles of columns are estimated
 LINEAR = 3.0  # standard deviations from the mean up to which scaling is linear; beyond it is logarithmic
 FENCE = 10.0  # interquartile ranges from the quartiles beyond which a value does not move mean and deviation further
-BINARY_SCALE = 0.5  # of columns of zeros and ones, whatever the share of ones
 DENSE_LIMIT = 8 * 2**30  # bytes that a sparse matrix may take in memory
 LARGEST = 1e300  # standard deviations, so that nothing is infinite
 BLOCK = 2**24  # values that are scaled at once
@@ -232,9 +232,9 @@ def _center_and_scale(X: NDArray[Any]) -> tuple[NDArray[np.floating], NDArray[np
     deviation = np.sqrt(np.sum([np.square(within(block) - mean).sum(0) for block in blocks], 0) / len(X))
     rounding = 1e-6 if dtype == np.float32 else 1e-12  # a column that is constant but for it stays so
     is_constant = deviation <= rounding * np.abs(mean).clip(1e-30)
-    is_binary = np.all([((block == 0) | (block == 1)).all(0) for block in blocks], 0) & ~is_constant
+    is_binary = np.all([((block == 0) | (block == 1)).all(0) for block in blocks], 0)  # whatever the share of ones
     center = np.where(is_binary, 0.0, mean * unit)
-    scale = np.where(is_binary, BINARY_SCALE, np.where(is_constant, 1.0, deviation * unit))
+    scale = np.where(is_binary, 1 / UNIT, np.where(is_constant, 1.0, deviation * unit))
     return center.astype(dtype), scale.astype(dtype).clip(np.finfo(dtype).tiny)
 
 

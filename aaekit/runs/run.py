@@ -374,7 +374,8 @@ class Run(Callback):
             + ", ".join(phase["moves"])
             for phase in self.plan["phases"]
         }
-        return {"plan": self.plan | {"phases": phases}}
+        data = self.plan["data"] | {"groups": len(self.plan["data"]["groups"])}
+        return {"plan": self.plan | {"data": data, "phases": phases}}
 
     # --- results -------------------------------------------------------------------------------------------------
     def conclude(self, estimator: Any, results: Mapping[str, Any]) -> None:
