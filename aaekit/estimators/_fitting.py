@@ -134,6 +134,7 @@ def prepared(
         tuple(class_counts),
         getattr(estimator, "n_unlabelled_", 0),
         tuple(map(str, estimator.classes_)) if len(class_counts) else (),
+        scaler.groups,
     )
     warn_of_balanced_labels(getattr(estimator, "class_prior", ""), data)
     return Start(

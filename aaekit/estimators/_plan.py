@@ -31,6 +31,8 @@ class DataSummary:
         Rows without a label.
     classes : tuple of str
         The classes of `class_counts`, as texts.
+    groups : tuple of (first, behind the last)
+        Values that are one choice: those of a category, or one for yes or no.
     """
 
     shape: tuple[int, ...]
@@ -40,6 +42,7 @@ class DataSummary:
     class_counts: tuple[int, ...] = ()
     n_unlabelled: int = 0
     classes: tuple[str, ...] = ()
+    groups: tuple[tuple[int, int], ...] = ()
 
     @property
     def n_values(self) -> int:
@@ -159,6 +162,7 @@ class Plan:
         values: dict[str, Any] = {f.name: plan[f.name] for f in fields(cls) if f.name in plan}
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         data: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plan["data"].items()}
+        data["groups"] = tuple((first, last) for first, last in data.get("groups", ()))
         phases = plan["phases"]
         return cls(
             **values
