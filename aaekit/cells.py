@@ -1,7 +1,7 @@
 """What the cells of a column are: numbers, dates, texts or nothing, however they are stored or written."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -71,23 +71,26 @@ def text_of(value: Any) -> str:
     return str(value).strip()
 
 
-def parse_numbers(texts: Iterable[str], decimal: str | None = None) -> tuple[NDArray[np.float64], str]:
-    """Return texts as numbers, NaN where they are none, and the decimal separator.
+def parse_numbers(texts: Sequence[str], decimal: str = ".") -> tuple[NDArray[np.float64], str]:
+    """Return texts as numbers, NaN where they are none, and their decimal separator.
 
-    Thousands may be separated, and a currency or a per cent sign is ignored: "1,000.5", "12 %", "$5".
+    Thousands may be separated, and a currency or a per cent sign is ignored: "1,000.5", "12 %", "$5". The separator is
+    the one that reads more of the texts.
 
     Parameters
     ----------
-    texts : iterable of str
-    decimal : "." or ",", optional
-        Default: the comma if that reads more of the texts.
+    texts : sequence of str
+    decimal : "." or ",", default="."
+        The decimal separator if that leaves it open, as of "1,000"; without commas it is the point.
     """
     bare = [UNITS.sub("", text) for text in texts]
-    if decimal is None:
-        points, commas = _numbers(bare, "."), _numbers(bare, ",")
-        more_commas = np.isnan(commas).sum() < np.isnan(points).sum()
-        return (commas, ",") if more_commas else (points, ".")
-    return _numbers(bare, decimal), decimal
+    read = {separator: _numbers(bare, separator) for separator in (".", ",")}
+    n_unread = {separator: int(np.isnan(numbers).sum()) for separator, numbers in read.items()}
+    if n_unread["."] == n_unread[","]:
+        chosen = decimal if any("," in text for text in bare) else "."
+    else:
+        chosen = min(n_unread, key=lambda separator: n_unread[separator])
+    return read[chosen], chosen
 
 
 def parse_dates(texts: list[str], written: str | None = None) -> tuple[NDArray[Any], str]:

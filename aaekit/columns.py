@@ -104,12 +104,14 @@ class Column:
     def _gap_name(self) -> list[str]:
         return [f"{self.name}: empty"] * (self.n_gaps > 0)
 
-    def encode(self, cells: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[str]]:
+    def encode(
+        self, cells: NDArray[Any], decimal: str | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[str]]:
         """Return values (n, n_values), which cells are empty or not of its kind, and examples of the latter."""
         is_empty = missing(cells)
         if self.kind == "category":
             return self._encode_category(cells, is_empty)
-        numbers, unread = self._numbers(cells)
+        numbers, unread = self._numbers(cells, decimal)
         is_gap = np.isnan(numbers)
         values = [np.where(is_gap, self.fill, numbers)]
         if self.has_time:
@@ -118,7 +120,7 @@ class Column:
             values.append(is_gap.astype(np.float64))
         return np.stack(values, 1), is_gap, unread
 
-    def _numbers(self, cells: NDArray[Any]) -> tuple[NDArray[np.float64], list[str]]:
+    def _numbers(self, cells: NDArray[Any], decimal: str | None = None) -> tuple[NDArray[np.float64], list[str]]:
         """Cells as numbers, NaN where they are none, and the texts that are none."""
         if self.kind == "boolean":
             return self._truth(cells)
@@ -130,7 +132,7 @@ class Column:
 
         def parsed(texts: list[str]) -> NDArray[np.float64]:
             if self.kind == "number":
-                return parse_numbers(texts, self.decimal)[0]
+                return parse_numbers(texts, decimal or self.decimal)[0]
             return Column("", "date")._numbers(parse_dates(texts, self.written or None)[0])[0]
 
         return _each_text(cells, parsed)
@@ -201,15 +203,15 @@ class Schema:
     columns: tuple[Column, ...]
 
     @classmethod
-    def fit(cls, frame: Any, decimal: str | None = None) -> Self:
+    def fit(cls, frame: Any, decimal: str = ".") -> Self:
         """Learn what the columns of a table are.
 
         Parameters
         ----------
         frame : DataFrame, or mapping from names to arrays of shape (n,)
             Of pandas or polars. Columns may hold numbers, texts, booleans, dates, categories and empty cells.
-        decimal : "." or ",", optional
-            The decimal separator of numbers that are texts. Default: by column, the one that reads more of them.
+        decimal : "." or ",", default="."
+            The decimal separator of texts such as "1,000" in columns whose other cells do not say it.
 
         Returns
         -------
@@ -284,13 +286,15 @@ class Schema:
             groups += [(first + a, first + b) for a, b in column.groups]
         return tuple(groups)
 
-    def transform(self, frame: Any) -> "TableRows":
+    def transform(self, frame: Any, decimal: str | None = None) -> "TableRows":
         """Return the values of the rows of a table.
 
         Parameters
         ----------
         frame : DataFrame or mapping
             As in `fit`; columns in any order, and more of them.
+        decimal : "." or ",", optional
+            As in `fit`. Default: that of the column in `fit`.
 
         Returns
         -------
@@ -315,7 +319,7 @@ class Schema:
         for column in self.used:
             cells = cells_of(table[column.name])
             _check_finite(column.name, cells)
-            values, is_gap, unread = column.encode(cells)
+            values, is_gap, unread = column.encode(cells, decimal)
             parts.append(values)
             n_empty = 0 if column.n_gaps else int(missing(cells).sum())
             n_unread = 0 if column.n_unread else int((is_gap & ~missing(cells)).sum())
@@ -417,7 +421,7 @@ def _items(frame: Any) -> Iterator[tuple[str, Any]]:
         yield name, frame[column]
 
 
-def _learned(name: str, place: int, column: Any, decimal: str | None) -> Column:
+def _learned(name: str, place: int, column: Any, decimal: str) -> Column:
     """What a column is."""
     cells = cells_of(column)
     _check_finite(name, cells)
@@ -438,7 +442,7 @@ def _learned(name: str, place: int, column: Any, decimal: str | None) -> Column:
     return _of_text_cells(name, cells, decimal)
 
 
-def _of_text_cells(name: str, cells: NDArray[np.object_], decimal: str | None) -> Column:
+def _of_text_cells(name: str, cells: NDArray[np.object_], decimal: str) -> Column:
     """A column of texts: of numbers or dates if nearly all are, of booleans, or of categories."""
     is_gap = missing(cells)
     present = cells[~is_gap]
@@ -447,7 +451,7 @@ def _of_text_cells(name: str, cells: NDArray[np.object_], decimal: str | None) -
         if len(texts) == 2 and {text.casefold() for text in texts} == set(pair):
             ordered = sorted(texts.tolist(), key=lambda text: pair.index(text.casefold()))
             return _boolean_or_constant(name, ordered, ordered, int(is_gap.sum()))
-    numbers, decimal = parse_numbers(texts, decimal)
+    numbers, decimal = parse_numbers(texts.tolist(), decimal)
     if _mostly(counts, np.isnan(numbers)):
         values, unread = Column(name, "number", decimal=decimal)._numbers(cells)
         learned = replace(_of_column_of_numbers(name, -1, values), decimal=decimal)

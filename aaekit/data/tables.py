@@ -111,14 +111,14 @@ def read_table(
                 raise InputError("expected columns beside the labels, got none: check target and drop")
             names = list(features.columns)
             schema = Schema.of_numbers(features.to_numpy(), names) if pixels else Schema.fit(features, decimal)
-        X = schema.transform(features)
+        X = schema.transform(features, decimal)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return {"X": X, "y": y, "classes": names_of_classes, "target": target}
 
 
-def read_frame(path: Path, header: bool | None = None, texts: Sequence[str] = ()) -> tuple[Any, str | None]:
-    """Return a table as a DataFrame with names of columns that are texts, and its decimal separator if it has one.
+def read_frame(path: Path, header: bool | None = None, texts: Sequence[str] = ()) -> tuple[Any, str]:
+    """Return a table as a DataFrame with names of columns that are texts, and its likely decimal separator.
 
     The columns `texts` of a text file stay as they are written; otherwise parameters and errors are those of
     `read_table`.
@@ -126,7 +126,7 @@ def read_frame(path: Path, header: bool | None = None, texts: Sequence[str] = ()
     suffix = suffix_of(path)
     if not path.is_file():
         raise InputError(f"{path}: expected a table, got no such file: check the path")
-    frame, decimal = _read_text(path, header, texts) if suffix in TEXT_SUFFIXES else (_read_binary(path, suffix), None)
+    frame, decimal = _read_text(path, header, texts) if suffix in TEXT_SUFFIXES else (_read_binary(path, suffix), ".")
     frame.columns = [str(name).strip() for name in frame.columns]
     _check_different(path, list(frame.columns))
     if not len(frame):
@@ -147,8 +147,8 @@ def as_bytes(X: NDArray[Any]) -> NDArray[Any]:
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
-def _read_text(path: Path, header: bool | None, texts: Sequence[str]) -> tuple[Any, str | None]:
-    """A text file as a DataFrame, and its decimal separator if commas separate no cells."""
+def _read_text(path: Path, header: bool | None, texts: Sequence[str]) -> tuple[Any, str]:
+    """A text file as a DataFrame, and its likely decimal separator: the comma, if it separates no cells."""
     import pandas as pd
 
     content = _decoded(path)
@@ -171,7 +171,7 @@ def _read_text(path: Path, header: bool | None, texts: Sequence[str]) -> tuple[A
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected a table, got ({' '.join(str(error).split())}): repair the file") from error
-    return frame, None if delimiter == "," else ","
+    return frame, "." if delimiter == "," else ","
 
 
 def _decoded(path: Path) -> str:
@@ -210,10 +210,10 @@ def _has_names(lines: list[list[str]]) -> bool:
     range of its column. A line of numbers alone has names if they count or rise, and do not fit their columns.
     """
     first, others = lines[0], lines[1:]
-    numbers = parse_numbers(first, ".")[0]
+    numbers = parse_numbers(first)[0]
     is_number = ~np.isnan(numbers)
     columns = [[line[k] for line in others if k < len(line) and line[k] not in MISSING] for k in range(len(first))]
-    values = [parse_numbers(cells, ".")[0] for cells in columns]
+    values = [parse_numbers(cells)[0] for cells in columns]
     above_numbers = [
         cell not in MISSING and not is_number[k] and len(values[k]) and not np.isnan(values[k]).any()
         for k, cell in enumerate(first)
@@ -336,7 +336,7 @@ def _label_texts(column: Any) -> list[str | None]:
 def _no_classes(cells: list[str]) -> str:
     """What is in a column that cannot be labels; "" if it can."""
     n_distinct, n = len(set(cells)), len(cells)
-    numbers = parse_numbers(sorted(set(cells)), ".")[0]
+    numbers = parse_numbers(sorted(set(cells)))[0]
     if n_distinct and not np.isnan(numbers).any() and (numbers % 1 != 0).any():
         return f"the number {numbers[numbers % 1 != 0][0]:g}"
     if n > LEAST_FOR_LABELS and n_distinct > n / 2:

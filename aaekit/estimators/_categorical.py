@@ -17,6 +17,7 @@ from aaekit.estimators._hyperparameters import Length, Weight
 from aaekit.estimators._label_propagation import Neighbourhood
 from aaekit.estimators._labels import numbers_by_class
 from aaekit.estimators._plan import DataSummary, Plan
+from aaekit.estimators._teachers import Teaching
 from aaekit.labels import UNLABELLED
 from aaekit.nn.frequencies import ClassFrequencies
 
@@ -26,6 +27,7 @@ __all__ = [
     "VatEpsilon",
     "class_frequencies",
     "partly_labelled_sources",
+    "prior_mean",
     "prior_of_labels",
     "steps_without_labels",
     "vat_lengths",
@@ -112,8 +114,13 @@ def _in_order(class_prior: Mapping[Any, float], classes: tuple[str, ...]) -> tup
     return tuple(by_class[name] for name in classes)
 
 
-def partly_labelled_sources(X: Tensor, y: NDArray[np.int64], plan: Plan, seed: int) -> tuple[Sources, Plan]:
-    """All rows, and the labelled ones by themselves; soft labels and class frequencies from label propagation."""
+def partly_labelled_sources(
+    X: Tensor, y: NDArray[np.int64], plan: Plan, seed: int, teaching: Teaching | None = None
+) -> tuple[Sources, Plan]:
+    """All rows, and the labelled ones by themselves; soft labels and class frequencies.
+
+    Both come from teachers if there are any, else from label propagation if the plan has it.
+    """
     labelled = np.flatnonzero(y != UNLABELLED)
     sources: Sources = {
         "unlabelled": {"rows": X},
@@ -121,12 +128,20 @@ def partly_labelled_sources(X: Tensor, y: NDArray[np.int64], plan: Plan, seed: i
     }
     if not plan.propagates_labels:
         return sources, plan
-    frequencies = priors.Categorical(plan.n_classes, plan.class_prior).mean.numpy()
-    neighbourhood = Neighbourhood(X.numpy(), y, plan.n_classes, seed)
-    if plan.min_class_share < 1:  # they are a guess
-        frequencies = neighbourhood.estimate_frequencies(frequencies)
-    sources["unlabelled"]["soft_labels"] = torch.from_numpy(neighbourhood.propagate(frequencies))
+    frequencies, is_guess = prior_mean(plan), plan.min_class_share < 1
+    if teaching is not None:
+        soft_labels, frequencies = teaching.soft_labels, teaching.frequencies if is_guess else frequencies
+    else:
+        neighbourhood = Neighbourhood(X.numpy(), y, plan.n_classes, seed)
+        frequencies = neighbourhood.estimate_frequencies(frequencies) if is_guess else frequencies
+        soft_labels = neighbourhood.propagate(frequencies)
+    sources["unlabelled"]["soft_labels"] = torch.from_numpy(soft_labels)
     return sources, replace(plan, class_prior=tuple(float(f) for f in frequencies))
+
+
+def prior_mean(plan: Plan) -> NDArray[np.floating]:
+    """The class prior of a plan, shape `(n_classes,)`."""
+    return priors.Categorical(plan.n_classes, plan.class_prior).mean.numpy()
 
 
 def class_frequencies(class_prior: tuple[float, ...], min_share: float) -> ClassFrequencies:

@@ -18,7 +18,7 @@ from aaekit.columns import Schema
 from aaekit.errors import InputError
 from aaekit.estimators._hyperparameters import validated
 from aaekit.estimators._plan import Plan
-from aaekit.estimators._rows import RowScaler
+from aaekit.estimators._rows import Curve, RowScaler
 
 __all__ = [
     "decoded",
@@ -178,8 +178,9 @@ def encoded(value: Any, name: str, arrays: dict[str, Tensor]) -> Any:
         return {"plan": value.as_dict()}
     if isinstance(value, Schema):
         return {"schema": value.as_dict()}
-    if isinstance(value, RowScaler):
-        return {"scaler": {f.name: encoded(getattr(value, f.name), f"{name}.{f.name}", arrays) for f in fields(value)}}
+    if isinstance(value, RowScaler | Curve):
+        kind = "scaler" if isinstance(value, RowScaler) else "curve"
+        return {kind: {f.name: encoded(getattr(value, f.name), f"{name}.{f.name}", arrays) for f in fields(value)}}
     if isinstance(value, dict):
         return {"pairs": [[k, encoded(v, f"{name}.{k}", arrays)] for k, v in value.items()]}
     if isinstance(value, list | tuple):
@@ -205,7 +206,7 @@ def decoded(value: Any, arrays: Mapping[str, Tensor]) -> Any:
         return Plan.from_dict(value["plan"])
     if "schema" in value:
         return Schema.from_dict(value["schema"])
-    if "scaler" in value:
-        parts: dict[str, Any] = {k: decoded(v, arrays) for k, v in value["scaler"].items()}
-        return RowScaler(**parts)
+    for key, kind in (("scaler", RowScaler), ("curve", Curve)):
+        if key in value:
+            return kind(**{k: decoded(v, arrays) for k, v in value[key].items()})
     return {k: decoded(v, arrays) for k, v in value["pairs"]}

@@ -61,16 +61,19 @@ class Neighbourhood:
             X = rows[self.linked].reshape(len(self.linked), -1).astype(np.float32)
             self.links = _links(X, n_neighbors)
 
-    def propagate(self, frequencies: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Class probabilities of the rows, `(n, n_classes)`.
+    def propagate(
+        self, frequencies: NDArray[np.floating], labelled: NDArray[np.intp] | None = None
+    ) -> NDArray[np.float32]:
+        """Class probabilities of the rows, `(n, n_classes)`, from the labels of all rows, or of those in `labelled`.
 
         The masses of the classes are scaled to `frequencies` `(n_classes,)`. Rows that no label reached or that were
         not linked are zeros.
         """
-        if (self.y >= 0).all():
-            mass = np.eye(self.n_classes, dtype=np.float32)[self.y]
+        y = self.y if labelled is None else np.where(np.isin(self.linked, labelled), self.y, -1)
+        if (y >= 0).all():
+            mass = np.eye(self.n_classes, dtype=np.float32)[y]
         else:
-            mass = self._flow(self.y, frequencies)
+            mass = self._flow(y, frequencies)
         probabilities = np.zeros((self.n_rows, self.n_classes), np.float32)
         probabilities[self.linked] = mass / np.maximum(mass.sum(1, keepdims=True), 1e-12)
         return probabilities

@@ -23,10 +23,9 @@ from aaekit.nn.networks import Networks
 __all__ = ["RowScaler", "as_float", "in_batches", "probabilities", "shape_of"]
 
 N_FOR_RADIUS = 5000  # rows from which the radius of the data and the quartiles of columns are estimated
-LINEAR = 3.0  # standard deviations from the mean up to which scaling is linear; beyond it is logarithmic
-FENCE = 10.0  # interquartile ranges from the quartiles beyond which a value does not move mean and deviation further
+FAR = 5.0  # scaled units from the mean beyond which hardly a value lies
 DENSE_LIMIT = 8 * 2**30  # bytes that a sparse matrix may take in memory
-LARGEST = 1e300  # standard deviations, so that nothing is infinite
+SMALLEST, LARGEST = 1e-300, 1e300  # so that nothing is infinite
 BLOCK = 2**24  # values that are scaled at once
 
 
@@ -34,8 +33,8 @@ BLOCK = 2**24  # values that are scaled at once
 class RowScaler:
     """How rows are scaled, learned from those of fit.
 
-    Images in [0, 1] and bytes stay as they are (bytes until they are in a minibatch). Columns of tables are
-    standardised, whatever their range; beyond three standard deviations by the logarithm.
+    Images in [0, 1] and bytes stay as they are (bytes until they are in a minibatch); other images are standardised.
+    Columns of tables are scaled by a `Curve`, whatever their range.
 
     Attributes
     ----------
@@ -45,8 +44,10 @@ class RowScaler:
         Whether rows come back as (n, channels, height, width).
     unit_range : bool
         Whether values are in [0, 1], as those of images are.
-    center, scale : float32 scalar or float64 ndarray of shape (n_features,)
-        What is subtracted, and what one unit is.
+    unit : float
+        What 1 is in the units of X: 255 for bytes.
+    curve : Curve or None
+        How values are scaled that are not in [0, 1].
     data_radius : float
         Root mean squared distance of scaled rows from their mean.
     schema : Schema or None
@@ -58,8 +59,8 @@ class RowScaler:
     shape: tuple[int, ...]
     as_images: bool
     unit_range: bool
-    center: Any
-    scale: Any
+    unit: float
+    curve: "Curve | None"
     data_radius: float
     schema: Schema | None = None
     source: str = "values"
@@ -97,11 +98,9 @@ class RowScaler:
         if X.dtype == np.uint8 and is_table and X.max() < 128:
             X = X.astype(np.float32)  # a table of small whole numbers, not of pixels
         unit_range = bool(X.dtype == np.uint8 or (not is_table and X.min() >= 0 and X.max() <= 1))
-        if unit_range:
-            center, scale = np.float32(0), np.float32(255 if X.dtype == np.uint8 and X.max() > 1 else 1)
-        else:
-            center, scale = _center_and_scale(X)
-        scaler = cls(tuple(int(s) for s in shape), as_images, unit_range, center, scale, 1.0, schema, source)
+        unit = 255.0 if X.dtype == np.uint8 and X.max() > 1 else 1.0
+        curve = None if unit_range else Curve.fit(X) if is_table else Curve.linear(X)
+        scaler = cls(tuple(int(s) for s in shape), as_images, unit_range, unit, curve, 1.0, schema, source)
         rows = scaler._scaled(X)
         sample = as_float(torch.from_numpy(rows[:: max(1, len(rows) // N_FOR_RADIUS)])).flatten(1)
         radius = float((sample - sample.mean(0)).square().sum(1).mean().sqrt()) or 1.0
@@ -125,10 +124,10 @@ class RowScaler:
         if len(shape_of(X)) == 4 and shape_of(X)[1:] != self.shape:
             raise InputError(f"X: expected images of shape {self.shape} as in fit, got {shape_of(X)[1:]}")
         rows = self._scaled(self._values(estimator, X))
-        low, high = (-0.5, 1.5) if self.unit_range else _compressed(np.array([-10.0, 10.0]))
+        low, high = (-0.5, 1.5) if self.unit_range else (-FAR, FAR)
         far = 0 if rows.dtype == np.uint8 or not rows.size else 1 - np.mean((rows > low) & (rows < high))
-        if far > 0.01:  # beyond ten standard deviations lies at most a hundredth of whatever was trained on
-            expected = f"0 to {self.scale:g}" if self.unit_range else "within ten standard deviations of the mean"
+        if far > 0.01:  # as hardly any value of what was trained on
+            expected = f"0 to {self.unit:g}" if self.unit_range else f"within {FAR:.0f} standard deviations of the mean"
             warnings.warn(
                 f"X: expected values as in fit, {expected}, got {far:.0%} outside of it: check the units of the rows",
                 RangeWarning,
@@ -160,17 +159,13 @@ class RowScaler:
 
         Where 0 to 1 was fitted, bytes above 1 are those of images.
         """
-        if not self.unit_range:
-            rows = np.empty(X.shape, np.float32)
-            step = max(1, BLOCK // max(1, X.shape[1]))
-            for k in range(0, len(X), step):
-                rows[k : k + step] = scaled(X[k : k + step], self.center, self.scale)
-            return rows.reshape(len(X), *self.shape)
+        if self.curve is not None:
+            return self.curve.scaled(X).reshape(len(X), *self.shape)
         if X.dtype != np.uint8:
-            if self.scale == 255 and X.size and X.max() > 1:
+            if self.unit == 255 and X.size and X.max() > 1:
                 X = X / np.float32(255)
             X = X.astype(np.float32, copy=False)
-        elif self.scale == 1 and (not X.size or X.max() <= 1):
+        elif self.unit == 1 and (not X.size or X.max() <= 1):
             X = X.astype(np.float32)  # 0 and 1 are these numbers, in bytes too
         return np.require(X, requirements=["C", "W"]).reshape(len(X), *self.shape)  # data frames are not writable
 
@@ -179,8 +174,8 @@ class RowScaler:
 
         Rows of a data frame with other columns than numbers come as a data frame of valid cells.
         """
-        if not self.unit_range:
-            rows = unscaled(rows.reshape(len(rows), -1), self.center, self.scale).reshape(rows.shape)
+        if self.curve is not None:
+            rows = self.curve.unscaled(rows.reshape(len(rows), -1)).reshape(rows.shape)
         if len(self.shape) == 3 and self.as_images:
             return rows
         rows = rows.reshape(len(rows), -1)
@@ -191,51 +186,115 @@ class RowScaler:
         return require("pandas", extra="data").DataFrame(self.schema.inverse_transform(rows))
 
     @property
+    def center(self) -> NDArray[Any] | np.float32:
+        """What is scaled to about 0, shape `(n_values,)`, or 0."""
+        return np.float32(0) if self.curve is None else self.curve.center
+
+    @property
+    def scale(self) -> NDArray[Any] | np.float32:
+        """What one scaled unit is in the units of X near the center, shape `(n_values,)`, or one number for all."""
+        return np.float32(self.unit) if self.curve is None else self.curve.step
+
+    @property
     def groups(self) -> tuple[tuple[int, int], ...]:
         """Which values of a row are one choice, as in `Schema.groups`."""
         return () if self.schema is None else self.schema.groups
 
 
 # --- scaling ---------------------------------------------------------------------------------------------------------
-def scaled(X: NDArray[Any], center: NDArray[np.floating], scale: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Values `(n, n_values)` in standard deviations from the mean, far ones by the logarithm; never infinite."""
+@dataclass(frozen=True)
+class Curve:
+    """How the values of each column are scaled: standardised after an inverse hyperbolic sine, or as they are.
+
+    Near the median the sine is linear, far from it logarithmic, so that skewed columns and outliers weigh like others.
+
+    Attributes
+    ----------
+    center, scale : ndarray of shape (n_values,)
+        What is subtracted, and what one unit is, before the sine: the median, and the standard deviation that the
+        quartiles stand for, or, where half of the values are the same, the median distance of the others.
+    mean, deviation : ndarray of shape (n_values,) or None
+        Of the sine, which they standardise; None leaves values linear.
+    """
+
+    center: NDArray[np.floating]
+    scale: NDArray[np.floating]
+    mean: NDArray[np.floating] | None = None
+    deviation: NDArray[np.floating] | None = None
+
+    @classmethod
+    def linear(cls, X: NDArray[Any]) -> Self:
+        """Each value standardised."""
+        dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float32)
+        center, scale = X.mean(0, dtype=np.float64), X.std(0, dtype=np.float64)
+        is_constant = scale <= _rounding(dtype) * np.abs(center).clip(1e-30)
+        return cls(center.astype(dtype), np.where(is_constant, 1, scale).astype(dtype))
+
+    @classmethod
+    def fit(cls, X: NDArray[Any]) -> Self:
+        """By the quartiles of each column; columns of 0 and 1 become 0 and `UNIT`, whatever the share of ones."""
+        sample = X[:: max(1, len(X) // N_FOR_RADIUS)].astype(np.float64)
+        low, center, high = np.quantile(sample, [0.25, 0.5, 0.75], axis=0)
+        with np.errstate(over="ignore"):
+            scale = high / 1.349 - low / 1.349  # of a normal distribution, in standard deviations
+            if (is_peaked := scale <= _rounding(X.dtype) * np.abs(center)).any():
+                scale[is_peaked] = _distance_of_others(X[:, is_peaked], center[is_peaked])
+        is_binary = np.array([bool(np.isin(column, (0, 1)).all()) for column in X.T])
+        center, scale = np.where(is_binary, 0.0, center), np.where(is_binary, 1.0, scale).clip(SMALLEST, LARGEST)
+        n_at_once = max(1, BLOCK // X.shape[1])
+        blocks = [_sine(X[k : k + n_at_once], center, scale) for k in range(0, len(X), n_at_once)]
+        mean = np.sum([block.sum(0) for block in blocks], 0) / len(X)
+        deviation = np.sqrt(np.sum([np.square(block - mean).sum(0) for block in blocks], 0) / len(X))
+        mean = np.where(is_binary, 0.0, mean)
+        deviation = np.where(is_binary, np.arcsinh(1) / UNIT, np.where(deviation > 1e-9, deviation, 1.0))
+        return cls(center, scale, mean, deviation)
+
+    @property
+    def step(self) -> NDArray[np.floating]:
+        """What one scaled unit is near the center."""
+        return self.scale if self.deviation is None else self.scale * self.deviation
+
+    def scaled(self, X: NDArray[Any]) -> NDArray[np.float32]:
+        """Values `(n, n_values)` in scaled units; never infinite."""
+        rows = np.empty(X.shape, np.float32)
+        n_at_once = max(1, BLOCK // max(1, X.shape[1]))
+        for k in range(0, len(X), n_at_once):
+            block = X[k : k + n_at_once]
+            if self.mean is None:
+                rows[k : k + n_at_once] = (block - self.center) / self.scale
+            else:
+                rows[k : k + n_at_once] = (_sine(block, self.center, self.scale) - self.mean) / self.deviation
+        return rows
+
+    def unscaled(self, rows: NDArray[Any]) -> NDArray[np.floating]:
+        """The inverse of `scaled`; never infinite."""
+        if self.mean is None or self.deviation is None:
+            return rows * self.scale + self.center
+        sine = np.clip(rows.astype(np.float64) * self.deviation + self.mean, -700, 700)
+        with np.errstate(over="ignore"):
+            X = np.sinh(sine) * self.scale + self.center
+        return np.clip(X, -LARGEST, LARGEST)
+
+
+def _sine(X: NDArray[Any], center: NDArray[np.floating], scale: NDArray[np.floating]) -> NDArray[np.float64]:
     with np.errstate(over="ignore"):
-        z = (X.astype(np.float64) - center) / scale.astype(np.float64)
-    return _compressed(z).astype(np.float32)
+        z = (X.astype(np.float64) - center) / scale
+    return np.arcsinh(np.clip(z, -LARGEST, LARGEST))
 
 
-def unscaled(rows: NDArray[Any], center: NDArray[np.floating], scale: NDArray[np.floating]) -> NDArray[np.floating]:
-    """The inverse of `scaled`, in the type of `center`; never infinite."""
-    a, limit = np.abs(rows.astype(np.float64)), float(np.finfo(center.dtype).max)
-    z = np.copysign(np.where(a <= LINEAR, a, LINEAR + np.expm1(np.clip(a - LINEAR, 0, 600))), rows)
-    with np.errstate(over="ignore"):
-        X = z * scale.astype(np.float64) + center
-    return np.clip(X, -limit, limit).astype(center.dtype)
+def _distance_of_others(X: NDArray[Any], center: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The median distance from the center of the values that are not there; 1 where there are none."""
+    distances = np.ones(X.shape[1])
+    for k, column in enumerate(X.T):
+        distance = np.abs(column.astype(np.float64) - center[k])
+        if (is_other := distance > _rounding(X.dtype) * abs(center[k])).any():
+            distances[k] = np.median(distance[is_other])
+    return distances
 
 
-def _compressed(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    a = np.minimum(np.abs(z), LARGEST)
-    return np.copysign(np.where(a <= LINEAR, a, LINEAR + np.log1p(np.maximum(a - LINEAR, 0))), z)
-
-
-def _center_and_scale(X: NDArray[Any]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Mean and standard deviation of each column, without the pull of values that are far from all others."""
-    dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float32)
-    largest = np.abs(X).max(0).astype(np.float64)
-    unit = np.where(largest > 0, largest, 1.0)  # squares of the values themselves may overflow or vanish
-    low, high = np.quantile(X[:: max(1, len(X) // N_FOR_RADIUS)] / unit, [0.25, 0.75], axis=0)
-    width = np.where(high > low, FENCE * (high - low), np.inf)
-    step = max(1, BLOCK // max(1, X.shape[1]))
-    blocks = [X[k : k + step] for k in range(0, len(X), step)]
-    within = lambda block: np.clip(block / unit, low - width, high + width)
-    mean = np.sum([within(block).sum(0) for block in blocks], 0) / len(X)
-    deviation = np.sqrt(np.sum([np.square(within(block) - mean).sum(0) for block in blocks], 0) / len(X))
-    rounding = 1e-6 if dtype == np.float32 else 1e-12  # a column that is constant but for it stays so
-    is_constant = deviation <= rounding * np.abs(mean).clip(1e-30)
-    is_binary = np.all([((block == 0) | (block == 1)).all(0) for block in blocks], 0)  # whatever the share of ones
-    center = np.where(is_binary, 0.0, mean * unit)
-    scale = np.where(is_binary, 1 / UNIT, np.where(is_constant, 1.0, deviation * unit))
-    return center.astype(dtype), scale.astype(dtype).clip(np.finfo(dtype).tiny)
+def _rounding(dtype: np.dtype[Any]) -> float:
+    """The relative difference up to which values count as the same."""
+    return 1e-6 if dtype == np.float32 else 1e-12
 
 
 def _is_plain(frame: Any) -> bool:

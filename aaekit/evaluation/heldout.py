@@ -65,12 +65,12 @@ def as_samples(estimator: Any, rows: Any) -> NDArray[np.floating]:
 
 
 def for_plots(estimator: Any, rows: Any) -> NDArray[np.float32]:
-    """Rows as figures draw them: images, or table rows standardised by the means and deviations of the training data.
+    """Rows as figures draw them: images, or table rows scaled as the networks see them.
 
     In its own units, the column of largest variance would hide the others.
     """
     rows = as_samples(estimator, rows)
-    return ((rows - estimator.center_) / estimator.scale_).astype(np.float32) if is_standardised(estimator) else rows
+    return estimator.scaler_.curve.scaled(rows) if is_standardised(estimator) else rows
 
 
 def is_standardised(estimator: Any) -> bool:

@@ -1,0 +1,198 @@
+"""Simple methods that learn from the same labels; what they say about unlabelled rows is a floor under the encoder.
+
+A logistic regression, a forest and label propagation each give class probabilities of all rows. They are averaged by
+weights that their predictions for labels held out from them earn (stacking: Wolpert, 1992; Breiman, 1996), and the
+average is what the encoder is taught besides the labels themselves (distillation: Hinton et al., arXiv:1503.02531).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.linear_model import LogisticRegression
+
+from aaekit.estimators._label_propagation import Neighbourhood
+
+__all__ = ["METHODS", "Teaching", "teach"]
+
+N_FOLDS = 5  # parts of the labelled rows, each held out once
+N_TREES = 100
+N_LABELLED = 5000  # rows that methods learn from, at most
+N_COUNTED = 2000  # unlabelled rows in which the classes are counted once for each fold
+PRIOR_COUNT = 2.0  # held-out labels that each method's weight is worth before any is looked at
+SMOOTHING = 0.02  # probability that is spread over all classes, so that no method is certain
+
+Probabilities = NDArray[np.floating]
+
+
+def _linear() -> Any:
+    return LogisticRegression(max_iter=300)
+
+
+def _forest() -> Any:
+    return ExtraTreesClassifier(N_TREES, random_state=0)
+
+
+METHODS: dict[str, Callable[[], Any] | None] = {  # None: label propagation, which sees the unlabelled rows, too
+    "logistic regression": _linear,
+    "forest": _forest,
+    "label propagation": None,
+}
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """What the simple methods say.
+
+    Attributes
+    ----------
+    soft_labels : ndarray of shape (n, n_classes), float32
+        Their weighted mean for each row.
+    frequencies : ndarray of shape (n_classes,)
+        How frequent the classes are among the unlabelled rows, as far as the labels tell.
+    weights, errors : dict of str to float
+        Of each method, its share in the mean, and its error in percent on labels that were held out from it; the
+        latter also of the mean.
+    """
+
+    soft_labels: NDArray[np.float32]
+    frequencies: NDArray[np.floating]
+    weights: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
+
+
+def teach(
+    rows: NDArray[Any],
+    y: NDArray[np.int64],
+    class_prior: NDArray[np.floating],
+    random_state: int,
+    sample_weight: NDArray[np.floating] | None = None,
+) -> Teaching:
+    """Let the simple methods learn from the labelled rows, and average what they say about all rows.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, ...)
+        Scaled numbers.
+    y : ndarray of shape (n,)
+        0, 1, ...; -1 in unlabelled rows.
+    class_prior : ndarray of shape (n_classes,)
+        Class frequencies before the unlabelled rows are looked at.
+    random_state : int
+        Seed of folds and samples.
+    sample_weight : ndarray of shape (n,), optional
+        How much each labelled row counts.
+    """
+    X = rows.reshape(len(rows), -1).astype(np.float32, copy=False)
+    n_classes, random = len(class_prior), np.random.default_rng(random_state)
+    neighbourhood = Neighbourhood(X, y, n_classes, random_state)
+    weight = np.ones(len(X)) if sample_weight is None else sample_weight
+
+    def say(labelled: NDArray[np.intp], asked: NDArray[np.intp]) -> list[Probabilities]:
+        """Probabilities of the rows `asked` by each method, from these labels alone."""
+        spread = neighbourhood.propagate(class_prior, labelled)[asked]
+        return [
+            _smooth(spread if make is None else _answer(make(), X, y, weight, labelled, asked, n_classes))
+            for make in METHODS.values()
+        ]
+
+    labelled, unlabelled = random.permutation(np.flatnonzero(y >= 0)), np.flatnonzero(y < 0)
+    labelled = labelled[:N_LABELLED]
+    counted = random.permutation(unlabelled)[:N_COUNTED]
+    folds = _folds(y[labelled])
+    held_out: list[list[Probabilities]] = []
+    counts: list[list[NDArray[np.floating]]] = []
+    for fold in range(folds.max() + 1):
+        out = labelled[folds == fold]
+        said = say(labelled[folds != fold], np.concatenate([out, counted]))
+        held_out.append([p[: len(out)] for p in said])
+        counts.append([p[len(out) :] for p in said])
+    order = np.concatenate([labelled[folds == f] for f in range(folds.max() + 1)]).astype(np.intp)
+    if len(order):
+        cross_fitted = np.stack([np.concatenate([fold[m] for fold in held_out]) for m in range(len(METHODS))])
+        share = _weights(cross_fitted[:, np.arange(len(order)), y[order]])
+    else:  # a single label of each class: none can be held out
+        cross_fitted, share = np.zeros((len(METHODS), 0, n_classes)), np.full(len(METHODS), 1 / len(METHODS))
+    mean = np.einsum("m,mnk->nk", share, np.stack(say(labelled, np.arange(len(X)))))
+    by_fold = [_counts(np.einsum("m,mnk->nk", share, np.stack(p)), class_prior) for p in counts]
+    frequencies = _shrunk(class_prior, _counts(mean[unlabelled], class_prior), by_fold)
+    predictions = dict(zip([*METHODS, "mean"], [*cross_fitted, np.einsum("m,mnk->nk", share, cross_fitted)], strict=True))
+    return Teaching(
+        (mean / mean.sum(1, keepdims=True)).astype(np.float32),
+        frequencies,
+        dict(zip(METHODS, share.tolist(), strict=True)),
+        {name: 100 * float((p.argmax(1) != y[order]).mean()) for name, p in predictions.items() if len(order)},
+    )
+
+
+def _answer(
+    method: Any,
+    X: NDArray[np.float32],
+    y: NDArray[np.int64],
+    weight: NDArray[np.floating],
+    labelled: NDArray[np.intp],
+    asked: NDArray[np.intp],
+    n_classes: int,
+) -> Probabilities:
+    """Probabilities by a method of scikit-learn, 0 for classes whose labels it has not seen."""
+    p = np.zeros((len(asked), n_classes))
+    classes = np.unique(y[labelled])
+    if len(classes) == 1:
+        p[:, classes] = 1
+    else:
+        p[:, classes] = method.fit(X[labelled], y[labelled], weight[labelled]).predict_proba(X[asked])
+    return p
+
+
+def _smooth(p: Probabilities) -> Probabilities:
+    """Probabilities none of which is 0; rows of zeros stay next to nothing."""
+    p = p / np.maximum(p.sum(1, keepdims=True), 1e-9)
+    return (1 - SMOOTHING) * p + SMOOTHING / p.shape[1]
+
+
+def _folds(y: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The fold of each label, each class spread over all of them; -1 for the only label of a class."""
+    folds, first = np.full(len(y), -1), 0
+    for k in np.unique(y):
+        rows = np.flatnonzero(y == k)
+        if len(rows) > 1:
+            folds[rows] = (first + np.arange(len(rows))) % N_FOLDS
+            first += len(rows)
+    return folds
+
+
+def _weights(likelihood: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Weights of a mean that makes labels `(n_methods, n)` likely, a posteriori, by expectation maximisation."""
+    n_methods = len(likelihood)
+    weights = np.full(n_methods, 1 / n_methods)
+    for _ in range(100):
+        responsible = weights[:, None] * likelihood
+        counts = (responsible / responsible.sum(0)).sum(1) + PRIOR_COUNT
+        weights = counts / counts.sum()
+    return weights
+
+
+def _counts(p: Probabilities, class_prior: NDArray[np.floating]) -> NDArray[np.floating]:
+    """How often each class is the most probable one, with a pseudo-count of one a class on average."""
+    counts = np.bincount(p.argmax(1), minlength=len(class_prior)) + len(class_prior) * class_prior
+    return counts / counts.sum()
+
+
+def _shrunk(
+    prior: NDArray[np.floating], estimate: NDArray[np.floating], by_fold: list[NDArray[np.floating]]
+) -> NDArray[np.floating]:
+    """The prior moved towards an estimate as far as the estimate is sure of itself.
+
+    The shrinkage of James and Stein (1961) of log frequencies, by the jackknife's variance between folds. With less
+    than two folds the prior stays.
+    """
+    n = len(by_fold)
+    if n < 2:
+        return prior
+    variance = (n - 1) ** 2 / n * np.log(by_fold).var(0, ddof=1)
+    shift = np.log(estimate) - np.log(prior)
+    moved = prior * np.exp(max(0.0, 1 - variance.mean() / max((shift**2).mean(), 1e-12)) * shift)
+    return moved / moved.sum()
