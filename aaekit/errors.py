@@ -27,8 +27,15 @@ class ClassPriorWarning(UserWarning):
     """There are as many labels of each class, so that they do not tell how frequent the classes are."""
 
 
+class LostClassWarning(UserWarning):
+    """A class of which there are labels is predicted for hardly any row."""
+
+
 class UnlabelledWarning(UserWarning):
     """Rows whose label is a text that marks unlabelled rows: an empty text, or "-1"."""
+
+
+WARNINGS = (RangeWarning, ColumnWarning, ClassPriorWarning, LostClassWarning, UnlabelledWarning)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

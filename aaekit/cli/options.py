@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
 
-from aaekit.errors import ClassPriorWarning, ColumnWarning, InputError, RangeWarning, UnlabelledWarning
+from aaekit import errors
+from aaekit.errors import InputError
 
 if TYPE_CHECKING:
     from aaekit.columns import Schema
@@ -87,7 +88,7 @@ def notes(but: type[Warning] | None = None) -> Iterator[None]:
         say(f"note: {message}")
 
     with warnings.catch_warnings():
-        for kind in (ConvergenceWarning, RangeWarning, ColumnWarning, ClassPriorWarning, UnlabelledWarning):
+        for kind in (ConvergenceWarning, *errors.WARNINGS):
             warnings.simplefilter("always", kind)
         if but is not None:
             warnings.simplefilter("ignore", but)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.multiclass import check_classification_targets
 
-from aaekit.errors import ClassPriorWarning, InputError, nearest
+from aaekit.errors import ClassPriorWarning, InputError, LostClassWarning, nearest
 from aaekit.estimators._plan import DataSummary
 from aaekit.labels import UNLABELLED, as_labels, split_labels
 
@@ -20,8 +20,10 @@ __all__ = [
     "learn_labels",
     "numbers_by_class",
     "warn_of_balanced_labels",
+    "warn_of_lost_classes",
 ]
 
+LOST = 0.2  # share of what is expected of a class, below which it counts as given up
 MANY = 10  # unlabelled rows for each labelled one, from which the labels say little about class frequencies
 
 
@@ -143,4 +145,26 @@ def warn_of_balanced_labels(class_prior: object, data: DataSummary) -> None:
             "them, give them as class_prior",
             ClassPriorWarning,
             stacklevel=2,
+        )
+
+
+def warn_of_lost_classes(classes: ArrayLike, p: NDArray[np.floating], expected: NDArray[np.floating]) -> None:
+    """Warn of labelled classes that are hardly predicted.
+
+    Parameters
+    ----------
+    classes : array-like of shape (n_classes,)
+        Names.
+    p : ndarray of shape (n, n_classes)
+        Probabilities of unlabelled rows.
+    expected : ndarray of shape (n_classes,)
+        How frequent the classes should be among them.
+    """
+    share = np.bincount(p.argmax(1), minlength=p.shape[1]) / max(1, len(p))
+    for k in np.flatnonzero((share < LOST * expected) & (expected * len(p) >= 1)):
+        warnings.warn(
+            f"y: expected {expected[k]:.1%} of the unlabelled rows in class {np.asarray(classes)[k]}, got {share[k]:.1%}: "
+            "label more rows of it, or say how frequent it is (class_prior)",
+            LostClassWarning,
+            stacklevel=5,
         )

@@ -97,6 +97,8 @@ class Plan:
         Radius of that ball, and the finite-difference step, in the units of (scaled) rows.
     propagates_labels : bool
         Whether labels are propagated to nearest neighbours for the first steps.
+    has_teachers : bool
+        Whether simple methods teach throughout what labels mean for unlabelled rows.
     loss_weights : mapping from str to float
         What the user said of weights, by phase.
     weights, learning_rates : mapping from str to float
@@ -122,6 +124,7 @@ class Plan:
     vat_epsilon: float = 0.0
     vat_xi: float = 0.0
     propagates_labels: bool = False
+    has_teachers: bool = False
     loss_weights: Mapping[str, float] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
     learning_rates: Mapping[str, float] = field(default_factory=dict)

@@ -6,23 +6,29 @@ average is what the encoder is taught besides the labels themselves (distillatio
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import softmax
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
+from torch import nn
 
 from aaekit.estimators._label_propagation import Neighbourhood
 
-__all__ = ["METHODS", "Teaching", "teach"]
+__all__ = ["METHODS", "Teaching", "calibrate", "teach"]
 
 N_FOLDS = 5  # parts of the labelled rows, each held out once
 N_TREES = 100
 N_LABELLED = 5000  # rows that methods learn from, at most
 N_COUNTED = 2000  # unlabelled rows in which the classes are counted once for each fold
 PRIOR_COUNT = 2.0  # held-out labels that each method's weight is worth before any is looked at
+HOTTEST = 20.0  # temperature, at most
+TRUST = 20.0  # labels that the encoder's own certainty is worth when its accuracy is judged
 SMOOTHING = 0.02  # probability that is spread over all classes, so that no method is certain
 
 Probabilities = NDArray[np.floating]
@@ -53,15 +59,14 @@ class Teaching:
         Their weighted mean for each row.
     frequencies : ndarray of shape (n_classes,)
         How frequent the classes are among the unlabelled rows, as far as the labels tell.
-    weights, errors : dict of str to float
-        Of each method, its share in the mean, and its error in percent on labels that were held out from it; the
-        latter also of the mean.
+    methods : dict of str to dict of str to float
+        Of each method, and of their "mean", its "weight" in the mean, and its "error" in percent on labels that were
+        held out from it, classes weighted by their frequencies; NaN where there was none to hold out.
     """
 
     soft_labels: NDArray[np.float32]
     frequencies: NDArray[np.floating]
-    weights: dict[str, float] = field(default_factory=dict)
-    errors: dict[str, float] = field(default_factory=dict)
+    methods: dict[str, dict[str, float]]
 
 
 def teach(
@@ -110,22 +115,31 @@ def teach(
         said = say(labelled[folds != fold], np.concatenate([out, counted]))
         held_out.append([p[: len(out)] for p in said])
         counts.append([p[len(out) :] for p in said])
-    order = np.concatenate([labelled[folds == f] for f in range(folds.max() + 1)]).astype(np.intp)
-    if len(order):
-        cross_fitted = np.stack([np.concatenate([fold[m] for fold in held_out]) for m in range(len(METHODS))])
-        share = _weights(cross_fitted[:, np.arange(len(order)), y[order]])
-    else:  # a single label of each class: none can be held out
-        cross_fitted, share = np.zeros((len(METHODS), 0, n_classes)), np.full(len(METHODS), 1 / len(METHODS))
-    mean = np.einsum("m,mnk->nk", share, np.stack(say(labelled, np.arange(len(X)))))
-    by_fold = [_counts(np.einsum("m,mnk->nk", share, np.stack(p)), class_prior) for p in counts]
+    order = np.concatenate([labelled[folds == fold] for fold in range(folds.max() + 1)]).astype(np.intp)
+    p = np.stack([np.concatenate([fold[m] for fold in held_out]) for m in range(len(METHODS))]) if len(order) else None
+    share = np.full(len(METHODS), 1 / len(METHODS)) if p is None else _weights(p[:, np.arange(len(order)), y[order]])
+    mean = _mean(share, say(labelled, np.arange(len(X))))
+    by_fold = [_counts(_mean(share, said), class_prior) for said in counts]
     frequencies = _shrunk(class_prior, _counts(mean[unlabelled], class_prior), by_fold)
-    predictions = dict(zip([*METHODS, "mean"], [*cross_fitted, np.einsum("m,mnk->nk", share, cross_fitted)], strict=True))
-    return Teaching(
-        (mean / mean.sum(1, keepdims=True)).astype(np.float32),
-        frequencies,
-        dict(zip(METHODS, share.tolist(), strict=True)),
-        {name: 100 * float((p.argmax(1) != y[order]).mean()) for name, p in predictions.items() if len(order)},
+    weight_of_class = frequencies / np.bincount(y[labelled], minlength=n_classes)
+    errors = (
+        [np.nan] * (len(METHODS) + 1)
+        if p is None
+        else [_error(q, y[order], weight_of_class) for q in [*p, _mean(share, p)]]
     )
+    names, shares = [*METHODS, "mean"], [*share.tolist(), 1.0]
+    methods = {n: {"weight": w, "error": e} for n, w, e in zip(names, shares, errors, strict=True)}
+    return Teaching((mean / mean.sum(1, keepdims=True)).astype(np.float32), frequencies, methods)
+
+
+def _mean(share: NDArray[np.floating], p: Any) -> Probabilities:
+    """The weighted mean of probabilities `(n_methods, n, n_classes)`."""
+    return np.einsum("m,mnk->nk", share, np.asarray(p))
+
+
+def _error(p: Probabilities, y: NDArray[np.int64], weight: NDArray[np.floating]) -> float:
+    """The error in percent, each row weighted by its class."""
+    return 100 * float(np.average(p.argmax(1) != y, weights=weight[y]))
 
 
 def _answer(
@@ -196,3 +210,40 @@ def _shrunk(
     shift = np.log(estimate) - np.log(prior)
     moved = prior * np.exp(max(0.0, 1 - variance.mean() / max((shift**2).mean(), 1e-12)) * shift)
     return moved / moved.sum()
+
+
+# --- how sure the encoder may be -------------------------------------------------------------------------------------
+def calibrate(head: nn.Linear, p: NDArray[np.floating], error: float, n_labels: int) -> float:
+    """Divide the logits of a head by the temperature at which predictions are as certain as they are likely right.
+
+    How many are right is judged by the mean certainty of the predictions, which counts like 20 labels, and the error of
+    the teachers on labels that were held out from them. Temperatures below 1 are not used (Guo et al., *On Calibration
+    of Modern Neural Networks*, arXiv:1706.04599, section 4).
+
+    Parameters
+    ----------
+    head : nn.Linear
+        Changed in place.
+    p : ndarray of shape (n, n_classes)
+        What it gives for unlabelled rows.
+    error : float
+        Of the teachers, in percent; NaN changes nothing.
+    n_labels : int
+        From how many labels that is known.
+
+    Returns
+    -------
+    float
+        The temperature.
+    """
+    certainty = float(p.max(1).mean())
+    accuracy = (TRUST * certainty + n_labels * (1 - error / 100)) / (TRUST + n_labels)
+    if not accuracy < certainty:
+        return 1.0
+    log_p = np.log(np.maximum(p.astype(np.float64), 1e-12))
+    excess = lambda t: float(softmax(log_p / t, axis=1).max(1).mean()) - accuracy
+    temperature = float(brentq(excess, 1, HOTTEST)) if excess(HOTTEST) < 0 else HOTTEST
+    with torch.no_grad():
+        head.weight.div_(temperature)
+        head.bias.div_(temperature)
+    return temperature

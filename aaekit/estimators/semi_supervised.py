@@ -21,6 +21,7 @@ from aaekit.estimators._categorical import (
     VatEpsilon,
     class_frequencies,
     partly_labelled_sources,
+    prior_mean,
     prior_of_labels,
     steps_without_labels,
     vat_lengths,
@@ -28,13 +29,18 @@ from aaekit.estimators._categorical import (
 from aaekit.estimators._classifier import Classifier, ClassWeight
 from aaekit.estimators._fitting import rows_per_batch
 from aaekit.estimators._hyperparameters import Positive, hyperparameters
+from aaekit.estimators._labels import warn_of_lost_classes
 from aaekit.estimators._plan import DataSummary, Plan, consistency
+from aaekit.estimators._teachers import calibrate, teach
+from aaekit.labels import UNLABELLED
 from aaekit.nn.networks import CategoricalNetworks
 from aaekit.nn.step import EncoderStep
 
 __all__ = ["SemiSupervisedAAE"]
 
 GENERATOR = 0.1  # weight of fooling the discriminators
+N_JUDGED = 5000  # unlabelled rows by which predictions are judged after training
+TAUGHT_SHARE = 0.5  # of what its teachers expect of a class, below which it must not fall
 PER_CLASS = 3.0  # factor of the adversarial weight and of the discriminator's rate of z if it is matched per class
 
 
@@ -54,6 +60,9 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
         The labels, sorted.
     class_frequencies_ : ndarray of shape (n_classes,)
         How frequent the classes turned out to be; with class_prior="auto" and unlabelled rows.
+    teachers_ : dict of str to dict
+        Of each simple method, and of their mean, "weight" in the mean and "error" in percent on labels that were held
+        out from it; with guard.
     plan_ : Plan
         What every "auto" stood for.
     networks_ : CategoricalNetworks
@@ -94,13 +103,23 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
     ] = "auto"
     pseudo_label_threshold: PseudoLabelThreshold = 0.95
     vat_epsilon: VatEpsilon = 0.25
+    guard: Annotated[
+        bool,
+        "Losses",
+        Field(
+            description="tables: a logistic regression, a forest and label propagation learn from the same labels, and "
+            "the encoder learns their weighted opinion of the unlabelled rows throughout, so that it is not worse than "
+            "they are, and says how sure it may be; false is the method of the paper"
+        ),
+    ] = True
     n_init: Annotated[
         Literal["auto"] | Positive,
         "Training",
         Field(
             description="number of random initialisations; the one with the most certain predictions and the most "
             "plausible class frequencies on unlabelled rows after a third of the steps, at most 600, is trained to "
-            "completion; 'auto' is 5 for up to 5,000 rows with at most five labels a class on average, else 1"
+            "completion; 'auto' is 5 for up to 5,000 rows with at most five labels a class on average and without "
+            "guard, else 1"
         ),
     ] = "auto"
     latent_dim = 10
@@ -122,7 +141,8 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
         n_steps = min(max(steps_without_labels(data.n_rows), passes * data.n_labelled // batch), most)
         if warps and not all_labelled:  # what must hold under warps of images improves for long
             n_steps += min(max(0, data.n_rows - 10_000) // 10, 5000)
-        few_labels = data.n_rows <= 5000 and data.n_labelled <= 5 * data.n_classes
+        has_teachers = self.guard and not data.is_image and data.n_unlabelled > 0
+        few_labels = data.n_rows <= 5000 and data.n_labelled <= 5 * data.n_classes and not has_teachers
         class_prior, is_guess = prior_of_labels(self.class_prior, data)
         plan = self._planned(
             data,
@@ -131,13 +151,14 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
             n_init=1 if not data.n_unlabelled else (5 if few_labels else 1) if self.n_init == "auto" else self.n_init,
             n_classes=data.n_classes,
             class_prior=class_prior,
-            min_class_share=0.0 if is_guess else 1.0,
+            min_class_share=(TAUGHT_SHARE if has_teachers else 0.0) if is_guess else 1.0,
             uses_augmentation=y_keeps.augmentation,
             uses_virtual_adversarial=y_keeps.virtual_adversarial,
             **vat_lengths(self.vat_epsilon, data.data_radius, y_keeps.augmentation),
         )
-        propagates = (y_keeps.augmentation or y_keeps.virtual_adversarial) and not warps
-        return replace(plan, propagates_labels=plan.weight("soft_label", float(propagates)) > 0)
+        propagates = has_teachers or ((y_keeps.augmentation or y_keeps.virtual_adversarial) and not warps)
+        propagates = plan.weight("soft_label", float(propagates)) > 0
+        return replace(plan, propagates_labels=propagates, has_teachers=has_teachers and propagates)
 
     def networks(self, plan: Plan) -> CategoricalNetworks:
         """Encoder to y and z, decoder of both, and a critic of each."""
@@ -210,7 +231,7 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
                     losses.soft_label_cross_entropy,
                     encoder,
                     weight("soft_label", 1.0),
-                    anneal_steps=300,
+                    anneal_steps=0 if plan.has_teachers else 300,
                 ),
             ),
             *when(
@@ -232,11 +253,23 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
 
     def _sources(self, X: Tensor, y: NDArray[np.int64] | None, plan: Plan) -> tuple[Sources, Plan]:
         assert y is not None
-        return partly_labelled_sources(X, y, plan, self.seed_)
+        if not plan.has_teachers:
+            return partly_labelled_sources(X, y, plan, self.seed_)
+        teaching = teach(X.numpy(), y, prior_mean(plan), self.seed_)
+        self.teachers_: dict[str, dict[str, float]] = teaching.methods
+        return partly_labelled_sources(X, y, plan, self.seed_, teaching)
 
     def _finish(self, rows: NDArray[Any], y: NDArray[np.int64] | None) -> None:
+        assert y is not None
+        expected = self.networks_.class_frequencies.expected.numpy().astype(float)
         if self.plan_.min_class_share < 1 and self.plan_.weights["marginal_kl"]:
-            self.class_frequencies_: NDArray[Any] = self.networks_.class_frequencies.expected.numpy().astype(float)
+            self.class_frequencies_: NDArray[Any] = expected
+        if self.plan_.data.n_unlabelled:
+            p = self._class_probabilities(self.networks_, rows[y == UNLABELLED][:N_JUDGED])
+            if self.plan_.has_teachers:
+                assert self.networks_.encoder.head_y is not None
+                calibrate(self.networks_.encoder.head_y, p, self.teachers_["mean"]["error"], self.plan_.data.n_labelled)
+            warn_of_lost_classes(self.classes_, p, expected)
 
     def translate(self, X: ArrayLike, y: ArrayLike) -> NDArray[Any]:
         """Rows in the style of X as another class: one for all, or one each `(n,)`. For style_matching="per_class".
