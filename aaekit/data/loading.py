@@ -18,6 +18,7 @@ from aaekit.data.splits import Split, split
 from aaekit.data.store import open_rows, reason, remove, write_npz
 from aaekit.data.tables import as_bytes, read_table
 from aaekit.errors import FilledWarning, InputError, nearest
+from aaekit.labels import UNLABELLED
 
 NPZ_KEYS = {"X": "x_train", "y": "y_train", "X_test": "x_test", "y_test": "y_test"}  # our names and Keras'
 NPZ_TEXTS = ("classes", "domains", "columns", "files", "files_test")
@@ -110,11 +111,55 @@ def load(
     return _load_table(path, image_shape, columns, classes, options)
 
 
+def with_test_rows(
+    data: Dataset, test: str | Path, data_dir: str | Path | None = None, target: str | None = None
+) -> Dataset:
+    """Return a data set with the rows and labels of another one as its test rows, in place of its own if it has any.
+
+    Parameters
+    ----------
+    data : Dataset
+        Training rows.
+    test : str or Path
+        Anything that `load` reads, with the columns and classes of `data`; of a set with test rows of its own, those.
+    data_dir : str or Path, optional
+        Folder of the named sets.
+    target : str, optional
+        The column of labels, if `test` is a table.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    InputError
+        If `test` cannot be read as `data` was, or has no labels.
+    """
+    options = {"target": target, "empty": data.means}
+    shape = tuple(int(n) for n in data.X.shape[1:]) if data.X.ndim == 4 else None
+    rows = load(
+        test,
+        data_dir,
+        image_shape=shape,
+        columns=data.columns or None,
+        classes=data.classes,
+        **{name: value for name, value in options.items() if value is not None and name in options_of(str(test))},
+    )
+    X, y = (rows.X, rows.y) if rows.X_test is None else (rows.X_test, rows.y_test)
+    files = rows.files if rows.X_test is None else rows.files_test
+    if y is None or not (y != UNLABELLED).any():
+        raise InputError(f"{test}: expected labels of the test rows, got none: add the column of labels")
+    return checked(replace(data, X_test=X, y_test=y, files_test=files, domain_test=rows.domain))
+
+
 def _load_named(name: str, data_dir: str | Path | None, download: bool, options: Mapping[str, Any]) -> Dataset:
     """Load a named set."""
     entry = SETS[name]
-    X, y, X_test, y_test = entry.read(paths_of(name, data_dir, download), **options)
-    return checked(Dataset(name, X, y, X_test, y_test, entry.classes, entry.source))
+    content = entry.read(paths_of(name, data_dir, download), **options)
+    if isinstance(content, tuple):
+        content = dict(zip(("X", "y", "X_test", "y_test"), content, strict=True))
+    return checked(Dataset(name, **{"classes": entry.classes, "source": entry.source} | content))
 
 
 def _load_table(

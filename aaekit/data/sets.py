@@ -23,12 +23,16 @@ from aaekit.data.formats import (
     read_wine,
 )
 from aaekit.data.store import user_cache
+from aaekit.data.suite import Fields, read_arrays, read_medical, read_penguins, read_photographs, read_tables
 from aaekit.errors import InputError, nearest
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file of a set: its name, published checksum, URLs, and the checksum of its decompressed content."""
+    """One file of a set: its name, published checksum, URLs, and the checksum of its decompressed content.
+
+    Without a published checksum (`md5` is empty), the file is used as it is.
+    """
 
     name: str
     md5: str
@@ -38,12 +42,12 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class NamedSet:
-    """One named set; `read(paths, **options)` returns X, y, X_test, y_test."""
+    """One named set; `read(paths, **options)` returns X, y, X_test, y_test, or the fields of a `Dataset`."""
 
     summary: str
     source: str
     classes: tuple[str, ...]
-    read: Callable[..., Arrays]
+    read: Callable[..., Arrays | Fields]
     files: tuple[RemoteFile, ...] = ()
     megabytes: int = 0
 
@@ -79,6 +83,22 @@ def _files(names: tuple[str, ...], mirrors: tuple[str, ...], md5: str, content_m
 CODH = "codh.rois.ac.jp/kmnist/dataset/kmnist/"
 LIBSVM = "https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/"
 HOUSENUMBERS = "http://ufldl.stanford.edu/housenumbers/"
+
+
+def _pair(name: str, suffix: str = ".csv.gz") -> tuple[RemoteFile, ...]:
+    """Return the files of a set whose training and test rows are two tables."""
+    return tuple(RemoteFile(f"{name}-{part}{suffix}", "", ()) for part in ("train", "test"))
+
+
+def _read_hand_signs(paths: list[Path], *, test_random_state: int = 0) -> Fields:
+    """Read the hand signs in colour, 32x32."""
+    return read_photographs(paths, (3, 32, 32), test_random_state)
+
+
+def _read_steel(paths: list[Path], *, test_random_state: int = 0) -> Fields:
+    """Read the surfaces of steel in grey, 32x32."""
+    return read_photographs(paths, (1, 32, 32), test_random_state)
+
 
 SETS: dict[str, NamedSet] = {
     "digits": NamedSet(
@@ -179,6 +199,92 @@ SETS: dict[str, NamedSet] = {
         classes=("malignant", "benign"),
         read=read_breast_cancer,
     ),
+    "mushroom": NamedSet(
+        summary="table: 8,124 mushrooms, 22 columns of texts; 2,500 held out",
+        source="Schlimmer, Mushroom, UCI, 1987",
+        classes=("e", "p"),
+        read=lambda paths: read_tables(paths, "class"),
+        files=_pair("mushroom"),
+    ),
+    "adult": NamedSet(
+        summary="table: 15,000 people of a census, numbers and texts; 5,000 held out",
+        source="Becker and Kohavi, Adult, UCI, 1996",
+        classes=("<=50K", ">50K"),
+        read=lambda paths: read_tables(paths, "class"),
+        files=_pair("adult"),
+    ),
+    "spam": NamedSet(
+        summary="table: 4,601 e-mails, 57 frequencies of words and characters",
+        source="Hopkins, Reeber, Forman and Suermondt, Spambase, UCI, 1999",
+        classes=("0", "1"),  # 1: spam
+        read=lambda paths: read_tables(paths, "type"),
+        files=_pair("spam"),
+    ),
+    "drybean": NamedSet(
+        summary="table: 13,611 beans, 16 measurements of their shape",
+        source="Koklu and Ozkan, Dry Bean, UCI, 2020",
+        classes=("BARBUNYA", "BOMBAY", "CALI", "DERMASON", "HOROZ", "SEKER", "SIRA"),
+        read=lambda paths: read_tables(paths, "Class"),
+        files=_pair("drybean"),
+    ),
+    "cnae": NamedSet(
+        summary="table: 1,080 descriptions of companies, counts of 856 words; 360 held out",
+        source="Ciarelli and Oliveira, CNAE-9, UCI, 2009",
+        classes=tuple("123456789"),
+        read=lambda paths: read_tables(paths, "X1"),
+        files=_pair("cnae"),
+    ),
+    "penguins": NamedSet(
+        summary="table: 344 penguins, numbers and texts, some cells empty; 100 held out",
+        source="Horst, Hill and Gorman, palmerpenguins, 2020",
+        classes=("Adelie", "Chinstrap", "Gentoo"),
+        read=read_penguins,
+        files=(RemoteFile("penguins.csv", "", ()),),
+    ),
+    "intents": NamedSet(
+        summary="table: 13,083 questions of bank customers, one column of text, 77 classes; 3,080 held out",
+        source="Casanueva et al., Efficient Intent Detection with Dual Sentence Encoders (BANKING77), arXiv:2003.04807",
+        classes=(),
+        read=lambda paths: read_tables(paths, "category"),
+        files=_pair("intents", ".csv"),
+    ),
+    "intents-minilm": NamedSet(
+        summary="table: the same questions as 384 numbers each, by the sentence encoder all-MiniLM-L6-v2",
+        source="Casanueva et al., Efficient Intent Detection with Dual Sentence Encoders (BANKING77), arXiv:2003.04807",
+        classes=(),
+        read=read_arrays,
+        files=(RemoteFile("intents-minilm.npz", "", ()),),
+    ),
+    "power": NamedSet(
+        summary="table: 1,096 days of electricity in Italy, 24 hours each; 396 held out",
+        source="Keogh et al., ItalyPowerDemand, UCR Time Series Classification Archive",
+        classes=("0", "1"),
+        read=read_arrays,
+        files=(RemoteFile("power.npz", "", ()),),
+    ),
+    "chest": NamedSet(
+        summary="2,896 chest X-rays of children, 28x28, with and without pneumonia; 468 of them test",
+        source="Yang et al., MedMNIST v2 (PneumoniaMNIST), Scientific Data 10, 2023",
+        classes=("normal", "pneumonia"),
+        read=read_medical,
+        files=(RemoteFile("chest.npz", "", ()),),
+    ),
+    "hand-signs": NamedSet(
+        summary="2,062 photographs of hands that show the digits, 3x32x32; 50 of each held out",
+        source="Mavi, A New Dataset and Proposed Convolutional Neural Network Architecture for Classification of "
+        "American Sign Language Digits, arXiv:2011.08927",
+        classes=DIGITS,
+        read=_read_hand_signs,
+        files=(RemoteFile("hand-signs.tar", "", ()),),
+    ),
+    "steel": NamedSet(
+        summary="900 photographs of defects of steel, six kinds, 32x32; 50 of each held out",
+        source="Song and Yan, A Noise Robust Method Based on Completed Local Binary Patterns for Hot-Rolled Steel "
+        "Strip Surface Defects (NEU-DET), Applied Surface Science 285, 2013",
+        classes=(),
+        read=_read_steel,
+        files=(RemoteFile("steel.tar", "", ()),),
+    ),
 }
 
 
@@ -266,18 +372,19 @@ def paths_of(name: str, data_dir: str | Path | None, download: bool) -> list[Pat
     entry, folder = find(name), data_folder(data_dir)
     paths = [locate(name, file, folder) for file in entry.files]
     missing = [file for file, path in zip(entry.files, paths, strict=True) if path is None]
-    if missing and not download:
+    if missing and not (download and all(file.urls for file in missing)):
+        allow = "allow the download, or " if all(file.urls for file in missing) else ""
         raise InputError(
             f"{name}: expected {', '.join(file.name for file in missing)} in {folder / name} or {folder}, got none: "
-            "allow the download, or name the folder that has them by --data-dir or AAE_DATA_DIR"
+            f"{allow}name the folder that has them by --data-dir or AAE_DATA_DIR"
         )
     downloaded = iter(_download_all(missing, folder / name) if missing else ())
     return [path or next(downloaded) for path in paths]
 
 
-def _candidates(name: str, file: RemoteFile, folder: Path) -> tuple[Path, Path]:
+def _candidates(name: str, file: RemoteFile, folder: Path) -> tuple[Path, ...]:
     """Return the paths that `file` may have, in the order in which they are tried."""
-    return folder / name / file.name, folder / file.name
+    return folder / name / file.name, folder / file.name, folder / "suite" / file.name
 
 
 def locate(name: str, file: RemoteFile, folder: Path) -> Path | None:
@@ -285,6 +392,8 @@ def locate(name: str, file: RemoteFile, folder: Path) -> Path | None:
     for path in _candidates(name, file, folder):
         if not path.is_file():
             continue
+        if not file.md5:
+            return path
         md5 = _md5(path)
         if md5 == file.md5 or (file.content_md5 and _content_md5(path) == file.content_md5):
             return path

@@ -1,6 +1,7 @@
 """Tables in text files (CSV), as spreadsheets and databases write them: their columns become the values of a row."""
 
 import csv
+import gzip
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,7 +107,8 @@ def as_bytes(X: NDArray[Any]) -> NDArray[Any]:
 def _heading(path: Path) -> tuple[list[str], bool, str]:
     """The names of the columns, whether the first line holds them, and the separator of cells."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        opener: Any = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rt", newline="", encoding="utf-8-sig") as file:
             line = next((line for line in file if line.strip()), "")
         delimiter = max(",;\t", key=line.count)
         names = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])]

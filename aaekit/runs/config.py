@@ -25,6 +25,7 @@ __all__ = [
     "config_text",
     "configuration",
     "estimator_of",
+    "machine",
     "options_of",
     "read_config",
     "versions",
@@ -232,3 +233,15 @@ def versions() -> dict[str, Any]:
         if Path(root).resolve() == package.parent.resolve():  # not the project around somebody's environment
             facts["git"] = commit
     return facts
+
+
+def machine() -> dict[str, Any]:
+    """Return the processor and the number of cores of this machine."""
+    model = platform.processor()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            model = next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"processor": model, "cores": cores}
