@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from aaekit import InputError, data
 from aaekit.evaluation import suite
+from aaekit.evaluation.heldout import fold_of
 from aaekit.evaluation.methods import CLASSIFIERS, Method, Setting, answer
 from aaekit.evaluation.suite import FAMILIES, Cell, Failure, Task
-from aaekit.evaluation.suite.tasks import RARE, draw_labels, fold_of, problem
+from aaekit.evaluation.suite.tasks import RARE, draw_labels, problem
 
 FEW_STEPS = {"max_steps": 3, "hidden": (8,)}
 LABELS = st.lists(st.integers(-1, 3), min_size=12, max_size=60).filter(lambda y: len({*y} - {-1}) > 1).map(np.array)

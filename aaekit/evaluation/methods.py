@@ -8,7 +8,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -51,6 +51,7 @@ __all__ = [
 ]
 
 N_TREES = 200
+N_LOGISTIC = 10_000  # rows of logistic regression, which is fitted for each penalty and fold
 N_SPREADING = 10_000  # rows of label spreading, whose memory is quadratic in them
 N_SELF_TRAINING = 5_000  # rows of self-training, whose time is quadratic in them
 N_NEIGHBOURS = 20_000  # rows of methods that search the neighbours of each row
@@ -103,7 +104,7 @@ class Method:
     uses : "labelled", "unlabelled" or "all", default="all"
         The rows that it trains on: labelled ones alone; also unlabelled ones, which it needs; or all there are.
     max_rows : int, optional
-        Maximum number of training rows; all labelled rows are among them.
+        Maximum number of training rows, labelled ones first.
     is_ours : bool, default=False
         Whether it is one of our own estimators, which scale rows themselves.
     package : str, default=""
@@ -165,7 +166,7 @@ def answer(method: Method, X: NDArray[Any], X_test: NDArray[Any], setting: Setti
         If the method needs a package that is not installed.
     """
     index, note = _training_rows(method, setting)
-    model = method.make(setting)
+    model = method.make(replace(setting, y=setting.y[index]))
     if not method.is_ours:
         X, X_test = _scaled(X, X_test)
     labels = setting.y[index]
@@ -178,17 +179,19 @@ def answer(method: Method, X: NDArray[Any], X_test: NDArray[Any], setting: Setti
 
 
 def _training_rows(method: Method, setting: Setting) -> tuple[NDArray[np.intp], str]:
-    """The rows that a method trains on, all labelled ones first, and a note if a limit leaves some out."""
+    """The rows that a method trains on, and a note if a limit leaves some out; labelled rows come first then."""
     labelled, others = np.flatnonzero(setting.y != UNLABELLED), np.flatnonzero(setting.y == UNLABELLED)
     if method.uses == "labelled":
-        return labelled, ""
+        others = others[:0]
     limit = len(setting.y) if method.max_rows is None else method.max_rows
-    n = max(0, limit - len(labelled))
-    if n >= len(others):
-        return np.arange(len(setting.y)), ""
-    chosen = np.random.default_rng(setting.random_state).permutation(others)[:n]
-    note = f"on {n} of {len(others)} unlabelled rows" if len(labelled) else f"on {n} of {len(others)} rows"
-    return np.concatenate([labelled, chosen]), note
+    if len(labelled) + len(others) <= limit:
+        return np.sort(np.concatenate([labelled, others])), ""
+    rng = np.random.default_rng(setting.random_state)
+    if len(labelled) > limit:
+        return np.sort(rng.permutation(labelled)[:limit]), f"on {limit} of {len(labelled)} labelled rows"
+    n = limit - len(labelled)
+    kind = " unlabelled" if len(labelled) else ""
+    return np.concatenate([labelled, rng.permutation(others)[:n]]), f"on {n} of {len(others)}{kind} rows"
 
 
 def _scaled(X: NDArray[Any], X_test: NDArray[Any]) -> list[NDArray[Any]]:
@@ -262,7 +265,7 @@ def _of_ours(kind: type[Any], setting: Setting, **parameters: Any) -> Any:
 
 BASELINE = Method("supervised baseline", partial(_of_ours, SupervisedBaseline), "labelled", is_ours=True)
 CLASSIFIERS = (
-    Method("logistic regression", _logistic_regression, "labelled"),
+    Method("logistic regression", _logistic_regression, "labelled", N_LOGISTIC),
     Method("random forest", _random_forest, "labelled"),
     Method("label spreading", _label_spreading, "unlabelled", N_SPREADING),
     Method("self-training", _self_training, "unlabelled", N_SELF_TRAINING),

@@ -46,6 +46,13 @@ class DataOptions:
             "folder of images with one subfolder per class"
         ),
     ] = "digits"
+    test: Annotated[
+        str | None,
+        Field(
+            description="labelled test rows, with the columns or the size of data: a table, a .npz or a folder; they "
+            "are used for evaluation only"
+        ),
+    ] = None
     data_dir: Annotated[
         str | None,
         Field(description="folder of the named data sets; else AAE_DATA_DIR, else the user's cache directory"),

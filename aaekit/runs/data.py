@@ -19,7 +19,9 @@ __all__ = ["data_options", "held_out", "load_data", "split_of", "targets", "trai
 def load_data(config: Mapping[str, Any]) -> Dataset:
     """Load the data set of a configuration."""
     options = data_options(config["data_options"])
-    return datasets.load(config["data"], config["data_dir"], image_shape=config.get("image_shape"), **options)
+    data = datasets.load(config["data"], config["data_dir"], image_shape=config.get("image_shape"), **options)
+    test = config.get("test")
+    return data if test is None else datasets.with_test_rows(data, test, config["data_dir"], options.get("target"))
 
 
 def data_options(texts: Sequence[str]) -> dict[str, Any]:

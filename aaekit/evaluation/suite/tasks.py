@@ -11,6 +11,7 @@ from aaekit import data as datasets
 from aaekit.data import Dataset
 from aaekit.errors import InputError, nearest
 from aaekit.evaluation import metrics
+from aaekit.evaluation.heldout import fold_of
 from aaekit.evaluation.measures import clustering_quality, embedding_quality
 from aaekit.evaluation.methods import CLASSIFIERS, CLUSTERERS, DETECTORS, MAPS, Method
 from aaekit.labels import UNLABELLED
@@ -267,16 +268,6 @@ def _fold(task: Task, data: Dataset) -> Problem:
         names = ", ".join(data.classes[k] for k in sorted(missing))
         raise InputError(f"{data.name}: expected at least 2 labels of each class, got 1 of {names}: label more rows")
     return _complete(part, part.y)
-
-
-def fold_of(y: NDArray[np.int64], n_folds: int, random_state: int = 0) -> NDArray[np.int64]:
-    """The fold of each labelled row, the classes spread evenly over folds; -1 for unlabelled rows."""
-    rng, folds, start = np.random.default_rng(random_state), np.full(len(y), -1, np.int64), 0
-    for k in np.unique(y[y != UNLABELLED]):
-        rows = rng.permutation(np.flatnonzero(y == k))
-        folds[rows] = (start + np.arange(len(rows))) % n_folds
-        start += len(rows)
-    return folds
 
 
 def _rare(task: Task, data: Dataset) -> Problem:
