@@ -130,9 +130,8 @@ def _load_table(
     fields = read_table(path, **options, schema=schema, classes=classes, pixels=image_shape is not None)
     name = path.name[: -len(suffix_of(path))]
     if image_shape is not None:
-        return checked(
-            Dataset(name, **fields | {"X": as_bytes(np.asarray(fields["X"]))}, source=str(path)), image_shape
-        )
+        fields["X"] = as_bytes(np.asarray(fields["X"]))
+        return checked(Dataset(name, **fields, source=str(path)), image_shape)
     return checked(Dataset(name, **fields, schema=fields["X"].schema, source=str(path)))
 
 
