@@ -19,8 +19,8 @@ class RangeWarning(UserWarning):
     """Rows are far outside the range of the training rows, as if they were in other units."""
 
 
-class FilledWarning(UserWarning):
-    """Empty cells of a table were replaced by the means of the training rows."""
+class ColumnWarning(UserWarning):
+    """A column of a table is left out, or cells of it are not as the others."""
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

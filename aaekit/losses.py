@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aaekit.core.frozen import frozen
+from aaekit.nn.choices import Groups, mixed_error
 from aaekit.nn.context import frozen_batch_norm_statistics
 from aaekit.nn.encoder import Code, Decoder
 from aaekit.nn.frequencies import ClassFrequencies
@@ -34,7 +35,7 @@ __all__ = [
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
-def reconstruction_error(out: Tensor, x: Tensor, kind: str, unit_range: bool) -> Tensor:
+def reconstruction_error(out: Tensor, x: Tensor, kind: str, unit_range: bool, groups: Groups = ()) -> Tensor:
     """Reconstruction error, summed over a row, mean over rows.
 
     Parameters
@@ -43,23 +44,30 @@ def reconstruction_error(out: Tensor, x: Tensor, kind: str, unit_range: bool) ->
         The decoder's output before its sigmoid.
     x : Tensor of shape (n, *shape)
         The clean rows.
-    kind : "bernoulli" or "gaussian"
-        -log p(x|code) of a Bernoulli distribution, or half the squared error.
+    kind : "bernoulli", "gaussian" or "mixed"
+        -log p(x|code) of a Bernoulli distribution, or half the squared error, or that for numbers and the cross entropy
+        for choices.
     unit_range : bool
         Whether rows are in [0, 1], so that the output goes through a sigmoid.
+    groups : sequence of (first, behind the last)
+        The values that are choices, for "mixed".
 
     Source: Makhzani et al., *Adversarial Autoencoders*, arXiv:1511.05644, appendix A.
     """
     out, n = out.float(), len(x)
     if kind == "bernoulli":
         return F.binary_cross_entropy_with_logits(out, x, reduction="sum") / n
+    if kind == "mixed":
+        return mixed_error(out, x, groups) / n
     return 0.5 * F.mse_loss(out.sigmoid() if unit_range else out, x, reduction="sum") / n
 
 
 def reconstruction_loss(step: EncoderStep, kind: str) -> Tensor:
     """Reconstruction error of the clean rows, from the codes of the corrupted ones."""
-    assert step.decoder is not None
-    return reconstruction_error(step.reconstruction(), step.rows["unlabelled"], kind, step.decoder.unit_range)
+    decoder = step.decoder
+    assert decoder is not None
+    out, x = step.reconstruction(), step.rows["unlabelled"]
+    return reconstruction_error(out, x, kind, decoder.unit_range, decoder.groups)
 
 
 # --- classes from labels ---------------------------------------------------------------------------------------------
@@ -150,7 +158,7 @@ def cyclic_loss(step: EncoderStep, z_weight: float = 0.1) -> Tensor:
     out, first = step.reconstruction(), step.detached_code()
     assert step.decoder is not None and isinstance(step.encoder, nn.Module)
     with frozen_batch_norm_statistics(step.encoder):
-        again: Code = step.encoder(out.float().sigmoid() if step.decoder.unit_range else out)
+        again: Code = step.encoder(step.decoder.expected(out.float()))
     assert again.logits is not None
     cross_entropy = F.cross_entropy(again.logits.float(), first.y)
     return cross_entropy + z_weight * F.mse_loss(again.z.float(), first.z.float())
@@ -164,8 +172,8 @@ def style_l2(step: EncoderStep) -> Tensor:
 def mode_reconstruction_loss(step: EncoderStep, mode_decoder: Decoder | None, kind: str) -> Tensor:
     """Reconstruction error of a second decoder that sees y alone, so that y has a meaning (Azulay, 2019)."""
     assert mode_decoder is not None, "these networks have no mode decoder"
-    out = mode_decoder(step.code().y)
-    return reconstruction_error(out, step.rows["unlabelled"], kind, mode_decoder.unit_range)
+    out, x = mode_decoder(step.code().y), step.rows["unlabelled"]
+    return reconstruction_error(out, x, kind, mode_decoder.unit_range, mode_decoder.groups)
 
 
 def mode_separation(points: Tensor, margin: float) -> Tensor:

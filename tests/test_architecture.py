@@ -18,20 +18,21 @@ FILES = sorted(ROOT.rglob("*.py"))
 # What each layer may import of the package, besides `errors`, `_files` and `_extras`, which all may. A layer is a
 # module, a package, or a part of one that has a line of its own.
 EVERYWHERE = {"errors", "_files", "_extras"}
-LEAVES = {"labels", "curves", "priors", "divergences", "augment"}
-TRAINING = LEAVES | {"core", "nn", "losses"}
+LEAVES = {"labels", "cells", "curves", "priors", "divergences", "augment"}
+TRAINING = LEAVES | {"columns", "core", "nn", "losses"}
 ESTIMATORS = TRAINING | {"estimators", "evaluation.metrics"}
 RUNS = ESTIMATORS | {"data", "evaluation", "plots", "plots.draw", "report", "systems", "runs"}
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),  # its names are loaded when they are used
     **{name: set() for name in EVERYWHERE | LEAVES},
+    "columns": {"cells"},
     "core": {"divergences", "curves"},  # minibatches and phases, nothing of autoencoders
     "nn": {"core"},
     "losses": {"core", "nn"},
     "evaluation.metrics": {"labels"},
     "estimators": TRAINING | {"evaluation.metrics"},
     "systems": {"estimators"},  # for type checkers
-    "data": {"labels"},
+    "data": {"labels", "cells", "columns"},
     "active": ESTIMATORS | {"data"},
     "plots": {"labels", "curves"},
     "report": {"plots"},

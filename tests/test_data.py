@@ -669,7 +669,7 @@ def test_damaged_array_file(tmp_path, suffix, kind):
 def test_path_of_another_kind(tmp_path):
     (tmp_path / "a.xls").write_text("1,2")
     (tmp_path / "b").write_text("1,2")
-    refused(lambda: data.load(tmp_path / "a.xls"), ".npz, .npy, .csv, .tsv, or a folder of images, got .xls")
+    refused(lambda: data.load(tmp_path / "a.xls"), ".ndjson, .h5ad, or a folder of images, got .xls")
     refused(lambda: data.load(tmp_path / "b"), "got a file without suffix")
 
 

@@ -16,7 +16,8 @@ ROOT = Path(aaekit.__file__).parent
 EXTRAS = {
     "cli": {"typer", "rich", "yaml"},
     "plots": {"matplotlib", "PIL", "jinja2"},
-    "data": {"pandas", "pooch", "PIL"},
+    "data": {"pandas", "pooch", "PIL", "pyarrow", "openpyxl"},
+    "anndata": {"anndata"},
     "tensorboard": {"tensorboard"},
     "suite": {"umap"},
 }

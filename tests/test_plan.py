@@ -311,7 +311,9 @@ def test_the_reconstruction_goes_by_the_values():
     assert AdversarialAutoencoder().plan(data()).reconstruction == "bernoulli"
     assert AdversarialAutoencoder().plan(data(unit_range=False)).reconstruction == "gaussian"
     assert AdversarialAutoencoder(reconstruction="gaussian").plan(data()).reconstruction == "gaussian"
-    with pytest.raises(InputError, match=r"reconstruction: expected 'gaussian' for values outside .*0, 1.*got"):
+    with pytest.raises(
+        InputError, match=r"reconstruction: expected 'gaussian' for tables and values outside .*0, 1.*got"
+    ):
         AdversarialAutoencoder(reconstruction="bernoulli").plan(data(unit_range=False))
 
 
@@ -336,6 +338,7 @@ summaries = st.builds(
     data_radius=finite,
     class_counts=st.lists(positive, max_size=4).map(tuple),
     n_unlabelled=positive,
+    groups=st.lists(st.tuples(positive, positive), max_size=3).map(tuple),
 )
 
 

@@ -319,6 +319,7 @@ def test_wrong_arguments_are_refused_before_anything_is_measured(arguments, word
 
 
 # --- the sets
+@pytest.mark.filterwarnings("ignore::aaekit.errors.ColumnWarning")
 @pytest.mark.skipif("AAE_DATA_DIR" not in os.environ, reason="needs the files of the sets")
 @pytest.mark.parametrize("name", [*suite.SETS, "power", "chest", "hand-signs", "steel"])
 def test_sets_are_read(name):

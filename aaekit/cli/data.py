@@ -1,11 +1,21 @@
 """The commands `aae data ...`: which data sets there are, and how to prepare them."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
-from aaekit.cli.options import DataDir, RandomState, SetName, SetOptions, new_app
+from aaekit.cli.options import DataDir, RandomState, SetName, SetOptions, image_shape_of, new_app, notes
+from aaekit.errors import ColumnWarning
+
+if TYPE_CHECKING:
+    from aaekit.columns import Column, Schema
+    from aaekit.data import Dataset
+
+N_COLUMNS = 40  # lines of columns that are printed
+N_CLASSES, N_NAMES = 12, 5  # classes of a set and categories of a column that are named
 
 data_app: typer.Typer = new_app()
 
@@ -35,20 +45,40 @@ def _state(facts: dict[str, Any]) -> str:
 
 
 @data_app.command()
-def info(name: SetName, data_dir: DataDir = None, data_options: SetOptions = None) -> None:
-    """Describe a data set, and say where its files are; nothing is downloaded."""
+def info(
+    name: SetName,
+    data_dir: DataDir = None,
+    data_options: SetOptions = None,
+    labels: Annotated[
+        int | None,
+        typer.Option(min=0, help="Number of labelled rows, as in `aae train`: shows the split.", show_default="all"),
+    ] = None,
+    validation: Annotated[int, typer.Option(min=0, help="Number of rows set aside for validation.")] = 0,
+    image_shape: Annotated[
+        str | None, typer.Option(help="Channels, height and width of images in flat rows.", show_default=False)
+    ] = None,
+) -> None:
+    """Describe a data set: its rows, labels and columns, and where its files are; nothing is downloaded."""
     from aaekit import data
 
-    options = _data_options(data_options)
-    if options or not set(name.split("+")) <= set(data.names()):
-        facts = data.load(name, data_dir, download=False, **options).describe()
-    else:
-        facts = data.info(name, data_dir)
-        for file in facts.pop("files"):
-            facts[file["name"]] = f"{file['state']}{' at ' + str(file['path']) if file['path'] else ''}"
+    options: dict[str, Any] = _data_options(data_options)
+    if image_shape is not None:
+        options["image_shape"] = image_shape_of(image_shape)
+    with_split = labels is not None or validation > 0
+    if options or with_split or not set(name.split("+")) <= set(data.names()):
+        with notes(but=ColumnWarning):  # what is said of columns stands in their table
+            dataset = data.load(name, data_dir, download=False, **options)
+        _describe(dataset)
+        if with_split and dataset.y is not None:
+            split = data.split(dataset.y, labels, validation, 0)
+            counts = _counts(dataset.y[split.labelled], dataset.classes)
+            _line("split", f"{len(split.labelled)} labelled ({counts}), {validation} validation")
+        return
+    facts = data.info(name, data_dir)
+    for file in facts.pop("files"):
+        facts[file["name"]] = f"{file['state']}{' at ' + str(file['path']) if file['path'] else ''}"
     for key, value in facts.items():
-        text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        typer.echo(f"{key + ':':<12} {text}")
+        _line(key, ", ".join(map(str, value)) if isinstance(value, tuple) else value)
 
 
 @data_app.command()
@@ -71,7 +101,9 @@ def prepare(
     from aaekit import data
 
     options = _data_options(data_options)
-    for path in data.prepare(name, data_dir, out, labels, validation, random_state, overwrite, **options):
+    with notes():
+        paths = data.prepare(name, data_dir, out, labels, validation, random_state, overwrite, **options)
+    for path in paths:
         typer.echo(str(path))
 
 
@@ -82,3 +114,72 @@ def _data_options(text: str | None) -> dict[str, Any]:
     from aaekit.runs.data import data_options
 
     return data_options(text.split(","))
+
+
+# --- a data set as text ----------------------------------------------------------------------------------------------
+def _describe(dataset: "Dataset") -> None:
+    """Print the facts about a data set, its labels, and the columns of a table."""
+    facts = dataset.describe()
+    schema = dataset.schema
+    for key in ("columns", "classes", "labelled") + ("shape", "dtype") * (schema is not None):
+        facts.pop(key, None)
+    for key, value in facts.items():
+        _line(key, ", ".join(map(str, value)) if isinstance(value, tuple) else value)
+    if dataset.y is None:
+        _line("labels", "none" if schema is None else "none; choose their column by --data-options target=NAME")
+    else:
+        _line("labels", dataset.target and f"column {dataset.target}" or f"{len(dataset.classes)} classes")
+        _line("classes", f"{len(dataset.classes)}: {_counts(dataset.y, dataset.classes)}")
+        _line("unlabelled", f"{int((dataset.y < 0).sum())} rows")
+    if schema is not None:
+        _line("values", f"{schema.n_values} in a row, of {len(schema.used)} of {len(schema.columns)} columns")
+        _print_columns(schema)
+
+
+def _line(key: str, value: object) -> None:
+    typer.echo(f"{key + ':':<12} {value}")
+
+
+def _counts(y: Any, classes: Sequence[str]) -> str:
+    """The number of rows of each class, the largest first where not all are named."""
+    counts = {name: int((y == k).sum()) for k, name in enumerate(classes)}
+    most = sorted(counts, key=lambda name: -counts[name])[:N_CLASSES] if len(counts) > N_CLASSES else list(counts)
+    more = f" and {len(counts) - N_CLASSES} more" if len(counts) > N_CLASSES else ""
+    return ", ".join(f"{name} {counts[name]}" for name in most) + more
+
+
+def _print_columns(schema: "Schema") -> None:
+    """Print what each column is, the used ones first, and what should be known about it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("column", "kind", "content", "empty", "remark")
+    groups = _alike([*schema.used, *(c for c in schema.columns if c not in schema.used)])
+    for columns in groups[:N_COLUMNS]:
+        first, more = columns[0], f" and {len(columns) - 1} more" * (len(columns) > 1)
+        empty = str(first.n_gaps or "")
+        table.add_row(first.name + more, first.kind, "" if more else _content(first), empty, first.remark)
+    Console().print(table)
+    if len(groups) > N_COLUMNS:
+        typer.echo(f"and {sum(map(len, groups[N_COLUMNS:]))} more columns")
+
+
+def _alike(columns: Sequence["Column"]) -> list[list["Column"]]:
+    """Columns one by one; of wide tables those of one kind of which the same is to be said together."""
+    if len(columns) <= N_COLUMNS:
+        return [[column] for column in columns]
+    groups: dict[tuple[Any, ...], list[Column]] = {}
+    for column in columns:
+        groups.setdefault((column.kind, column.remark, column.n_gaps), []).append(column)
+    return list(groups.values())
+
+
+def _content(column: "Column") -> str:
+    """The range or the categories of a column."""
+    if column.kind == "number":
+        return f"{column.low:.7g} to {column.high:.7g}"
+    if column.kind == "date":
+        first, last = (str(day)[:10] for day in np.array([column.low, column.high]).astype("datetime64[D]"))
+        return f"{first} to {last}"
+    names = [str(c) for c in column.categories]
+    return ", ".join(names[:N_NAMES]) + f" and {column.n_distinct - N_NAMES} more" * (column.n_distinct > N_NAMES)

@@ -16,12 +16,12 @@ from aaekit.cli.options import (
     Predictions,
     Quiet,
     SetOptions,
-    as_text,
     callbacks,
-    column_names,
+    image_shape_of,
     new_app,
     notes,
     say,
+    table_lines,
     with_files,
 )
 from aaekit.errors import InputError
@@ -77,7 +77,7 @@ def ask(
         settings = {
             "data": whole_path(data),
             "data_options": data_options.split(",") if data_options is not None else [],
-            "image_shape": None if image_shape is None else _shape(image_shape),
+            "image_shape": None if image_shape is None else image_shape_of(image_shape),
             "clusters": clusters,
             "max_steps": max_steps,
             "random_state": random_state,
@@ -115,10 +115,9 @@ def _write_questions(path: Path, session: Any, dataset: Any, rows: Any) -> None:
     from aaekit.evaluation import heldout
 
     images = dataset.X.ndim == 4
-    features = [] if images else column_names(dataset.columns, dataset.X)[:N_FEATURES]
-    values = [[]] * len(rows) if images else as_text(dataset.X[rows, :N_FEATURES])
-    lines = [[row, "", *texts] for row, texts in zip(rows, values, strict=True)]
-    write_csv(path, with_files([["row", "label", *features], *lines], dataset.files))
+    features, *values = [[]] * (1 + len(rows)) if images else table_lines(dataset.X[rows], dataset.schema)
+    lines = [[row, "", *texts[:N_FEATURES]] for row, texts in zip(rows, values, strict=True)]
+    write_csv(path, with_files([["row", "label", *features[:N_FEATURES]], *lines], dataset.files))
     if images:
         X = heldout.as_samples(session.model or session.clusters_, dataset.X[rows])
         typer.echo(f"look at: {plots.save(plots.questions(X, rows.tolist()), path.with_suffix('.png'))}")
@@ -160,6 +159,7 @@ def predict(
 ) -> None:
     """Write labels and probabilities of other rows to a CSV file."""
     from aaekit import data
+    from aaekit.columns import Schema
     from aaekit.estimators import SemiSupervisedAAE
     from aaekit.evaluation.heldout import to_training_units
     from aaekit.runs.data import held_out
@@ -171,9 +171,9 @@ def predict(
         )
     model, settings = SemiSupervisedAAE.load(path), _settings(folder)
     shape = model.shape_ if len(model.shape_) == 3 else None
-    options = {"empty": settings["means"]} if "empty" in data.options_of(rows) else {}
+    schema = Schema.from_dict(settings["schema"]) if settings["schema"] else None
     with notes():
-        dataset = data.load(rows, data_dir, image_shape=shape, columns=settings["columns"], classes=(), **options)
+        dataset = data.load(rows, data_dir, image_shape=shape, schema=schema, classes=())
         lines = _predictions(model, to_training_units(model, held_out({}, dataset).X))
     files = dataset.files if dataset.X_test is None else dataset.files_test
     write_csv(out, with_files([["row", "label", "probability"], *lines], files))
@@ -196,8 +196,7 @@ def _session(folder: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
 
     options = data_options(settings["data_options"])
     dataset = data.load(settings["data"], settings["data_dir"], image_shape=settings["image_shape"], **options)
-    settings["columns"] = dataset.columns or None
-    settings["means"] = dataset.means
+    settings["schema"] = None if dataset.schema is None else dataset.schema.as_dict()
     seed = settings["random_state"]
     common = {"random_state": seed, "max_steps": settings["max_steps"]}
     classifier = SemiSupervisedAAE(**common)
@@ -207,13 +206,6 @@ def _session(folder: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
     return ActiveLearner(dataset.X, clusters=clusters, classifier=classifier, random_state=seed), dataset
 
 
-def _shape(text: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 3 or not all(part.isdecimal() and int(part) for part in parts):
-        raise InputError(f"--image-shape: expected channels, height and width, got {text}: write for instance 1,28,28")
-    return [int(part) for part in parts]
-
-
 def _settings(folder: Path) -> dict[str, Any]:
     path = folder / "settings.json"
     if not path.exists():
@@ -221,7 +213,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         settings = {k: saved[k] for k in ("data", "clusters", "max_steps", "random_state", "data_dir")}
-        later = {"data_options": [], "image_shape": None, "columns": None, "means": None}
+        later = {"data_options": [], "image_shape": None, "schema": None}
         return settings | {k: saved.get(k, default) for k, default in later.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
 
-from aaekit.errors import FilledWarning, RangeWarning
+from aaekit.errors import ColumnWarning, InputError, RangeWarning
 
 if TYPE_CHECKING:
+    from aaekit.columns import Schema
     from aaekit.estimators._hyperparameters import Hyperparameter
 
 RunPath = Annotated[
@@ -22,7 +23,7 @@ RunPath = Annotated[
 InputRows = Annotated[
     str,
     typer.Argument(
-        metavar="INPUT", help="A .npy, .npz or .csv file, a folder of images, or a named set: its test rows, if any."
+        metavar="INPUT", help="A table, a .npy or .npz file, a folder of images, or a named set: its test rows, if any."
     ),
 ]
 SetName = Annotated[
@@ -40,7 +41,8 @@ DataDir = Annotated[
 SetOptions = Annotated[
     str | None,
     typer.Option(
-        help="Options of the set as name=value; for tables target=COLUMN, drop=COLUMN (repeatable), empty=mean.",
+        help="Options of the set as name=value; for tables target=COLUMN, drop=COLUMN (repeatable), empty=refuse and "
+        "header=yes.",
         metavar="A,B,...",
         show_default=False,
     ),
@@ -59,6 +61,14 @@ def new_app(**settings: Any) -> typer.Typer:
     )  # fmt: skip
 
 
+def image_shape_of(text: str) -> list[int]:
+    """Read the value of --image-shape."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 3 or not all(part.isdecimal() and int(part) for part in parts):
+        raise InputError(f"--image-shape: expected channels, height and width, got {text}: write for instance 1,28,28")
+    return [int(part) for part in parts]
+
+
 def callbacks(quiet: bool) -> list[Any]:
     """Return the callbacks of a training: a progress bar, unless `quiet`."""
     from aaekit.core.callbacks import Progress
@@ -67,18 +77,22 @@ def callbacks(quiet: bool) -> list[Any]:
 
 
 @contextmanager
-def notes() -> Iterator[None]:
-    """Print the warnings of the block in one line each."""
+def notes(but: type[Warning] | None = None) -> Iterator[None]:
+    """Print the warnings of the block in one line each, except those of one kind."""
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
 
-    with warnings.catch_warnings(record=True) as caught:
-        for kind in (ConvergenceWarning, RangeWarning, FilledWarning):
+    def show(message: Any, *_: Any, **__: Any) -> None:
+        say(f"note: {message}")
+
+    with warnings.catch_warnings():
+        for kind in (ConvergenceWarning, RangeWarning, ColumnWarning):
             warnings.simplefilter("always", kind)
+        if but is not None:
+            warnings.simplefilter("ignore", but)
+        warnings.showwarning = show
         yield
-    for warning in caught:
-        typer.echo(f"note: {warning.message}", err=True)
 
 
 def say(text: str) -> None:
@@ -86,14 +100,15 @@ def say(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def column_names(columns: Sequence[str], X: Any) -> list[str]:
-    """Return the names of a table's columns (n, n_columns), or x1, x2, ... if it has none."""
-    return list(columns or (f"x{j + 1}" for j in range(X.shape[1])))
+def table_lines(rows: Any, schema: "Schema | None") -> list[list[str]]:
+    """Return rows as the lines of a table, the header first: with valid cells of the columns of a schema, if any."""
+    from aaekit.cells import text_of
 
-
-def as_text(X: Any) -> list[list[str]]:
-    """Return the values of rows as texts."""
-    return [[f"{value:.6g}" for value in row] for row in X]
+    if schema is None:
+        return [[f"x{j + 1}" for j in range(rows.shape[1])], *([f"{value:.6g}" for value in row] for row in rows)]
+    columns = schema.inverse_transform(rows)
+    cells = [["" if cell is None or cell != cell else text_of(cell) for cell in column] for column in columns.values()]
+    return [list(columns), *map(list, zip(*cells, strict=True))]
 
 
 def with_files(lines: Sequence[Sequence[Any]], files: Sequence[str]) -> list[Sequence[Any]]:

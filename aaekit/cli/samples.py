@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from aaekit._files import write_atomically, write_csv
-from aaekit.cli.options import DataDir, RandomState, RunPath, as_text, column_names, notes, say
+from aaekit.cli.options import DataDir, RandomState, RunPath, notes, say, table_lines
 from aaekit.errors import InputError, nearest
 
 PairData = Annotated[
@@ -226,7 +226,7 @@ def _save(rows: Any, out: Path, figure: Callable[[Any], Any], directory: Any) ->
 
         write_atomically(out, write)
     elif out.suffix == ".csv" and rows.ndim == 2:
-        write_csv(out, [column_names(directory.columns, rows), *as_text(rows)])
+        write_csv(out, table_lines(rows, directory.schema))
     else:
         raise InputError(
             f"--out: expected a name that ends in .png, .npy or, for a table, .csv, got {out}: choose another name"

@@ -148,14 +148,15 @@ def _print_plan(config: dict[str, Any]) -> None:
     from aaekit.runs.config import estimator_of
     from aaekit.runs.data import load_data, split_of, training_rows
 
-    data = load_data(config)
     with notes():
+        data = load_data(config)
         X, y, _ = training_rows(config, data, split_of(config, data))
         settings = estimator_of(config).plan_for(X, y).as_dict()
     phases = [
         [p["name"], f"{p['weight']:.4g}", f"{p['learning_rate']:.4g}", ", ".join(p["moves"])]
         for p in settings.pop("phases")
     ]
+    settings["data"]["groups"] = len(settings["data"]["groups"])
     print_table(TextTable("Plan", ["setting", "value"], _settings_lines(settings)))
     print_table(TextTable("Phases", ["phase", "weight", "learning rate", "moves"], phases))
 

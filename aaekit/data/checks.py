@@ -33,7 +33,7 @@ def check_whole(value: object, least: int, name: str) -> int:
     raise InputError(f"{name}: expected a whole number of at least {least}, got {value!r}")
 
 
-def check_rows(X: ArrayLike, name: str = "X") -> None:
+def check_rows(X: ArrayLike, name: str = "X", largest: float = FLOAT32_MAX) -> None:
     """Refuse rows that no model can be trained on.
 
     Parameters
@@ -42,11 +42,13 @@ def check_rows(X: ArrayLike, name: str = "X") -> None:
         Tables hold any finite numbers; images hold integers in 0..255 or floats in [0, 1].
     name : str, default="X"
         What messages call the array.
+    largest : float, default=3.4e38
+        What no value may exceed; the default is the largest float32.
 
     Raises
     ------
     InputError
-        For a wrong number of dimensions or dtype, no rows, values that are NaN, infinite or beyond float32
+        For a wrong number of dimensions or dtype, no rows, values that are NaN, infinite or larger than `largest`
         (with their number and the first position), or images out of range (with their minimum and maximum).
     """
     X = np.asanyarray(X)
@@ -72,7 +74,7 @@ def check_rows(X: ArrayLike, name: str = "X") -> None:
     for start, block in blocks(X):
         bad = ~np.isfinite(block)
         if block.dtype.kind == "f" and block.dtype.itemsize > 4:
-            bad |= np.abs(block) > FLOAT32_MAX
+            bad |= np.abs(block) > largest
         if bad.any():
             row, *rest = np.unravel_index(np.argmax(bad), bad.shape)
             first = first or (int(row) + start, *(int(i) for i in rest))

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aaekit.data.checks import check_labels, check_rows
+from aaekit.columns import Schema, TableRows
+from aaekit.data.checks import FLOAT32_MAX, check_labels, check_rows
 from aaekit.data.splits import Split
 from aaekit.data.store import MEMORY_LIMIT, as_store
 from aaekit.errors import InputError
@@ -25,7 +26,7 @@ class Dataset:
     name : str
         Its name.
     X : ndarray of shape (n, channels, height, width) or (n, n_features)
-        Training rows: images are uint8 (0..255) or float32 in [0, 1], tables float32.
+        Training rows: images are uint8 (0..255) or float32 in [0, 1], tables float32, or float64 with a schema.
     y : ndarray of shape (n,) or None
         Labels, int64, -1 in unlabelled rows.
     X_test, y_test : ndarray or None
@@ -40,12 +41,12 @@ class Dataset:
         The names of the domains 0, 1, ...; empty if the set is not a joined one.
     split : Split or None
         Which training rows are labelled, unlabelled and for validation, if `prepare` wrote a split.
-    columns : tuple of str
-        The names of the values of a row, for tables whose columns have names; else empty.
+    schema : Schema or None
+        What the columns of a table are, if they have names.
+    target : str or None
+        The column of labels of a table.
     files, files_test : tuple of str
         The file of each row, for folders of images; else empty.
-    n_empty : int
-        The number of empty cells of a table that were filled.
     """
 
     name: str
@@ -59,21 +60,20 @@ class Dataset:
     domain_test: NDArray[np.int64] | None = None
     domains: tuple[str, ...] = ()
     split: Split | None = None
-    columns: tuple[str, ...] = ()
+    schema: Schema | None = None
+    target: str | None = None
     files: tuple[str, ...] = ()
     files_test: tuple[str, ...] = ()
-    n_empty: int = 0
 
     @property
-    def means(self) -> list[float] | None:
-        """The means of the columns of a table whose columns have names, which fill empty cells of later tables."""
-        return self.X.mean(0, dtype=np.float64).tolist() if self.columns else None
+    def columns(self) -> tuple[str, ...]:
+        """The names of the values of a row, for tables whose columns have names; else empty."""
+        return () if self.schema is None else tuple(self.schema.value_names)
 
     def describe(self) -> dict[str, Any]:
         """Return name, rows, test_rows, shape (of a row), dtype, classes, labelled (number of rows) and source.
 
-        Joined sets also have domains, tables with named columns have columns, tables with empty cells have filled, and
-        sets with a split have split.
+        Joined sets also have domains, tables with named columns have columns, and sets with a split have split.
         """
         facts = {
             "name": self.name,
@@ -89,8 +89,6 @@ class Dataset:
             facts["domains"] = self.domains
         if self.columns:
             facts["columns"] = self.columns
-        if self.n_empty:
-            facts["filled"] = f"{self.n_empty} empty cells"
         if self.split is not None:
             facts["split"] = f"{len(self.split.labelled)} labelled, {len(self.split.validation)} validation"
         return facts
@@ -110,8 +108,10 @@ def checked(
 
     def rows(array: NDArray[Any], key: str) -> NDArray[Any]:
         array = _as_images(array, image_shape, f"{data.name}: {key}")
-        check_rows(array, f"{data.name}: {key}")
+        check_rows(array, f"{data.name}: {key}", largest=np.inf if data.schema is not None else FLOAT32_MAX)
         dtype = np.uint8 if array.ndim == 4 and array.dtype.kind in "iu" else np.float32
+        if array.ndim == 2 and data.schema is not None:
+            return TableRows.of(np.asarray(array, np.float64), data.schema)
         return as_store(array, cache_dir, memory_limit_bytes, dtype)
 
     X, X_test = rows(data.X, "X"), None if data.X_test is None else rows(data.X_test, "X_test")
@@ -130,9 +130,9 @@ def checked(
             if kind == "domain" and (indices == UNLABELLED).any():
                 raise InputError(f"{where}: expected a domain in each row, got -1")
             arrays[key + suffix] = indices
-    columns = () if X.ndim > 2 else data.columns
+    schema = None if X.ndim > 2 else data.schema
     for key, texts, n in (
-        ("columns", columns, X.shape[1]),
+        ("columns", () if schema is None else data.columns, X.shape[1]),
         ("files", data.files, len(X)),
         ("files_test", data.files_test, 0 if X_test is None else len(X_test)),
     ):
@@ -140,7 +140,7 @@ def checked(
             raise InputError(f"{data.name}: {key}: expected {n}, as X has, got {len(texts)}")
     labels = [arrays[key] for key in ("y", "y_test") if key in arrays]
     n_classes = max((int(array.max(initial=-1)) for array in labels), default=-1) + 1
-    return replace(data, **arrays, columns=columns, classes=data.classes or tuple(str(k) for k in range(n_classes)))
+    return replace(data, **arrays, schema=schema, classes=data.classes or tuple(str(k) for k in range(n_classes)))
 
 
 def _check_parts(data: Dataset) -> None:

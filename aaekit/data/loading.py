@@ -1,6 +1,6 @@
 """Load a data set by name or path, and write it to one file."""
 
-import warnings
+import json
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,24 +10,25 @@ from typing import Any
 
 import numpy as np
 
+from aaekit.columns import Schema
 from aaekit.data.dataset import Dataset, checked
 from aaekit.data.domains import check_same_classes, join
 from aaekit.data.folders import read_folder
 from aaekit.data.sets import SETS, find, paths_of
 from aaekit.data.splits import Split, split
 from aaekit.data.store import open_rows, reason, remove, write_npz
-from aaekit.data.tables import as_bytes, read_table
-from aaekit.errors import FilledWarning, InputError, nearest
+from aaekit.data.tables import SUFFIXES, TEXT_SUFFIXES, as_bytes, read_table, suffix_of
+from aaekit.errors import InputError, nearest
 from aaekit.labels import UNLABELLED
 
 NPZ_KEYS = {"X": "x_train", "y": "y_train", "X_test": "x_test", "y_test": "y_test"}  # our names and Keras'
-NPZ_TEXTS = ("classes", "domains", "columns", "files", "files_test")
+NPZ_TEXTS = ("classes", "domains", "columns", "schema", "files", "files_test")
 NPZ_KEYS |= {key: key for key in ("domain", "domain_test", *NPZ_TEXTS)}
 OPTIONS = {  # of each kind of path
     ".npz": (),
     ".npy": ("memory_limit_bytes", "cache_dir"),
-    ".csv": ("target", "drop", "empty"),
-    ".tsv": ("target", "drop", "empty"),
+    **dict.fromkeys(SUFFIXES, ("target", "drop", "empty")),
+    **dict.fromkeys(TEXT_SUFFIXES, ("target", "drop", "empty", "header")),
     "folder": (),
 }
 
@@ -37,7 +38,7 @@ def load(
     data_dir: str | Path | None = None,
     download: bool = True,
     image_shape: Sequence[int] | None = None,
-    columns: Sequence[str] | None = None,
+    schema: Schema | None = None,
     classes: Sequence[str] | None = None,
     **options: Any,
 ) -> Dataset:
@@ -49,11 +50,11 @@ def load(
         One of:
 
         - a name in `names()`;
-        - a .npz with ``X`` and optionally ``y``, ``X_test``, ``y_test``, ``classes``, ``columns``, ``domain``,
-          ``domain_test``, ``domains``; ``x_train``, ``y_train``, ``x_test`` of Keras' mnist.npz are understood. The
-          split in ``NAME-split.npz`` beside it, which `prepare` writes, becomes `Dataset.split`;
+        - a .npz with ``X`` and optionally ``y``, ``X_test``, ``y_test``, ``classes``, ``columns``, ``schema``,
+          ``domain``, ``domain_test``, ``domains``; ``x_train``, ``y_train``, ``x_test`` of Keras' mnist.npz are
+          understood. The split in ``NAME-split.npz`` beside it, which `prepare` writes, becomes `Dataset.split`;
         - a .npy with the rows alone;
-        - a .csv or .tsv, see `read_table`;
+        - a table: .csv, .tsv (also with .gz), .parquet, .feather, .xlsx, .jsonl, .ndjson or .h5ad, see `read_table`;
         - a folder with a subfolder of images for each class, see `read_folder`;
         - several of these joined by "+", such as ``"mnist+fonts"``: one set of images with a domain for each part. The
           images are uint8, of the largest height and width and the most channels. Smaller images are enlarged smoothly;
@@ -69,15 +70,16 @@ def load(
     image_shape : (channels, height, width), optional
         Shape of the flattened images in the rows of a .npz, .npy or table (default: the rows are a table), or shape to
         resize the images of a folder to.
-    columns, classes : sequence of str, optional
-        For tables and folders: the names of the values and of the labels of an earlier set, so that rows and labels
-        mean the same. If `classes` is empty, labels are not read. If `empty` has a number for each of `columns`, cells
-        that are filled cause a `FilledWarning`.
+    schema : Schema, optional
+        For tables: what the columns of an earlier set are, so that rows mean the same.
+    classes : sequence of str, optional
+        For tables and folders: the names of the labels of an earlier set, so that labels mean the same. If it is empty,
+        labels are not read.
     **options
         For "digits" and the embedded tables: ``test_random_state`` (default 0), the seed of the held-out rows.
         For "fonts": ``n_rows`` (20,000), the number of training rows, and ``random_state`` (0), the seed.
         For .npy: ``memory_limit_bytes`` (4 GiB), beyond which rows stay on the disk, and ``cache_dir``, see `as_store`.
-        For .csv and .tsv: ``target``, ``drop`` and ``empty``, see `read_table`.
+        For tables: ``target``, ``drop`` and ``empty``, of text files also ``header``, see `read_table`.
         Joined sets take the options that all parts have.
 
     Returns
@@ -103,12 +105,12 @@ def load(
     if kind is None:
         return _load_named(name, data_dir, download, options)
     if kind == ".npz":
-        return _load_npz(path, image_shape, columns)
+        return _load_npz(path, image_shape, schema)
     if kind == ".npy":
         return checked(Dataset(path.stem, open_rows(path), source=str(path)), image_shape, **options)
     if kind == "folder":
         return checked(Dataset(path.resolve().name, **read_folder(path, image_shape, classes), source=str(path)))
-    return _load_table(path, image_shape, columns, classes, options)
+    return _load_table(path, image_shape, schema, classes, options)
 
 
 def with_test_rows(
@@ -136,15 +138,15 @@ def with_test_rows(
     InputError
         If `test` cannot be read as `data` was, or has no labels.
     """
-    options = {"target": target, "empty": data.means}
+    options: dict[str, Any] = {"target": target} if target is not None and "target" in options_of(str(test)) else {}
     shape = tuple(int(n) for n in data.X.shape[1:]) if data.X.ndim == 4 else None
     rows = load(
         test,
         data_dir,
         image_shape=shape,
-        columns=data.columns or None,
+        schema=data.schema,
         classes=data.classes,
-        **{name: value for name, value in options.items() if value is not None and name in options_of(str(test))},
+        **options,
     )
     X, y = (rows.X, rows.y) if rows.X_test is None else (rows.X_test, rows.y_test)
     files = rows.files if rows.X_test is None else rows.files_test
@@ -165,26 +167,23 @@ def _load_named(name: str, data_dir: str | Path | None, download: bool, options:
 def _load_table(
     path: Path,
     image_shape: Sequence[int] | None,
-    columns: Sequence[str] | None,
+    schema: Schema | None,
     classes: Sequence[str] | None,
     options: Mapping[str, Any],
 ) -> Dataset:
-    """Load a table from a text file."""
-    fields = read_table(path, **options, columns=columns, classes=classes)
-    if fields["n_empty"] and not isinstance(options["empty"], str):
-        warnings.warn(
-            f"{path}: {fields['n_empty']} empty cells were filled with the means of their columns in the training rows",
-            FilledWarning,
-            stacklevel=3,
-        )
+    """Load a table; with `image_shape` its values are those of images."""
+    fields = read_table(path, **options, schema=schema, classes=classes, pixels=image_shape is not None)
+    name = path.name[: -len(suffix_of(path))]
     if image_shape is not None:
-        fields["X"] = as_bytes(fields["X"])
-    return checked(Dataset(path.stem, **fields, source=str(path)), image_shape)
+        fields["X"] = as_bytes(np.asarray(fields["X"]))
+        return checked(Dataset(name, **fields, source=str(path)), image_shape)
+    return checked(Dataset(name, **fields, schema=fields["X"].schema, source=str(path)))
 
 
-def _load_npz(path: Path, image_shape: Sequence[int] | None, columns: Sequence[str] | None) -> Dataset:
+def _load_npz(path: Path, image_shape: Sequence[int] | None, schema: Schema | None) -> Dataset:
     """Load the arrays of a .npz, and its split if there is one beside it."""
     data = checked(Dataset(path.stem, **_read_npz(path), source=str(path)), image_shape)
+    columns = () if schema is None else schema.value_names
     if columns and data.columns and tuple(columns) != data.columns:
         moved = [f"{b!r} in place of {a!r}" for a, b in zip(columns, data.columns, strict=False) if a != b]
         raise InputError(
@@ -216,7 +215,23 @@ def _read_npz(path: Path) -> dict[str, Any]:
     if "X" not in arrays:
         raise InputError(f"{path}: expected an array X or x_train, got {in_file or 'none'}: rename the rows")
     names = {key: tuple(map(str, np.atleast_1d(arrays[key]))) for key in NPZ_TEXTS if key in arrays}
-    return arrays | names
+    arrays = {key: array for key, array in arrays.items() if key not in NPZ_TEXTS}
+    return arrays | _with_schema(path, arrays["X"], names)
+
+
+def _with_schema(path: Path, X: np.ndarray, names: dict[str, Any]) -> dict[str, Any]:
+    """The texts of a .npz with the schema as such; of columns that have names alone it is that of numbers."""
+    columns, description = names.pop("columns", ()), names.pop("schema", None)
+    if description is not None:
+        try:
+            return names | {"schema": Schema.from_dict(json.loads(description[0]))}
+        except ValueError as error:
+            raise InputError(f"{path}: schema: expected the description of columns, got a damaged one") from error
+    if not columns or X.ndim != 2:
+        return names
+    if len(columns) != X.shape[1]:
+        raise InputError(f"{path}: columns: expected {X.shape[1]}, as X has, got {len(columns)}: name each")
+    return names | {"schema": Schema.of_numbers(X, columns)}
 
 
 def split_path(path: Path) -> Path:
@@ -253,7 +268,7 @@ def _kind(name: str) -> str | None:
         return None
     if name and path.is_dir():
         return "folder"
-    if (suffix := path.suffix.lower()) in OPTIONS:
+    if (suffix := suffix_of(path)) in OPTIONS:
         return suffix
     if name and path.exists():
         suffixes = ", ".join(kind for kind in OPTIONS if kind != "folder")
@@ -293,7 +308,7 @@ def prepare(
         As in `load`.
     out : str or Path, default="."
         The folder for ``<name>.npz`` (arrays X, y, X_test, y_test, classes; of joined sets domain, domain_test,
-        domains; of tables columns; of folders files, files_test; uncompressed).
+        domains; of tables columns and schema; of folders files, files_test; uncompressed).
     labels, validation, random_state
         As in `split`; with `labels` or `validation` the split is written to ``<name>-split.npz``, where `load` looks
         for it. Azulay's split of MNIST (2019) is ``labels=3000, validation=10_000``: 3,000 rows are labelled, 50,000
@@ -326,6 +341,8 @@ def prepare(
         raise InputError(f"{name}: expected labels to split by, got none: leave labels and validation out")
     chosen = split(data.y, labels, validation, random_state) if with_split and data.y is not None else None
     arrays = {key: getattr(data, key) for key in NPZ_KEYS}
+    if data.schema is not None:
+        arrays["schema"] = json.dumps(data.schema.as_dict())
     texts = {key: np.array(values) for key in NPZ_TEXTS if (values := arrays.pop(key))}
     write_npz(paths[0], **{key: array for key, array in arrays.items() if array is not None}, **texts)
     remove(paths[1])  # an earlier split is of the old rows

@@ -21,15 +21,16 @@ N_TEST_PENGUINS = 100
 
 def read_tables(paths: list[Path], target: str) -> Fields:
     """Read a table of training rows and one of test rows with the same columns."""
-    fields = read_table(paths[0], target, empty="mean")
-    fills = fields["X"].mean(0).tolist()
-    test = read_table(paths[1], target, columns=fields["columns"], classes=fields["classes"], empty=fills)
-    return fields | {"X_test": test["X"], "y_test": test["y"]}
+    fields = read_table(paths[0], target)
+    schema = fields["X"].schema
+    test = read_table(paths[1], target, schema=schema, classes=fields["classes"])
+    return fields | {"schema": schema, "X_test": test["X"], "y_test": test["y"]}
 
 
 def read_penguins(paths: list[Path], *, test_random_state: int = 0) -> Fields:
     """Read the penguins, 100 of the 344 held out by `test_random_state`."""
-    fields = read_table(paths[0], "species", empty="mean")
+    fields = read_table(paths[0], "species")
+    fields["schema"] = fields["X"].schema
     order = _permutation(len(fields["X"]), test_random_state)
     return _held_out(fields, np.sort(order[:N_TEST_PENGUINS]))
 

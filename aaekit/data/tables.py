@@ -1,9 +1,13 @@
-"""Tables in text files (CSV), as spreadsheets and databases write them: their columns become the values of a row."""
+"""Tables in files: text (CSV), Excel, Parquet, Feather, JSON lines and AnnData, as people bring them."""
 
 import csv
 import gzip
+import io
+import re
 import warnings
+import zlib
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,91 +15,129 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aaekit._extras import require
-from aaekit.errors import InputError, nearest
+from aaekit.cells import MISSING, parse_numbers, text_of
+from aaekit.columns import Schema
+from aaekit.errors import ColumnWarning, InputError, nearest
 from aaekit.labels import UNLABELLED
 
 TARGETS = ("y", "label", "labels", "class", "target")  # names of the column of labels, unless `target` names it
-N_TEXTS = 50  # most different texts of a column that becomes one value per text
+TEXT_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+SUFFIXES = (*TEXT_SUFFIXES, ".parquet", ".feather", ".xlsx", ".jsonl", ".ndjson", ".h5ad")
+N_FIRST = 200  # lines by which it is decided whether the first one has names
+LEAST_FOR_LABELS = 20  # labelled rows from which at most half of the labels may differ
 
 
 def read_table(
     path: Path,
     target: str | None = None,
     drop: str | Sequence[str] = (),
-    columns: Sequence[str] | None = None,
+    empty: str = "fill",
+    header: bool | None = None,
+    schema: Schema | None = None,
     classes: Sequence[str] | None = None,
-    empty: str | Sequence[float] | None = None,
+    pixels: bool = False,
 ) -> dict[str, Any]:
-    """Read a CSV file: one line per row, cells separated by commas, semicolons or tabs.
+    """Read a table from a file, by the suffix of its name.
 
-    The first line names the columns, unless it holds numbers other than 0, 1, ...; then the columns are called 0, 1,
-    ... A column of numbers becomes one value of the row. A column of texts becomes one value for each text, called
-    COLUMN=TEXT: 1 in rows with that text, else 0. A first column without a name that counts the rows, as pandas writes
-    it, is ignored.
+    A .csv or .tsv, also with .gz, has one line per row, cells separated by commas, semicolons or tabs, in UTF-8, UTF-16
+    or Latin-1. The others are .parquet, .feather, .xlsx (the first sheet), .jsonl or .ndjson (an object per line), and
+    .h5ad (AnnData: the matrix and the annotations of its rows).
+
+    `Schema` says what becomes of each column.
 
     Parameters
     ----------
     path : Path
-        The file, UTF-8.
+        The file.
     target : str, optional
         The column of labels; cells that are empty, -1, ?, NaN or None are unlabelled. Default: the column called y,
         label, labels, class or target, if there is one.
     drop : str or sequence of str, optional
         Columns to ignore.
-    columns : sequence of str, optional
-        The values of a row, in this order, under the names that an earlier call returned. Other columns are ignored,
-        and a text that was not in the earlier file is 0 in each value of its column. The file need not have the columns
-        in `target` and `drop`. Default: all columns but `target` and `drop`.
+    empty : "fill" or "refuse", default="fill"
+        Whether rows may have empty cells. They count as the median of their column or as a category of their own, and
+        whether a cell is empty is a value, too.
+    header : bool, optional
+        Whether the first line of a text file has the names of the columns; without names they are called 0, 1, ...
+        Default: by how the first line differs from the others.
+    schema : Schema, optional
+        Of an earlier table: how columns become values. The file needs the columns that are used there, in any order,
+        and neither `target` nor `drop`. Default: learned from the file.
     classes : sequence of str, optional
         The names of the labels 0, 1, ...; if it is empty, labels are not read. Default: the labels in the file,
         sorted, numbers by their value.
-    empty : "mean" or sequence of float, optional
-        What replaces empty cells among numbers: the mean of the other cells of the column, or a number for each of
-        `columns`. Default: empty cells are refused.
+    pixels : bool, default=False
+        Whether each column is a value as it is, also where all cells are the same.
 
     Returns
     -------
     dict
-        X (n, n_columns) float64, y (n,) int64 or None, classes and columns, tuples of str, and n_empty, the number of
-        cells that were filled.
+        X (n, n_values), a `TableRows` with its schema, y (n,) int64 or None, classes, a tuple of str, and target, the
+        name of the column of labels, or None.
 
     Raises
     ------
     InputError
-        If the file cannot be read or has no rows, a line has more cells than the first, a column is missing, a cell is
-        not a number where the others are, or is empty, all cells of a column are empty, or labels are not classes.
+        If the file cannot be read or has no rows, a line has more cells than the first, a column is missing, cells are
+        empty and that is refused, no column can be used, or labels are not classes.
+
+    Warns
+    -----
+    ColumnWarning
+        If the column of labels was guessed, the file is in Latin-1, and as in `Schema`.
     """
     require("pandas", extra="data")
-    if isinstance(empty, str) and empty != "mean":
-        raise InputError(f"{path}: expected mean for empty cells, got {empty}: write empty=mean (--data-options)")
-    names, has_names, delimiter = _heading(path)
+    if not isinstance(header, bool | None):
+        raise InputError(f"{path}: expected header=yes or header=no, got {header}")
+    if empty not in ("fill", "refuse"):
+        raise InputError(f"{path}: expected fill or refuse for empty cells, got {empty}: write empty=refuse")
     drop = [drop] if isinstance(drop, str) else list(drop)
-    target = _target(path, names, target, drop, optional=columns is not None)
-    for name in drop if columns is None else ():
-        _check_column(path, names, name)
-    sources = names if columns is None else _sources(path, names, columns)
-    texts = {} if columns is None else _texts(columns, sources)
-    frame = _frame(path, names, has_names, delimiter, {c: str for c in [*texts, target] if c})
-    used = [c for c in dict.fromkeys(sources) if c != target and c not in drop]
-    if columns is None and not names[0] and (frame[""].to_numpy() == np.arange(len(frame))).all():
-        used.remove("")
-    if not used:
-        raise InputError(f"{path}: expected columns beside the labels, got none: check target and drop")
-    values: dict[str, NDArray[np.float64]] = {}
-    for c in used:
-        n_texts = N_TEXTS if columns is None else 0
-        values |= _values(path, c, frame[c], texts.get(c), n_texts, decimal_commas=delimiter != ",")
-    order = list(values) if columns is None else list(columns)
-    X = np.stack([values[c] for c in order], 1)
-    if not (empty is None or isinstance(empty, str) or len(empty) == len(order)):
-        raise InputError(
-            f"{path}: expected a number for each of {len(order)} columns, got {len(empty)} for empty cells"
-        )
-    n_empty = _fill(path, X, order, empty, can_drop=columns is None)
-    y, names_of_classes = (None, ())
+    categories = [] if schema is None else [column.name for column in schema.columns if column.kind == "category"]
+    frame, decimal = read_frame(path, header, [*TARGETS, *([target] if target else []), *categories])
+    names = list(frame.columns)
+    if schema is None:
+        for name in drop:
+            _check_column(path, names, name)
+    target = _target(path, frame, target, drop, optional=schema is not None, labels_are_read=classes != ())
+    y, names_of_classes = None, ()
     if target is not None and (classes is None or len(classes)):
         y, names_of_classes = _labels(path, target, frame[target], classes)
-    return {"X": X, "y": y, "classes": names_of_classes, "columns": tuple(order), "n_empty": n_empty}
+    features = frame.drop(columns=[c for c in [*drop, target] if c in names])
+    if empty == "refuse":
+        _refuse_empty(path, features)
+    try:
+        if schema is None:
+            if not len(features.columns):
+                raise InputError("expected columns beside the labels, got none: check target and drop")
+            names = list(features.columns)
+            schema = Schema.of_numbers(features.to_numpy(), names) if pixels else Schema.fit(features, decimal)
+        X = schema.transform(features, decimal)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return {"X": X, "y": y, "classes": names_of_classes, "target": target}
+
+
+def read_frame(path: Path, header: bool | None = None, texts: Sequence[str] = ()) -> tuple[Any, str]:
+    """Return a table as a DataFrame with names of columns that are texts, and its likely decimal separator.
+
+    The columns `texts` of a text file stay as they are written; otherwise parameters and errors are those of
+    `read_table`.
+    """
+    suffix = suffix_of(path)
+    if not path.is_file():
+        raise InputError(f"{path}: expected a table, got no such file: check the path")
+    frame, decimal = _read_text(path, header, texts) if suffix in TEXT_SUFFIXES else (_read_binary(path, suffix), ".")
+    frame.columns = [str(name).strip() for name in frame.columns]
+    _check_different(path, list(frame.columns))
+    if not len(frame):
+        raise InputError(f"{path}: expected a line for each row, got none below the names of the columns")
+    return frame, decimal
+
+
+def suffix_of(path: Path) -> str:
+    """Return the suffix of a file, with that of the file inside if it is compressed."""
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    return "".join(suffixes) if suffixes[-1:] == [".gz"] else "".join(suffixes[-1:])
 
 
 def as_bytes(X: NDArray[Any]) -> NDArray[Any]:
@@ -104,30 +146,137 @@ def as_bytes(X: NDArray[Any]) -> NDArray[Any]:
     return X.astype(np.uint8) if pixels else X
 
 
-def _heading(path: Path) -> tuple[list[str], bool, str]:
-    """The names of the columns, whether the first line holds them, and the separator of cells."""
+# --- files -----------------------------------------------------------------------------------------------------------
+def _read_text(path: Path, header: bool | None, texts: Sequence[str]) -> tuple[Any, str]:
+    """A text file as a DataFrame, and its likely decimal separator: the comma, if it separates no cells."""
+    import pandas as pd
+
+    content = _decoded(path)
+    delimiter = max(",;\t", key=next((line for line in content.splitlines() if line.strip()), "").count)
+    lines = _first_lines(path, content, delimiter)
+    has_names = _has_names(lines) if header is None else header
+    names = lines[0] if has_names else [str(k) for k in range(len(lines[0]))]
+    _check_different(path, names)
     try:
-        opener: Any = gzip.open if path.suffix == ".gz" else open
-        with opener(path, "rt", newline="", encoding="utf-8-sig") as file:
-            line = next((line for line in file if line.strip()), "")
-        delimiter = max(",;\t", key=line.count)
-        names = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])]
-    except FileNotFoundError:
-        raise InputError(f"{path}: expected a table, got no such file: check the path") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: expected a table in a text file, CSV in UTF-8, got ({error})") from error
-    if not any(names):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a line is longer than the first
+            frame = pd.read_csv(
+                io.StringIO(content), sep=delimiter, header=0 if has_names else None, names=names, index_col=False,
+                dtype={name: str for name in names if name in texts or name.casefold() in texts},
+                keep_default_na=False, na_values=sorted(MISSING), skipinitialspace=True, low_memory=False,
+            )  # fmt: skip
+    except pd.errors.ParserWarning:
+        raise InputError(
+            f"{path}: expected {len(names)} cells in every line, as in the first, got more in others: repair the file"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected a table, got ({' '.join(str(error).split())}): repair the file") from error
+    return frame, "." if delimiter == "," else ","
+
+
+def _decoded(path: Path) -> str:
+    """The content of a text file: UTF-8, or UTF-16 if it says so, or Latin-1, which is said."""
+    try:
+        content = path.read_bytes()
+        content = gzip.decompress(content) if path.suffix.lower() == ".gz" else content
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: expected a table, got a file that cannot be read ({error}): check it") from error
+    try:
+        return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError:
+        if b"\0" in content or content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            raise InputError(f"{path}: expected a table in a text file, got bytes that are no text: check it") from None
+        warnings.warn(f"{path}: expected UTF-8, got other bytes: it is read as Latin-1", ColumnWarning, stacklevel=4)
+        return content.decode("cp1252", errors="replace")
+
+
+def _first_lines(path: Path, content: str, delimiter: str) -> list[list[str]]:
+    """The cells of the first lines that are not empty."""
+    try:
+        reader = csv.reader(io.StringIO(content), delimiter=delimiter, skipinitialspace=True)
+        lines = ([cell.strip() for cell in line] for line in reader)
+        first = list(islice((line for line in lines if any(line)), N_FIRST + 1))
+    except csv.Error as error:
+        raise InputError(f"{path}: expected a table in a text file, got ({error}): repair the file") from error
+    if not first:
         raise InputError(f"{path}: expected the names of columns in the first line, got none")
-    numbers = [name for name in names if _number(name) is not None]
-    if numbers and numbers != [str(k) for k in range(len(numbers))]:
-        return [str(k) for k in range(len(names))], False, delimiter
-    if repeated := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"{path}: expected a different name for each column, got {repeated[0]!r} twice: rename one")
-    return names, True, delimiter
+    return first
 
 
-def _target(path: Path, names: list[str], target: str | None, drop: list[str], optional: bool) -> str | None:
+def _has_names(lines: list[list[str]]) -> bool:
+    """Whether the first line has the names of the columns.
+
+    It has if a text stands above numbers; it has none if a text in it stands in its column again, or a number in the
+    range of its column. A line of numbers alone has names if they count or rise, and do not fit their columns.
+    """
+    first, others = lines[0], lines[1:]
+    numbers = parse_numbers(first)[0]
+    is_number = ~np.isnan(numbers)
+    columns = [[line[k] for line in others if k < len(line) and line[k] not in MISSING] for k in range(len(first))]
+    values = [parse_numbers(cells)[0] for cells in columns]
+    above_numbers = [
+        cell not in MISSING and not is_number[k] and len(values[k]) and not np.isnan(values[k]).any()
+        for k, cell in enumerate(first)
+    ]
+    if any(above_numbers) or not others:
+        return True
+    if [str(k) for k in range(len(first))] == first:
+        return True
+    if not is_number.any():
+        return len(set(first)) == len(first) and not all(
+            cell in column for cell, column in zip(first, columns, strict=True)
+        )
+    rises = bool(is_number.all() and (np.diff(numbers) > 0).all() and len(others) > 2)
+    return rises and bool(np.mean([_is_unlike(n, column) for n, column in zip(numbers, values, strict=True)]) > 0.9)
+
+
+def _is_unlike(number: float, column: NDArray[np.float64]) -> bool:
+    """Whether a number is outside of a column, or whole where that has fractions."""
+    column = column[~np.isnan(column)]
+    if not len(column):
+        return True
+    return not column.min() <= number <= column.max() or (number % 1 == 0 and bool((column % 1 != 0).any()))
+
+
+def _read_binary(path: Path, suffix: str) -> Any:
+    """A file of another format as a DataFrame."""
+    import pandas as pd
+
+    if suffix in (".parquet", ".feather"):
+        require("pyarrow", extra="data")
+    elif suffix == ".xlsx":
+        require("openpyxl", extra="data")
+    try:
+        if suffix == ".h5ad":
+            return _read_anndata(path)
+        if suffix in (".jsonl", ".ndjson"):
+            return pd.read_json(path, lines=True, dtype=False)  # pyright: ignore
+        if suffix == ".xlsx":
+            return pd.read_excel(path, dtype=object)  # texts stay texts, such as 001
+        return pd.read_parquet(path) if suffix == ".parquet" else pd.read_feather(path)
+    except InputError:
+        raise
+    except Exception as error:  # of pyarrow, zipfile, openpyxl, h5py and more
+        text = " ".join(str(error).split())
+        raise InputError(f"{path}: expected a {suffix} file, got a damaged one ({text}): write it again") from error
+
+
+def _read_anndata(path: Path) -> Any:
+    """The matrix of an AnnData file and the annotations of its rows."""
+    import pandas as pd
+
+    data = require("anndata", extra="anndata").read_h5ad(path)
+    X = data.X.toarray() if hasattr(data.X, "toarray") else np.asarray(data.X)
+    frame = pd.DataFrame(X, columns=data.var_names)
+    return pd.concat([data.obs.reset_index(drop=True), frame], axis=1)
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------
+def _target(
+    path: Path, frame: Any, target: str | None, drop: list[str], optional: bool, labels_are_read: bool
+) -> str | None:
     """The column of labels, if there is one."""
+    names = list(frame.columns)
     if target is not None:
         if not optional:
             _check_column(path, names, target)
@@ -137,146 +286,87 @@ def _target(path: Path, names: list[str], target: str | None, drop: list[str], o
         raise InputError(
             f"{path}: expected one column of labels, got {' and '.join(likely)}: choose by target=NAME (--data-options)"
         )
-    return likely[0] if likely else None
-
-
-def _check_column(path: Path, names: list[str], name: str) -> None:
-    """Refuse a column that is not in the file."""
-    if name not in names:
-        raise InputError(f"{path}: expected one of the columns {_listed(names)}, got {name!r}{nearest(name, names)}")
-
-
-def _sources(path: Path, names: list[str], columns: Sequence[str]) -> list[str]:
-    """The column of the file that each value of a row is from."""
-    by_length = sorted(names, key=len, reverse=True)  # a text may hold "=", too
-    sources = [c if c in names else next((n for n in by_length if c.startswith(f"{n}=")), "") for c in columns]
-    if missing := [c for c, source in zip(columns, sources, strict=True) if source not in names]:
+    if not likely or optional:
+        return likely[0] if likely else None
+    cells = [cell for cell in map(text_of, frame[likely[0]].dropna()) if cell not in (*MISSING, "-1")]
+    if problem := _no_classes(cells):
         raise InputError(
-            f"{path}: expected the columns of the training rows, got none called {_listed(missing)}: add them"
+            f"{path}: expected classes in the column {likely[0]}, got {problem}: choose the column of labels, "
+            f"target=NAME, or use no labels, drop={likely[0]} (--data-options)"
         )
-    return sources
-
-
-def _texts(columns: Sequence[str], sources: list[str]) -> dict[str, list[str]]:
-    """The texts of each column of the file that became one value per text."""
-    texts: dict[str, list[str]] = {}
-    for column, source in zip(columns, sources, strict=True):
-        if column != source:
-            texts.setdefault(source, []).append(column.removeprefix(f"{source}="))
-    return texts
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first twenty names."""
-    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-
-
-def _frame(path: Path, names: list[str], has_names: bool, delimiter: str, dtypes: Any) -> Any:
-    """The file as a pandas.DataFrame."""
-    import pandas as pd
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a line is longer than the first
-            frame = pd.read_csv(
-                path, sep=delimiter, header=0 if has_names else None, names=names, index_col=False, dtype=dtypes,
-                na_values=["?"], skipinitialspace=True, encoding="utf-8-sig", low_memory=False,
-            )  # fmt: skip
-    except pd.errors.ParserWarning:
-        raise InputError(
-            f"{path}: expected {len(names)} cells in every line, as in the first, got more in others: repair the file"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a table, got ({' '.join(str(error).split())}): repair the file") from error
-    if not len(frame):
-        raise InputError(f"{path}: expected a line for each row, got none below the names of the columns")
-    return frame
-
-
-def _values(
-    path: Path, name: str, column: Any, texts: list[str] | None, n_texts: int, decimal_commas: bool
-) -> dict[str, NDArray[np.float64]]:
-    """The values of a column: its numbers, or for each text (those in `texts`, if given) whether a row has it."""
-    import pandas as pd
-
-    if texts is None:
-        numbers: Any = pd.to_numeric(column, errors="coerce")
-        if decimal_commas and column.dtype.kind not in "biuf":
-            numbers = pd.to_numeric(column.str.replace(",", "."), errors="coerce")
-        if (numbers.notna() == column.notna()).all():
-            return {name: numbers.to_numpy(np.float64)}
-    cells = column.fillna("").astype(str).str.strip().to_numpy()
-    if texts is None:
-        texts = sorted(set(cells) - {""})
-        if len(texts) > n_texts:
-            no_numbers = [text for text in texts if _number(text) is None]
-            got = "numbers and " if len(no_numbers) < len(texts) else ""
-            or_texts = f", or at most {n_texts} different texts" if n_texts else ""
-            or_drop = f", or ignore the column: drop={name} (--data-options)" if n_texts else ""
-            raise InputError(
-                f"{path}: column {name}: expected numbers{or_texts}, got {got}{len(no_numbers)} texts, such as "
-                f"{no_numbers[0]!r}: correct them{or_drop}"
-            )
-    return {f"{name}={text}": (cells == text).astype(np.float64) for text in texts}
-
-
-def _fill(
-    path: Path, X: NDArray[np.float64], names: Sequence[str], empty: str | Sequence[float] | None, can_drop: bool
-) -> int:
-    """Replace NaN in `X` as `empty` says, and return how many there were; refuse them if it is None."""
-    n_filled = 0
-    for k, (name, column) in enumerate(zip(names, X.T, strict=True)):
-        is_empty: NDArray[np.bool_] = np.isnan(column)
-        if not (n_empty := int(is_empty.sum())):
-            continue
-        if empty is None:
-            or_drop = f", or ignore the column: empty=mean, drop={name} (--data-options)" if can_drop else ""
-            raise InputError(
-                f"{path}: row {int(is_empty.argmax()) + 1}, column {name}: expected a number, got an empty cell "
-                f"({n_empty} in this column): fill them in or use their mean{or_drop}"
-            )
-        if empty == "mean" and n_empty == len(column):
-            drop = f": ignore it, drop={name} (--data-options)" if can_drop else ""
-            raise InputError(f"{path}: column {name}: expected numbers, got only empty cells{drop}")
-        column[is_empty] = column[~is_empty].mean() if isinstance(empty, str) else empty[k]
-        n_filled += n_empty
-    return n_filled
-
-
-def _number(text: str) -> float | None:
-    """The number that a text stands for, if it does."""
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    if labels_are_read:
+        warnings.warn(
+            f"{path}: labels are those of the column {likely[0]}, {len(set(cells))} classes; choose another by "
+            "target=NAME (--data-options)",
+            ColumnWarning,
+            stacklevel=3,
+        )
+    return likely[0]
 
 
 def _labels(
     path: Path, name: str, column: Any, classes: Sequence[str] | None
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """The indices of the labels, -1 in unlabelled rows, and the names of the classes."""
-    cells = column.fillna(str(UNLABELLED)).str.strip().tolist()  # in a text file, -1 cannot be told from the text "-1"
-    numbers = {cell: _number(cell) for cell in set(cells)}
-    if None not in numbers.values():  # 1.0 is the class 1: whole numbers are written so where labels are missing
-        whole = {cell: f"{number:.0f}" for cell, number in numbers.items()}
-        if fractions := sorted(cell for cell, number in numbers.items() if number != float(whole[cell])):
-            raise InputError(
-                f"{path}: column {name}: expected classes, got the number {fractions[0]}: choose another column of "
-                "labels, or none: target=NAME, drop=NAME (--data-options)"
-            )
-        cells = [whole[cell] for cell in cells]
-    labels = sorted(
-        set(cells) - {str(UNLABELLED)}, key=lambda c: (0, int(c), c) if c.lstrip("-").isdecimal() else (1, 0, c)
-    )
-    n_labelled = len(cells) - cells.count(str(UNLABELLED))
-    if n_labelled > 20 and len(labels) > n_labelled / 2:
+    cells = [str(UNLABELLED) if cell is None or cell in MISSING else cell for cell in _label_texts(column)]
+    present = [cell for cell in cells if cell != str(UNLABELLED)]
+    if problem := _no_classes(present):
         raise InputError(
-            f"{path}: column {name}: expected classes of several rows each, got {len(labels)} different labels in "
-            f"{n_labelled} rows: check that it is the column of labels"
+            f"{path}: column {name}: expected classes, got {problem}: choose another column of labels, or none: "
+            "target=NAME, drop=NAME (--data-options)"
         )
+    labels = sorted(set(present), key=lambda c: (0, int(c), c) if c.lstrip("-").isdecimal() else (1, 0, c))
     if classes is not None:
         if unknown := [c for c in labels if c not in classes]:
             raise InputError(f"{path}: column {name}: expected the classes {_listed(classes)}, got {_listed(unknown)}")
         labels = list(classes)
     index = {c: k for k, c in enumerate(labels)} | {str(UNLABELLED): UNLABELLED}
     return np.array([index[c] for c in cells], np.int64), tuple(labels)
+
+
+def _label_texts(column: Any) -> list[str | None]:
+    """Labels as they are written, None where empty; 1.0 is 1, since whole numbers beside gaps are written so."""
+    cells = [None if is_empty else text_of(cell) for cell, is_empty in zip(column, column.isna(), strict=True)]
+    present = {cell for cell in cells if cell is not None and cell not in MISSING}
+    if present and all(re.fullmatch(r"-?\d+(\.0+)?", cell) for cell in present):
+        return [cell and cell.partition(".")[0] for cell in cells]
+    return cells
+
+
+def _no_classes(cells: list[str]) -> str:
+    """What is in a column that cannot be labels; "" if it can."""
+    n_distinct, n = len(set(cells)), len(cells)
+    numbers = parse_numbers(sorted(set(cells)))[0]
+    if n_distinct and not np.isnan(numbers).any() and (numbers % 1 != 0).any():
+        return f"the number {numbers[numbers % 1 != 0][0]:g}"
+    if n > LEAST_FOR_LABELS and n_distinct > n / 2:
+        return f"{n_distinct} different labels in {n} rows"
+    return ""
+
+
+# --- checks ----------------------------------------------------------------------------------------------------------
+def _check_column(path: Path, names: list[str], name: str) -> None:
+    """Refuse a column that is not in the file."""
+    if name not in names:
+        raise InputError(f"{path}: expected one of the columns {_listed(names)}, got {name!r}{nearest(name, names)}")
+
+
+def _check_different(path: Path, names: list[str]) -> None:
+    if len(set(names)) < len(names):
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{path}: expected a different name for each column, got {repeated!r} twice: rename one")
+
+
+def _refuse_empty(path: Path, frame: Any) -> None:
+    for name in frame.columns:
+        is_empty = frame[name].isna().to_numpy()
+        if n_empty := int(is_empty.sum()):
+            raise InputError(
+                f"{path}: row {int(is_empty.argmax()) + 1}, column {name}: expected no empty cell, got {n_empty} in "
+                f"this column: fill them in, ignore the column, drop={name}, or allow them, empty=fill (--data-options)"
+            )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first twenty names."""
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")

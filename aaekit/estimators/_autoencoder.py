@@ -73,10 +73,11 @@ class Autoencoder(TransformerMixin, Estimator[A]):
     def _planned(self, data: DataSummary, n_steps: int, **decisions: Any) -> Plan:
         kind = decisions.pop("reconstruction", "auto")
         if kind == "auto":
-            kind = "bernoulli" if data.unit_range else "gaussian"
+            kind = "bernoulli" if data.unit_range else "mixed" if data.groups else "gaussian"
         if kind == "bernoulli" and not data.unit_range:
             raise InputError(
-                "reconstruction: expected 'gaussian' for values outside [0, 1], got 'bernoulli': scale X or change it"
+                "reconstruction: expected 'gaussian' for tables and values outside [0, 1], got 'bernoulli': change it, "
+                "or give image_shape if rows are images"
             )
         return super()._planned(
             data,
@@ -299,8 +300,9 @@ def reconstruction_score(
 
     def errors(x: Tensor) -> Tensor:
         x, y = x.to(device), next(batches, None)
-        out = nets.decoder(estimator._join(nets, nets.encoder(x), None if y is None else y.to(device)))
-        return reconstruction_error(out, x, plan.reconstruction, plan.data.unit_range).expand(len(x))
+        decoder = nets.decoder
+        out = decoder(estimator._join(nets, nets.encoder(x), None if y is None else y.to(device)))
+        return reconstruction_error(out, x, plan.reconstruction, decoder.unit_range, decoder.groups).expand(len(x))
 
     error = float(in_batches(errors, X, size=1000).mean())
     return {"score": error, "reconstruction": error}

@@ -238,9 +238,10 @@ class Estimator(BaseEstimator, Generic[N]):
 
         Parameters
         ----------
-        X : array-like of shape (n, n_features) or (n, channels, height, width)
-            Numbers of any range (they are standardised), in [0, 1], or bytes: pixels, but numbers in a table whose
-            values are all below 128.
+        X : array-like, sparse matrix or DataFrame of shape (n, n_features), or array (n, channels, height, width)
+            Tables hold numbers of any range, which are standardised, and NaN for empty cells; data frames also texts,
+            booleans, dates and categories. Images hold numbers in [0, 1] or bytes. Flat rows are images with
+            `image_shape`, or if they are bytes, some of at least 128.
         y : array-like of shape (n,), optional
             Labels of any kind; -1, None or NaN in unlabelled rows. For `SupervisedAAE` also of shape (n,
             n_conditions). Ignored by estimators that learn without labels.
@@ -456,6 +457,11 @@ class Estimator(BaseEstimator, Generic[N]):
             raise InputError(f"{path}: expected weights that fit the parameters, got others: {reason}") from error
         model.networks_ = nets.eval()
         return model
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # pyright: ignore
+        tags.input_tags.allow_nan = tags.input_tags.sparse = True
+        return tags
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "networks_")

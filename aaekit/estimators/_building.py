@@ -47,7 +47,7 @@ def new_decoder(estimator: "Autoencoder[Any]", plan: Plan, n_code: int, module: 
         channels=estimator.channels,
         dropout=estimator.dropout,
     )
-    return Decoder(backbone, plan.data.unit_range)
+    return Decoder(backbone, plan.data.unit_range, plan.data.groups if plan.reconstruction == "mixed" else ())
 
 
 def new_coders(

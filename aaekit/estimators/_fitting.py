@@ -122,6 +122,7 @@ def prepared(
         scaler.data_radius,
         tuple(class_counts),
         getattr(estimator, "n_unlabelled_", 0),
+        scaler.groups,
     )
     return Start(rows, labels, X_train, y_train, sets, estimator.plan(data))
 

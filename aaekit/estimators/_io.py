@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from aaekit._files import write_atomically
+from aaekit.columns import Schema
 from aaekit.errors import InputError
 from aaekit.estimators._hyperparameters import validated
 from aaekit.estimators._plan import Plan
@@ -30,7 +31,7 @@ __all__ = [
     "write_model",
 ]
 
-FORMAT = 2
+FORMAT = 3
 E = TypeVar("E")
 
 
@@ -174,6 +175,8 @@ def encoded(value: Any, name: str, arrays: dict[str, Tensor]) -> Any:
         return {"array": value.item(), "dtype": str(value.dtype)}
     if isinstance(value, Plan):
         return {"plan": value.as_dict()}
+    if isinstance(value, Schema):
+        return {"schema": value.as_dict()}
     if isinstance(value, RowScaler):
         return {"scaler": {f.name: encoded(getattr(value, f.name), f"{name}.{f.name}", arrays) for f in fields(value)}}
     if isinstance(value, dict):
@@ -199,6 +202,8 @@ def decoded(value: Any, arrays: Mapping[str, Tensor]) -> Any:
         return tuple(decoded(v, arrays) for v in value["tuple"])
     if "plan" in value:
         return Plan.from_dict(value["plan"])
+    if "schema" in value:
+        return Schema.from_dict(value["schema"])
     if "scaler" in value:
         parts: dict[str, Any] = {k: decoded(v, arrays) for k, v in value["scaler"].items()}
         return RowScaler(**parts)

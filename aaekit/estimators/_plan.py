@@ -29,6 +29,8 @@ class DataSummary:
         Labelled rows of each class; empty where labels play no part.
     n_unlabelled : int
         Rows without a label.
+    groups : tuple of (first, behind the last)
+        Values that are one choice: those of a category, or one for yes or no.
     """
 
     shape: tuple[int, ...]
@@ -37,6 +39,7 @@ class DataSummary:
     data_radius: float = 1.0
     class_counts: tuple[int, ...] = ()
     n_unlabelled: int = 0
+    groups: tuple[tuple[int, int], ...] = ()
 
     @property
     def n_values(self) -> int:
@@ -156,6 +159,7 @@ class Plan:
         values: dict[str, Any] = {f.name: plan[f.name] for f in fields(cls) if f.name in plan}
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         data: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plan["data"].items()}
+        data["groups"] = tuple((first, last) for first, last in data.get("groups", ()))
         phases = plan["phases"]
         return cls(
             **values

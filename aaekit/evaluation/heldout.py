@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_clusterer
 
+from aaekit.columns import is_frame
 from aaekit.errors import InputError
 from aaekit.labels import UNLABELLED
 
@@ -55,19 +56,23 @@ def unit_of(estimator: Any) -> NDArray[Any] | float:
     return 1.0 if estimator.unit_range_ else estimator.scale_.reshape(estimator.shape_)
 
 
-def as_samples(estimator: Any, rows: NDArray[Any]) -> NDArray[np.float32]:
+def as_samples(estimator: Any, rows: Any) -> NDArray[np.floating]:
     """Rows in the shape and units of the training: images `(n, channels, h, w)` in [0, 1], or table rows `(n, d)`."""
-    rows = rows.astype(np.float32) / 255 if rows.dtype == np.uint8 else np.asarray(rows, dtype=np.float32)
+    rows = np.asarray(estimator.scaler_.schema.transform(rows) if is_frame(rows) else rows)
+    if rows.dtype == np.uint8:
+        rows = rows.astype(np.float32) / 255
+    elif len(estimator.shape_) == 3 or rows.dtype != np.float64:  # numbers of a table may be beyond float32
+        rows = rows.astype(np.float32)
     return rows.reshape(len(rows), *estimator.shape_)
 
 
-def for_plots(estimator: Any, rows: NDArray[Any]) -> NDArray[np.float32]:
+def for_plots(estimator: Any, rows: Any) -> NDArray[np.float32]:
     """Rows as figures draw them: images, or table rows standardised by the means and deviations of the training data.
 
     In its own units, the column of largest variance would hide the others.
     """
     rows = as_samples(estimator, rows)
-    return (rows - estimator.center_) / estimator.scale_ if is_standardised(estimator) else rows
+    return ((rows - estimator.center_) / estimator.scale_).astype(np.float32) if is_standardised(estimator) else rows
 
 
 def is_standardised(estimator: Any) -> bool:

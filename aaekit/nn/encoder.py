@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aaekit.nn.choices import Groups, expected_row
+
 __all__ = ["Code", "Decoder", "Encoder", "Posterior", "one_hot"]
 
 Posterior = Literal["deterministic", "gaussian", "universal"]
@@ -107,19 +109,28 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """P: a backbone from the joined code `(n, n_code)` to rows `(n, *shape)`, before the sigmoid of unit-range data."""
+    """P: a backbone from the joined code `(n, n_code)` to rows `(n, *shape)`, before the sigmoid of unit-range data.
 
-    def __init__(self, backbone: nn.Module, unit_range: bool) -> None:
+    `groups` are the values of a table's rows that are choices, whose probabilities are a softmax of the output.
+    """
+
+    def __init__(self, backbone: nn.Module, unit_range: bool, groups: Groups = ()) -> None:
         super().__init__()
         self.backbone: nn.Module = backbone
         self.unit_range: bool = unit_range
+        self.groups: Groups = groups
 
     def forward(self, code: Tensor) -> Tensor:
         return self.backbone(code)
 
     def mean(self, code: Tensor) -> Tensor:
         """The expected row E[x|code], shape `(n, *shape)`; in [0, 1] for data in that range."""
-        out = self(code).float()
+        return self.expected(self(code).float())
+
+    def expected(self, out: Tensor) -> Tensor:
+        """The expected row of an output, shape `(n, *shape)`."""
+        if self.groups:
+            return expected_row(out, self.groups)
         return out.sigmoid() if self.unit_range else out
 
 

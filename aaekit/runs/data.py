@@ -7,6 +7,7 @@ import numpy as np
 
 from aaekit import data as datasets
 from aaekit._extras import require
+from aaekit.columns import Schema
 from aaekit.data import Dataset, Split
 from aaekit.errors import InputError
 from aaekit.evaluation.heldout import HeldOut
@@ -16,10 +17,10 @@ from aaekit.systems import find
 __all__ = ["data_options", "held_out", "load_data", "split_of", "targets", "training_rows"]
 
 
-def load_data(config: Mapping[str, Any]) -> Dataset:
-    """Load the data set of a configuration."""
-    options = data_options(config["data_options"])
-    data = datasets.load(config["data"], config["data_dir"], image_shape=config.get("image_shape"), **options)
+def load_data(config: Mapping[str, Any], schema: Schema | None = None) -> Dataset:
+    """Load the data set of a configuration; with a schema, the columns of a table mean what they meant before."""
+    options, shape = data_options(config["data_options"]), config.get("image_shape")
+    data = datasets.load(config["data"], config["data_dir"], image_shape=shape, schema=schema, **options)
     test = config.get("test")
     return data if test is None else datasets.with_test_rows(data, test, config["data_dir"], options.get("target"))
 
@@ -70,9 +71,14 @@ def split_of(config: Mapping[str, Any], data: Dataset) -> Split:
     labelled = np.flatnonzero(np.zeros(0) if no_labels else data.y != UNLABELLED)
     if find(config["system"]).needs_labels and not len(labelled):
         hidden = "labels: 0" if config["labels"] == 0 else f"-1 (unlabelled) in all {n} rows"
+        advice = "label some rows, or train clusters, which need none"
+        if data.y is None and data.schema is not None:
+            names = [c.name for c in data.schema.columns if c.kind in ("category", "boolean")]
+            advice = "choose their column by target=NAME (--data-options)" + (
+                f", of {', '.join(names[:9])}" if names else ""
+            )
         raise InputError(
-            f"{data.name}: expected labels y to learn from, got {'none' if data.y is None else hidden}: label some "
-            "rows, or train clusters, which need none"
+            f"{data.name}: expected labels y to learn from, got {'none' if data.y is None else hidden}: {advice}"
         )
     if data.y is not None and len(np.unique(data.y[labelled])) > 1:
         return datasets.split(data.y, config["labels"], n_validation, seed)

@@ -17,6 +17,7 @@ from typing import Any
 from aaekit import data as datasets
 from aaekit._extras import require
 from aaekit._files import write_history, write_json, write_text
+from aaekit.columns import Schema
 from aaekit.core.callbacks import Callback
 from aaekit.core.checkpoints import Checkpoints
 from aaekit.core.loop import Training
@@ -107,21 +108,22 @@ class Run(Callback):
     @cached_property
     def data(self) -> Dataset:
         """Its data set, as loaded now."""
-        return load_data(self.config)
+        return load_data(self.config, None if self.fresh else self.schema)
 
     def other_data(self, data: str, data_dir: str | Path | None = None, labelled: bool = True) -> Dataset:
         """Load another set, its rows as those of the run, with its labels if `labelled`."""
-        options: dict[str, Any] = {
-            "target": data_options(self.config["data_options"]).get("target"),
-            "empty": self._facts.get("means"),
-        }
+        options = data_options(self.config["data_options"])
         return datasets.load(
             data,
             data_dir,
             image_shape=self.shape if len(self.shape) == 3 else None,
-            columns=self.columns or None,
+            schema=self.schema,
             classes=(self.class_labels or None) if labelled else (),
-            **{name: value for name, value in options.items() if name in datasets.options_of(data)},
+            **{
+                name: options[name]
+                for name in ("target", "empty", "header")
+                if name in options and name in datasets.options_of(data)
+            },
         )
 
     @cached_property
@@ -218,9 +220,12 @@ class Run(Callback):
         return tuple(self._facts["shape"])
 
     @property
-    def columns(self) -> list[str]:
-        """The names of a table's columns; empty if they have none."""
-        return list(self._facts.get("columns", ()))
+    def schema(self) -> Schema | None:
+        """What the columns of a table are; None if they have no names."""
+        facts = self._facts
+        if facts.get("columns") and "schema" not in facts:
+            raise InputError(f"{self.path}: expected a run of this version of aaekit, got an older one: train it again")
+        return Schema.from_dict(facts["schema"]) if facts.get("schema") else None
 
     def class_names(self, estimator: Any) -> list[str]:
         """The names of a fitted estimator's classes or clusters, in its order; empty if it has none."""
@@ -284,7 +289,8 @@ class Run(Callback):
         self.n_steps: int = training.settings.n_steps
         if self.fresh:
             write_json(self.path / "versions.json", versions())
-            facts = self.data.describe() | {"means": self.data.means, "fingerprints": self._fingerprints()}
+            schema = None if self.data.schema is None else self.data.schema.as_dict()
+            facts = self.data.describe() | {"schema": schema, "fingerprints": self._fingerprints()}
             write_json(self.path / "data.json", facts)
             self.split.save(self.path / "split.npz")
             if hasattr(self.estimator, "plan_"):
@@ -368,7 +374,8 @@ class Run(Callback):
             + ", ".join(phase["moves"])
             for phase in self.plan["phases"]
         }
-        return {"plan": self.plan | {"phases": phases}}
+        data = self.plan["data"] | {"groups": len(self.plan["data"]["groups"])}
+        return {"plan": self.plan | {"data": data, "phases": phases}}
 
     # --- results -------------------------------------------------------------------------------------------------
     def conclude(self, estimator: Any, results: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from aaekit import data as datasets
 from aaekit._files import write_json
 from aaekit.data import Dataset
-from aaekit.errors import InputError, TrainingError
+from aaekit.errors import ColumnWarning, InputError, TrainingError
 from aaekit.estimators._io import json_value
 from aaekit.evaluation.methods import Method, Setting, answer
 from aaekit.evaluation.suite.tasks import FAMILIES, Task, problem
@@ -244,8 +245,10 @@ def _loaded(
     all_options: dict[str, Any] = dict(options)
     if "test_random_state" in datasets.options_of(data):
         all_options["test_random_state"] = seed
-    loaded = datasets.load(data, data_dir, **all_options)
-    return loaded if test is None else datasets.with_test_rows(loaded, test, data_dir, all_options.get("target"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ColumnWarning)  # of one's own set they are printed once, before
+        loaded = datasets.load(data, data_dir, **all_options)
+        return loaded if test is None else datasets.with_test_rows(loaded, test, data_dir, all_options.get("target"))
 
 
 def _scores(cell: Cell, data: Dataset) -> dict[str, Any]:

@@ -1,0 +1,600 @@
+"""The columns of a table: what each is, how it becomes numbers for a model, and how it is written again.
+
+A `Schema` is learned from one table and applied to others, so that the same column means the same everywhere.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aaekit.cells import cells_of, missing, parse_dates, parse_numbers, text_of, written_dates
+from aaekit.errors import ColumnWarning, InputError
+
+__all__ = ["Column", "Schema", "TableRows", "is_frame"]
+
+Kind = Literal["number", "boolean", "category", "date", "constant", "empty", "identifier", "text"]
+
+LEFT_OUT = ("constant", "empty", "identifier", "text")  # kinds that give no values
+BOOLEANS = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"))
+SHARE_OF_KIND = 0.95  # of the cells of a column must be numbers (or dates) for the others to be gaps
+LEAST_FOR_KIND = 5  # numbers (or dates) beside which one cell of another kind is a gap
+MIN_CATEGORIES, MAX_CATEGORIES = 10, 100  # of a column that become a value each; between them a tenth of the rows
+LEAST_FOR_UNIQUE = 20  # rows from which texts that (nearly) all differ are identifiers
+MAX_DECIMALS = 6
+DAY = 86400
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes
+    ----------
+    name : str
+        As in the table.
+    kind : str
+        "number", "boolean", "category" or "date"; or what left out: "constant", "empty", "identifier" (different in
+        each row), "text" (free text).
+    categories : tuple
+        The values of a category, the two of a boolean with the positive one last, or the one of a constant.
+    other : str or None
+        The most frequent of the rarer categories that share one value; None if there are none.
+    fill : float
+        What replaces an empty cell among numbers or dates: the median.
+    low, high : float
+        The range of numbers; of dates in days since 1970.
+    decimals : int or None
+        Of the numbers; None for more than six.
+    decimal : "." or ","
+        The decimal separator of numbers that are texts.
+    written : str
+        How dates are written: a format of `strptime`, "iso", or "" where they are no texts.
+    has_time : bool
+        Whether dates have a time of day, which becomes a value of its own.
+    n_gaps : int
+        Cells that are empty or not of this kind; if there are some, it is a value whether a cell is.
+    n_unread : int
+        Those of them that are not empty, but not of this kind.
+    n_distinct : int
+        Different cells.
+    remark : str
+        What a user should know about how the column was understood, or why it left out.
+    """
+
+    name: str
+    kind: Kind
+    categories: tuple[Any, ...] = ()
+    other: str | None = None
+    fill: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    decimals: int | None = None
+    decimal: str = "."
+    written: str = ""
+    has_time: bool = False
+    n_gaps: int = 0
+    n_unread: int = 0
+    n_distinct: int = 0
+    remark: str = ""
+
+    @property
+    def value_names(self) -> list[str]:
+        """The names of its values in a row."""
+        if self.kind in LEFT_OUT:
+            return []
+        if self.kind == "category":
+            names = [f"{self.name}={text_of(c)}" for c in self.categories]
+            return names + [f"{self.name}: other"] * (self.other is not None) + self._gap_name
+        return [self.name, *[f"{self.name}: hour"] * self.has_time, *self._gap_name]
+
+    @property
+    def groups(self) -> list[tuple[int, int]]:
+        """Which of its values are one choice: (first, behind the last), one value for yes or no."""
+        n = len(self.value_names)
+        if self.kind == "category":
+            return [(0, n)]
+        numbers = 0 if self.kind == "boolean" else 1 + self.has_time
+        return [(k, k + 1) for k in range(numbers, n)]
+
+    @property
+    def _gap_name(self) -> list[str]:
+        return [f"{self.name}: empty"] * (self.n_gaps > 0)
+
+    def encode(
+        self, cells: NDArray[Any], decimal: str | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[str]]:
+        """Return values (n, n_values), which cells are empty or not of its kind, and examples of the latter."""
+        is_empty = missing(cells)
+        if self.kind == "category":
+            return self._encode_category(cells, is_empty)
+        numbers, unread = self._numbers(cells, decimal)
+        is_gap = np.isnan(numbers)
+        values = [np.where(is_gap, self.fill, numbers)]
+        if self.has_time:
+            values = [np.floor(values[0]), values[0] % 1 * 24]
+        if self.n_gaps:
+            values.append(is_gap.astype(np.float64))
+        return np.stack(values, 1), is_gap, unread
+
+    def _numbers(self, cells: NDArray[Any], decimal: str | None = None) -> tuple[NDArray[np.float64], list[str]]:
+        """Cells as numbers, NaN where they are none, and the texts that are none."""
+        if self.kind == "boolean":
+            return self._truth(cells)
+        if cells.dtype.kind == "M":
+            days = cells.astype("datetime64[s]").astype(np.int64) / DAY
+            return np.where(np.isnat(cells), np.nan, days), []
+        if cells.dtype.kind == "f":
+            return (cells, []) if self.kind == "number" else (np.full(len(cells), np.nan), [])
+
+        def parsed(texts: list[str]) -> NDArray[np.float64]:
+            if self.kind == "number":
+                return parse_numbers(texts, decimal or self.decimal)[0]
+            return Column("", "date")._numbers(parse_dates(texts, self.written or None)[0])[0]
+
+        return _each_text(cells, parsed)
+
+    def _truth(self, cells: NDArray[Any]) -> tuple[NDArray[np.float64], list[str]]:
+        index = {text_of(c).casefold(): float(k) for k, c in enumerate(self.categories)}
+        index = {b: k for pair in BOOLEANS for k, b in enumerate(pair)} | {"0": 0.0, "1": 1.0} | index
+
+        def parsed(texts: list[str]) -> NDArray[np.float64]:
+            return np.array([index.get(text.casefold(), np.nan) for text in texts])
+
+        return _each_text(cells, parsed)
+
+    def _encode_category(
+        self, cells: NDArray[Any], is_empty: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[str]]:
+        index = {text_of(c): float(k) for k, c in enumerate(self.categories)}
+        other = np.nan if self.other is None else float(len(index))
+        places, unseen = _each_text(cells, lambda texts: np.array([index.get(text, other) for text in texts]))
+        if self.n_gaps:
+            places[is_empty] = len(self.value_names) - 1
+        return (places[:, None] == np.arange(len(self.value_names))).astype(np.float64), np.isnan(places), unseen
+
+    def decode(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return cells of the table made of values (n, n_values): valid ones, the likeliest of a category."""
+        values = np.asarray(values, np.float64)
+        if self.kind == "constant":
+            return np.array([self.categories[0]] * len(values))
+        is_gap: NDArray[np.bool_] = np.zeros(len(values), bool)
+        if self.kind == "category":
+            choices = [*self.categories, *[self.other] * (self.other is not None), *[None] * (self.n_gaps > 0)]
+            return _column([choices[k] for k in values.argmax(1)])
+        if self.n_gaps:
+            is_gap = values[:, -1] > 0.5
+        if self.kind == "boolean":
+            return _column(
+                [None if g else self.categories[int(v > 0.5)] for g, v in zip(is_gap, values[:, 0], strict=True)]
+            )
+        numbers = values[:, 0]
+        if self.has_time:
+            numbers = np.floor(numbers + 0.5) + np.clip(values[:, 1], 0, 24 - 1 / 3600) / 24
+        numbers = np.clip(numbers, self.low, self.high)
+        if self.kind == "date":
+            return self._dates(numbers, is_gap)
+        if self.decimals is not None:
+            numbers = np.clip(np.round(numbers, self.decimals), self.low, self.high)
+        if self.decimals == 0 and not is_gap.any() and np.abs(numbers).max(initial=0) < 2**53:
+            return numbers.astype(np.int64)
+        return np.where(is_gap, np.nan, numbers)
+
+    def _dates(self, days: NDArray[np.float64], is_gap: NDArray[np.bool_]) -> NDArray[Any]:
+        days = days if self.has_time else np.clip(np.round(days), self.low, self.high)
+        instants = np.round(days * DAY).astype(np.int64).astype("datetime64[s]")
+        instants[is_gap] = np.datetime64("NaT")
+        return written_dates(instants, self.written) if self.written else instants
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a table, in their order.
+
+    Attributes
+    ----------
+    columns : tuple of Column
+        All columns, those that are left out among them.
+    """
+
+    columns: tuple[Column, ...]
+
+    @classmethod
+    def fit(cls, frame: Any, decimal: str = ".") -> Self:
+        """Learn what the columns of a table are.
+
+        Parameters
+        ----------
+        frame : DataFrame, or mapping from names to arrays of shape (n,)
+            Of pandas or polars. Columns may hold numbers, texts, booleans, dates, categories and empty cells.
+        decimal : "." or ",", default="."
+            The decimal separator of texts such as "1,000" in columns whose other cells do not say it.
+
+        Returns
+        -------
+        Schema
+
+        Raises
+        ------
+        InputError
+            If two columns have the same name, a number is infinite, or no column can be used.
+
+        Warns
+        -----
+        ColumnWarning
+            For each column that left out or in which a cell is not of the kind of the others.
+        """
+        columns = tuple(_learned(name, k, column, decimal) for k, (name, column) in enumerate(_items(frame)))
+        schema = cls(columns)
+        if not schema.n_values:
+            raise InputError(
+                f"expected a column to learn from, got {_listed([f'{c.name} ({c.kind})' for c in columns]) or 'none'}: "
+                "add columns of numbers, dates or categories"
+            )
+        for line in schema.remarks:
+            warnings.warn(line, ColumnWarning, stacklevel=2)
+        return schema
+
+    @classmethod
+    def of_numbers(cls, X: NDArray[Any], names: Sequence[str] = ()) -> Self:
+        """Return the schema of numbers (n, n_columns), NaN where empty, each of which is a value."""
+        names = names or [f"x{k}" for k in range(X.shape[1])]
+        return cls(tuple(_of_numbers(name, X[:, k].astype(np.float64)) for k, name in enumerate(names)))
+
+    @property
+    def used(self) -> list[Column]:
+        """The columns that are not left out."""
+        return [column for column in self.columns if column.kind not in LEFT_OUT]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns."""
+        return [column.name for column in self.columns]
+
+    @property
+    def first_values(self) -> list[int]:
+        """Where the (first) value of each column is in a row."""
+        return [first for first, last in self._places() if last > first]
+
+    @property
+    def value_names(self) -> list[str]:
+        """The names of the values of a row."""
+        return [name for column in self.columns for name in column.value_names]
+
+    @property
+    def n_values(self) -> int:
+        """How many values a row has."""
+        return len(self.value_names)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a user should know about how the columns were understood, a line each."""
+        names: dict[str, list[str]] = {}
+        for column in self.columns:
+            if column.remark:
+                names.setdefault(column.remark, []).append(column.name)
+        return [f"column{'s' * (len(c) > 1)} {_listed(c, 5)}: {remark}" for remark, c in names.items()]
+
+    @property
+    def groups(self) -> tuple[tuple[int, int], ...]:
+        """Which values are one choice: (first, behind the last), one value for yes or no, several for a category."""
+        groups: list[tuple[int, int]] = []
+        for column, (first, _) in zip(self.columns, self._places(), strict=True):
+            groups += [(first + a, first + b) for a, b in column.groups]
+        return tuple(groups)
+
+    def transform(self, frame: Any, decimal: str | None = None) -> "TableRows":
+        """Return the values of the rows of a table.
+
+        Parameters
+        ----------
+        frame : DataFrame or mapping
+            As in `fit`; columns in any order, and more of them.
+        decimal : "." or ",", optional
+            As in `fit`. Default: that of the column in `fit`.
+
+        Returns
+        -------
+        TableRows of shape (n, n_values), float64
+            Numbers, 0 and 1 for booleans and categories. A category that was not in the table of `fit` is 0 in all
+            values of its column, or the value of the rarer ones; an empty cell is the median.
+
+        Raises
+        ------
+        InputError
+            If a column is missing, or a number is infinite.
+
+        Warns
+        -----
+        ColumnWarning
+            If cells are empty or not of their kind where that did not occur in the table of `fit`; one line.
+        """
+        table = dict(_items(frame))
+        if absent := [column.name for column in self.used if column.name not in table]:
+            raise InputError(f"expected the columns of the training rows, got none called {_listed(absent)}: add them")
+        parts, lines = [], []
+        for column in self.used:
+            cells = cells_of(table[column.name])
+            _check_finite(column.name, cells)
+            values, is_gap, unread = column.encode(cells, decimal)
+            parts.append(values)
+            n_empty = 0 if column.n_gaps else int(missing(cells).sum())
+            n_unread = 0 if column.n_unread else int((is_gap & ~missing(cells)).sum())
+            if n_empty or n_unread:
+                counts = [f"{n_empty} empty"] * (n_empty > 0)
+                counts += [f"{n_unread} new, such as {unread[0]!r}" if unread else f"{n_unread} new"] * (n_unread > 0)
+                lines.append(f"{column.name} ({'; '.join(counts)})")
+        if lines:
+            warnings.warn(
+                f"expected cells as in the training rows, got others in {_listed(lines)}: they count as unknown",
+                ColumnWarning,
+                stacklevel=2,
+            )
+        return TableRows.of(np.concatenate(parts, 1), self)
+
+    def inverse_transform(self, values: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return the columns of a valid table, by name, made of values (n, n_values), for instance those of a decoder.
+
+        Numbers are rounded as in the table of `fit` and clipped to its range. Identifiers and free texts are missing.
+        """
+        values = np.asarray(values)
+        return {
+            column.name: column.decode(values[:, first:last])
+            for column, (first, last) in zip(self.columns, self._places(), strict=True)
+            if column.kind not in ("empty", "identifier", "text")
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON holds it."""
+        defaults = asdict(Column("", "number"))
+        return {
+            "columns": [
+                {k: v for k, v in asdict(column).items() if v != defaults[k] or k == "kind"} for column in self.columns
+            ]
+        }
+
+    @classmethod
+    def from_dict(cls, description: Mapping[str, Any]) -> Self:
+        """Return what `as_dict` described.
+
+        Raises
+        ------
+        InputError
+            If it is not such a description.
+        """
+        try:
+            return cls(
+                tuple(
+                    Column(**{"name": ""} | column | {"categories": tuple(column.get("categories", ()))})
+                    for column in description["columns"]
+                )
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"expected the description of columns, got a damaged one ({error})") from error
+
+    def _places(self) -> Iterator[tuple[int, int]]:
+        """Where the values of each column begin and end in a row."""
+        first = 0
+        for column in self.columns:
+            last = first + len(column.value_names)
+            yield first, last
+            first = last
+
+
+class TableRows(np.ndarray):
+    """The values of the rows of a table, an array that knows its schema as long as it has all values of a row."""
+
+    schema: Schema | None = None
+
+    @classmethod
+    def of(cls, values: NDArray[Any], schema: Schema) -> "TableRows":
+        """Return an array with a schema."""
+        rows = np.asarray(values).view(cls)
+        rows.schema = schema
+        return rows
+
+    def __array_finalize__(self, source: Any) -> None:
+        """Pass the schema on to rows that are chosen or copied."""
+        schema = getattr(source, "schema", None)
+        if schema is not None and self.ndim == 2 and self.shape[1] == source.shape[-1]:
+            self.schema = schema
+
+
+def is_frame(X: object) -> bool:
+    """Return whether something is a data frame of pandas or polars."""
+    return hasattr(X, "columns") and hasattr(X, "dtypes") and hasattr(X, "shape")
+
+
+# --- learning --------------------------------------------------------------------------------------------------------
+def _items(frame: Any) -> Iterator[tuple[str, Any]]:
+    """Names and columns of a table."""
+    if isinstance(frame, Mapping):
+        yield from frame.items()
+        return
+    names = [str(name) for name in frame.columns]
+    if repeated := [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []:
+        raise InputError(f"expected a different name for each column, got {repeated[0]!r} twice: rename one")
+    for name, column in zip(names, frame.columns, strict=True):
+        yield name, frame[column]
+
+
+def _learned(name: str, place: int, column: Any, decimal: str) -> Column:
+    """What a column is."""
+    cells = cells_of(column)
+    _check_finite(name, cells)
+    is_gap = missing(cells)
+    present, n_gaps = cells[~is_gap], int(is_gap.sum())
+    if not len(present):
+        return Column(name, "empty", n_gaps=n_gaps, remark="left out, since all cells are empty")
+    if str(getattr(column, "dtype", "")) in ("category", "Categorical", "Enum") and cells.dtype.kind == "f":
+        numbers = [int(value) if value.is_integer() else value for value in present.tolist()]
+        texts = _column([text_of(value) for value in numbers])
+        return _of_texts(name, texts, n_gaps, originals=dict(zip(texts, numbers, strict=True)))
+    if cells.dtype.kind == "M":
+        return _of_days(Column(name, "date"), Column(name, "date")._numbers(cells)[0])
+    if cells.dtype.kind == "f":
+        return _of_column_of_numbers(name, place, cells)
+    if isinstance(present[0], (bool, np.bool_)):
+        return _boolean_or_constant(name, [False, True], sorted(set(map(bool, present))), n_gaps)
+    return _of_text_cells(name, cells, decimal)
+
+
+def _of_text_cells(name: str, cells: NDArray[np.object_], decimal: str) -> Column:
+    """A column of texts: of numbers or dates if nearly all are, of booleans, or of categories."""
+    is_gap = missing(cells)
+    present = cells[~is_gap]
+    texts, counts = np.unique(present.astype(str), return_counts=True)
+    for pair in BOOLEANS:
+        if len(texts) == 2 and {text.casefold() for text in texts} == set(pair):
+            ordered = sorted(texts.tolist(), key=lambda text: pair.index(text.casefold()))
+            return _boolean_or_constant(name, ordered, ordered, int(is_gap.sum()))
+    numbers, decimal = parse_numbers(texts.tolist(), decimal)
+    if _mostly(counts, np.isnan(numbers)):
+        values, unread = Column(name, "number", decimal=decimal)._numbers(cells)
+        learned = replace(_of_column_of_numbers(name, -1, values), decimal=decimal)
+    else:
+        dates, written = parse_dates(texts.tolist())
+        if not _mostly(counts, np.isnat(dates)):
+            return _of_texts(name, present, int(is_gap.sum()))
+        base = Column(name, "date", written=written)
+        values, unread = base._numbers(cells)
+        learned = _of_days(base, values)
+    if not unread:
+        return learned
+    n_unread = int(np.isnan(values).sum() - is_gap.sum())
+    remark = (
+        f"{n_unread} of {len(present)} cells count as empty, since they are no {learned.kind}s, such as {unread[0]!r}"
+    )
+    return replace(learned, n_unread=n_unread, remark=remark)
+
+
+def _mostly(counts: NDArray[Any], unread: NDArray[np.bool_]) -> bool:
+    """Whether nearly all cells could be read, so that the others are gaps."""
+    n_bad, n = int(counts[unread].sum()), int(counts.sum())
+    if n_bad == 0:
+        return True
+    n_read = int((~unread).sum())
+    return n - n_bad >= LEAST_FOR_KIND and n_read > int(unread.sum()) and n_bad <= max(1, (1 - SHARE_OF_KIND) * n)
+
+
+def _of_column_of_numbers(name: str, place: int, numbers: NDArray[np.float64]) -> Column:
+    """A column of numbers: a boolean if they are 0 and 1, a constant, an identifier, or a measurement."""
+    present = numbers[~np.isnan(numbers)]
+    n_gaps = len(numbers) - len(present)
+    learned = _of_numbers(name, numbers)
+    if learned.low == learned.high and not n_gaps:
+        value = int(learned.low) if learned.decimals == 0 else learned.low
+        return Column(name, "constant", (value,), n_distinct=1, remark="left out, since all cells are the same")
+    is_identifier = not n_gaps and learned.decimals == 0 and learned.n_distinct == len(numbers)
+    if is_identifier and (remark := _identifier(name, place, numbers)):
+        return Column(name, "identifier", n_distinct=len(numbers), remark=remark)
+    if ((present == 0) | (present == 1)).all() and learned.low < learned.high:
+        return _boolean_or_constant(name, [0, 1], [0, 1], n_gaps)
+    if is_identifier and len(numbers) >= LEAST_FOR_UNIQUE and (np.diff(numbers) == 1).all():
+        return replace(learned, remark="counts the rows: drop it if it is an identifier")
+    return learned
+
+
+def _identifier(name: str, place: int, numbers: NDArray[np.float64]) -> str:
+    """Why a column of different whole numbers is an identifier; "" if it is none."""
+    if place == 0 and name.casefold() in ("", "unnamed: 0") and (np.diff(numbers) == 1).all() and numbers[0] in (0, 1):
+        return "left out, since it counts the rows"
+    words = name.casefold().replace("-", "_").replace(" ", "_").split("_")
+    is_named = {"id", "index", "uuid", "guid"} & {words[0], words[-1]} or name.endswith(("Id", "ID"))
+    return "left out as an identifier, since it has another value in each row" if is_named else ""
+
+
+def _of_numbers(name: str, numbers: NDArray[np.float64]) -> Column:
+    """A column of numbers as they are."""
+    present = numbers[~np.isnan(numbers)]
+    if not len(present):
+        return Column(name, "number", n_gaps=len(numbers))
+    return Column(
+        name,
+        "number",
+        fill=float(np.median(present)),
+        low=float(present.min()),
+        high=float(present.max()),
+        decimals=_decimals(present),
+        n_gaps=len(numbers) - len(present),
+        n_distinct=len(np.unique(present)),
+    )
+
+
+def _decimals(numbers: NDArray[np.float64]) -> int | None:
+    if np.abs(numbers).max() >= 2**53:
+        return None
+    return next((k for k in range(MAX_DECIMALS + 1) if (np.round(numbers, k) == numbers).all()), None)
+
+
+def _of_days(base: Column, days: NDArray[np.float64]) -> Column:
+    """A column of dates, given in days since 1970."""
+    hours = np.unique(np.round(days[~np.isnan(days)] % 1, 6))
+    learned = replace(_of_numbers(base.name, days), kind="date", decimals=None, written=base.written)
+    return replace(learned, has_time=len(hours) > 1)
+
+
+def _boolean_or_constant(name: str, pair: Sequence[Any], present: Sequence[Any], n_gaps: int) -> Column:
+    if len(present) == 1 and not n_gaps:
+        return Column(name, "constant", (present[0],), n_distinct=1, remark="left out, since all cells are the same")
+    return Column(name, "boolean", tuple(pair), n_gaps=n_gaps, n_distinct=len(present))
+
+
+def _of_texts(name: str, texts: NDArray[np.object_], n_gaps: int, originals: Mapping[str, Any] | None = None) -> Column:
+    """A column of categories, or of texts of which (nearly) each is another."""
+    names, counts = np.unique(texts.astype(str), return_counts=True)
+    n, n_distinct = len(texts), len(names)
+    original = (lambda text: text) if originals is None else originals.__getitem__
+    if n_distinct == 1 and not n_gaps:
+        remark = "left out, since all cells are the same"
+        return Column(name, "constant", (original(str(names[0])),), n_distinct=1, remark=remark)
+    if n >= LEAST_FOR_UNIQUE and n_distinct > n / 2:
+        n_words = float(np.mean([len(text.split()) for text in names]))
+        kind, what = ("text", "free text") if n_words > 2 else ("identifier", "an identifier")
+        remark = f"left out as {what}, since {n_distinct} of {n} cells are different, such as {str(names[0])[:40]!r}"
+        return Column(name, kind, n_gaps=n_gaps, n_distinct=n_distinct, remark=remark)
+    bound = min(MAX_CATEGORIES, max(MIN_CATEGORIES, (n + n_gaps) // 10))
+    if n_distinct <= bound:
+        categories = tuple(original(str(text)) for text in names)
+        return Column(name, "category", categories, n_gaps=n_gaps, n_distinct=n_distinct)
+    by_count = names[np.argsort(-counts, kind="stable")]
+    frequent = tuple(original(text) for text in sorted(by_count[: bound - 1].tolist()))
+    return Column(
+        name,
+        "category",
+        frequent,
+        other=original(str(by_count[bound - 1])),
+        n_gaps=n_gaps,
+        n_distinct=n_distinct,
+        remark=f"of {n_distinct} categories the {bound - 1} frequent ones are values; the others share one",
+    )
+
+
+def _each_text(cells: NDArray[Any], parsed: Any) -> tuple[NDArray[np.float64], list[str]]:
+    """A number for the text of each cell, NaN where it is empty or not understood, and the texts that are not."""
+    is_empty = missing(cells)
+    texts, inverse = np.unique(np.array([text_of(cell) for cell in cells[~is_empty]], str), return_inverse=True)
+    numbers = np.full(len(cells), np.nan)
+    of_text = np.asarray(parsed(texts.tolist()), np.float64) if len(texts) else np.zeros(0)
+    numbers[~is_empty] = of_text[inverse]
+    return numbers, texts[np.isnan(of_text)].tolist()
+
+
+def _check_finite(name: str, cells: NDArray[Any]) -> None:
+    if cells.dtype.kind == "f" and (n_infinite := int(np.isinf(cells).sum())):
+        raise InputError(f"column {name}: expected finite numbers, got infinity in {n_infinite} rows: correct them")
+
+
+def _column(values: Sequence[Any]) -> NDArray[np.object_]:
+    """Values as a column of objects."""
+    column = np.empty(len(values), object)
+    column[:] = values
+    return column
+
+
+def _listed(names: Sequence[str], most: int = 10) -> str:
+    """The first names."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
