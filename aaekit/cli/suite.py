@@ -81,6 +81,9 @@ def suite(
         for task in chosen
         for method in _methods(suites.FAMILIES[task.family].methods, _names(methods), families)
     ]  # fmt: skip
+    for method in {m for task in chosen for m in suites.FAMILIES[task.family].methods} - {c.method for c in cells}:
+        if method.package and (not methods or method.name in _names(methods)):
+            say(f'note: {method.name} is left out, since it is not installed: pip install "aaekit[suite]"')
     records = {"versions": versions(), "machine": machine(), "side_by_side": jobs}
     try:
         with notes():
