@@ -1,8 +1,6 @@
 """The logs of experiments: files, and their figures as texts and tables."""
 
 import json
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,18 +34,6 @@ def read_all(folder: Path = FOLDER) -> list[dict[str, Any]]:
 def write(log: Mapping[str, Any], folder: Path = FOLDER) -> Path:
     """Write the log of an experiment."""
     return write_json(path_of(log["experiment"], folder), log)
-
-
-def machine() -> dict[str, Any]:
-    """The processor and the number of cores of this machine."""
-    model = platform.processor()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            model = next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"processor": model, "cores": cores}
 
 
 # --- figures as texts ------------------------------------------------------------------------------------------------

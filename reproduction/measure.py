@@ -18,7 +18,7 @@ from aaekit.core.callbacks import Callback
 from aaekit.data.sets import SETS
 from aaekit.errors import InputError
 from aaekit.estimators._io import json_value
-from aaekit.runs.config import versions
+from aaekit.runs.config import machine, versions
 from reproduction import experiments, logs, protocols, simulation, trials
 
 FORMAT = 2  # logs without a format are older: their settings have other names, their seeds draw other numbers
@@ -82,7 +82,7 @@ def run(
         "configuration": {k: json_value(v) for k, v in config.items() if k != "data_dir"},
         "plan": {},
         "versions": versions(),
-        "machine": logs.machine(),
+        "machine": machine(),
         "side_by_side": jobs,
         "seeds": [],
     }

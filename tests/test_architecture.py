@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "model_selection": ESTIMATORS | {"data"},
     "plots": {"labels", "curves"},
     "report": {"plots"},
-    "evaluation": ESTIMATORS | {"data", "report"},
+    "evaluation": ESTIMATORS | {"data", "report", "plots"},
     "plots.draw": ESTIMATORS | {"plots", "evaluation"},
     "runs": RUNS - {"runs"},
     "ultrasound": ESTIMATORS | {"data", "plots"},

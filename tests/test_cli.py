@@ -122,7 +122,7 @@ def test_train_prints_results(folder, tmp_path, aae):
     ):
         assert words in text.replace("\n", "")
     assert any("step 6 of 6 (100 %)" in line for line in err)
-    assert len(json.loads((out / "results.json").read_text())["comparison"]) == 3
+    assert len(json.loads((out / "results.json").read_text())["comparison"]) == 5
 
 
 def test_evaluate(folder, aae):
@@ -131,6 +131,58 @@ def test_evaluate(folder, aae):
     code, text, _ = aae("evaluate", folder / "classifier", "--data", folder / "some.npz")
     shown = json.loads((folder / "classifier" / "results.json").read_text())["error"]
     assert code == 0 and f"{shown:.2f}" in text and "50 test rows" in text
+
+
+def test_methods_are_compared_on_other_rows(folder, aae):
+    code, text, err = aae("evaluate", folder / "classifier", "--data", folder / "some.npz", "--compare")
+    assert code == 0 and "random forest" in text and "50 test rows" in text, err
+    code, _, err = aae("evaluate", folder / "generator", "--data", folder / "some.npz", "--compare")
+    assert code == 2 and "--compare: expected a classifier" in err[0]
+
+
+TABLE = [f"{x},{10 * x % 7},{'ab'[x > 20]}" for x in range(40)]
+
+
+@pytest.mark.parametrize("header", ["x,z,y", "z,x,y"])
+def test_test_rows_may_be_in_another_file(header, tmp_path, aae):
+    """Their columns in any order; they are neither trained on nor forgotten when the run is opened again."""
+    train, test, out = tmp_path / "train.csv", tmp_path / "test.csv", tmp_path / "run"
+    train.write_text("\n".join(["x,z,y", *TABLE]) + "\n")
+    lines = [line if header[0] == "x" else ",".join(line.split(",")[k] for k in (1, 0, 2)) for line in TABLE[::3]]
+    test.write_text("\n".join([header, *lines]) + "\n")
+    code, text, err = aae("train", "classifier", "--data", train, "--test", test, *TINY, "--compare", "--out", out)
+    assert code == 0 and "Error on 14 test rows" in text and "label spreading" in text, err
+    run = Run.open(out)
+    assert run.data.X.shape == (40, 2) and run.held_out.name == "test"
+    np.testing.assert_allclose(run.held_out.X, run.data.X[::3])
+    assert aae("evaluate", out, "--no-compare")[0] == 0
+    assert aae("evaluate", out, "--data", test, "--compare")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [(["x,z", "1,2"], "expected labels of the test rows"), (["x,y", "1,a"], "z"), (["x,z,y", "1,2,c"], "got c")],
+)
+def test_test_rows_that_do_not_fit_are_refused(lines, words, tmp_path, aae):
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    train.write_text("\n".join(["x,z,y", *TABLE]) + "\n")
+    test.write_text("\n".join(lines) + "\n")
+    code, _, err = aae("train", "classifier", "--data", train, "--test", test, "--out", tmp_path / "run")
+    assert code == 2 and words in err[-1] and not (tmp_path / "run").exists()
+
+
+def test_few_labels_are_compared_by_cross_fitting(tmp_path, aae):
+    train, out = tmp_path / "train.csv", tmp_path / "run"
+    few = [line if k % 2 else line[:-1] for k, line in enumerate(TABLE)]
+    train.write_text("\n".join(["x,z,y", *few]) + "\n")
+    code, text, err = aae("train", "classifier", "--data", train, *TINY, "--batch-size", 20, "--out", out)
+    assert code == 0 and "error (%)" not in text and f"aae evaluate {out} --compare" in err[-1]
+    assert aae("evaluate", out)[2] and "comparison" not in json.loads((out / "results.json").read_text())
+    code, text, err = aae("evaluate", out, "--compare")
+    results = json.loads((out / "results.json").read_text())
+    assert code == 0 and "Error, cross-fitted on 20 labelled rows" in text, err
+    assert [row["name"] for row in results["comparison"]][0] == "SemiSupervisedAAE" and len(results["comparison"]) == 6
+    assert "cross-fitted on 20 labelled rows" in (out / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("system", ["classifier", "baseline"])

@@ -188,11 +188,35 @@ def test_no_modules_import_each_other():
 def test_registry_entries_are_complete():
     for name in data.names():
         entry = sets.SETS[name]
-        assert len(entry.classes) == {"wine": 3, "breast-cancer": 2}.get(name, 10) and entry.source and entry.summary
-        for file in entry.files:
-            assert len(file.urls) >= 2 and len(set(file.urls)) == len(file.urls)
+        assert len(entry.classes) != 1 and len(set(entry.classes)) == len(entry.classes)
+        assert entry.source and entry.summary and len(entry.source) > 10
+        assert entry.home or all(file.urls for file in entry.published or entry.files)
+        for file in (*entry.files, *entry.published):
+            assert len(file.urls) >= 2 if file.md5 else not file.urls, "several mirrors with a checksum, or none"
+            assert len(set(file.urls)) == len(file.urls)
             assert all(len(md5) == 32 and int(md5, 16) for md5 in (file.md5, file.content_md5) if md5)
-            assert all(url.endswith(file.name) for url in file.urls)
+            assert all(url.endswith(file.name.removeprefix(f"{name}-")) for url in file.urls)
+
+
+def medical(n):
+    """A file of MedMNIST with n training images, and its content."""
+    buffer, y = io.BytesIO(), (np.arange(n) % 2)[:, None].astype(np.uint8)
+    images = np.arange(n * 784).reshape(n, 28, 28).astype(np.uint8)
+    np.savez(buffer, train_images=images, train_labels=y, test_images=images[:3], test_labels=y[:3])
+    return buffer.getvalue()
+
+
+def test_the_whole_set_is_downloaded_where_the_prepared_file_is_missing(server, tmp_path, monkeypatch):
+    blob = medical(8)
+    file = sets.RemoteFile("pneumoniamnist.npz", hashlib.md5(blob).hexdigest(), (f"{server.root}/a.npz",))
+    monkeypatch.setitem(sets.SETS, "chest", replace(sets.SETS["chest"], published=(file,)))
+    server.pages["/a.npz"] = (200, len(blob), blob)
+    assert not data.info("chest", tmp_path)["present"] and not server.asked
+    assert data.load("chest", tmp_path).X.shape == (8, 1, 28, 28) and data.info("chest", tmp_path)["present"]
+    (tmp_path / "suite").mkdir()
+    (tmp_path / "suite" / "chest.npz").write_bytes(medical(5))
+    assert len(data.load("chest", tmp_path).X) == 5 and len(server.asked) == 1
+    refused(lambda: data.load("mushroom", tmp_path), "mushroom-train.csv.gz", "made from https://archive.ics.uci.edu")
 
 
 @pytest.mark.parametrize(("name", "n", "held_out", "K"), [("wine", 178, 60, 3), ("breast-cancer", 569, 190, 2)])

@@ -19,6 +19,7 @@ EXTRAS = {
     "data": {"pandas", "pooch", "PIL", "pyarrow", "openpyxl"},
     "anndata": {"anndata"},
     "tensorboard": {"tensorboard"},
+    "suite": {"umap"},
 }
 PACKAGES = set().union(*EXTRAS.values())
 FILES = sorted(ROOT.rglob("*.py"))
@@ -101,7 +102,7 @@ def test_a_broken_package_is_no_missing_one(tmp_path, monkeypatch):
 # --- what is declared and checked ------------------------------------------------------------------------------------
 def test_extras_are_declared():
     project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = {"yaml": "pyyaml", "PIL": "pillow"}
+    names = {"yaml": "pyyaml", "PIL": "pillow", "umap": "umap-learn"}
     declared = {
         extra: {requirement.split(">")[0] for requirement in project["optional-dependencies"][extra]}
         for extra in EXTRAS

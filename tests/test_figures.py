@@ -56,6 +56,7 @@ EVERY_FIGURE = {
     "cluster_matrix": lambda x: plots.cluster_matrix(Y, np.arange(12) % 4),
     "roc_curves": lambda x: plots.roc_curves({"a": (np.arange(12), Y == 0)}),
     "auc_by_class": lambda x: plots.auc_by_class({"a": [0.4, np.nan, 0.9], "b": [0.5, np.nan, 0.8]}),
+    "regrets": lambda x: plots.regrets({"a": {"5 per class": [1, 2], "all": [0.5]}, "b$": {"all": [-3]}}),
     "questions": lambda x: plots.questions(x, range(100, 100 + len(x))),
     "ablation_curves": lambda x: plots.ablation_curves({"a": [(1, 9), (2, 3)], "b": [(1, 9), (2, 5)]}),
     "finetune_curves": lambda x: plots.finetune_curves({"a": [3, 2, 1]}, {"a": [(1, 7.4)]}, {"b": (6, 7)}),

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,14 +16,19 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from sklearn.datasets import load_digits
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import GridSearchCV
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 
-from aaekit import InputError, SupervisedBaseline, TrainingError, plots
+from aaekit import InputError, SemiSupervisedAAE, SupervisedBaseline, TrainingError, data, plots
 from aaekit.core import checkpoints
 from aaekit.core.callbacks import Callback
+from aaekit.data import Dataset
 from aaekit.estimators import _fitting
 from aaekit.evaluation import heldout
 from aaekit.evaluation.compare import compare as compare_methods
+from aaekit.evaluation.compare import cross_fitted
+from aaekit.evaluation.methods import CLASSIFIERS
 from aaekit.plots import draw
 from aaekit.runs.config import completed, configuration, estimator_of
 from aaekit.runs.data import load_data, split_of
@@ -505,36 +511,55 @@ def test_compare(digits, tmp_path, monkeypatch):
     """Each method sees the labels that the run saw, and no other."""
     run = Run.create(tmp_path / "run", config_for("classifier", digits))
     estimator = run.train()
-    told = []
-    for kind in (LabelSpreading, SelfTrainingClassifier, SupervisedBaseline):
+    labels = []
+    for kind in (LabelSpreading, SelfTrainingClassifier, SupervisedBaseline, RandomForestClassifier, GridSearchCV):
         fit = kind.fit
-        monkeypatch.setattr(kind, "fit", lambda self, X, y, fit=fit: told.append(np.array(y)) or fit(self, X, y))
-    found = compare(run, estimator, n_spread=100)
-    names = [row["name"] for row in found]
-    assert names == [
-        "supervised baseline, same labels",
-        "label spreading, 10 neighbours, on 60 of 110 unlabelled rows",
-        "self-training, support vectors",
+        monkeypatch.setattr(kind, "fit", lambda self, X, y, fit=fit: labels.append(np.array(y)) or fit(self, X, y))
+    few = [replace(m, max_rows=100) if m.name == "label spreading" else m for m in CLASSIFIERS]
+    results = compare(run, estimator, methods=few)
+    assert [row["name"] for row in results] == [
+        "logistic regression",
+        "random forest",
+        "label spreading, on 60 of 110 unlabelled rows",
+        "self-training",
+        "supervised baseline",
     ]
-    assert all(0 <= row["error"] <= 100 and row["seconds"] >= 0 for row in found)
-    known = run.data.y[run.split.labelled]
-    assert len(told) == 3 and all(sorted(y[y != -1]) == sorted(known) for y in told)
-    assert found[1]["error"] < 60, "label spreading on digits is far better than chance"
+    assert all(0 <= row["error"] <= 100 and row["seconds"] >= 0 for row in results)
+    own = sorted(run.data.y[run.split.labelled])
+    assert len(labels) == 5 and all(sorted(y[y != -1]) == own for y in labels)
+    assert results[2]["error"] < 60, "label spreading on digits is far better than chance"
 
 
-def test_compare_where_no_row_is_unlabelled(tmp_path):
-    """There is nothing then that labels could spread to."""
+def test_compare_where_no_row_is_unlabelled_or_there_are_too_many(tmp_path):
     random = np.random.default_rng(0)
     y = np.arange(60) % 2
     X = random.normal(size=(60, 3)) + 6 * y[:, None]
     np.savez(tmp_path / "table.npz", X=X[:40], y=y[:40], X_test=X[40:], y_test=y[40:])
     run = Run.create(tmp_path / "run", config_for("classifier", tmp_path / "table.npz", labels=None, batch_size=20))
-    estimator = run.train()
-    assert [row["name"] for row in compare(run, estimator)] == ["supervised baseline, same labels"]
+    results = compare(run, run.train(), methods=[replace(m, max_rows=30) for m in CLASSIFIERS if not m.is_ours])
+    assert [row["name"].split(", ")[1] for row in results] == ["on 30 of 40 labelled rows"] * 4
     few = Run.create(tmp_path / "few", config_for("classifier", tmp_path / "table.npz", labels=6, batch_size=20))
-    found = compare(few, few.train(), n_spread=4, n_svm=4)
-    assert [row["name"].split(",")[-1] for row in found[1:]] == [" on 0 of 34 unlabelled rows"] * 2
-    assert all(0 <= row["error"] <= 100 for row in found)
+    results = compare(few, few.train(), methods=[replace(m, max_rows=6) for m in CLASSIFIERS if not m.is_ours])
+    notes = [row["name"].partition(", ")[2] for row in results]
+    assert notes == ["", "", "on 0 of 34 unlabelled rows", "on 0 of 34 unlabelled rows"]
+    assert all(row["error"] <= 50 for row in results)
+
+
+def test_cross_fitted_errors_are_of_rows_that_the_models_did_not_see(digits, tmp_path, monkeypatch):
+    run = Run.create(tmp_path / "run", config_for("classifier", digits, validation=0))
+    trained = []
+    fit = SemiSupervisedAAE.fit
+    monkeypatch.setattr(SemiSupervisedAAE, "fit", lambda self, X, y: trained.append((X, y)) or fit(self, X, y))
+    results = cross_fitted(run.config, run.data, run.split, run.estimator, n_folds=4)
+    assert [row["name"] for row in results][0] == "SemiSupervisedAAE" and len(results) == 6
+    n, n_labelled = len(run.split.unlabelled), len(run.split.labelled)
+    assert len(trained) == 4 and sum(len(X) for X, _ in trained) == 4 * n - n_labelled
+    assert sum((y != -1).sum() for _, y in trained) == 3 * n_labelled
+    error = next(row["error"] for row in results if row["name"] == "random forest")
+    assert 0 < error < 90 and (error * n_labelled / 100) == pytest.approx(round(error * n_labelled / 100))
+    lone = Dataset("x", run.data.X[:3], np.array([0, 1, 1]))
+    with pytest.raises(InputError, match="at least 2 labels of each class"):
+        cross_fitted(run.config, lone, data.split(lone.y, None), run.estimator)
 
 
 def test_compare_scales_tables(tmp_path):

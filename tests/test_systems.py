@@ -112,7 +112,7 @@ def test_a_new_system_has_every_command(registered, aae, tmp_path, monkeypatch):
     assert code == 0 and (out / "report.html").is_file(), err
     assert yaml.safe_load((out / "config.yaml").read_text())["system"] == "toy"
     results = json.loads((out / "results.json").read_text())
-    assert results["estimator"] == "ToyAAE" and len(results["comparison"]) == 3
+    assert results["estimator"] == "ToyAAE" and len(results["comparison"]) == 5
     assert isinstance(Run.open(out).fitted(), ToyAAE)
     np.save(tmp_path / "rows.npy", np.zeros((3, 1, 8, 8), np.uint8))
     assert aae("predict", out, tmp_path / "rows.npy", "--out", tmp_path / "p.csv")[0] == 0

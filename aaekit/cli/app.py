@@ -16,11 +16,14 @@ from aaekit.cli.data import data_app
 from aaekit.cli.label import label_app
 from aaekit.cli.options import Stopped, new_app, say
 from aaekit.cli.reproduce import reproduce
+from aaekit.cli.suite import suite
 from aaekit.errors import InputError, TrainingError, nearest
 from aaekit.ultrasound.cli import simulate_app
 
 USAGE_ERROR: Any = typer.BadParameter.__base__  # click's own, wherever this version of typer keeps it
-COMMANDS = "train resume evaluate doctor plot predict name label sample reconstruct translate simulate data reproduce"
+COMMANDS = (
+    "train resume evaluate doctor plot predict name label sample reconstruct translate simulate data suite reproduce"
+)
 
 
 class InOrder(TyperGroup):
@@ -49,6 +52,7 @@ for _command in (
     samples.sample,
     samples.reconstruct,
     samples.translate,
+    suite,
     reproduce,
 ):
     app.command()(_command)

@@ -33,8 +33,15 @@ def list_sets(data_dir: DataDir = None) -> None:
         table.add_column(heading)
     for name in data.names():
         facts = data.info(name, data_dir)
-        table.add_row(name, facts["summary"], "present" if facts["present"] else f"{facts['megabytes']} MB")
+        table.add_row(name, facts["summary"], _state(facts))
     Console().print(table)
+
+
+def _state(facts: dict[str, Any]) -> str:
+    """Say whether the files of a set are there, or how much there is to download."""
+    if facts["present"]:
+        return "present"
+    return f"{facts['megabytes']} MB" if all(file["urls"] for file in facts["files"]) else "put into --data-dir"
 
 
 @data_app.command()

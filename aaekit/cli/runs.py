@@ -8,7 +8,7 @@ import typer
 
 from aaekit._files import write_csv
 from aaekit.cli.options import DataDir, InputRows, Predictions, RunPath, notes, print_table, with_files
-from aaekit.cli.train import add_comparison, print_results
+from aaekit.cli.train import add_comparison, check_comparable, print_results
 from aaekit.errors import InputError
 
 
@@ -22,12 +22,15 @@ def evaluate(
     compare: Annotated[
         bool | None,
         typer.Option(
-            "--compare/--no-compare", help="Also train other methods with the same labels.", show_default="compare"
+            "--compare/--no-compare",
+            help="Also train other methods with the same labels; cross-fitted if no labelled rows are held out.",
+            show_default="compare on held-out rows of the run",
         ),
     ] = None,
 ) -> None:
     """Evaluate a trained model on test rows, beside other methods with the same labels, and update its report."""
     from aaekit.evaluation import measures
+    from aaekit.evaluation.compare import compare as other_methods
     from aaekit.runs.data import held_out
     from aaekit.runs.run import Run
 
@@ -35,16 +38,18 @@ def evaluate(
     estimator = directory.fitted()
     if data is not None:
         if compare:
-            raise InputError("--compare: expected the run's own data, got --data: leave one of them out")
+            check_comparable(directory)
         with notes():
             rows = held_out(directory.config, directory.other_data(data, data_dir))
             results = measures.evaluate(estimator, rows)
+        if compare:
+            results["comparison"] = other_methods(directory.config, directory.data, directory.split, estimator, rows)
         for table in measures.tables(results):
             print_table(table)
         return
     results = measures.evaluate(estimator, directory.held_out)
     if compare is not False:
-        add_comparison(directory, estimator, results)
+        add_comparison(directory, estimator, results, cross_fit=bool(compare))
     else:
         directory.conclude(estimator, results)
     print_results(directory)

@@ -25,7 +25,10 @@ from aaekit.systems import SYSTEMS, System, find
 
 DEFAULTS = {"random_state": "0", "split_random_state": "random_state"}  # of a run, which must be repeatable
 EPILOG = "Options of model, data and training can also be given in a YAML file: see --print-config and --config."
-Compare = Annotated[bool, typer.Option("--compare", help="Then train other methods with the same labels to compare.")]
+Compare = Annotated[
+    bool,
+    typer.Option("--compare", help="Then train other methods, too; cross-fitted if no labelled rows are held out."),
+]
 OPTIONS: dict[str, tuple[Any, Any]] = {  # of the command itself: type and default
     "out": (
         Annotated[
@@ -117,7 +120,7 @@ def _train(
     from_file = read_config(config) if config is not None else {}
     values = configuration(system.name, from_file, str(config)) | configuration(system.name, from_line)
     complete = completed(system.name, values)
-    complete["data"] = whole_path(complete["data"])
+    complete |= {name: whole_path(complete[name]) for name in ("data", "test") if complete[name] is not None}
     for name in ("data_dir", "autoencoder"):  # absolute, so that the run can be resumed from other directories
         if complete.get(name) is not None:
             complete[name] = str(Path(complete[name]).expanduser().resolve())
@@ -188,13 +191,24 @@ def _finish(run: Any, quiet: bool, compare: bool) -> None:
         print_results(run)
 
 
-def add_comparison(run: Any, estimator: Any, results: dict[str, Any]) -> None:
-    """Add other methods to the results of a run, if it is a classifier's."""
-    from aaekit.evaluation.compare import compare
+def add_comparison(run: Any, estimator: Any, results: dict[str, Any], cross_fit: bool = True) -> None:
+    """Add other methods to the results of a classifier's run: on its held-out rows, else cross-fitted if allowed."""
+    from aaekit.evaluation.compare import compare, cross_fitted
 
     if "error" in results:
         results["comparison"] = compare(run.config, run.data, run.split, estimator, run.held_out)
+    elif cross_fit and find(run.config["system"]).comparable:
+        results["comparison"] = cross_fitted(run.config, run.data, run.split, estimator)
+        results["comparison_rows"] = f"cross-fitted on {len(run.split.labelled)} labelled rows"
     run.conclude(estimator, results)
+
+
+def check_comparable(run: Any) -> None:
+    """Refuse a comparison with other methods of a run that is no classifier."""
+    system = run.config["system"]
+    if not find(system).comparable:
+        names = " or ".join(s.name for s in SYSTEMS.values() if s.comparable)
+        raise InputError(f"{run.path}: --compare: expected a {names}, got a {system}: leave --compare out")
 
 
 def print_results(run: Any) -> None:
@@ -204,10 +218,10 @@ def print_results(run: Any) -> None:
     results = json.loads((run.path / "results.json").read_text(encoding="utf-8"))
     for table in tables(results):
         print_table(table)
-    if find(run.config["system"]).comparable and "error" not in results:
+    if find(run.config["system"]).comparable and not {"error", "comparison"} & set(results):
         say(
-            "note: the error is unknown and methods cannot be compared, since no labelled rows were held out: "
-            "see --validation"
+            "note: the error is unknown, since no labelled rows were held out: see --test and --validation, or "
+            f"measure it on the labelled rows, beside other methods: aae evaluate {run.path} --compare"
         )
     names = ", ".join(f["name"] for f in results["findings"])
     typer.echo(f"health: {names}; for details: aae doctor {run.path}" if names else "health: nothing looks wrong")
@@ -223,8 +237,6 @@ def resume(run: RunPath, compare: Compare = False, quiet: Quiet = False) -> None
         raise InputError(
             f"{run}: expected a run that was stopped, got one that is complete: see its report, {run / 'report.html'}"
         )
-    system = directory.config["system"]
-    if compare and not find(system).comparable:
-        names = " or ".join(s.name for s in SYSTEMS.values() if s.comparable)
-        raise InputError(f"{run}: --compare: expected a {names}, got a {system}: leave --compare out")
+    if compare:
+        check_comparable(directory)
     _finish(directory, quiet, compare)

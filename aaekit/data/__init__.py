@@ -10,7 +10,7 @@ A new named set is one entry in `aaekit.data.sets.SETS`.
 from aaekit.data.checks import check_labels, check_rows, fingerprint
 from aaekit.data.dataset import Dataset
 from aaekit.data.folders import read_folder
-from aaekit.data.loading import load, options_of, prepare, whole_path
+from aaekit.data.loading import load, options_of, prepare, whole_path, with_test_rows
 from aaekit.data.sets import data_folder, info, names
 from aaekit.data.splits import Split, split
 from aaekit.data.store import as_store, open_rows
@@ -34,4 +34,5 @@ __all__ = [
     "read_table",
     "split",
     "whole_path",
+    "with_test_rows",
 ]

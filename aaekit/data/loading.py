@@ -19,6 +19,7 @@ from aaekit.data.splits import Split, split
 from aaekit.data.store import open_rows, reason, remove, write_npz
 from aaekit.data.tables import SUFFIXES, TEXT_SUFFIXES, as_bytes, read_table, suffix_of
 from aaekit.errors import InputError, nearest
+from aaekit.labels import UNLABELLED
 
 NPZ_KEYS = {"X": "x_train", "y": "y_train", "X_test": "x_test", "y_test": "y_test"}  # our names and Keras'
 NPZ_TEXTS = ("classes", "domains", "columns", "schema", "files", "files_test")
@@ -112,11 +113,55 @@ def load(
     return _load_table(path, image_shape, schema, classes, options)
 
 
+def with_test_rows(
+    data: Dataset, test: str | Path, data_dir: str | Path | None = None, target: str | None = None
+) -> Dataset:
+    """Return a data set with the rows and labels of another one as its test rows, in place of its own if it has any.
+
+    Parameters
+    ----------
+    data : Dataset
+        Training rows.
+    test : str or Path
+        Anything that `load` reads, with the columns and classes of `data`; of a set with test rows of its own, those.
+    data_dir : str or Path, optional
+        Folder of the named sets.
+    target : str, optional
+        The column of labels, if `test` is a table.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    InputError
+        If `test` cannot be read as `data` was, or has no labels.
+    """
+    options: dict[str, Any] = {"target": target} if target is not None and "target" in options_of(str(test)) else {}
+    shape = tuple(int(n) for n in data.X.shape[1:]) if data.X.ndim == 4 else None
+    rows = load(
+        test,
+        data_dir,
+        image_shape=shape,
+        schema=data.schema,
+        classes=data.classes,
+        **options,
+    )
+    X, y = (rows.X, rows.y) if rows.X_test is None else (rows.X_test, rows.y_test)
+    files = rows.files if rows.X_test is None else rows.files_test
+    if y is None or not (y != UNLABELLED).any():
+        raise InputError(f"{test}: expected labels of the test rows, got none: add the column of labels")
+    return checked(replace(data, X_test=X, y_test=y, files_test=files, domain_test=rows.domain))
+
+
 def _load_named(name: str, data_dir: str | Path | None, download: bool, options: Mapping[str, Any]) -> Dataset:
     """Load a named set."""
     entry = SETS[name]
-    X, y, X_test, y_test = entry.read(paths_of(name, data_dir, download), **options)
-    return checked(Dataset(name, X, y, X_test, y_test, entry.classes, entry.source))
+    content = entry.read(paths_of(name, data_dir, download), **options)
+    if isinstance(content, tuple):
+        content = dict(zip(("X", "y", "X_test", "y_test"), content, strict=True))
+    return checked(Dataset(name, **{"classes": entry.classes, "source": entry.source} | content))
 
 
 def _load_table(
@@ -130,9 +175,8 @@ def _load_table(
     fields = read_table(path, **options, schema=schema, classes=classes, pixels=image_shape is not None)
     name = path.name[: -len(suffix_of(path))]
     if image_shape is not None:
-        return checked(
-            Dataset(name, **fields | {"X": as_bytes(np.asarray(fields["X"]))}, source=str(path)), image_shape
-        )
+        fields["X"] = as_bytes(np.asarray(fields["X"]))
+        return checked(Dataset(name, **fields, source=str(path)), image_shape)
     return checked(Dataset(name, **fields, schema=fields["X"].schema, source=str(path)))
 
 

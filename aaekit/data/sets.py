@@ -23,12 +23,16 @@ from aaekit.data.formats import (
     read_wine,
 )
 from aaekit.data.store import user_cache
+from aaekit.data.suite import Fields, read_arrays, read_medical, read_penguins, read_photographs, read_tables
 from aaekit.errors import InputError, nearest
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file of a set: its name, published checksum, URLs, and the checksum of its decompressed content."""
+    """One file of a set: its name, published checksum, URLs, and the checksum of its decompressed content.
+
+    Without a published checksum (`md5` is empty), the file is used as it is.
+    """
 
     name: str
     md5: str
@@ -38,14 +42,16 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class NamedSet:
-    """One named set; `read(paths, **options)` returns X, y, X_test, y_test."""
+    """One named set; `read(paths, **options)` returns X, y, X_test, y_test, or the fields of a `Dataset`."""
 
     summary: str
     source: str
     classes: tuple[str, ...]
-    read: Callable[..., Arrays]
+    read: Callable[..., Arrays | Fields]
     files: tuple[RemoteFile, ...] = ()
     megabytes: int = 0
+    published: tuple[RemoteFile, ...] = ()  # the whole set, read in place of `files` where those are missing
+    home: str = ""  # where its owners publish it, if it cannot be downloaded
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -78,7 +84,31 @@ def _files(names: tuple[str, ...], mirrors: tuple[str, ...], md5: str, content_m
 
 CODH = "codh.rois.ac.jp/kmnist/dataset/kmnist/"
 LIBSVM = "https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/"
+GITHUB = "https://raw.githubusercontent.com/"
+SEABORN = f"{GITHUB}mwaskom/seaborn-data/"
 HOUSENUMBERS = "http://ufldl.stanford.edu/housenumbers/"
+
+
+def _pair(name: str) -> tuple[RemoteFile, ...]:
+    """Return the files of a set whose training and test rows are two tables."""
+    return tuple(RemoteFile(f"{name}-{part}.csv.gz", "", ()) for part in ("train", "test"))
+
+
+def _banking(name: str) -> tuple[str, ...]:
+    """Return the URLs of a file of BANKING77: the newest version, and the one that was checked."""
+    commits = ("master", "57ec275d8078af65b7731c2a98be812d844a6d6b")
+    return tuple(f"{GITHUB}PolyAI-LDN/task-specific-datasets/{commit}/banking_data/{name}" for commit in commits)
+
+
+def _read_hand_signs(paths: list[Path], *, test_random_state: int = 0) -> Fields:
+    """Read the hand signs in colour, 32x32."""
+    return read_photographs(paths, (3, 32, 32), test_random_state)
+
+
+def _read_steel(paths: list[Path], *, test_random_state: int = 0) -> Fields:
+    """Read the surfaces of steel in grey, 32x32."""
+    return read_photographs(paths, (1, 32, 32), test_random_state)
+
 
 SETS: dict[str, NamedSet] = {
     "digits": NamedSet(
@@ -179,6 +209,115 @@ SETS: dict[str, NamedSet] = {
         classes=("malignant", "benign"),
         read=read_breast_cancer,
     ),
+    "mushroom": NamedSet(
+        summary="table: 8,124 mushrooms, 22 columns of texts; 2,500 held out",
+        source="Schlimmer, Mushroom, UCI, 1987",
+        classes=("e", "p"),
+        read=lambda paths: read_tables(paths, "class"),
+        files=_pair("mushroom"),
+        home="https://archive.ics.uci.edu/dataset/73",
+    ),
+    "adult": NamedSet(
+        summary="table: 15,000 people of a census, numbers and texts; 5,000 held out",
+        source="Becker and Kohavi, Adult, UCI, 1996",
+        classes=("<=50K", ">50K"),
+        read=lambda paths: read_tables(paths, "class"),
+        files=_pair("adult"),
+        home="https://archive.ics.uci.edu/dataset/2",
+    ),
+    "spam": NamedSet(
+        summary="table: 4,601 e-mails, 57 frequencies of words and characters",
+        source="Hopkins, Reeber, Forman and Suermondt, Spambase, UCI, 1999",
+        classes=("0", "1"),  # 1: spam
+        read=lambda paths: read_tables(paths, "type"),
+        files=_pair("spam"),
+        home="https://archive.ics.uci.edu/dataset/94",
+    ),
+    "drybean": NamedSet(
+        summary="table: 13,611 beans, 16 measurements of their shape",
+        source="Koklu and Ozkan, Dry Bean, UCI, 2020",
+        classes=("BARBUNYA", "BOMBAY", "CALI", "DERMASON", "HOROZ", "SEKER", "SIRA"),
+        read=lambda paths: read_tables(paths, "Class"),
+        files=_pair("drybean"),
+        home="https://archive.ics.uci.edu/dataset/602",
+    ),
+    "cnae": NamedSet(
+        summary="table: 1,080 descriptions of companies, counts of 856 words; 360 held out",
+        source="Ciarelli and Oliveira, CNAE-9, UCI, 2009",
+        classes=tuple("123456789"),
+        read=lambda paths: read_tables(paths, "X1"),
+        files=_pair("cnae"),
+        home="https://archive.ics.uci.edu/dataset/233",
+    ),
+    "penguins": NamedSet(
+        summary="table: 344 penguins, numbers and texts, some cells empty; 100 held out",
+        source="Horst, Hill and Gorman, palmerpenguins, 2020",
+        classes=("Adelie", "Chinstrap", "Gentoo"),
+        read=read_penguins,
+        files=_files(
+            ("penguins.csv",),
+            (f"{SEABORN}master/", f"{SEABORN}71e2436a092d714350de0fc409ca8a8714e7e78f/"),
+            "fe476a8c016f86659acb9e58ae98f4a9",
+        ),
+    ),
+    "intents": NamedSet(
+        summary="table: 13,083 questions of bank customers, one column of text, 77 classes; 3,080 held out",
+        source="Casanueva et al., Efficient Intent Detection with Dual Sentence Encoders (BANKING77), arXiv:2003.04807",
+        classes=(),
+        read=lambda paths: read_tables(paths, "category"),
+        files=(
+            RemoteFile("intents-train.csv", "cec64185f4197906aabce0781ef9a19b", _banking("train.csv")),
+            RemoteFile("intents-test.csv", "8dcd9dc31b686c75ec1f24bf23c140cb", _banking("test.csv")),
+        ),
+        megabytes=1,
+    ),
+    "intents-minilm": NamedSet(
+        summary="table: the same questions as 384 numbers each, by the sentence encoder all-MiniLM-L6-v2",
+        source="Casanueva et al., Efficient Intent Detection with Dual Sentence Encoders (BANKING77), arXiv:2003.04807",
+        classes=(),
+        read=read_arrays,
+        files=(RemoteFile("intents-minilm.npz", "", ()),),
+        home="https://github.com/PolyAI-LDN/task-specific-datasets",
+    ),
+    "power": NamedSet(
+        summary="table: 1,096 days of electricity in Italy, 24 hours each; 396 held out",
+        source="Keogh et al., ItalyPowerDemand, UCR Time Series Classification Archive",
+        classes=("0", "1"),
+        read=read_arrays,
+        files=(RemoteFile("power.npz", "", ()),),
+        home="https://www.timeseriesclassification.com",
+    ),
+    "chest": NamedSet(
+        summary="chest X-rays of children with and without pneumonia, 28x28: 4,708, and 624 test",
+        source="Yang et al., MedMNIST v2 (PneumoniaMNIST), Scientific Data 10, 2023",
+        classes=("normal", "pneumonia"),
+        read=read_medical,
+        files=(RemoteFile("chest.npz", "", ()),),
+        published=_files(
+            ("pneumoniamnist.npz",),
+            ("https://zenodo.org/records/10519652/files/", "https://zenodo.org/records/6496656/files/"),
+            "28209eda62fecd6e6a2d98b1501bb15f",
+        ),
+        megabytes=4,
+    ),
+    "hand-signs": NamedSet(
+        summary="2,062 photographs of hands that show the digits, 3x32x32; 50 of each held out",
+        source="Mavi, A New Dataset and Proposed Convolutional Neural Network Architecture for Classification of "
+        "American Sign Language Digits, arXiv:2011.08927",
+        classes=DIGITS,
+        read=_read_hand_signs,
+        files=(RemoteFile("hand-signs.tar", "", ()),),
+        home="https://github.com/ardamavi/Sign-Language-Digits-Dataset",
+    ),
+    "steel": NamedSet(
+        summary="900 photographs of defects of steel, six kinds, 32x32; 50 of each held out",
+        source="Song and Yan, A Noise Robust Method Based on Completed Local Binary Patterns for Hot-Rolled Steel "
+        "Strip Surface Defects (NEU-DET), Applied Surface Science 285, 2013",
+        classes=(),
+        read=_read_steel,
+        files=(RemoteFile("steel.tar", "", ()),),
+        home="http://faculty.neu.edu.cn/songkechen",
+    ),
 }
 
 
@@ -229,7 +368,7 @@ def info(name: str, data_dir: str | Path | None = None) -> dict[str, Any]:
         return _joined_info(name, [info(part, data_dir) for part in name.split("+")])
     entry, folder = find(name), data_folder(data_dir)
     files = []
-    for file in entry.files:
+    for file in _files_of(name, folder):
         try:
             path = locate(name, file, folder)
             state = "present" if path else "missing"
@@ -264,20 +403,30 @@ def _joined_info(name: str, parts: list[dict[str, Any]]) -> dict[str, Any]:
 def paths_of(name: str, data_dir: str | Path | None, download: bool) -> list[Path]:
     """Return the checked files of a set, after downloading missing ones if `download`."""
     entry, folder = find(name), data_folder(data_dir)
-    paths = [locate(name, file, folder) for file in entry.files]
-    missing = [file for file, path in zip(entry.files, paths, strict=True) if path is None]
-    if missing and not download:
+    files = _files_of(name, folder)
+    paths = [locate(name, file, folder) for file in files]
+    missing = [file for file, path in zip(files, paths, strict=True) if path is None]
+    if missing and not (download and all(file.urls for file in missing)):
+        remedy = "allow the download, or " if all(file.urls for file in missing) else ""
+        origin = f", made from {entry.home}" if entry.home else ""
         raise InputError(
             f"{name}: expected {', '.join(file.name for file in missing)} in {folder / name} or {folder}, got none: "
-            "allow the download, or name the folder that has them by --data-dir or AAE_DATA_DIR"
+            f"{remedy}name the folder that has them{origin}, by --data-dir or AAE_DATA_DIR"
         )
     downloaded = iter(_download_all(missing, folder / name) if missing else ())
     return [path or next(downloaded) for path in paths]
 
 
-def _candidates(name: str, file: RemoteFile, folder: Path) -> tuple[Path, Path]:
+def _files_of(name: str, folder: Path) -> tuple[RemoteFile, ...]:
+    """Return the files of a set that are there, else those that can be downloaded."""
+    entry = find(name)
+    prepared = all(any(p.is_file() for p in _candidates(name, file, folder)) for file in entry.files)
+    return entry.files if prepared or not entry.published else entry.published
+
+
+def _candidates(name: str, file: RemoteFile, folder: Path) -> tuple[Path, ...]:
     """Return the paths that `file` may have, in the order in which they are tried."""
-    return folder / name / file.name, folder / file.name
+    return folder / name / file.name, folder / file.name, folder / "suite" / file.name
 
 
 def locate(name: str, file: RemoteFile, folder: Path) -> Path | None:
@@ -285,6 +434,8 @@ def locate(name: str, file: RemoteFile, folder: Path) -> Path | None:
     for path in _candidates(name, file, folder):
         if not path.is_file():
             continue
+        if not file.md5:
+            return path
         md5 = _md5(path)
         if md5 == file.md5 or (file.content_md5 and _content_md5(path) == file.content_md5):
             return path

@@ -227,7 +227,7 @@ def _has_names(lines: list[list[str]]) -> bool:
             cell in column for cell, column in zip(first, columns, strict=True)
         )
     rises = bool(is_number.all() and (np.diff(numbers) > 0).all() and len(others) > 2)
-    return rises and np.mean([_is_unlike(n, column) for n, column in zip(numbers, values, strict=True)]) > 0.9
+    return rises and bool(np.mean([_is_unlike(n, column) for n, column in zip(numbers, values, strict=True)]) > 0.9)
 
 
 def _is_unlike(number: float, column: NDArray[np.float64]) -> bool:
@@ -250,7 +250,7 @@ def _read_binary(path: Path, suffix: str) -> Any:
         if suffix == ".h5ad":
             return _read_anndata(path)
         if suffix in (".jsonl", ".ndjson"):
-            return pd.read_json(path, lines=True, dtype=False)
+            return pd.read_json(path, lines=True, dtype=False)  # pyright: ignore
         if suffix == ".xlsx":
             return pd.read_excel(path, dtype=object)  # texts stay texts, such as 001
         return pd.read_parquet(path) if suffix == ".parquet" else pd.read_feather(path)

@@ -1,29 +1,31 @@
 """Other methods, trained with the same labels and evaluated on the same rows."""
 
-import math
-import time
-import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from sklearn.base import clone
 
 from aaekit.data import Dataset, Split
 from aaekit.errors import InputError
 from aaekit.estimators import SupervisedBaseline
 from aaekit.estimators._hyperparameters import hyperparameters_of
 from aaekit.evaluation import metrics
-from aaekit.evaluation.heldout import HeldOut
+from aaekit.evaluation.heldout import HeldOut, fold_of, to_training_units
+from aaekit.evaluation.methods import BASELINE, CLASSIFIERS, Method, Setting, answer
+from aaekit.labels import UNLABELLED, labelled_mask
 
-__all__ = ["compare"]
+__all__ = ["compare", "cross_fitted"]
 
 SHARED = {"image_shape", "backbone", "hidden", "batch_norm", "device", "precision", "random_state"}
 
 
 def compare(
     config: Mapping[str, Any], data: Dataset, split: Split, estimator: Any, rows: HeldOut, *,
-    n_spread: int = 10_000, n_svm: int = 5_000,
+    methods: Sequence[Method] | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Train other methods with the same labels and evaluate them on the same rows.
 
@@ -36,10 +38,9 @@ def compare(
     estimator : Estimator
         The fitted estimator to compare with.
     rows : HeldOut
-        Labelled rows to evaluate on.
-    n_spread, n_svm : int
-        Maximum number of rows for label spreading and for self-training, whose memory or time is quadratic in it. All
-        labelled rows are among them.
+        Rows to evaluate on; those without a label do not count.
+    methods : sequence of Method, optional
+        The methods, by default `CLASSIFIERS`; ours are left out, apart from the baseline if the estimator is another.
 
     Returns
     -------
@@ -49,53 +50,86 @@ def compare(
     Raises
     ------
     InputError
-        If the rows have no labels.
+        If no row has a label.
     """
-    from sklearn.calibration import CalibratedClassifierCV
-    from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
-    from sklearn.svm import SVC
-
-    if rows.y is None:
+    if rows.y is None or not labelled_mask(rows.y).any():
         raise InputError(
             f"{data.name}: expected labels of the test rows, got none: methods are compared by their error"
         )
-    assert data.y is not None
-    X, y = data.X[split.labelled], data.y[split.labelled]
-    unlabelled = np.setdiff1d(split.unlabelled, split.labelled)
-    unlabelled = np.random.default_rng(config["random_state"]).permutation(unlabelled)
-
-    def flat(rows: NDArray[Any]) -> NDArray[Any]:
-        rows = rows.reshape(len(rows), math.prod(rows.shape[1:]))
-        if rows.dtype == np.uint8:
-            return rows / np.float32(255)
-        return rows if estimator.unit_range_ else (rows - estimator.center_) / estimator.scale_
-
-    def partly_labelled(n: int) -> tuple[NDArray[Any], NDArray[Any], str]:
-        """All labelled rows and unlabelled ones up to `n` in total, and a note if there are more."""
-        index = unlabelled[: max(0, n - len(X))]
-        note = f", on {len(index)} of {len(unlabelled)} unlabelled rows" if len(index) < len(unlabelled) else ""
-        return np.concatenate([flat(X), flat(data.X[index])]), np.concatenate([y, np.full(len(index), -1)]), note
-
-    candidates: list[tuple[str, Any, Any]] = []
-    if not isinstance(estimator, SupervisedBaseline):
-        parameters = set(hyperparameters_of(SupervisedBaseline)) & SHARED
-        baseline = SupervisedBaseline(**{k: v for k, v in config.items() if k in parameters})
-        candidates.append(("supervised baseline, same labels", baseline, (X, y, "")))
-    if len(unlabelled):
-        training = partly_labelled(n_spread)
-        spreading = LabelSpreading(kernel="knn", n_neighbors=min(10, len(training[0])))
-        candidates.append(("label spreading, 10 neighbours", spreading, training))
-    folds = min(5, int(np.bincount(y)[np.unique(y)].min()))
-    if len(unlabelled) and folds > 1:
-        machine = CalibratedClassifierCV(SVC(), ensemble=False, cv=folds)  # pyright: ignore[reportArgumentType]
-        candidates.append(("self-training, support vectors", SelfTrainingClassifier(machine), partly_labelled(n_svm)))
-    results = []
-    for name, model, (X_train, y_train, note) in candidates:
-        began = time.perf_counter()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # those of scikit-learn about early convergence
-            model.fit(X_train, y_train)
-            predicted = model.predict(rows.X if isinstance(model, SupervisedBaseline) else flat(rows.X))
-        seconds = round(time.perf_counter() - began, 2)
-        results.append({"name": name + note, "error": metrics.error_rate(rows.y, predicted), "seconds": seconds})
+    X, y = _training_rows(data, split)
+    X_test, results = to_training_units(estimator, rows.X), []
+    for method in _methods(config, estimator, methods):
+        values, seconds, note = answer(method, X, X_test, _setting(config, data, X, y))
+        error = metrics.error_rate(rows.y, values.argmax(1))
+        results.append({"name": _with_note(method.name, note), "error": error, "seconds": round(seconds, 2)})
     return results
+
+
+def cross_fitted(
+    config: Mapping[str, Any], data: Dataset, split: Split, estimator: Any, *,
+    methods: Sequence[Method] | None = None, n_folds: int = 5,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Train the estimator and other methods once per part of the labelled rows, which the others predict.
+
+    Parameters
+    ----------
+    config, data, split, methods
+        As in `compare`.
+    estimator : Estimator
+        Its parameters are used; it need not be fitted, and is not changed.
+    n_folds : int, default=5
+        Number of parts. A part is in no way used by the models that predict it.
+
+    Returns
+    -------
+    list of dict
+        `name`, `error` in percent over all labelled rows, and `seconds` (the mean of a training) of each method, the
+        estimator first.
+
+    Raises
+    ------
+    InputError
+        If a class has fewer than two labels.
+    """
+    X, y = _training_rows(data, split)
+    if not labelled_mask(y).any() or np.unique(y[y != UNLABELLED], return_counts=True)[1].min() < 2:
+        raise InputError(f"{data.name}: expected at least 2 labels of each class, got 1: label more rows")
+    own = Method(type(estimator).__name__, lambda _: clone(estimator), is_ours=True)
+    folds, results = fold_of(y, n_folds), []
+    for method in (own, *_methods(config, estimator, methods)):
+        predicted, seconds, note = np.full(len(y), UNLABELLED), [], ""
+        for fold in np.unique(folds[folds >= 0]):
+            train, test = folds != fold, folds == fold
+            setting = _setting(config, data, X, y[train])
+            values, time, note = answer(method, X[train], X[test], setting)
+            predicted[test] = values.argmax(1)
+            seconds.append(time)
+        error = metrics.error_rate(y, predicted)
+        mean = round(float(np.mean(seconds)), 2)
+        results.append({"name": _with_note(method.name, note), "error": error, "seconds": mean})
+    return results
+
+
+def _training_rows(data: Dataset, split: Split) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """All rows that the run trains on, and the labels that it gets."""
+    assert data.y is not None
+    return data.X[split.unlabelled], split.masked(data.y)[split.unlabelled]
+
+
+def _methods(config: Mapping[str, Any], estimator: Any, methods: Sequence[Method] | None) -> list[Method]:
+    """The simple methods, and the baseline with the backbone of the run, unless it is the run itself."""
+    shared = set(hyperparameters_of(SupervisedBaseline)) & SHARED
+    parameters = {name: value for name, value in config.items() if name in shared}
+    baseline = replace(BASELINE, make=lambda _: SupervisedBaseline(**parameters))
+    is_baseline = isinstance(estimator, SupervisedBaseline)
+    chosen = [m for m in methods or CLASSIFIERS if not m.is_ours or (m is BASELINE and not is_baseline)]
+    return [baseline if method is BASELINE else method for method in chosen]
+
+
+def _setting(config: Mapping[str, Any], data: Dataset, X: NDArray[Any], y: NDArray[np.int64]) -> Setting:
+    n_classes = max(len(data.classes), int(y.max()) + 1)
+    return Setting(y, n_classes, int(X[:1].size), config["random_state"], torch.get_num_threads())
+
+
+def _with_note(name: str, note: str) -> str:
+    return f"{name}, {note}" if note else name

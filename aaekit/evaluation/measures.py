@@ -269,12 +269,13 @@ def evidence_of(estimator: Any, rows: HeldOut) -> Evidence:
 # --- as texts --------------------------------------------------------------------------------------------------------
 def tables(results: Mapping[str, Any]) -> list[report.Table]:
     """Tables of the results of `evaluate`: errors, beside those of other methods, and all other measures."""
-    made = []
+    made, others = [], [(c["name"], c["error"], c["seconds"]) for c in results.get("comparison", [])]
     if "error" in results:
-        lines = [(f"{results['estimator']} (this run)", results["error"], results["seconds"])]
-        lines += [(c["name"], c["error"], c["seconds"]) for c in results.get("comparison", [])]
-        rows = [(name, f"{error:.2f}", f"{seconds:.1f}") for name, error, seconds in lines]
-        made.append(report.Table(f"Error on {_scored_rows(results)}", ["method", "error (%)", "time (s)"], rows))
+        others.insert(0, (f"{results['estimator']} (this run)", results["error"], results["seconds"]))
+    if others:
+        rows = [(name, f"{error:.2f}", f"{seconds:.1f}") for name, error, seconds in others]
+        title = f"Error on {_scored_rows(results)}" if "error" in results else f"Error, {results['comparison_rows']}"
+        made.append(report.Table(title, ["method", "error (%)", "time (s)"], rows))
     if lines := texts(results):
         title = f"Measures on {results['n_rows']} {results['rows']} rows"
         made.append(report.Table(title, ["measure", "value"], lines))

@@ -17,10 +17,12 @@ from aaekit.labels import as_labels, split_labels
 
 __all__ = [
     "ClusterUse",
+    "balanced_error_rate",
     "choose_parzen_sigma",
     "cluster_use",
     "clustering_accuracy",
     "error_rate",
+    "expected_calibration_error",
     "label_leakage",
     "match_clusters",
     "mmd",
@@ -53,6 +55,69 @@ def error_rate(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """
     true, predicted = _labelled_pair(y_true, y_pred)
     return 100 * float(np.mean(true != predicted))
+
+
+def balanced_error_rate(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """Mean over classes of the share of their rows that are misclassified: each class counts alike.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n,)
+        True labels and predictions; rows whose true label is unknown are ignored.
+
+    Returns
+    -------
+    float
+        Percent, 0 to 100.
+
+    Raises
+    ------
+    InputError
+        If the lengths differ or no row is labelled.
+    """
+    true, predicted = _labelled_pair(y_true, y_pred)
+    _, classes = np.unique(true, return_inverse=True)
+    return 100 * float(np.mean(np.bincount(classes, true != predicted) / np.bincount(classes)))
+
+
+def expected_calibration_error(
+    y_true: ArrayLike, proba: ArrayLike, n_bins: int = 15, sample_weight: ArrayLike | None = None
+) -> float:
+    """How far the probability of the predicted class is, on average, from the share of such predictions that are right.
+
+    Parameters
+    ----------
+    y_true : array-like of int, shape (n,)
+        True labels, 0 ... n_classes - 1; rows where it is -1 are ignored.
+    proba : array-like of shape (n, n_classes)
+        Class probabilities.
+    n_bins : int, default=15
+        Number of intervals of equal width in which probabilities and shares are compared.
+    sample_weight : array-like of shape (n,), optional
+        How much each row counts.
+
+    Returns
+    -------
+    float
+        Percent, 0 (calibrated) to 100.
+
+    Raises
+    ------
+    InputError
+        If the lengths differ or no row is labelled.
+
+    References
+    ----------
+    Guo, Pleiss, Sun and Weinberger, *On Calibration of Modern Neural Networks* (2017), section 2.
+    """
+    p = np.asarray(proba, dtype=np.float64)
+    labelled = np.asarray(y_true) != -1
+    true, predicted = _labelled_pair(y_true, p.argmax(1))
+    confidence = p.max(1)[labelled]
+    weight = np.ones(len(true)) if sample_weight is None else np.asarray(sample_weight, np.float64)[labelled]
+    bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
+    gaps = np.bincount(bins, weight * ((true == predicted) - confidence), n_bins)
+    return 100 * float(np.abs(gaps).sum() / weight.sum())
 
 
 @dataclass(frozen=True)

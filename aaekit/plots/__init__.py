@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from aaekit.plots.base import DESCRIPTIONS, Description, described, palette, save, to_png
 from aaekit.plots.codes import embedding_comparison, latent_scatter, latent_tsne
+from aaekit.plots.comparisons import regrets
 from aaekit.plots.distributions import code_vs_prior, label_distribution
 from aaekit.plots.mosaic import tile
 from aaekit.plots.results import (
@@ -69,6 +70,7 @@ __all__ = [
     "palette",
     "questions",
     "reconstruction_pairs",
+    "regrets",
     "roc_curves",
     "roll_walk",
     "sample_grid",

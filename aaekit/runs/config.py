@@ -25,6 +25,7 @@ __all__ = [
     "config_text",
     "configuration",
     "estimator_of",
+    "machine",
     "options_of",
     "read_config",
     "versions",
@@ -45,6 +46,13 @@ class DataOptions:
             "folder of images with one subfolder per class"
         ),
     ] = "digits"
+    test: Annotated[
+        str | None,
+        Field(
+            description="labelled test rows, with the columns or the size of data: a table, a .npz or a folder; they "
+            "are used for evaluation only"
+        ),
+    ] = None
     data_dir: Annotated[
         str | None,
         Field(description="folder of the named data sets; else AAE_DATA_DIR, else the user's cache directory"),
@@ -251,3 +259,15 @@ def versions() -> dict[str, Any]:
         if Path(root).resolve() == package.parent.resolve():  # not the project around somebody's environment
             facts["git"] = commit
     return facts
+
+
+def machine() -> dict[str, Any]:
+    """Return the processor and the number of cores of this machine."""
+    model = platform.processor()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            model = next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"processor": model, "cores": cores}

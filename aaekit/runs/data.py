@@ -21,7 +21,9 @@ __all__ = ["by_class_number", "data_options", "held_out", "load_data", "split_of
 def load_data(config: Mapping[str, Any], schema: Schema | None = None) -> Dataset:
     """Load the data set of a configuration; with a schema, the columns of a table mean what they meant before."""
     options, shape = data_options(config["data_options"]), config.get("image_shape")
-    return datasets.load(config["data"], config["data_dir"], image_shape=shape, schema=schema, **options)
+    data = datasets.load(config["data"], config["data_dir"], image_shape=shape, schema=schema, **options)
+    test = config.get("test")
+    return data if test is None else datasets.with_test_rows(data, test, config["data_dir"], options.get("target"))
 
 
 def data_options(texts: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,178 @@
+"""`aae suite`: methods compared on many data sets, or on a data set of one's own."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aaekit.cli.options import DataDir, Quiet, SetOptions, Stopped, notes, print_table, say
+from aaekit.errors import InputError, nearest
+
+LIST = "A,B,..."
+
+
+def suite(
+    data: Annotated[
+        str | None,
+        typer.Option(help="A data set of your own: a table, a .npz or a folder of images.", show_default="the suite's"),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="The column of labels, if --data is a table.", show_default="as in aae train")
+    ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(help="Labelled test rows, if --data has none.", show_default="cross-fitted, or rows held out"),
+    ] = None,
+    sets: Annotated[
+        str | None, typer.Option(help="Named sets to compare on.", metavar=LIST, show_default="seven tables")
+    ] = None,
+    families: Annotated[
+        str, typer.Option(help="What to compare: classes, rare, clusters, maps, outliers.", metavar=LIST)
+    ] = "classes",
+    methods: Annotated[
+        str | None, typer.Option(help="Methods to compare, by name.", metavar=LIST, show_default="all")
+    ] = None,
+    k: Annotated[
+        str | None,
+        typer.Option(
+            "--k", help="Numbers of labels per class to draw.", metavar=LIST, show_default="5,20; of --data all labels"
+        ),
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Number of draws of labels and random states.")] = 3,
+    options: Annotated[
+        str | None,
+        typer.Option(help="Parameters of our own methods as name=value.", metavar=LIST, show_default="their defaults"),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of methods measured at the same time, in processes.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder for the logs and the page.")] = Path("suite"),
+    data_options: SetOptions = None,
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Compare methods for few labels on the data sets of the suite, or on your own, and say which one to use.
+
+    What has a log in the folder is not measured again: a command that was stopped can be given again, and sets, draws
+    and methods are added.
+    """
+    from aaekit.data.sets import paths_of
+    from aaekit.evaluation import suite as suites
+    from aaekit.evaluation.methods import check_options
+    from aaekit.runs.config import machine, versions
+    from aaekit.runs.data import data_options as as_options
+
+    if data is not None and sets is not None:
+        raise InputError("expected --data or --sets, got both: leave one of them out")
+    of_set = as_options([*_names(data_options), *([] if target is None else [f"target={target}"])])
+    if data is None and (of_set or test is not None):
+        raise InputError("expected --data with --target, --test or --data-options, got none: name your data set")
+    numbers, of_ours = _numbers(k), as_options(_names(options))
+    check_options(of_ours)
+    if data is None:
+        chosen = suites.tasks(_names(families), _names(sets) or suites.SETS, numbers or (5, 20), draws)
+        for name in dict.fromkeys(task.data for task in chosen):
+            paths_of(name, data_dir, download=True)  # before anything is measured
+        facts: dict[str, Any] = {}
+    else:
+        chosen, facts = _own_tasks(data, of_set, test, numbers, draws, data_dir)
+    cells = [
+        suites.Cell(
+            task, method, of_ours, None if data_dir is None else str(data_dir), facts
+        )
+        for task in chosen
+        for method in _methods(suites.FAMILIES[task.family].methods, _names(methods), families)
+    ]  # fmt: skip
+    for method in {m for task in chosen for m in suites.FAMILIES[task.family].methods} - {c.method for c in cells}:
+        if method.package and (not methods or method.name in _names(methods)):
+            say(f'note: {method.name} is left out, since it is not installed: pip install "aaekit[suite]"')
+    records = {"versions": versions(), "machine": machine(), "side_by_side": jobs}
+    try:
+        with notes():
+            logs, failures = suites.run(cells, out, jobs, records, lambda progress: None if quiet else _say(progress))
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped; {out} has what was measured: give the same command again to continue") from None
+    for failure in failures:
+        say(f"error: {failure.cell}: {failure.reason}")
+    if not logs:
+        raise InputError(f"{out}: expected at least one result, got none: see the errors above")
+    _conclude(logs, out, data, jobs)
+    if failures:
+        raise InputError(f"expected results of {len(cells)} trainings, got {len(logs)}: see the errors above")
+
+
+def _own_tasks(
+    data: str, options: dict[str, Any], test: str | None, k: tuple[int, ...], draws: int, data_dir: Path | None
+) -> tuple[list[Any], dict[str, Any]]:
+    """The tasks of a set of one's own, and what identifies its rows."""
+    from aaekit import data as datasets
+    from aaekit.evaluation import suite as suites
+
+    data, test = datasets.whole_path(data), None if test is None else datasets.whole_path(test)
+    with notes():
+        loaded = datasets.load(data, data_dir, **options)
+    if loaded.y is None:
+        raise InputError(f"{data}: expected labels to compare methods by, got none: name their column by --target")
+    own_test = loaded.X_test is not None and loaded.y_test is not None
+    chosen = suites.own_tasks(data, options, k, draws, test, own_test)
+    return chosen, {"rows": datasets.fingerprint(loaded.X), "labels": datasets.fingerprint(loaded.y, len(loaded.y))}
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    """The parts of a list."""
+    return tuple(filter(None, (part.strip() for part in (text or "").split(","))))
+
+
+def _numbers(text: str | None) -> tuple[int, ...]:
+    """The parts of a list of numbers."""
+    for part in _names(text):
+        if not part.isdecimal() or not int(part):
+            raise InputError(f"--k: expected numbers of labels per class, got {part!r}: write for instance 5,20")
+    return tuple(int(part) for part in _names(text))
+
+
+def _methods(methods: Any, chosen: tuple[str, ...], families: str) -> list[Any]:
+    """The methods of a family that were chosen; of packages that are not installed, none."""
+    from importlib.util import find_spec
+
+    from aaekit.evaluation.suite import FAMILIES
+
+    names = {method.name for family in _names(families) for method in FAMILIES[family].methods}
+    for name in chosen:
+        if name not in names:
+            raise InputError(f"--methods: expected {', '.join(sorted(names))}, got {name!r}{nearest(name, names)}")
+    return [
+        method for method in methods
+        if (not chosen or method.name in chosen) and (not method.package or find_spec(method.package))
+    ]  # fmt: skip
+
+
+def _say(progress: Any) -> None:
+    """Print a line for a cell."""
+    from aaekit.evaluation.suite import Failure
+
+    left = progress.seconds_left
+    time = f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min" if left < 7200 else f"{left / 3600:.1f} h"
+    outcome = progress.outcome
+    result = (
+        "failed" if isinstance(outcome, Failure) else f"{outcome['scores']['loss']:.1f} in {outcome['seconds']:.1f} s"
+    )
+    say(f"[{progress.n_done}/{progress.n_cells}] {progress.cell}: {result}; {time} left")
+
+
+def _conclude(logs: list[Any], out: Path, data: str | None, jobs: int) -> None:
+    """Print the tables and the conclusion, and write the page."""
+    from aaekit.evaluation import suite as suites
+
+    settings = {"jobs": jobs}
+    if data is None:
+        print_table(suites.short_table(logs))
+        conclusion, title, tables = suites.lines(logs), "The suite", []
+    else:
+        title, questions = f"Methods compared on {Path(data).name}", suites.questions(logs)
+        tables = [suites.method_table(logs, question) for question in questions]
+        for table in tables:
+            print_table(table)
+        conclusion = [f"{question}: {suites.verdict(logs, question)}" for question in questions]
+    page = suites.write_page(out / "suite.html", logs, title, conclusion, tables, settings)
+    for line in conclusion:
+        typer.echo(line)
+    typer.echo(f"page: {page}")
