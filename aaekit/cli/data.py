@@ -1,5 +1,6 @@
 """The commands `aae data ...`: which data sets there are, and how to prepare them."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +9,13 @@ import typer
 from aaekit.cli.options import DataDir, RandomState, SetName, SetOptions, new_app
 
 data_app: typer.Typer = new_app()
+
+
+class LabelDraw(StrEnum):
+    """How many of the labelled rows are of each class."""
+
+    balanced = "balanced"
+    proportional = "proportional"
 
 
 @data_app.command("list")
@@ -50,10 +58,11 @@ def prepare(
     out: Annotated[Path, typer.Option(help="Folder for SET.npz (and SET-split.npz).")] = Path("."),
     labels: Annotated[
         int | None,
-        typer.Option(
-            help="Number of labelled rows, balanced over classes: also writes the split.", show_default="no split"
-        ),
+        typer.Option(help="Number of labelled rows, see --label-draw: also writes the split.", show_default="no split"),
     ] = None,
+    label_draw: Annotated[
+        LabelDraw, typer.Option(help="As many labelled rows of each class, or in proportion to the classes.")
+    ] = LabelDraw.balanced,
     validation: Annotated[int, typer.Option(help="Number of rows set aside for validation.")] = 0,
     random_state: RandomState = 0,
     data_dir: DataDir = None,
@@ -64,7 +73,8 @@ def prepare(
     from aaekit import data
 
     options = _data_options(data_options)
-    for path in data.prepare(name, data_dir, out, labels, validation, random_state, overwrite, **options):
+    counts = {"labels": labels, "validation": validation, "random_state": random_state, "label_draw": label_draw.value}
+    for path in data.prepare(name, data_dir, out, overwrite=overwrite, **counts, **options):
         typer.echo(str(path))
 
 
