@@ -433,7 +433,7 @@ def test_models_of_another_version_are_refused(few_labels, tmp_path):
     newer = {**header, "format": 99}
     option = {**header, "parameters": {**header["parameters"], "sparkle": 3}}
     for found, message in (
-        (newer, "format 2, got 99"),
+        (newer, "format 3, got 99"),
         (option, "expected a parameter of SupervisedBaseline, got 'sparkle'"),
         ({}, "damaged or other file: its header has no format"),
         ({"format": 3}, "damaged or other file: its header has no estimator"),
