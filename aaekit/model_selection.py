@@ -209,7 +209,7 @@ class WithUnlabelled(ClassifierMixin, BaseEstimator):
         y_all = np.array(values + [-1] * n, dtype=labels.dtype if labels.dtype.kind in "if" else object)
         weights = {} if sample_weight is None else {"sample_weight": np.r_[np.asarray(sample_weight), np.ones(n)]}
         self.estimator_: Any = clone(self.estimator).fit(_stacked(X, self.X_unlabelled), y_all, **weights)
-        self.classes_: NDArray[Any] = np.unique(labels[labelled])
+        self.classes_: NDArray[Any] = self.estimator_.classes_
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:

@@ -488,7 +488,7 @@ BAD_FILES = {
         ("train generator --divergence gann --out new", ["divergence", "'gann'", "'gan'"]),
         ("train generator --data good.npz --image-shape 1,3,3 --out new", ["(4,)", "(1, 3, 3)"]),
         ("train generator --hidden 10,x --out new", ["'auto' or whole numbers", "'x'"]),
-        ("train generator --channels 10,x --out new", ["expected whole numbers", "'x'"]),
+        ("train generator --image-shape 1,x,8 --out new", ["expected whole numbers", "'x'"]),
         ("train generator --data junk.npz --out new", ["junk.npz", "plain arrays", "Python objects"]),
         ("resume stopped --compare", ["got a generator", "classifier or pretrained or baseline"]),
         ("train generator --data-options x --out new", ["name=value", "'x'"]),

@@ -1045,6 +1045,39 @@ def test_split_properties(draw):
     np.testing.assert_array_equal(again.validation, found.validation)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_proportional_labels_are_those_of_a_stratified_draw_with_one_of_each_class(draw):
+    sizes = np.array(draw.draw(st.lists(st.integers(1, 60), min_size=2, max_size=6), "rows of each class"))
+    n, k = int(sizes.sum()), len(sizes)
+    y = np.repeat(np.arange(k) * 2, sizes)
+    labels = draw.draw(st.integers(k, n), "labels")
+    validation = draw.draw(st.integers(0, n - labels), "validation")
+    seed = draw.draw(st.integers(0, 9), "seed")
+    split = data.split(y, labels, validation, seed, draw="proportional")
+    counts = np.bincount(y[split.labelled], minlength=2 * k)[::2]
+    assert counts.sum() == labels and counts.min() >= 1 and len(split.validation) == validation
+    due = sizes * labels / n
+    assert (counts < due + 1).all() and (counts > due - 1 - (due < 1).sum()).all()  # the rarest at the others' cost
+    np.testing.assert_array_equal(data.split(y, labels, 0, seed, "proportional").labelled, split.labelled)
+    everything = [data.split(y, None, validation, seed, how) for how in ("balanced", "proportional")]
+    np.testing.assert_array_equal(everything[0].labelled, everything[1].labelled)
+
+
+def test_rare_classes_are_rare_among_proportional_labels():
+    y = np.repeat([0, 1, 2], [5, 95, 900])
+    assert np.bincount(y[data.split(y, 200, draw="proportional").labelled]).tolist() == [1, 19, 180]
+    assert np.bincount(y[data.split(y, 10, draw="proportional").labelled]).tolist() == [1, 1, 8]
+    assert np.bincount(y[data.split(y, 3, draw="proportional").labelled]).tolist() == [1, 1, 1]
+
+
+def test_prepare_draws_in_proportion_too(tmp_path):
+    np.savez(tmp_path / "rare.npz", X=np.eye(100, 5), y=np.repeat([0, 1], [10, 90]))
+    data.prepare(tmp_path / "rare.npz", out=tmp_path / "out", labels=20, label_draw="proportional")
+    prepared = data.load(tmp_path / "out" / "rare.npz")
+    assert np.bincount(prepared.y[prepared.split.labelled]).tolist() == [2, 18]
+
+
 def test_split_is_balanced_and_differs_by_seed():
     y = np.repeat(np.arange(10), 100)
     assert np.bincount(y[data.split(y, 100).labelled]).tolist() == [10] * 10
@@ -1155,6 +1188,7 @@ def test_missing_or_damaged_split_file(tmp_path):
         (np.where(LABELS, LABELS, np.inf), {"labels": 3}, "got infinity in 2 of 6 rows"),
         (LABELS[:, None], {"labels": 3}, "got shape (6, 1)"),
         (np.array(3), {"labels": 3}, "got shape ()"),
+        (LABELS, {"labels": 3, "draw": "balance"}, "draw: expected 'balanced' or 'proportional', got 'balance'"),
     ],
 )
 def test_bad_split(y, arguments, word):

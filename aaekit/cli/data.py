@@ -1,6 +1,7 @@
 """The commands `aae data ...`: which data sets there are, and how to prepare them."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,13 @@ N_COLUMNS = 40  # lines of columns that are printed
 N_CLASSES, N_NAMES = 12, 5  # classes of a set and categories of a column that are named
 
 data_app: typer.Typer = new_app()
+
+
+class LabelDraw(StrEnum):
+    """How many of the labelled rows are of each class."""
+
+    balanced = "balanced"
+    proportional = "proportional"
 
 
 @data_app.command("list")
@@ -87,10 +95,11 @@ def prepare(
     out: Annotated[Path, typer.Option(help="Folder for SET.npz (and SET-split.npz).")] = Path("."),
     labels: Annotated[
         int | None,
-        typer.Option(
-            help="Number of labelled rows, balanced over classes: also writes the split.", show_default="no split"
-        ),
+        typer.Option(help="Number of labelled rows, see --label-draw: also writes the split.", show_default="no split"),
     ] = None,
+    label_draw: Annotated[
+        LabelDraw, typer.Option(help="As many labelled rows of each class, or in proportion to the classes.")
+    ] = LabelDraw.balanced,
     validation: Annotated[int, typer.Option(help="Number of rows set aside for validation.")] = 0,
     random_state: RandomState = 0,
     data_dir: DataDir = None,
@@ -101,8 +110,9 @@ def prepare(
     from aaekit import data
 
     options = _data_options(data_options)
+    counts = {"labels": labels, "validation": validation, "random_state": random_state, "label_draw": label_draw.value}
     with notes():
-        paths = data.prepare(name, data_dir, out, labels, validation, random_state, overwrite, **options)
+        paths = data.prepare(name, data_dir, out, overwrite=overwrite, **counts, **options)
     for path in paths:
         typer.echo(str(path))
 

@@ -68,7 +68,7 @@ def ask(
     quiet: Quiet = False,
 ) -> None:
     """Write the rows to label to FOLDER: a CSV file to fill in and, for images, a picture of them."""
-    from aaekit.data import whole_path
+    from aaekit.data import chosen_folder, whole_path
 
     is_new = not (folder / "settings.json").exists()
     if is_new:
@@ -81,7 +81,7 @@ def ask(
             "clusters": clusters,
             "max_steps": max_steps,
             "random_state": random_state,
-            "data_dir": None if data_dir is None else str(data_dir.expanduser().resolve()),
+            "data_dir": chosen_folder(data_dir),
         }
     else:
         settings = _settings(folder)

@@ -39,6 +39,9 @@ DataDir = Annotated[
         help="Folder of the named sets; else AAE_DATA_DIR, else the user's cache directory.", show_default=False
     ),
 ]
+MovedData = Annotated[
+    str | None, typer.Option(help="The data of the run, if they are elsewhere now.", show_default=False)
+]
 SetOptions = Annotated[
     str | None,
     typer.Option(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from aaekit._files import write_csv
-from aaekit.cli.options import DataDir, InputRows, Predictions, RunPath, notes, print_table, with_files
+from aaekit.cli.options import DataDir, InputRows, MovedData, Predictions, RunPath, notes, print_table, with_files
 from aaekit.cli.train import add_comparison, check_comparable, print_results
 from aaekit.errors import InputError
 
@@ -34,7 +34,7 @@ def evaluate(
     from aaekit.runs.data import held_out
     from aaekit.runs.run import Run
 
-    directory = Run.open(run)
+    directory = Run.open(run, data_dir=data_dir)
     estimator = directory.fitted()
     if data is not None:
         if compare:
@@ -55,12 +55,12 @@ def evaluate(
     print_results(directory)
 
 
-def doctor(run: RunPath) -> None:
+def doctor(run: RunPath, data: MovedData = None, data_dir: DataDir = None) -> None:
     """Diagnose a run from its curves and codes: for each problem the evidence, what it means, and what to try first."""
     from aaekit.evaluation.measures import diagnosis
     from aaekit.runs.run import Run
 
-    directory = Run.open(run)
+    directory = Run.open(run, data, data_dir)
     findings = diagnosis(directory.fitted(), directory.held_out)
     for finding in findings:
         typer.echo(f"{finding.severity}: {finding.name}")
@@ -77,13 +77,15 @@ def doctor(run: RunPath) -> None:
 def plot(
     run: RunPath,
     out: Annotated[Path | None, typer.Option(help="Folder to write to.", show_default="RUN/figures")] = None,
+    data: MovedData = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Draw all figures of a trained model, including the slow ones: t-SNE of codes, modes beside real rows."""
     from aaekit import plots
     from aaekit.plots import draw
     from aaekit.runs.run import Run
 
-    directory = Run.open(run)
+    directory = Run.open(run, data, data_dir)
     figures = draw.draw_all(directory.fitted(), directory.held_out, directory.labels, slow=True)
     for name, figure in figures.items():
         typer.echo(str(plots.save(figure, (out or directory.path / "figures") / f"{name}.png")))

@@ -9,6 +9,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from aaekit.cli.options import (
+    DataDir,
+    MovedData,
     Quiet,
     RunPath,
     Stopped,
@@ -112,7 +114,7 @@ def _train(
     compare: bool = False,
     **options: Any,
 ) -> None:
-    from aaekit.data import whole_path
+    from aaekit.data import chosen_folder, whole_path
     from aaekit.runs.config import completed, config_text, configuration, read_config
     from aaekit.runs.run import Run
 
@@ -131,6 +133,7 @@ def _train(
     elif out is None:
         raise InputError("expected a directory for the run, got none: give --out, for instance --out runs/first")
     else:
+        complete["data_dir"] = chosen_folder(complete["data_dir"])  # so that later commands need no variable
         _finish(Run.create(out, complete), quiet, compare)
 
 
@@ -228,11 +231,13 @@ def print_results(run: Any) -> None:
     typer.echo(f"report: {run.path / 'report.html'}")
 
 
-def resume(run: RunPath, compare: Compare = False, quiet: Quiet = False) -> None:
+def resume(
+    run: RunPath, compare: Compare = False, quiet: Quiet = False, data: MovedData = None, data_dir: DataDir = None
+) -> None:
     """Resume a training that was stopped; the results are the same as without the interruption."""
     from aaekit.runs.run import Run
 
-    directory = Run.open(run)
+    directory = Run.open(run, data, data_dir)
     if directory.complete:
         raise InputError(
             f"{run}: expected a run that was stopped, got one that is complete: see its report, {run / 'report.html'}"

@@ -15,7 +15,7 @@ from aaekit.data.dataset import Dataset, checked
 from aaekit.data.domains import check_same_classes, join
 from aaekit.data.folders import read_folder
 from aaekit.data.sets import SETS, find, paths_of
-from aaekit.data.splits import Split, split
+from aaekit.data.splits import Draw, Split, split
 from aaekit.data.store import open_rows, reason, remove, write_npz
 from aaekit.data.tables import SUFFIXES, TEXT_SUFFIXES, as_bytes, read_table, suffix_of
 from aaekit.errors import InputError, nearest
@@ -245,6 +245,12 @@ def whole_path(name: str) -> str:
     return "+".join(str(p.resolve()) if part and part not in SETS and p.exists() else part for part, p in paths.items())
 
 
+def missing_paths(name: str) -> list[str]:
+    """Return the absolute paths in a name, which may be several joined by "+", at which there is nothing."""
+    paths = [Path(part).expanduser() for part in _parts(name) if part not in SETS]
+    return [str(path) for path in paths if path.is_absolute() and not path.exists()]
+
+
 def options_of(name: str) -> tuple[str, ...]:
     """Return the options that `load` takes for a set; for several joined by "+", those that all of them have."""
     kinds = [(part, _kind(part)) for part in _parts(name)]
@@ -298,6 +304,7 @@ def prepare(
     random_state: int = 0,
     overwrite: bool = False,
     download: bool = True,
+    label_draw: Draw = "balanced",
     **options: Any,
 ) -> list[Path]:
     """Write a set to one .npz and, with `labels` or `validation`, its split to another.
@@ -309,10 +316,11 @@ def prepare(
     out : str or Path, default="."
         The folder for ``<name>.npz`` (arrays X, y, X_test, y_test, classes; of joined sets domain, domain_test,
         domains; of tables columns and schema; of folders files, files_test; uncompressed).
-    labels, validation, random_state
-        As in `split`; with `labels` or `validation` the split is written to ``<name>-split.npz``, where `load` looks
-        for it. Azulay's split of MNIST (2019) is ``labels=3000, validation=10_000``: 3,000 rows are labelled, 50,000
-        are trained on (the 3,000 and 47,000 more), and 10,000 are for validation.
+    labels, validation, random_state, label_draw
+        As in `split`, where `label_draw` is called draw; with `labels` or `validation` the split is written to
+        ``<name>-split.npz``, where `load` looks for it. Azulay's split of MNIST (2019) is ``labels=3000,
+        validation=10_000``: 3,000 rows are labelled, 50,000 are trained on (the 3,000 and 47,000 more), and 10,000 are
+        for validation.
     overwrite : bool, default=False
         Whether to replace existing files; an earlier split is deleted if no new one is written.
 
@@ -339,7 +347,7 @@ def prepare(
     data = load(name, data_dir, download, **options)
     if with_split and data.y is None:
         raise InputError(f"{name}: expected labels to split by, got none: leave labels and validation out")
-    chosen = split(data.y, labels, validation, random_state) if with_split and data.y is not None else None
+    chosen = split(data.y, labels, validation, random_state, label_draw) if with_split and data.y is not None else None
     arrays = {key: getattr(data, key) for key in NPZ_KEYS}
     if data.schema is not None:
         arrays["schema"] = json.dumps(data.schema.as_dict())

@@ -338,8 +338,14 @@ def find(name: str) -> NamedSet:
 
 def data_folder(data_dir: str | Path | None = None) -> Path:
     """Return the folder of the named sets: the argument, else the variable AAE_DATA_DIR, else the user's cache."""
+    chosen = chosen_folder(data_dir)
+    return Path(chosen) if chosen else user_cache()
+
+
+def chosen_folder(data_dir: str | Path | None = None) -> str | None:
+    """Return the absolute path that the argument, or else the variable AAE_DATA_DIR, has chosen; None without both."""
     chosen = data_dir or os.environ.get("AAE_DATA_DIR")
-    return Path(chosen).expanduser() if chosen else user_cache()
+    return str(Path(chosen).expanduser().absolute()) if chosen else None
 
 
 def info(name: str, data_dir: str | Path | None = None) -> dict[str, Any]:

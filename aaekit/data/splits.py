@@ -1,19 +1,20 @@
-"""Which training rows are labelled, unlabelled or for validation: drawn at random from a seed, balanced by class."""
+"""Which training rows are labelled, unlabelled or for validation: drawn at random from a seed, class by class."""
 
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aaekit.data.checks import check_whole
 from aaekit.data.store import reason, write_npz
-from aaekit.errors import InputError
+from aaekit.errors import InputError, nearest
 from aaekit.labels import UNLABELLED, split_labels
 
+Draw = Literal["balanced", "proportional"]  # how many of the labelled rows are of each class
 PARTS = ("labelled", "unlabelled", "validation")
 
 
@@ -83,12 +84,15 @@ class Split:
         return cls(labelled, unlabelled, validation, random_state)
 
 
-def split(y: ArrayLike, labels: int | None, validation: int = 0, random_state: int = 0) -> Split:
+def split(
+    y: ArrayLike, labels: int | None, validation: int = 0, random_state: int = 0, draw: Draw = "balanced"
+) -> Split:
     """Choose labelled rows and validation rows.
 
-    The labelled rows are balanced: ``labels // n_classes`` of each class, and the remainder from classes drawn at
-    random. If a class has too few rows, the other classes have more. The choice depends on `labels` and `random_state`,
-    but not on `validation`. The validation rows are stratified: each class is represented in proportion.
+    Balanced labelled rows are ``labels // n_classes`` of each class, and the remainder from classes drawn at random. If
+    a class has too few rows, the other classes have more. Proportional ones are of the classes as these are frequent in
+    `y`, but at least one of each class. The choice depends on `labels`, `draw` and `random_state`, but not on
+    `validation`. The validation rows are stratified: each class is represented in proportion.
 
     Parameters
     ----------
@@ -100,6 +104,8 @@ def split(y: ArrayLike, labels: int | None, validation: int = 0, random_state: i
         Number of rows for validation, all with labels; at least one row of each class is always left.
     random_state : int, default=0
         Seed.
+    draw : "balanced" or "proportional", default="balanced"
+        How many of the labelled rows are of each class.
 
     Returns
     -------
@@ -109,12 +115,14 @@ def split(y: ArrayLike, labels: int | None, validation: int = 0, random_state: i
     ------
     InputError
         If `y` is not one-dimensional or has fewer than two classes, or if more rows are asked for than there are, or
-        fewer than there are classes.
+        fewer than there are classes, or for another `draw`.
     """
     names, has_label = split_labels(y)
     labels = None if labels is None else check_whole(labels, 1, "labels")
     validation = check_whole(validation, 0, "validation")
     random_state = check_whole(random_state, 0, "random_state")
+    if draw not in get_args(Draw):
+        raise InputError(f"draw: expected 'balanced' or 'proportional', got {draw!r}{nearest(draw, get_args(Draw))}")
     rows = np.flatnonzero(has_label)
     classes, indices, n_available = np.unique(names[rows], return_inverse=True, return_counts=True)
     n_rows, n_classes = len(rows), len(classes)
@@ -134,7 +142,7 @@ def split(y: ArrayLike, labels: int | None, validation: int = 0, random_state: i
     rng = np.random.default_rng(random_state)
     shuffled = rng.permutation(n_rows)
     pools = [shuffled[indices[shuffled] == k] for k in range(n_classes)]
-    n_labelled = _even(n_available, n_needed, rng)
+    n_labelled = (_even if draw == "balanced" or labels is None else _proportional_of_each)(n_available, n_needed, rng)
     n_validation = _proportional(n_available - n_labelled, validation, rng)
     counts = list(zip(pools, n_labelled, n_validation, strict=True))
     held_out = rows[np.concatenate([pool[n : n + v] for pool, n, v in counts])]
@@ -166,4 +174,13 @@ def _proportional(n_available: NDArray[np.intp], count: int, rng: np.random.Gene
     shares, remainders = np.divmod(n_available * count, n_available.sum())
     order = np.lexsort((rng.random(len(n_available)), -remainders))
     shares[order[: count - shares.sum()]] += 1
+    return shares
+
+
+def _proportional_of_each(n_available: NDArray[np.intp], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Divide `count` in proportion to `n_available`, with at least one for each class, at the cost of the largest."""
+    shares = _proportional(n_available, count, rng)
+    for k in np.flatnonzero(shares == 0):
+        shares[k] += 1
+        shares[shares.argmax()] -= 1
     return shares

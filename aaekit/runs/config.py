@@ -66,10 +66,15 @@ class DataOptions:
     ] = ()
     labels: Annotated[
         int | None,
-        Field(
-            ge=0, description="number of labelled rows, balanced over classes; none uses all labels, 0 uses no label"
-        ),
+        Field(ge=0, description="number of labelled rows, drawn by label_draw; none uses all labels, 0 uses no label"),
     ] = None
+    label_draw: Annotated[
+        Literal["balanced", "proportional"],
+        Field(
+            description="how the labelled rows are drawn: as many of each class, or in proportion to the classes, with "
+            "at least one of each"
+        ),
+    ] = "balanced"
     condition: Annotated[
         Literal["class", "domain", "domain,class"],
         Field(description="labels that the decoder receives: the class, or, for joined sets, the domain, or both"),

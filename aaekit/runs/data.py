@@ -82,7 +82,7 @@ def split_of(config: Mapping[str, Any], data: Dataset) -> Split:
             f"{data.name}: expected labels y to learn from, got {'none' if data.y is None else hidden}: {advice}"
         )
     if data.y is not None and len(np.unique(data.y[labelled])) > 1:
-        return datasets.split(data.y, config["labels"], n_validation, seed)
+        return datasets.split(data.y, config["labels"], n_validation, seed, config["label_draw"])
     if n_validation >= n:
         raise InputError(f"validation: expected fewer than the {n} rows, got {n_validation}: set fewer aside")
     order = np.random.default_rng(seed).permutation(n)

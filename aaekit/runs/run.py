@@ -73,8 +73,22 @@ class Run(Callback):
         return cls(path, config, fresh=True)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> "Run":
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        data: str | None = None,
+        data_dir: str | os.PathLike[str] | None = None,
+    ) -> "Run":
         """Open a run that was started earlier.
+
+        Parameters
+        ----------
+        path : str or PathLike
+            Its directory.
+        data : str, optional
+            Its data, if they are elsewhere now; rows and labels must be the same.
+        data_dir : str or PathLike, optional
+            The folder of the named sets. Default: as when the run was made, if that folder is still there.
 
         Raises
         ------
@@ -97,8 +111,14 @@ class Run(Callback):
             system = find(str(values.get("system"))).name
         except InputError as error:
             raise InputError(f"{path}/config.yaml: {error}") from error
-        options = configuration(system, values, str(path / "config.yaml"))
-        return cls(path, completed(system, options), fresh=False)
+        config = completed(system, configuration(system, values, str(path / "config.yaml")))
+        if data is not None:
+            config["data"] = datasets.whole_path(data)
+        if data_dir is not None:
+            config["data_dir"] = str(data_dir)
+        elif config["data_dir"] is not None and not Path(config["data_dir"]).is_dir():
+            config["data_dir"] = None
+        return cls(path, config, fresh=False)
 
     @property
     def complete(self) -> bool:
@@ -108,6 +128,11 @@ class Run(Callback):
     @cached_property
     def data(self) -> Dataset:
         """Its data set, as loaded now."""
+        if missing := datasets.missing_paths(self.config["data"]):
+            raise InputError(
+                f"{self.path}: expected the data of the run, got nothing at {missing[0]}: put them back, or say where "
+                "they are now by --data (aae doctor, plot and resume have it)"
+            )
         return load_data(self.config, None if self.fresh else self.schema)
 
     def other_data(self, data: str, data_dir: str | Path | None = None, labelled: bool = True) -> Dataset:
@@ -115,7 +140,7 @@ class Run(Callback):
         options = data_options(self.config["data_options"])
         return datasets.load(
             data,
-            data_dir,
+            data_dir or self.config["data_dir"],
             image_shape=self.shape if len(self.shape) == 3 else None,
             schema=self.schema,
             classes=(self.class_labels or None) if labelled else (),
