@@ -70,10 +70,7 @@ class Neighbourhood:
         not linked are zeros.
         """
         y = self.y if labelled is None else np.where(np.isin(self.linked, labelled), self.y, -1)
-        if (y >= 0).all():
-            mass = np.eye(self.n_classes, dtype=np.float32)[y]
-        else:
-            mass = self._flow(y, frequencies)
+        mass = np.eye(self.n_classes, dtype=np.float32)[y] if (y >= 0).all() else self._flow(y, frequencies)
         probabilities = np.zeros((self.n_rows, self.n_classes), np.float32)
         probabilities[self.linked] = mass / np.maximum(mass.sum(1, keepdims=True), 1e-12)
         return probabilities

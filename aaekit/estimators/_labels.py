@@ -163,8 +163,8 @@ def warn_of_lost_classes(classes: ArrayLike, p: NDArray[np.floating], expected: 
     share = np.bincount(p.argmax(1), minlength=p.shape[1]) / max(1, len(p))
     for k in np.flatnonzero((share < LOST * expected) & (expected * len(p) >= 1)):
         warnings.warn(
-            f"y: expected {expected[k]:.1%} of the unlabelled rows in class {np.asarray(classes)[k]}, got {share[k]:.1%}: "
-            "label more rows of it, or say how frequent it is (class_prior)",
+            f"y: expected {expected[k]:.1%} of the unlabelled rows in class {np.asarray(classes)[k]}, got "
+            f"{share[k]:.1%}: label more rows of it, or say how frequent it is (class_prior)",
             LostClassWarning,
             stacklevel=5,
         )

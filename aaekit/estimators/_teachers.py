@@ -58,7 +58,9 @@ class Teaching:
     soft_labels : ndarray of shape (n, n_classes), float32
         Their weighted mean for each row.
     frequencies : ndarray of shape (n_classes,)
-        How frequent the classes are among the unlabelled rows, as far as the labels tell.
+        How frequent the classes are among the unlabelled rows.
+    spread : float
+        The standard error of their logarithms.
     methods : dict of str to dict of str to float
         Of each method, and of their "mean", its "weight" in the mean, and its "error" in percent on labels that were
         held out from it, classes weighted by their frequencies; NaN where there was none to hold out.
@@ -66,6 +68,7 @@ class Teaching:
 
     soft_labels: NDArray[np.float32]
     frequencies: NDArray[np.floating]
+    spread: float
     methods: dict[str, dict[str, float]]
 
 
@@ -120,7 +123,7 @@ def teach(
     share = np.full(len(METHODS), 1 / len(METHODS)) if p is None else _weights(p[:, np.arange(len(order)), y[order]])
     mean = _mean(share, say(labelled, np.arange(len(X))))
     by_fold = [_counts(_mean(share, said), class_prior) for said in counts]
-    frequencies = _shrunk(class_prior, _counts(mean[unlabelled], class_prior), by_fold)
+    frequencies = _counts(mean[unlabelled], class_prior)
     weight_of_class = frequencies / np.bincount(y[labelled], minlength=n_classes)
     errors = (
         [np.nan] * (len(METHODS) + 1)
@@ -129,7 +132,7 @@ def teach(
     )
     names, shares = [*METHODS, "mean"], [*share.tolist(), 1.0]
     methods = {n: {"weight": w, "error": e} for n, w, e in zip(names, shares, errors, strict=True)}
-    return Teaching((mean / mean.sum(1, keepdims=True)).astype(np.float32), frequencies, methods)
+    return Teaching((mean / mean.sum(1, keepdims=True)).astype(np.float32), frequencies, _spread(by_fold), methods)
 
 
 def _mean(share: NDArray[np.floating], p: Any) -> Probabilities:
@@ -195,21 +198,10 @@ def _counts(p: Probabilities, class_prior: NDArray[np.floating]) -> NDArray[np.f
     return counts / counts.sum()
 
 
-def _shrunk(
-    prior: NDArray[np.floating], estimate: NDArray[np.floating], by_fold: list[NDArray[np.floating]]
-) -> NDArray[np.floating]:
-    """The prior moved towards an estimate as far as the estimate is sure of itself.
-
-    The shrinkage of James and Stein (1961) of log frequencies, by the jackknife's variance between folds. With less
-    than two folds the prior stays.
-    """
+def _spread(by_fold: list[NDArray[np.floating]]) -> float:
+    """The standard error of log frequencies, by the jackknife: how much they depend on a fold of the labels."""
     n = len(by_fold)
-    if n < 2:
-        return prior
-    variance = (n - 1) ** 2 / n * np.log(by_fold).var(0, ddof=1)
-    shift = np.log(estimate) - np.log(prior)
-    moved = prior * np.exp(max(0.0, 1 - variance.mean() / max((shift**2).mean(), 1e-12)) * shift)
-    return moved / moved.sum()
+    return float(np.sqrt((n - 1) ** 2 / n * np.log(by_fold).var(0, ddof=1).mean())) if n > 1 else np.inf
 
 
 # --- how sure the encoder may be -------------------------------------------------------------------------------------

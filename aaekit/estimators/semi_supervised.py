@@ -231,7 +231,7 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
                     losses.soft_label_cross_entropy,
                     encoder,
                     weight("soft_label", 1.0),
-                    anneal_steps=0 if plan.has_teachers else 300,
+                    anneal_steps=plan.n_steps if plan.has_teachers else 300,
                 ),
             ),
             *when(
