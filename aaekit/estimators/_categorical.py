@@ -30,6 +30,7 @@ __all__ = [
     "prior_mean",
     "prior_of_labels",
     "steps_without_labels",
+    "taught_steps",
     "vat_lengths",
 ]
 
@@ -64,6 +65,11 @@ ClassPrior = Annotated[
 def steps_without_labels(n_rows: int) -> int:
     """Steps that teach what unlabelled rows can teach: 3,000 for 60,000 rows."""
     return min(800 + n_rows // 27, 5000)
+
+
+def taught_steps(n_rows: int) -> int:
+    """Steps that teach what unlabelled rows can teach besides simple methods: 1,000 for 10,000 rows."""
+    return min(500 + n_rows // 20, 5000)
 
 
 def vat_lengths(
@@ -128,15 +134,17 @@ def partly_labelled_sources(
     }
     if not plan.propagates_labels:
         return sources, plan
-    frequencies, is_guess = prior_mean(plan), plan.min_class_share < 1
+    frequencies, certainty, is_guess = prior_mean(plan), 1.0, plan.min_class_share < 1
     if teaching is not None:
-        soft_labels, frequencies = teaching.soft_labels, teaching.frequencies if is_guess else frequencies
+        soft_labels = teaching.soft_labels
+        if is_guess:
+            frequencies, certainty = teaching.frequencies, teaching.certainty
     else:
         neighbourhood = Neighbourhood(X.numpy(), y, plan.n_classes, seed)
         frequencies = neighbourhood.estimate_frequencies(frequencies) if is_guess else frequencies
         soft_labels = neighbourhood.propagate(frequencies)
     sources["unlabelled"]["soft_labels"] = torch.from_numpy(soft_labels)
-    return sources, replace(plan, class_prior=tuple(float(f) for f in frequencies))
+    return sources, replace(plan, class_prior=tuple(float(f) for f in frequencies), prior_certainty=certainty)
 
 
 def prior_mean(plan: Plan) -> NDArray[np.floating]:

@@ -89,6 +89,8 @@ class Plan:
         Values of the categorical code or of the conditions; 0 without one.
     class_prior : tuple of float
         Frequencies that the values of y should have at first; empty without y.
+    prior_certainty : float
+        How sure the class prior is, in [0, 1]; the losses that compare y with it weigh as much.
     min_class_share : float
         The part of its `class_prior` below which a class must not fall; 1 keeps all of them as they are.
     uses_augmentation, uses_virtual_adversarial : bool
@@ -118,6 +120,7 @@ class Plan:
     reconstruction: str = ""
     n_classes: int = 0
     class_prior: tuple[float, ...] = ()
+    prior_certainty: float = 1.0
     min_class_share: float = 1.0
     uses_augmentation: bool = False
     uses_virtual_adversarial: bool = False

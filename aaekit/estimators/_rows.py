@@ -17,7 +17,7 @@ from aaekit._extras import require
 from aaekit.columns import Schema, is_frame
 from aaekit.errors import ColumnWarning, InputError, RangeWarning
 from aaekit.estimators._sklearn import BaseEstimator
-from aaekit.nn.choices import UNIT
+from aaekit.nn.choices import UNIT, Groups
 from aaekit.nn.networks import Networks
 
 __all__ = ["RowScaler", "as_float", "in_batches", "probabilities", "shape_of"]
@@ -99,7 +99,7 @@ class RowScaler:
             X = X.astype(np.float32)  # a table of small whole numbers, not of pixels
         unit_range = bool(X.dtype == np.uint8 or (not is_table and X.min() >= 0 and X.max() <= 1))
         unit = 255.0 if X.dtype == np.uint8 and X.max() > 1 else 1.0
-        curve = None if unit_range else Curve.fit(X) if is_table else Curve.linear(X)
+        curve = None if unit_range else Curve.fit(X, schema.groups if schema else ()) if is_table else Curve.linear(X)
         scaler = cls(tuple(int(s) for s in shape), as_images, unit_range, unit, curve, 1.0, schema, source)
         rows = scaler._scaled(X)
         sample = as_float(torch.from_numpy(rows[:: max(1, len(rows) // N_FOR_RADIUS)])).flatten(1)
@@ -231,22 +231,24 @@ class Curve:
         return cls(center.astype(dtype), np.where(is_constant, 1, scale).astype(dtype))
 
     @classmethod
-    def fit(cls, X: NDArray[Any]) -> Self:
-        """By the quartiles of each column; columns of 0 and 1 become 0 and `UNIT`, whatever the share of ones."""
+    def fit(cls, X: NDArray[Any], groups: Groups = ()) -> Self:
+        """By the quartiles of each column; choices, 0 or 1, become 0 or `UNIT`, however rare they are."""
         sample = X[:: max(1, len(X) // N_FOR_RADIUS)].astype(np.float64)
         low, center, high = np.quantile(sample, [0.25, 0.5, 0.75], axis=0)
         with np.errstate(over="ignore"):
             scale = high / 1.349 - low / 1.349  # of a normal distribution, in standard deviations
             if (is_peaked := scale <= _rounding(X.dtype) * np.abs(center)).any():
                 scale[is_peaked] = _distance_of_others(X[:, is_peaked], center[is_peaked])
-        is_binary = np.array([bool(np.isin(column, (0, 1)).all()) for column in X.T])
-        center, scale = np.where(is_binary, 0.0, center), np.where(is_binary, 1.0, scale).clip(SMALLEST, LARGEST)
+        is_choice = np.zeros(X.shape[1], bool)
+        for first, last in groups:
+            is_choice[first:last] = True
+        center, scale = np.where(is_choice, 0.0, center), np.where(is_choice, 1.0, scale).clip(SMALLEST, LARGEST)
         n_at_once = max(1, BLOCK // X.shape[1])
         blocks = [_sine(X[k : k + n_at_once], center, scale) for k in range(0, len(X), n_at_once)]
         mean = np.sum([block.sum(0) for block in blocks], 0) / len(X)
         deviation = np.sqrt(np.sum([np.square(block - mean).sum(0) for block in blocks], 0) / len(X))
-        mean = np.where(is_binary, 0.0, mean)
-        deviation = np.where(is_binary, np.arcsinh(1) / UNIT, np.where(deviation > 1e-9, deviation, 1.0))
+        mean = np.where(is_choice, 0.0, mean)
+        deviation = np.where(is_choice, np.arcsinh(1) / UNIT, np.where(deviation > 1e-9, deviation, 1.0))
         return cls(center, scale, mean, deviation)
 
     @property

@@ -26,6 +26,7 @@ N_FOLDS = 5  # parts of the labelled rows, each held out once
 N_TREES = 100
 N_LABELLED = 5000  # rows that methods learn from, at most
 N_COUNTED = 2000  # unlabelled rows in which the classes are counted once for each fold
+SURE = 0.01  # variance of the logarithms of class frequencies up to which they count in full
 PRIOR_COUNT = 2.0  # held-out labels that each method's weight is worth before any is looked at
 HOTTEST = 20.0  # temperature, at most
 TRUST = 20.0  # labels that the encoder's own certainty is worth when its accuracy is judged
@@ -59,8 +60,8 @@ class Teaching:
         Their weighted mean for each row.
     frequencies : ndarray of shape (n_classes,)
         How frequent the classes are among the unlabelled rows.
-    spread : float
-        The standard error of their logarithms.
+    certainty : float
+        How sure they are, in (0, 1]: by the inverse of the variance of their logarithms, if that is more than 1 %.
     methods : dict of str to dict of str to float
         Of each method, and of their "mean", its "weight" in the mean, and its "error" in percent on labels that were
         held out from it, classes weighted by their frequencies; NaN where there was none to hold out.
@@ -68,7 +69,7 @@ class Teaching:
 
     soft_labels: NDArray[np.float32]
     frequencies: NDArray[np.floating]
-    spread: float
+    certainty: float
     methods: dict[str, dict[str, float]]
 
 
@@ -132,7 +133,7 @@ def teach(
     )
     names, shares = [*METHODS, "mean"], [*share.tolist(), 1.0]
     methods = {n: {"weight": w, "error": e} for n, w, e in zip(names, shares, errors, strict=True)}
-    return Teaching((mean / mean.sum(1, keepdims=True)).astype(np.float32), frequencies, _spread(by_fold), methods)
+    return Teaching((mean / mean.sum(1, keepdims=True)).astype(np.float32), frequencies, _certainty(by_fold), methods)
 
 
 def _mean(share: NDArray[np.floating], p: Any) -> Probabilities:
@@ -198,10 +199,11 @@ def _counts(p: Probabilities, class_prior: NDArray[np.floating]) -> NDArray[np.f
     return counts / counts.sum()
 
 
-def _spread(by_fold: list[NDArray[np.floating]]) -> float:
-    """The standard error of log frequencies, by the jackknife: how much they depend on a fold of the labels."""
+def _certainty(by_fold: list[NDArray[np.floating]]) -> float:
+    """How sure frequencies are, by the jackknife's variance of their logarithms between folds of the labels."""
     n = len(by_fold)
-    return float(np.sqrt((n - 1) ** 2 / n * np.log(by_fold).var(0, ddof=1).mean())) if n > 1 else np.inf
+    variance = (n - 1) ** 2 / n * np.log(by_fold).var(0, ddof=1).mean() if n > 1 else np.inf
+    return float(SURE / max(SURE, variance))
 
 
 # --- how sure the encoder may be -------------------------------------------------------------------------------------

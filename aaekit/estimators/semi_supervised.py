@@ -24,6 +24,7 @@ from aaekit.estimators._categorical import (
     prior_mean,
     prior_of_labels,
     steps_without_labels,
+    taught_steps,
     vat_lengths,
 )
 from aaekit.estimators._classifier import Classifier, ClassWeight
@@ -136,12 +137,13 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
         all_labelled = data.is_image and self.augmentation != "none" and not data.n_unlabelled
         y_keeps = consistency(self.consistency, self.augmentation, data, with_labels=True)
         warps = y_keeps.augmentation and data.is_image
+        has_teachers = self.guard and not data.is_image and data.n_unlabelled > 0
         batch = rows_per_batch(self.batch_size, data.n_labelled, labelled=150 if all_labelled else 50)
         passes, most = (50, 20_000) if all_labelled else (5, 5000)  # over the labelled rows
-        n_steps = min(max(steps_without_labels(data.n_rows), passes * data.n_labelled // batch), most)
+        without_labels = (taught_steps if has_teachers else steps_without_labels)(data.n_rows)
+        n_steps = min(max(without_labels, passes * data.n_labelled // batch), most)
         if warps and not all_labelled:  # what must hold under warps of images improves for long
             n_steps += min(max(0, data.n_rows - 10_000) // 10, 5000)
-        has_teachers = self.guard and not data.is_image and data.n_unlabelled > 0
         few_labels = data.n_rows <= 5000 and data.n_labelled <= 5 * data.n_classes and not has_teachers
         class_prior, is_guess = prior_of_labels(self.class_prior, data)
         plan = self._planned(
@@ -212,7 +214,7 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
                 divergence,
                 nets.y_discriminator,
                 encoder,
-                weight=weight("y/generator", GENERATOR),
+                weight=weight("y/generator", GENERATOR * plan.prior_certainty),
             ),
             Phase("classification", losses.classification_loss, encoder, weight("classification", 1.0)),
             *when(
@@ -247,7 +249,7 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
                 "marginal_kl",
                 partial(losses.marginal_kl, frequencies=nets.class_frequencies),
                 encoder,
-                weight("marginal_kl", 10.0),
+                weight("marginal_kl", 10.0 * plan.prior_certainty),
             ),
         ]
 

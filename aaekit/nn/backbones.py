@@ -28,7 +28,7 @@ __all__ = [
 BackboneName = Literal["mlp", "conv"]
 Widths = Literal["auto"] | Sequence[int]
 Shape = tuple[int, ...]
-N_NARROW = 256  # values of a row up to which narrower layers are enough
+N_NARROW = 256  # values of an image up to which narrower layers are enough, as they are for tables
 
 
 def dense(sizes: Sequence[int], *, dropout: float = 0.0, batch_norm: bool = False) -> list[nn.Module]:
@@ -140,7 +140,7 @@ def backbone_name(spec: object, shape: Shape) -> BackboneName:
 def hidden_widths(
     spec: Widths, shape: Shape, backbone: BackboneName, dense_widths: Sequence[int] | None = None
 ) -> Sequence[int]:
-    """Resolve "auto": channels of 32, 64, 64; else `dense_widths`, or two layers of 1,000, or 256 for up to 256 values.
+    """Resolve "auto": channels of 32, 64, 64; else `dense_widths`, or two layers of 256, or 1,000 for larger images.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def hidden_widths(
         When a convolutional network would have no channels.
     """
     if spec == "auto":
-        narrow = math.prod(shape) <= N_NARROW
+        narrow = len(shape) == 1 or math.prod(shape) <= N_NARROW
         return (32, 64, 64) if backbone == "conv" else dense_widths or ((256, 256) if narrow else (1000, 1000))
     if backbone == "conv" and not len(spec):
         raise InputError(
