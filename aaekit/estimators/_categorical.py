@@ -134,17 +134,17 @@ def partly_labelled_sources(
     }
     if not plan.propagates_labels:
         return sources, plan
-    frequencies, certainty, is_guess = prior_mean(plan), 1.0, plan.min_class_share < 1
+    frequencies, is_guess = prior_mean(plan), plan.min_class_share < 1
     if teaching is not None:
-        soft_labels = teaching.soft_labels
+        soft_labels, plan = teaching.soft_labels, replace(plan, room=teaching.room)
         if is_guess:
-            frequencies, certainty = teaching.frequencies, teaching.certainty
+            frequencies, plan = teaching.frequencies, replace(plan, prior_certainty=teaching.certainty)
     else:
         neighbourhood = Neighbourhood(X.numpy(), y, plan.n_classes, seed)
         frequencies = neighbourhood.estimate_frequencies(frequencies) if is_guess else frequencies
         soft_labels = neighbourhood.propagate(frequencies)
     sources["unlabelled"]["soft_labels"] = torch.from_numpy(soft_labels)
-    return sources, replace(plan, class_prior=tuple(float(f) for f in frequencies), prior_certainty=certainty)
+    return sources, replace(plan, class_prior=tuple(float(f) for f in frequencies))
 
 
 def prior_mean(plan: Plan) -> NDArray[np.floating]:

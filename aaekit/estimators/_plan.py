@@ -101,6 +101,8 @@ class Plan:
         Whether labels are propagated to nearest neighbours for the first steps.
     has_teachers : bool
         Whether simple methods teach throughout what labels mean for unlabelled rows.
+    room : float
+        What the teachers leave to gain, in (0, 1]; the losses by which unlabelled rows teach weigh as much.
     loss_weights : mapping from str to float
         What the user said of weights, by phase.
     weights, learning_rates : mapping from str to float
@@ -128,6 +130,7 @@ class Plan:
     vat_xi: float = 0.0
     propagates_labels: bool = False
     has_teachers: bool = False
+    room: float = 1.0
     loss_weights: Mapping[str, float] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
     learning_rates: Mapping[str, float] = field(default_factory=dict)

@@ -27,6 +27,8 @@ N_TREES = 100
 N_LABELLED = 5000  # rows that methods learn from, at most
 N_COUNTED = 2000  # unlabelled rows in which the classes are counted once for each fold
 SURE = 0.01  # variance of the logarithms of class frequencies up to which they count in full
+LEAST_SURE = 0.3
+LARGE_ERROR = 0.1  # of the methods, from which on there is as much to gain as can be
 PRIOR_COUNT = 2.0  # held-out labels that each method's weight is worth before any is looked at
 HOTTEST = 20.0  # temperature, at most
 TRUST = 20.0  # labels that the encoder's own certainty is worth when its accuracy is judged
@@ -61,7 +63,9 @@ class Teaching:
     frequencies : ndarray of shape (n_classes,)
         How frequent the classes are among the unlabelled rows.
     certainty : float
-        How sure they are, in (0, 1]: by the inverse of the variance of their logarithms, if that is more than 1 %.
+        How sure they are, in [0.3, 1]: by the inverse of the variance of their logarithms, if that is more than 1 %.
+    room : float
+        What the methods leave to gain, in (0, 1]: the error of their mean, if that is less than a tenth.
     methods : dict of str to dict of str to float
         Of each method, and of their "mean", its "weight" in the mean, and its "error" in percent on labels that were
         held out from it, classes weighted by their frequencies; NaN where there was none to hold out.
@@ -70,6 +74,7 @@ class Teaching:
     soft_labels: NDArray[np.float32]
     frequencies: NDArray[np.floating]
     certainty: float
+    room: float
     methods: dict[str, dict[str, float]]
 
 
@@ -124,7 +129,7 @@ def teach(
     share = np.full(len(METHODS), 1 / len(METHODS)) if p is None else _weights(p[:, np.arange(len(order)), y[order]])
     mean = _mean(share, say(labelled, np.arange(len(X))))
     by_fold = [_counts(_mean(share, said), class_prior) for said in counts]
-    frequencies = _counts(mean[unlabelled], class_prior)
+    frequencies, certainty = _moved(class_prior, _counts(mean[unlabelled], class_prior), by_fold)
     weight_of_class = frequencies / np.bincount(y[labelled], minlength=n_classes)
     errors = (
         [np.nan] * (len(METHODS) + 1)
@@ -133,7 +138,9 @@ def teach(
     )
     names, shares = [*METHODS, "mean"], [*share.tolist(), 1.0]
     methods = {n: {"weight": w, "error": e} for n, w, e in zip(names, shares, errors, strict=True)}
-    return Teaching((mean / mean.sum(1, keepdims=True)).astype(np.float32), frequencies, _certainty(by_fold), methods)
+    n_wrong = 0.0 if p is None else errors[-1] / 100 * len(order)
+    room = min(1.0, (n_wrong + 1) / (len(order) + 2) / LARGE_ERROR)  # by Laplace's rule of succession
+    return Teaching((mean / mean.sum(1, keepdims=True)).astype(np.float32), frequencies, certainty, room, methods)
 
 
 def _mean(share: NDArray[np.floating], p: Any) -> Probabilities:
@@ -199,11 +206,22 @@ def _counts(p: Probabilities, class_prior: NDArray[np.floating]) -> NDArray[np.f
     return counts / counts.sum()
 
 
-def _certainty(by_fold: list[NDArray[np.floating]]) -> float:
-    """How sure frequencies are, by the jackknife's variance of their logarithms between folds of the labels."""
+def _moved(
+    prior: NDArray[np.floating], estimate: NDArray[np.floating], by_fold: list[NDArray[np.floating]]
+) -> tuple[NDArray[np.floating], float]:
+    """The prior moved towards an estimate as far as that is sure of itself, and how sure that is.
+
+    Log frequencies move by the share that their shift has in the sum of its square and their variance, which is the
+    jackknife's between folds of the labels.
+    """
     n = len(by_fold)
-    variance = (n - 1) ** 2 / n * np.log(by_fold).var(0, ddof=1).mean() if n > 1 else np.inf
-    return float(SURE / max(SURE, variance))
+    if n < 2:
+        return prior, LEAST_SURE
+    variance = float((n - 1) ** 2 / n * np.log(by_fold).var(0, ddof=1).mean())
+    shift = np.log(estimate) - np.log(prior)
+    square = float((shift**2).mean())
+    moved = prior * np.exp(square / max(square + variance, 1e-12) * shift)
+    return moved / moved.sum(), max(LEAST_SURE, SURE / max(SURE, variance))
 
 
 # --- how sure the encoder may be -------------------------------------------------------------------------------------

@@ -223,7 +223,7 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
                     "pseudo_label",
                     partial(losses.pseudo_label_loss, threshold=self.pseudo_label_threshold),
                     encoder,
-                    weight("pseudo_label", 1.0),
+                    weight("pseudo_label", plan.room),
                 ),
             ),
             *when(
@@ -233,7 +233,7 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
                     losses.soft_label_cross_entropy,
                     encoder,
                     weight("soft_label", 1.0),
-                    anneal_steps=plan.n_steps if plan.has_teachers else 300,
+                    anneal_steps=int(plan.n_steps / plan.room) if plan.has_teachers else 300,
                 ),
             ),
             *when(
@@ -242,14 +242,14 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
                     "virtual_adversarial",
                     partial(losses.virtual_adversarial_loss, vat_epsilon=plan.vat_epsilon, vat_xi=plan.vat_xi),
                     encoder,
-                    weight("virtual_adversarial", 1.0),
+                    weight("virtual_adversarial", plan.room),
                 ),
             ),
             Phase(
                 "marginal_kl",
                 partial(losses.marginal_kl, frequencies=nets.class_frequencies),
                 encoder,
-                weight("marginal_kl", 10.0 * plan.prior_certainty),
+                weight("marginal_kl", 10 * plan.prior_certainty * plan.room),
             ),
         ]
 
