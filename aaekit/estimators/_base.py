@@ -102,8 +102,8 @@ class Estimator(BaseEstimator, Generic[N]):
         "Networks",
         Field(
             description="widths of the hidden layers of encoder and decoder, in convolutional networks the channels "
-            "of their layers, of which the last repeats; 'auto' is 1000,1000, or 256,256 for tables and images of up to 256 values, "
-            "and 32,64,64 in convolutional networks"
+            "of their layers, of which the last repeats; 'auto' is 1000,1000, or 256,256 for tables and images of up "
+            "to 256 values, and 32,64,64 in convolutional networks"
         ),
     ] = "auto"
     batch_norm: BatchNorm = False
