@@ -29,7 +29,6 @@ COMMANDS = sorted({command for text in TEXTS.values() for command in COMMAND.fin
 
 
 @pytest.mark.filterwarnings("ignore:expected .* clusters, got")  # two steps make few clusters
-@pytest.mark.filterwarnings("ignore::aaekit.errors.ClassPriorWarning")  # the built-in sets are nearly balanced
 @pytest.mark.parametrize("program", [p for _, p in PROGRAMS], ids=[name for name, _ in PROGRAMS])
 def test_programs_run(program, tmp_path, monkeypatch):
     planned = Estimator._planned

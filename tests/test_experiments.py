@@ -23,8 +23,6 @@ from reproduction.trials import TrialResults
 
 ROOT = Path(__file__).parents[1]
 
-pytestmark = pytest.mark.filterwarnings("ignore::aaekit.errors.ClassPriorWarning")  # labels are drawn balanced
-
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):

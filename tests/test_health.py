@@ -389,7 +389,6 @@ def test_a_healthy_generator_has_no_findings(halves):
     assert train(AdversarialAutoencoder, halves, **settings, ema_decay=0.99) == {}
 
 
-@pytest.mark.filterwarnings("ignore::aaekit.errors.ClassPriorWarning")  # one label of each class
 def test_ten_labels_some_of_them_wrong_are_memorised(halves):
     X, y, rows = halves
     first = np.array([np.flatnonzero(y == k)[0] for k in range(10)])

@@ -61,7 +61,8 @@ def doctor(run: RunPath, data: MovedData = None, data_dir: DataDir = None) -> No
     from aaekit.runs.run import Run
 
     directory = Run.open(run, data, data_dir)
-    findings = diagnosis(directory.fitted(), directory.held_out)
+    estimator = directory.fitted()
+    findings = diagnosis(estimator, directory.held_out, directory.simple_errors(estimator))
     for finding in findings:
         typer.echo(f"{finding.severity}: {finding.name}")
         for what, text in (

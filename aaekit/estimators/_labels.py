@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 LOST = 0.2  # share of what is expected of a class, below which it counts as given up
-MANY = 10  # unlabelled rows for each labelled one, from which the labels say little about class frequencies
+UNSURE = 0.5  # certainty of class frequencies below which it is worth to give them
 
 
 def column_of(y: ArrayLike) -> NDArray[Any]:
@@ -127,8 +127,11 @@ def numbers_by_class(numbers: Mapping[Any, float], classes: Sequence[Any], param
     return {str(name): float(number) for name, number in numbers.items()}
 
 
-def warn_of_balanced_labels(class_prior: object, data: DataSummary) -> None:
-    """Warn of as many labels of each class, which somebody chose so, where class frequencies are taken from them."""
+def warn_of_balanced_labels(class_prior: object, data: DataSummary, certainty: float = 1.0) -> None:
+    """Warn of as many labels of each class, which somebody chose so, where nothing else tells class frequencies well.
+
+    That is where they are taken from the labels, or estimated with a `certainty` of less than a half.
+    """
     if class_prior not in ("auto", "labelled") or not data.n_unlabelled or len(set(data.class_counts)) != 1:
         return
     received = f"expected labels as frequent as the classes are, got {data.class_counts[0]} of each class"
@@ -139,9 +142,9 @@ def warn_of_balanced_labels(class_prior: object, data: DataSummary) -> None:
             ClassPriorWarning,
             stacklevel=2,
         )
-    elif data.n_unlabelled >= MANY * data.n_labelled:
+    elif certainty < UNSURE:
         warnings.warn(
-            f"{received}: class frequencies are estimated from the {data.n_unlabelled} unlabelled rows; if you know "
+            f"{received}: the {data.n_unlabelled} unlabelled rows do not tell class frequencies well; if you know "
             "them, give them as class_prior",
             ClassPriorWarning,
             stacklevel=2,

@@ -124,7 +124,7 @@ def teach(
         said = say(labelled[folds != fold], np.concatenate([out, counted]))
         held_out.append([p[: len(out)] for p in said])
         counts.append([p[len(out) :] for p in said])
-    order = np.concatenate([labelled[folds == fold] for fold in range(folds.max() + 1)]).astype(np.intp)
+    order = np.concatenate([labelled[:0], *(labelled[folds == fold] for fold in range(folds.max() + 1))])
     p = np.stack([np.concatenate([fold[m] for fold in held_out]) for m in range(len(METHODS))]) if len(order) else None
     share = np.full(len(METHODS), 1 / len(METHODS)) if p is None else _weights(p[:, np.arange(len(order)), y[order]])
     mean = _mean(share, say(labelled, np.arange(len(X))))

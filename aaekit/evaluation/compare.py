@@ -11,15 +11,16 @@ from sklearn.base import clone
 
 from aaekit.data import Dataset, Split
 from aaekit.errors import InputError
-from aaekit.estimators import SupervisedBaseline
+from aaekit.estimators import SemiSupervisedAAE, SupervisedBaseline
 from aaekit.estimators._hyperparameters import hyperparameters_of
 from aaekit.evaluation import metrics
 from aaekit.evaluation.heldout import HeldOut, fold_of, to_training_units
 from aaekit.evaluation.methods import BASELINE, CLASSIFIERS, Method, Setting, answer
 from aaekit.labels import UNLABELLED, labelled_mask
 
-__all__ = ["compare", "cross_fitted"]
+__all__ = ["compare", "cross_fitted", "simple_errors"]
 
+N_SHORT = 1000  # labelled rows, from which simple methods learn in a second
 SHARED = {"image_shape", "backbone", "hidden", "batch_norm", "device", "precision", "random_state"}
 
 
@@ -63,6 +64,22 @@ def compare(
         error = metrics.error_rate(rows.y, values.argmax(1))
         results.append({"name": _with_note(method.name, note), "error": error, "seconds": round(seconds, 2)})
     return results
+
+
+def simple_errors(
+    config: Mapping[str, Any], data: Dataset, split: Split, estimator: Any, rows: HeldOut
+) -> dict[str, float]:
+    """Errors in percent of the simple methods that a second is enough for, which need no unlabelled rows.
+
+    Parameters are those of `compare`. Empty for images, without unlabelled rows or labels to evaluate by, and for more
+    than 1,000 labelled rows.
+    """
+    n_unlabelled = getattr(estimator, "n_unlabelled_", 0) if isinstance(estimator, SemiSupervisedAAE) else 0
+    is_short = data.X.ndim == 2 and len(split.labelled) <= N_SHORT
+    if not (n_unlabelled and is_short) or rows.y is None or not labelled_mask(rows.y).any():
+        return {}
+    methods = [m for m in CLASSIFIERS if m.uses == "labelled" and not m.is_ours]
+    return {r["name"]: r["error"] for r in compare(config, data, split, estimator, rows, methods=methods)}
 
 
 def cross_fitted(

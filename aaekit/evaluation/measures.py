@@ -218,7 +218,7 @@ def _labels_or_none(rows: HeldOut) -> NDArray[Any] | None:
 
 
 # --- diagnosis -------------------------------------------------------------------------------------------------------
-def diagnosis(estimator: Any, rows: HeldOut) -> list[HealthFinding]:
+def diagnosis(estimator: Any, rows: HeldOut, simple_errors: Mapping[str, float] | None = None) -> list[HealthFinding]:
     """Diagnose a training by the history of a fitted estimator and its codes of rows; see docs/health.md.
 
     Parameters
@@ -227,16 +227,18 @@ def diagnosis(estimator: Any, rows: HeldOut) -> list[HealthFinding]:
         Fitted.
     rows : HeldOut
         Rows that it was not trained on; at most 2,000 are used.
+    simple_errors : mapping of str to float, optional
+        Errors in percent of simple methods on these rows, by name.
 
     Returns
     -------
     list of HealthFinding
         Problems first; empty if no check found anything.
     """
-    return diagnose(evidence_of(estimator, rows))
+    return diagnose(evidence_of(estimator, rows, simple_errors or {}))
 
 
-def evidence_of(estimator: Any, rows: HeldOut) -> Evidence:
+def evidence_of(estimator: Any, rows: HeldOut, simple_errors: Mapping[str, float] = {}) -> Evidence:
     """What `diagnose` needs of a fitted estimator: its history, parameters, plan, and its codes of rows."""
     rows = rows._replace(X=to_training_units(estimator, rows.X)).subset(2000)
     plan, classes = getattr(estimator, "plan_", None), getattr(estimator, "classes_", None)
@@ -245,6 +247,7 @@ def evidence_of(estimator: Any, rows: HeldOut) -> Evidence:
         "parameters": estimator.get_params(deep=False),
         "weights": getattr(plan, "weights", {}),
         "learning_rates": getattr(plan, "learning_rates", {}),
+        "simple_errors": simple_errors,
     }
     if hasattr(estimator, "sample_prior"):
         unit = np.asarray(unit_of(estimator))

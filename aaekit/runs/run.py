@@ -404,13 +404,19 @@ class Run(Callback):
         return {"plan": self.plan | {"data": data, "phases": phases}}
 
     # --- results -------------------------------------------------------------------------------------------------
+    def simple_errors(self, estimator: Any) -> dict[str, float]:
+        """Errors in percent of simple methods on the held-out rows, where they are measured in a second."""
+        from aaekit.evaluation.compare import simple_errors
+
+        return simple_errors(self.config, self.data, self.split, estimator, self.held_out)
+
     def conclude(self, estimator: Any, results: Mapping[str, Any]) -> None:
         """Write results.json, the figures and report.html."""
         from aaekit import plots, report
         from aaekit.evaluation import measures
         from aaekit.plots import draw
 
-        findings = measures.diagnosis(estimator, self.held_out)
+        findings = measures.diagnosis(estimator, self.held_out, self.simple_errors(estimator))
         results = {**results, "findings": [asdict(f) for f in findings]}
         write_json(self.path / "results.json", results)
         shutil.rmtree(self.path / "figures", ignore_errors=True)

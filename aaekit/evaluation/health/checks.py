@@ -283,6 +283,27 @@ def labels(e: Evidence) -> Iterator[HealthFinding]:
     )
 
 
+def nothing_gained(e: Evidence) -> Iterator[HealthFinding]:
+    """A simple method that is as good from the labelled rows alone."""
+    y, labels = e.arrays("y", "labels")
+    if not e.simple_errors or y is None or labels is None or (labels >= 0).sum() < MIN_ROWS:
+        return
+    own = 100 * float((y.argmax(1) != labels)[labels >= 0].mean())
+    name, simple = min(e.simple_errors.items(), key=lambda item: item[1])
+    noise = math.sqrt((own * (100 - own) + simple * (100 - simple)) / (labels >= 0).sum())
+    if own < simple - noise:
+        return
+    yield HealthFinding(
+        "nothing gained by unlabelled rows",
+        "problem" if own > simple + 2 * noise else "warning",
+        f"error on held-out rows {own:.1f} %, of a {name} from the labelled rows alone {simple:.1f} %; the difference "
+        f"has a standard error of {noise:.1f} points",
+        f"The {name} is as good or better and takes a second: the classes are not groups of similar rows here, or the "
+        "labels say enough.",
+        remedies.learn_from_teachers(e),
+    )
+
+
 def unfinished(e: Evidence) -> Iterator[HealthFinding]:
     """Curves that were still decreasing at the end of the training."""
     rates = e.curve("learning_rate")
@@ -304,5 +325,5 @@ def unfinished(e: Evidence) -> Iterator[HealthFinding]:
 
 
 CHECKS: tuple[Callable[[Evidence], Iterable[HealthFinding]], ...] = (
-    discriminator, reconstruction, prior, holes, clusters, classes, style, labels, unfinished,
+    discriminator, reconstruction, prior, holes, clusters, classes, style, labels, nothing_gained, unfinished,
 )  # fmt: skip

@@ -56,6 +56,8 @@ class Evidence:
         Parameters of the estimator, to choose what to try first and to state current values.
     weights, learning_rates : mapping of str to float
         Weights and learning rates of the phases by name, as in `plan_.weights` of an estimator.
+    simple_errors : mapping of str to float
+        Errors in percent of simple methods, which learned from the same labels alone, by name.
     X, X_hat : array-like of shape (n, ...), optional
         Rows and their reconstructions, on one scale (0 to 1, or standardised).
     z : array-like of shape (n, d), optional
@@ -83,6 +85,7 @@ class Evidence:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
     learning_rates: Mapping[str, float] = field(default_factory=dict)
+    simple_errors: Mapping[str, float] = field(default_factory=dict)
     X: ArrayLike | None = None
     X_hat: ArrayLike | None = None
     z: ArrayLike | None = None

@@ -33,6 +33,13 @@ def match_prior_more(e: Evidence) -> str:
     return train_longer(e, 4) if is_improving(e) else scale_rate(e, "z/generator", 3)
 
 
+def learn_from_teachers(e: Evidence) -> str:
+    """What keeps a classifier as good as simple methods; with it, to use one of them."""
+    if e.parameters.get("guard") is False:
+        return set_parameter(e, "guard", True)
+    return "use that method, or label more rows (aae label); on the command line: aae suite compares methods"
+
+
 def revive_discriminator(e: Evidence, code: str) -> str:
     """What makes a constant discriminator learn."""
     rate = learning_rate(e, f"{code}/discriminator") or 0.0
