@@ -15,10 +15,9 @@ from rich.table import Table
 
 from aaekit import data
 from aaekit._files import write_json
-from aaekit.runs.config import versions
+from aaekit.runs.config import machine, versions
 from benchmarks import measures
 from benchmarks.sides import WARMUP
-from reproduction.logs import machine
 
 LOGS = Path(__file__).parent / "logs"
 SECONDS_BESIDE = 10.0  # per side beside other work, including the two until threads give way

@@ -74,7 +74,7 @@ def test_later_questions_are_doubtful_and_unlike(session, blobs):
     ("given", "steps"), [({}, [40, 20, 20]), ({"max_steps": 30}, [30] * 3), ({"max_epochs": 1}, [6] * 3)]
 )
 def test_later_answers_take_half_the_steps_unless_they_were_given(given, steps, blobs, clusters, monkeypatch):
-    monkeypatch.setattr(semi_supervised, "steps_without_labels", lambda n_rows: 40)
+    monkeypatch.setattr(semi_supervised, "taught_steps", lambda n_rows: 40)
     session = ActiveLearner(
         blobs[0], clusters=clusters, classifier=SemiSupervisedAAE(hidden=(32,), random_state=0, **given)
     )
@@ -86,7 +86,7 @@ def test_later_answers_take_half_the_steps_unless_they_were_given(given, steps, 
 
 
 def test_nobody_waits_longer_for_later_answers_than_for_1500_steps(blobs, clusters, monkeypatch):
-    monkeypatch.setattr(semi_supervised, "steps_without_labels", lambda n_rows: 8000)
+    monkeypatch.setattr(semi_supervised, "taught_steps", lambda n_rows: 8000)
 
     def untrained(model, X, y, **_):
         model.plan_ = model.plan_for(X, y)
@@ -116,7 +116,7 @@ def test_a_row_told_again_takes_its_new_label(session, blobs):
 
 def test_a_class_may_appear_later(blobs, clusters, monkeypatch):
     X, y = blobs
-    monkeypatch.setattr(semi_supervised, "steps_without_labels", lambda n_rows: 8)
+    monkeypatch.setattr(semi_supervised, "taught_steps", lambda n_rows: 8)
     session = ActiveLearner(X, clusters=clusters, classifier=SemiSupervisedAAE(hidden=(32,), random_state=0))
     first, more = (np.concatenate([np.flatnonzero(y == k)[:2] for k in classes]) for classes in ([0, 1], [2, 3]))
     assert session.teach(first, y[first]).model.classes_.tolist() == [0, 1]

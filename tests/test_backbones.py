@@ -98,7 +98,7 @@ def test_widths_follow_the_arguments_and_the_decoder_mirrors_them():
     assert [m.out_channels for m in transposed] == [4, 3] and transposed[0].in_channels == 5
 
 
-@pytest.mark.parametrize(("shape", "width"), [((13,), 256), ((1, 16, 16), 256), ((257,), 1000), ((1, 28, 28), 1000)])
+@pytest.mark.parametrize(("shape", "width"), [((13,), 256), ((1, 16, 16), 256), ((257,), 256), ((1, 28, 28), 1000)])
 def test_rows_of_few_values_have_narrower_layers(shape, width):
     encoder, n_features = encoder_of("mlp", shape, hidden="auto")
     decoder = decoder_backbone("mlp", 2, shape, hidden="auto", dropout=0.0)

@@ -351,7 +351,9 @@ def test_rows_in_other_units_are_noticed(folder, tmp_path, aae):
     assert aae("train", "baseline", "--data", tmp_path / "unit.npz", *TINY, "--quiet", "--out", tmp_path / "r")[0] == 0
     for name, said in (("other", True), ("same", False)):
         code, _, err = aae("predict", tmp_path / "r", tmp_path / f"{name}.npy", "--out", tmp_path / "p.csv")
-        assert code == 0 and [("note: " in line and "within 5 standard deviations" in line) for line in err] == [True] * said
+        assert (
+            code == 0 and [("note: " in line and "expected values as in fit" in line) for line in err] == [True] * said
+        )
 
 
 def read_csv(path):

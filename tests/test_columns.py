@@ -17,7 +17,7 @@ from aaekit import AdversarialAutoencoder, ClusteringAAE, SemiSupervisedAAE, Sup
 from aaekit.cells import cells_of, parse_dates, parse_numbers
 from aaekit.columns import Column, Schema, TableRows
 from aaekit.errors import ColumnWarning, InputError
-from aaekit.estimators._rows import scaled, unscaled
+from aaekit.estimators._rows import Curve
 from aaekit.nn.choices import UNIT, expected_row, mixed_error
 
 N = 60
@@ -237,17 +237,24 @@ def test_rows_keep_their_schema_and_columns_do_not():
 
 # --- scaling
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.floats(-1e30, 1e30), min_size=1, max_size=20), st.floats(1e-300, 1e300), finite)
+@given(st.lists(st.floats(-1e30, 1e30), min_size=2, max_size=20), st.floats(1e-300, 1e260), st.floats(-1e260, 1e260))
 def test_scaling_is_increasing_and_can_be_inverted(values, scale, center):
-    center, scale = np.array([center]), np.array([scale])
-    z = np.sort(np.array(values))[:, None]
-    with np.errstate(over="ignore"):
-        X = np.clip(z * scale + center, -1e300, 1e300)
-    rows = scaled(X, center, scale)
+    X = np.sort(np.array(values) * scale + center)[:, None]
+    curve = Curve.fit(X)
+    rows = curve.scaled(X)
     assert np.isfinite(rows).all() and (np.diff(rows[:, 0]) >= 0).all()
-    back = unscaled(rows, center, scale)
+    back = curve.unscaled(rows)
     assert np.isfinite(back).all()
-    np.testing.assert_allclose(scaled(back, center, scale), rows, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(curve.scaled(back), rows, rtol=1e-3, atol=1e-3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.sampled_from([1e-200, 1e-3, 7.0, 1e44, 1e200]))
+def test_scaled_columns_are_standardised_and_their_unit_does_not_matter(seed, unit):
+    X = np.random.default_rng(seed).lognormal(0, 2, (200, 3))
+    rows = Curve.fit(X).scaled(X)
+    np.testing.assert_allclose([rows.mean(0), rows.std(0)], [[0] * 3, [1] * 3], atol=1e-4)
+    np.testing.assert_allclose(Curve.fit(X * unit).scaled(X * unit), rows, atol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore:expected .* clusters, got")
@@ -276,9 +283,9 @@ def test_one_huge_value_does_not_hide_the_others():
 
 @pytest.mark.parametrize("share", [0.02, 0.5])
 def test_a_rare_one_is_as_far_from_zero_as_a_frequent_one(share):
-    X = np.stack([RNG.normal(size=500), np.arange(500) < 500 * share], 1).astype(np.float32)
-    model = SupervisedBaseline(**QUICK).fit(X, np.arange(500) % 2)
-    assert set(model._rows(X)[:, 1]) == {0.0, UNIT}
+    frame = pd.DataFrame({"number": RNG.normal(size=500), "choice": np.arange(500) < 500 * share})
+    model = SupervisedBaseline(**QUICK).fit(frame, np.arange(500) % 2)
+    assert set(model._rows(frame)[:, 1]) == {0.0, UNIT}
 
 
 # --- estimators

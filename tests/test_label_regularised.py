@@ -13,6 +13,8 @@ from aaekit.priors import GaussianMixtureRing, SwissRoll
 
 NAMES = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
 SETTINGS = {
+    "image_shape": (1, 8, 8),
+    "backbone": "mlp",
     "hidden": (100, 100),
     "discriminator_hidden": (100, 100),
     "dropout": 0.0,

@@ -9,7 +9,6 @@ from sklearn.neighbors import KernelDensity
 
 import aaekit.estimators._density as module
 from aaekit import AdversarialAutoencoder, InputError
-from aaekit.estimators._rows import scaled
 from aaekit.evaluation.heldout import HeldOut
 from aaekit.evaluation.measures import evaluate, texts
 from aaekit.evaluation.metrics import choose_parzen_sigma, parzen_log_likelihood
@@ -122,7 +121,7 @@ def test_bytes_are_the_interval_from_0_to_1(rows):
 def test_tables_are_scored_in_standard_deviations():
     X, _ = load_breast_cancer(return_X_y=True)
     model = AdversarialAutoencoder(**SMALL, max_steps=100).fit(X[:300]).fit_density(X[300:400], 500, random_state=0)
-    units = lambda rows: scaled(rows, model.center_, model.scale_)
+    units = lambda rows: model.scaler_.curve.scaled(rows)
     expected = by_scikit_learn(units(windows(model)), model.sigma_, units(X[400:]))
     np.testing.assert_allclose(model.score_samples(X[400:]), expected, atol=0.02)
 

@@ -42,6 +42,7 @@ def test_many_labels_are_worth_more_steps(n_labels, steps):
         ({"augmentation": "none"}, MNIST, 3022),
         ({"consistency": "virtual_adversarial"}, MNIST, 3022),
         ({}, TABLE, 3022),
+        ({"guard": False}, TABLE, 3022),
     ],
 )
 def test_steps_are_fewer_where_no_warp_must_leave_the_class(parameters, shape, steps):
@@ -208,8 +209,27 @@ def test_the_worst_direction_is_looked_for_far_away_where_nothing_else_shows_it(
 )
 @pytest.mark.parametrize("kind", [SemiSupervisedAAE, EmbeddingAAE])
 def test_labels_are_propagated_where_no_warp_says_more(kind, parameters, shape, propagates):
-    assert kind(**parameters).plan(data(shape)).propagates_labels == propagates
+    pure = {"guard": False} if kind is SemiSupervisedAAE else {}
+    assert kind(**pure, **parameters).plan(data(shape)).propagates_labels == propagates
     assert not EmbeddingAAE(**parameters).plan(data(shape, n_labels=0)).propagates_labels
+
+
+@pytest.mark.parametrize(
+    ("parameters", "shape", "n_unlabelled", "has_teachers"),
+    [
+        ({}, TABLE, 900, True),
+        ({"consistency": "none"}, TABLE, 900, True),
+        ({"guard": False}, TABLE, 900, False),
+        ({"loss_weights": {"soft_label": 0}}, TABLE, 900, False),
+        ({}, TABLE, 0, False),
+        ({}, DIGITS, 900, False),
+    ],
+)
+def test_teachers_are_for_tables_with_unlabelled_rows(parameters, shape, n_unlabelled, has_teachers):
+    plan = SemiSupervisedAAE(**parameters).plan(
+        DataSummary(shape, n_unlabelled + 10, class_counts=(5, 5), n_unlabelled=n_unlabelled)
+    )
+    assert plan.has_teachers == has_teachers and (plan.propagates_labels or not has_teachers)
 
 
 # --- minibatches -----------------------------------------------------------------------------------------------------
@@ -263,7 +283,8 @@ def test_minibatches_larger_than_the_data_are_refused(batch_size, message):
 def test_class_frequencies_are_those_of_the_labels_or_given(kind, class_prior, expected, is_corrected):
     few = DataSummary(TABLE, 1000, class_counts=(40, 10), n_unlabelled=950)
     plan = kind(class_prior=class_prior).plan(few)
-    assert plan.class_prior == pytest.approx(expected) and plan.min_class_share == (0.0 if is_corrected else 1.0)
+    least = 0.5 if kind is SemiSupervisedAAE else 0.0  # of what teachers expect of a class
+    assert plan.class_prior == pytest.approx(expected) and plan.min_class_share == (least if is_corrected else 1.0)
     all_labelled = DataSummary(TABLE, 50, class_counts=(40, 10))
     assert kind(class_prior=class_prior).plan(all_labelled).min_class_share == 1.0, "nothing can correct them"
 
@@ -299,7 +320,8 @@ def test_frequencies_that_are_none_are_refused(kind, class_prior, message):
         ({}, DIGITS, "conv", (32, 64, 64)),
         ({"hidden": (4,)}, DIGITS, "conv", (4,)),
         ({}, TABLE, "mlp", (256, 256)),
-        ({}, (784,), "mlp", (1000, 1000)),
+        ({}, (784,), "mlp", (256, 256)),
+        ({"backbone": "mlp"}, MNIST, "mlp", (1000, 1000)),
         ({"backbone": "mlp", "hidden": (7,)}, MNIST, "mlp", (7,)),
     ],
 )

@@ -14,6 +14,7 @@ SETTINGS = {
     "hidden": (100,),
     "discriminator_hidden": (200,),
     "backbone": "mlp",
+    "image_shape": (1, 8, 8),
     "latent_dim": 3,
     "precision": "float32",
     "random_state": 0,

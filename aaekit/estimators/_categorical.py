@@ -69,7 +69,7 @@ def steps_without_labels(n_rows: int) -> int:
 
 def taught_steps(n_rows: int) -> int:
     """Steps that teach what unlabelled rows can teach besides simple methods: 1,000 for 10,000 rows."""
-    return min(500 + n_rows // 20, 5000)
+    return min(500 + n_rows // 20, steps_without_labels(n_rows))
 
 
 def vat_lengths(

@@ -23,9 +23,10 @@ from aaekit.nn.networks import Networks
 __all__ = ["RowScaler", "as_float", "in_batches", "probabilities", "shape_of"]
 
 N_FOR_RADIUS = 5000  # rows from which the radius of the data and the quartiles of columns are estimated
-FAR = 5.0  # scaled units from the mean beyond which hardly a value lies
+FAR = 5.0  # scaled units from the mean, beyond which values are far unless some of fit were, too
+WIDEST = 10.0  # sine of a value that moves mean and deviation, at most
 DENSE_LIMIT = 8 * 2**30  # bytes that a sparse matrix may take in memory
-SMALLEST, LARGEST = 1e-300, 1e300  # so that nothing is infinite
+SMALLEST, LARGEST = 1e-307, 1e300  # so that nothing is infinite
 BLOCK = 2**24  # values that are scaled at once
 
 
@@ -124,16 +125,21 @@ class RowScaler:
         if len(shape_of(X)) == 4 and shape_of(X)[1:] != self.shape:
             raise InputError(f"X: expected images of shape {self.shape} as in fit, got {shape_of(X)[1:]}")
         rows = self._scaled(self._values(estimator, X))
-        low, high = (-0.5, 1.5) if self.unit_range else (-FAR, FAR)
-        far = 0 if rows.dtype == np.uint8 or not rows.size else 1 - np.mean((rows > low) & (rows < high))
+        far = 0.0 if rows.dtype == np.uint8 or not rows.size else self._share_of_far(rows)
         if far > 0.01:  # as hardly any value of what was trained on
-            expected = f"0 to {self.unit:g}" if self.unit_range else f"within {FAR:.0f} standard deviations of the mean"
+            expected = f"0 to {self.unit:g}" if self.unit_range else "within their range"
             warnings.warn(
                 f"X: expected values as in fit, {expected}, got {far:.0%} outside of it: check the units of the rows",
                 RangeWarning,
                 stacklevel=3,
             )
         return rows
+
+    def _share_of_far(self, rows: NDArray[np.floating]) -> float:
+        """The share of the values of scaled rows that are unlike those of fit."""
+        if self.curve is None:
+            return 1 - float(np.mean((rows > -0.5) & (rows < 1.5)))
+        return float(np.mean(np.abs(rows.reshape(len(rows), -1)) > self.curve.reach))
 
     def _values(self, estimator: BaseEstimator, X: Any) -> NDArray[Any]:
         """Valid rows as numbers, `(n, n_values)`."""
@@ -215,12 +221,15 @@ class Curve:
         quartiles stand for, or, where half of the values are the same, the median distance of the others.
     mean, deviation : ndarray of shape (n_values,) or None
         Of the sine, which they standardise; None leaves values linear.
+    reach : ndarray of shape (n_values,) or float
+        Scaled units from the mean beyond which a value is unlike those of fit.
     """
 
     center: NDArray[np.floating]
     scale: NDArray[np.floating]
     mean: NDArray[np.floating] | None = None
     deviation: NDArray[np.floating] | None = None
+    reach: NDArray[np.floating] | float = 10.0
 
     @classmethod
     def linear(cls, X: NDArray[Any]) -> Self:
@@ -244,12 +253,14 @@ class Curve:
             is_choice[first:last] = True
         center, scale = np.where(is_choice, 0.0, center), np.where(is_choice, 1.0, scale).clip(SMALLEST, LARGEST)
         n_at_once = max(1, BLOCK // X.shape[1])
-        blocks = [_sine(X[k : k + n_at_once], center, scale) for k in range(0, len(X), n_at_once)]
+        sines = [_sine(X[k : k + n_at_once], center, scale) for k in range(0, len(X), n_at_once)]
+        blocks = [block.clip(-WIDEST, WIDEST) for block in sines]
         mean = np.sum([block.sum(0) for block in blocks], 0) / len(X)
         deviation = np.sqrt(np.sum([np.square(block - mean).sum(0) for block in blocks], 0) / len(X))
         mean = np.where(is_choice, 0.0, mean)
         deviation = np.where(is_choice, np.arcsinh(1) / UNIT, np.where(deviation > 1e-9, deviation, 1.0))
-        return cls(center, scale, mean, deviation)
+        reach = np.max([np.abs((block - mean) / deviation).max(0) for block in sines], axis=0)
+        return cls(center, scale, mean, deviation, np.maximum(FAR, 1.5 * reach))
 
     @property
     def step(self) -> NDArray[np.floating]:
