@@ -10,6 +10,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
+from aaekit._extras import require
 from aaekit.data.checks import check_whole
 from aaekit.errors import InputError
 from aaekit.estimators._sklearn import BaseEstimator, ClassifierMixin, available_if, clone
@@ -265,7 +266,5 @@ class _Numbered(ClassifierMixin, BaseEstimator):
 def _stacked(X: Any, below: Any) -> Any:
     """Rows and the rows below them; data frames stay data frames."""
     if hasattr(X, "iloc") and hasattr(below, "iloc"):
-        import pandas as pd
-
-        return pd.concat([X, below], ignore_index=True)
+        return require("pandas", extra="data").concat([X, below], ignore_index=True)
     return np.concatenate([np.asarray(X), np.asarray(below)])

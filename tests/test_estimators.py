@@ -536,6 +536,7 @@ def test_propagation_teaches_what_few_labels_cannot(kind):
     how = {"hidden": (64, 64), "max_steps": 300, "consistency": "none", "random_state": 0, "ema_decay": 0.9,
            "input_noise": 0.0}  # fmt: skip
     weights = [{"reconstruction": 0, "soft_label": weight} for weight in (0, 1)]
+    how |= {"guard": False} if kind is SemiSupervisedAAE else {}
     errors = [(kind(**how, loss_weights=w).fit(X, known).predict(X) != y).mean() for w in weights]
     assert errors[1] < 0.05 < errors[0] - 0.04
 
@@ -720,7 +721,6 @@ def test_bad_rows_and_labels(few_labels):
         (X, y[:-1], "inconsistent numbers"),
         (X, y + 0.5, "continuous|label type"),
         (np.zeros((len(X), 32, 32, 3), np.uint8), y, "channels last: transpose"),
-        (X, np.array(["cat", "dog", -1] * (len(X) // 3)), "the text .-1. in an array of texts"),
     ]:
         with pytest.raises(ValueError, match=message):
             model.fit(X_bad, y_bad)

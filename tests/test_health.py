@@ -312,6 +312,8 @@ def test_images_are_rows():
 
 # --- planted in trainings --------------------------------------------------------------------------------------------
 FAST = {
+    "image_shape": (1, 8, 8),
+    "backbone": "mlp",
     "hidden": (64,),
     "discriminator_hidden": (64,),
     "precision": "float32",

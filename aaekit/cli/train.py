@@ -159,7 +159,8 @@ def _print_plan(config: dict[str, Any]) -> None:
         [p["name"], f"{p['weight']:.4g}", f"{p['learning_rate']:.4g}", ", ".join(p["moves"])]
         for p in settings.pop("phases")
     ]
-    settings["data"]["groups"] = len(settings["data"]["groups"])
+    if data := settings.get("data"):
+        data["groups"] = len(data["groups"])
     print_table(TextTable("Plan", ["setting", "value"], _settings_lines(settings)))
     print_table(TextTable("Phases", ["phase", "weight", "learning rate", "moves"], phases))
 
