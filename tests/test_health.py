@@ -188,6 +188,11 @@ PLANTED = [
     ("style by class, matched class by class", lambda: evidence(
         kind=SupervisedAAE, z=np.tile(by_class, 2), prior=RANDOM.normal(size=(4 * N, 4)), y=None),
      "style predicts the label", CODES, "20 %", "latent_dim=2 (now 6)"),
+    ("no better than a simple method", lambda: evidence(simple_errors={"forest": 2.0, "logistic regression": 0.0}),
+     "nothing gained by unlabelled rows", set(), "of a logistic regression from the labelled rows alone 0.0 %",
+     "--no-guard"),
+    ("no better, without guard", lambda: evidence(None, {"guard": False}, simple_errors={"forest": 0.0}),
+     "nothing gained by unlabelled rows", set(), "of a forest from", "guard=True (now False)"),
     ("cut short", lambda: evidence({"eval/score": FALLING}), "still improving", set(),
      "eval/score decreased by", "max_steps=4000 (now 2000)"),
     ("cut short, without held-out rows", lambda: Evidence(history=[{"reconstruction": v} for v in FALLING]),
@@ -214,7 +219,7 @@ def test_planted_failures_are_found_and_nothing_else(make, name, also, text, opt
 
 
 def test_every_finding_is_planted_and_has_a_section_in_the_docs():
-    assert {p[2] for p in PLANTED} == set(NAMES) and len(NAMES) == 13
+    assert {p[2] for p in PLANTED} == set(NAMES) and len(NAMES) == 14
 
 
 def test_the_docs_state_the_thresholds():
@@ -237,12 +242,13 @@ def test_the_docs_state_the_thresholds():
                  + 0.05 * RANDOM.normal(size=(4 * N, 2))),
         evidence({"eval/score": FALLING, "learning_rate": np.linspace(1, 0, EPOCHS)}),  # its schedule has ended
         evidence(D(0.97, 0.04), {"divergence": "wasserstein"}),  # its critic gives no probabilities
+        evidence(simple_errors={"logistic regression": 10.0}),  # much is gained
         evidence(D(0.5, 0.5)),  # chance, as it should be
         evidence(z=Z[:20] + 9, labels=None, y=None),  # too few rows
         evidence(X=RANDOM.normal(size=(N, 200)), X_hat=np.zeros((N, 200))),  # noise cannot be reconstructed
         evidence(labels=np.where(LABELS == 4, -1, LABELS), y=probabilities(LABELS)),  # unlabelled rows are ignored
     ],
-    ids=["classifier", "clusters", "nothing", "baseline", "conditional", "ended", "wasserstein", "draw", "few", "noise",
+    ids=["classifier", "clusters", "nothing", "baseline", "conditional", "ended", "wasserstein", "gained", "draw", "few", "noise",
          "unlabelled"],
 )  # fmt: skip
 def test_no_findings(given):

@@ -37,7 +37,7 @@ def learn_from_teachers(e: Evidence) -> str:
     """What keeps a classifier as good as simple methods; with it, to use one of them."""
     if e.parameters.get("guard") is False:
         return set_parameter(e, "guard", True)
-    return "use that method, or label more rows (aae label); on the command line: aae suite compares methods"
+    return "that method, or more labelled rows; on the command line: --no-guard shows what unlabelled rows alone give"
 
 
 def revive_discriminator(e: Evidence, code: str) -> str:
