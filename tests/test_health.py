@@ -248,8 +248,8 @@ def test_the_docs_state_the_thresholds():
         evidence(X=RANDOM.normal(size=(N, 200)), X_hat=np.zeros((N, 200))),  # noise cannot be reconstructed
         evidence(labels=np.where(LABELS == 4, -1, LABELS), y=probabilities(LABELS)),  # unlabelled rows are ignored
     ],
-    ids=["classifier", "clusters", "nothing", "baseline", "conditional", "ended", "wasserstein", "gained", "draw", "few", "noise",
-         "unlabelled"],
+    ids=["classifier", "clusters", "nothing", "baseline", "conditional", "ended", "wasserstein", "gained", "draw",
+         "few", "noise", "unlabelled"],
 )  # fmt: skip
 def test_no_findings(given):
     assert diagnose(given) == []
