@@ -254,7 +254,8 @@ def calibrate(head: nn.Linear, p: NDArray[np.floating], error: float, n_labels: 
         return 1.0
     log_p = np.log(np.maximum(p.astype(np.float64), 1e-12))
     excess = lambda t: float(softmax(log_p / t, axis=1).max(1).mean()) - accuracy
-    temperature = float(brentq(excess, 1, HOTTEST)) if excess(HOTTEST) < 0 else HOTTEST
+    root: Any = brentq(excess, 1, HOTTEST) if excess(HOTTEST) < 0 else HOTTEST
+    temperature = float(root)
     with torch.no_grad():
         head.weight.div_(temperature)
         head.bias.div_(temperature)
