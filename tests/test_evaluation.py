@@ -15,6 +15,8 @@ from aaekit import (
     SupervisedBaseline,
     plots,
 )
+from aaekit.data import Dataset, split
+from aaekit.evaluation.compare import simple_errors
 from aaekit.evaluation.heldout import HeldOut, as_samples, for_plots, mask_unseen_labels, names_of, to_training_units
 from aaekit.evaluation.measures import MEASURES, cards, evaluate, findings_table, measure, tables
 from aaekit.evaluation.predictions import predictions
@@ -159,3 +161,21 @@ def test_labels_that_were_not_seen_are_masked():
 
 def test_no_findings_are_said_to_be_none():
     assert findings_table([]).note == "No problem was found."
+
+
+# --- simple methods beside a classifier
+@pytest.mark.parametrize("name", ["training", "test"])
+def test_simple_methods_are_measured_on_held_out_rows_alone_and_not_twice(name, monkeypatch):
+    random = np.random.default_rng(0)
+    y = np.arange(120) % 2
+    X = (random.normal(size=(120, 3)) + 3 * y[:, None]).astype(np.float32)
+    data = Dataset("groups", X, y, classes=("a", "b"))
+    chosen = split(y, 20, 0, 0)
+    model = SemiSupervisedAAE(max_steps=2, hidden=(8,), random_state=0).fit(X, chosen.masked(y))
+    config, rows = {"random_state": 0}, HeldOut(name, X, y)
+    errors = simple_errors(config, data, chosen, model, rows)
+    assert set(errors) == ({"logistic regression", "random forest"} if name == "test" else set())
+    monkeypatch.setitem(simple_errors.__globals__, "compare", None)  # what was compared before is not trained again
+    before = [{"name": "logistic regression", "error": 3.0}, {"name": "label spreading", "error": 1.0}]
+    again = simple_errors(config, data, chosen, model, rows, before)
+    assert again == ({"logistic regression": 3.0} if name == "test" else {})

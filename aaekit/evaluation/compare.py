@@ -13,8 +13,9 @@ from aaekit.data import Dataset, Split
 from aaekit.errors import InputError
 from aaekit.estimators import SemiSupervisedAAE, SupervisedBaseline
 from aaekit.estimators._hyperparameters import hyperparameters_of
+from aaekit.estimators._labels import fold_of
 from aaekit.evaluation import metrics
-from aaekit.evaluation.heldout import HeldOut, fold_of, to_training_units
+from aaekit.evaluation.heldout import HeldOut, to_training_units
 from aaekit.evaluation.methods import BASELINE, CLASSIFIERS, Method, Setting, answer
 from aaekit.labels import UNLABELLED, labelled_mask
 
@@ -67,19 +68,29 @@ def compare(
 
 
 def simple_errors(
-    config: Mapping[str, Any], data: Dataset, split: Split, estimator: Any, rows: HeldOut
+    config: Mapping[str, Any],
+    data: Dataset,
+    split: Split,
+    estimator: Any,
+    rows: HeldOut,
+    comparison: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, float]:
     """Errors in percent of the simple methods that a second is enough for, which need no unlabelled rows.
 
-    Parameters are those of `compare`. Empty for images, without unlabelled rows or labels to evaluate by, and for more
-    than 1,000 labelled rows.
+    Parameters are those of `compare`; `comparison` is what it returned for these rows, if it was called before. Empty
+    for images, without unlabelled rows or labels to evaluate by, for rows of the training, and for more than 1,000
+    labelled rows.
     """
     n_unlabelled = getattr(estimator, "n_unlabelled_", 0) if isinstance(estimator, SemiSupervisedAAE) else 0
     is_short = data.X.ndim == 2 and len(split.labelled) <= N_SHORT
-    if not (n_unlabelled and is_short) or rows.y is None or not labelled_mask(rows.y).any():
+    is_held_out = rows.name != "training" and rows.y is not None and labelled_mask(rows.y).any()
+    if not (n_unlabelled and is_short and is_held_out):
         return {}
     methods = [m for m in CLASSIFIERS if m.uses == "labelled" and not m.is_ours]
-    return {r["name"]: r["error"] for r in compare(config, data, split, estimator, rows, methods=methods)}
+    names = {m.name for m in methods}
+    results = [r for r in comparison if r["name"] in names]
+    results = results or compare(config, data, split, estimator, rows, methods=methods)
+    return {r["name"]: r["error"] for r in results}
 
 
 def cross_fitted(

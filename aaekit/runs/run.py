@@ -404,11 +404,11 @@ class Run(Callback):
         return {"plan": self.plan | {"data": data, "phases": phases}}
 
     # --- results -------------------------------------------------------------------------------------------------
-    def simple_errors(self, estimator: Any) -> dict[str, float]:
+    def simple_errors(self, estimator: Any, comparison: Sequence[Mapping[str, Any]] = ()) -> dict[str, float]:
         """Errors in percent of simple methods on the held-out rows, where they are measured in a second."""
         from aaekit.evaluation.compare import simple_errors
 
-        return simple_errors(self.config, self.data, self.split, estimator, self.held_out)
+        return simple_errors(self.config, self.data, self.split, estimator, self.held_out, comparison)
 
     def conclude(self, estimator: Any, results: Mapping[str, Any]) -> None:
         """Write results.json, the figures and report.html."""
@@ -416,7 +416,8 @@ class Run(Callback):
         from aaekit.evaluation import measures
         from aaekit.plots import draw
 
-        findings = measures.diagnosis(estimator, self.held_out, self.simple_errors(estimator))
+        comparison = results.get("comparison", ()) if "error" in results else ()  # else it is cross-fitted
+        findings = measures.diagnosis(estimator, self.held_out, self.simple_errors(estimator, comparison))
         results = {**results, "findings": [asdict(f) for f in findings]}
         write_json(self.path / "results.json", results)
         shutil.rmtree(self.path / "figures", ignore_errors=True)
