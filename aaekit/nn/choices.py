@@ -1,7 +1,7 @@
 """Values of a row that are choices: yes or no, or one of several categories, as the columns of tables are."""
 
 import math
-from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 __all__ = ["UNIT", "Groups", "expected_row", "mixed_error"]
 
-Groups = Sequence[tuple[int, int]]  # (first, behind the last) value of each choice; a yes or no has one value
+Groups = tuple[tuple[int, int], ...]  # (first, behind the last) value of each choice; a yes or no has one value
 
 UNIT = 2.0  # what a chosen value is in a scaled row; one that is not chosen is 0
 
@@ -40,6 +40,7 @@ def mixed_error(out: Tensor, x: Tensor, groups: Groups) -> Tensor:
     return numbers + of_yes + of_several
 
 
+@lru_cache(maxsize=32)  # asked for at each step
 def _indices(groups: Groups, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """The values that are a yes or no; those of several, and the number of the choice of each."""
     several = [(first, last) for first, last in groups if last - first > 1]
