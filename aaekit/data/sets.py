@@ -89,9 +89,14 @@ SEABORN = f"{GITHUB}mwaskom/seaborn-data/"
 HOUSENUMBERS = "http://ufldl.stanford.edu/housenumbers/"
 
 
-def _pair(name: str) -> tuple[RemoteFile, ...]:
-    """Return the files of a set whose training and test rows are two tables."""
-    return tuple(RemoteFile(f"{name}-{part}.csv.gz", "", ()) for part in ("train", "test"))
+def _of_uci(name: str, target: str, number: int, **facts: Any) -> NamedSet:
+    """A set of the UCI repository whose training and test rows are two tables."""
+    return NamedSet(
+        read=lambda paths: read_tables(paths, target),
+        files=tuple(RemoteFile(f"{name}-{part}.csv.gz", "", ()) for part in ("train", "test")),
+        home=f"https://archive.ics.uci.edu/dataset/{number}",
+        **facts,
+    )
 
 
 def _banking(name: str) -> tuple[str, ...]:
@@ -209,45 +214,45 @@ SETS: dict[str, NamedSet] = {
         classes=("malignant", "benign"),
         read=read_breast_cancer,
     ),
-    "mushroom": NamedSet(
+    "mushroom": _of_uci(
+        "mushroom",
+        target="class",
+        number=73,
         summary="table: 8,124 mushrooms, 22 columns of texts; 2,500 held out",
         source="Schlimmer, Mushroom, UCI, 1987",
         classes=("e", "p"),
-        read=lambda paths: read_tables(paths, "class"),
-        files=_pair("mushroom"),
-        home="https://archive.ics.uci.edu/dataset/73",
     ),
-    "adult": NamedSet(
+    "adult": _of_uci(
+        "adult",
+        target="class",
+        number=2,
         summary="table: 15,000 people of a census, numbers and texts; 5,000 held out",
         source="Becker and Kohavi, Adult, UCI, 1996",
         classes=("<=50K", ">50K"),
-        read=lambda paths: read_tables(paths, "class"),
-        files=_pair("adult"),
-        home="https://archive.ics.uci.edu/dataset/2",
     ),
-    "spam": NamedSet(
+    "spam": _of_uci(
+        "spam",
+        target="type",
+        number=94,
         summary="table: 4,601 e-mails, 57 frequencies of words and characters",
         source="Hopkins, Reeber, Forman and Suermondt, Spambase, UCI, 1999",
         classes=("0", "1"),  # 1: spam
-        read=lambda paths: read_tables(paths, "type"),
-        files=_pair("spam"),
-        home="https://archive.ics.uci.edu/dataset/94",
     ),
-    "drybean": NamedSet(
+    "drybean": _of_uci(
+        "drybean",
+        target="Class",
+        number=602,
         summary="table: 13,611 beans, 16 measurements of their shape",
         source="Koklu and Ozkan, Dry Bean, UCI, 2020",
         classes=("BARBUNYA", "BOMBAY", "CALI", "DERMASON", "HOROZ", "SEKER", "SIRA"),
-        read=lambda paths: read_tables(paths, "Class"),
-        files=_pair("drybean"),
-        home="https://archive.ics.uci.edu/dataset/602",
     ),
-    "cnae": NamedSet(
+    "cnae": _of_uci(
+        "cnae",
+        target="X1",
+        number=233,
         summary="table: 1,080 descriptions of companies, counts of 856 words; 360 held out",
         source="Ciarelli and Oliveira, CNAE-9, UCI, 2009",
         classes=tuple("123456789"),
-        read=lambda paths: read_tables(paths, "X1"),
-        files=_pair("cnae"),
-        home="https://archive.ics.uci.edu/dataset/233",
     ),
     "penguins": NamedSet(
         summary="table: 344 penguins, numbers and texts, some cells empty; 100 held out",
