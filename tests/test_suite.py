@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aaekit import InputError, data
+from aaekit.estimators._labels import fold_of
 from aaekit.evaluation import suite
-from aaekit.evaluation.heldout import fold_of
 from aaekit.evaluation.methods import CLASSIFIERS, Method, Setting, answer
 from aaekit.evaluation.suite import FAMILIES, Cell, Failure, Task
 from aaekit.evaluation.suite.tasks import RARE, draw_labels, problem

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from aaekit import SemiSupervisedAAE
-from aaekit.errors import LostClassWarning
+from aaekit.errors import ClassPriorWarning, LostClassWarning
 from aaekit.estimators._label_propagation import Neighbourhood
 from aaekit.estimators._labels import warn_of_lost_classes
 from aaekit.estimators._teachers import METHODS, calibrate, teach
@@ -107,6 +107,12 @@ def test_the_classifier_is_as_good_as_its_teachers_where_groups_of_rows_are_no_c
     model = SemiSupervisedAAE(max_steps=400, random_state=0).fit(X, partly)
     assert model.score(X[~labelled], y[~labelled]) > simple - 0.05
     assert set(model.teachers_) == {*METHODS, "mean"} and model.plan_.has_teachers and model.plan_.n_init == 1
+
+
+def test_labels_that_count_as_frequencies_are_warned_of_once(recwarn):
+    X, y = blobs([60, 60])
+    SemiSupervisedAAE(class_prior="labelled", max_steps=2, random_state=0).fit(X, with_labels(y, 5))
+    assert [w.category for w in recwarn].count(ClassPriorWarning) == 1
 
 
 def test_without_guard_there_are_no_teachers():

@@ -53,9 +53,8 @@ class Classifier(ClassifierMixin, Estimator[N]):
 
         Parameters
         ----------
-        X : array-like of shape (n, n_features) or (n, channels, height, width)
-            Numbers of any range (they are standardised), in [0, 1], or bytes: pixels, but numbers in a table whose
-            values are all below 128.
+        X : array-like, sparse matrix or DataFrame of shape (n, n_features), or array (n, channels, height, width)
+            As in `Estimator.fit`: tables of numbers, texts and empty cells, or images.
         y : array-like of shape (n,)
             Labels of any kind; -1, None or NaN in unlabelled rows (see `aaekit.labels`).
         sample_weight : array-like of shape (n,), optional

@@ -136,7 +136,8 @@ def prepared(
         tuple(map(str, estimator.classes_)) if len(class_counts) else (),
         scaler.groups,
     )
-    warn_of_balanced_labels(getattr(estimator, "class_prior", ""), data)
+    if getattr(estimator, "class_prior", "") == "labelled":
+        warn_of_balanced_labels(data)
     return Start(
         rows, labels, X_train, y_train, _label_weights(estimator, y_train, weights), sets, estimator.plan(data)
     )

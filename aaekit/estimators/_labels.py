@@ -16,11 +16,13 @@ from aaekit.labels import UNLABELLED, as_labels, split_labels
 __all__ = [
     "checked_weights",
     "column_of",
+    "fold_of",
     "label_weights",
     "learn_labels",
     "numbers_by_class",
     "warn_of_balanced_labels",
     "warn_of_lost_classes",
+    "warn_of_unsure_frequencies",
 ]
 
 LOST = 0.2  # share of what is expected of a class, below which it counts as given up
@@ -34,6 +36,21 @@ def column_of(y: ArrayLike) -> NDArray[Any]:
         warnings.warn("A column-vector y was passed when a 1d array was expected.", DataConversionWarning, stacklevel=4)
         labels = labels[:, 0]
     return labels
+
+
+def fold_of(y: NDArray[np.int64], n_folds: int, random_state: int | None = 0) -> NDArray[np.int64]:
+    """The fold of each labelled row, the classes spread evenly over folds; -1 for unlabelled rows.
+
+    Rows of a class take folds in turn: in random order, or as they are if `random_state` is None.
+    """
+    rng = None if random_state is None else np.random.default_rng(random_state)
+    folds, start = np.full(len(y), UNLABELLED, np.int64), 0
+    for k in np.unique(y[y != UNLABELLED]):
+        rows = np.flatnonzero(y == k)
+        rows = rows if rng is None else rng.permutation(rows)
+        folds[rows] = (start + np.arange(len(rows))) % n_folds
+        start += len(rows)
+    return folds
 
 
 def learn_labels(estimator: Any, y: ArrayLike) -> NDArray[np.int64]:
@@ -127,28 +144,34 @@ def numbers_by_class(numbers: Mapping[Any, float], classes: Sequence[Any], param
     return {str(name): float(number) for name, number in numbers.items()}
 
 
-def warn_of_balanced_labels(class_prior: object, data: DataSummary, certainty: float = 1.0) -> None:
-    """Warn of as many labels of each class, which somebody chose so, where nothing else tells class frequencies well.
+def warn_of_balanced_labels(data: DataSummary) -> None:
+    """Warn of as many labels of each class, which somebody chose so, if class frequencies are taken from them."""
+    if data.n_unlabelled and _are_balanced(data):
+        warnings.warn(
+            f"{_balance(data)}: with class_prior='labelled' all classes are taken to be equally frequent; if they are "
+            "not, give class_prior their frequencies, or 'auto'",
+            ClassPriorWarning,
+            stacklevel=2,
+        )
 
-    That is where they are taken from the labels, or estimated with a `certainty` of less than a half.
-    """
-    if class_prior not in ("auto", "labelled") or not data.n_unlabelled or len(set(data.class_counts)) != 1:
-        return
-    received = f"expected labels as frequent as the classes are, got {data.class_counts[0]} of each class"
-    if class_prior == "labelled":
+
+def warn_of_unsure_frequencies(data: DataSummary, certainty: float) -> None:
+    """Warn if labels are as many of each class, and the unlabelled rows hardly tell how frequent the classes are."""
+    if certainty < UNSURE and _are_balanced(data):
         warnings.warn(
-            f"{received}: with class_prior='labelled' all classes are taken to be equally frequent; if they are not, "
-            "give class_prior their frequencies, or 'auto'",
+            f"{_balance(data)}: the {data.n_unlabelled} unlabelled rows do not tell class frequencies well; if you "
+            "know them, give them as class_prior",
             ClassPriorWarning,
             stacklevel=2,
         )
-    elif certainty < UNSURE:
-        warnings.warn(
-            f"{received}: the {data.n_unlabelled} unlabelled rows do not tell class frequencies well; if you know "
-            "them, give them as class_prior",
-            ClassPriorWarning,
-            stacklevel=2,
-        )
+
+
+def _are_balanced(data: DataSummary) -> bool:
+    return len(set(data.class_counts)) == 1
+
+
+def _balance(data: DataSummary) -> str:
+    return f"expected labels as frequent as the classes are, got {data.class_counts[0]} of each class"
 
 
 def warn_of_lost_classes(classes: ArrayLike, p: NDArray[np.floating], expected: NDArray[np.floating]) -> None:

@@ -273,7 +273,7 @@ class Curve:
         n_at_once = max(1, BLOCK // max(1, X.shape[1]))
         for k in range(0, len(X), n_at_once):
             block = X[k : k + n_at_once]
-            if self.mean is None:
+            if self.mean is None or self.deviation is None:
                 rows[k : k + n_at_once] = (block - self.center) / self.scale
             else:
                 rows[k : k + n_at_once] = (_sine(block, self.center, self.scale) - self.mean) / self.deviation
@@ -322,7 +322,7 @@ def _is_plain(frame: Any) -> bool:
 
 def _warn_of_filled(n_empty: int) -> None:
     warnings.warn(
-        f"X: expected no empty cells, as in fit, got {n_empty}: they count as the mean of their column",
+        f"X: expected no empty cells, as in fit, got {n_empty}: they count as the median of their column",
         ColumnWarning,
         stacklevel=4,
     )

@@ -19,6 +19,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from aaekit.estimators._label_propagation import Neighbourhood
+from aaekit.estimators._labels import fold_of
+from aaekit.labels import UNLABELLED
 
 __all__ = ["METHODS", "Teaching", "calibrate", "teach"]
 
@@ -83,7 +85,6 @@ def teach(
     y: NDArray[np.int64],
     class_prior: NDArray[np.floating],
     random_state: int,
-    sample_weight: NDArray[np.floating] | None = None,
 ) -> Teaching:
     """Let the simple methods learn from the labelled rows, and average what they say about all rows.
 
@@ -97,67 +98,60 @@ def teach(
         Class frequencies before the unlabelled rows are looked at.
     random_state : int
         Seed of folds and samples.
-    sample_weight : ndarray of shape (n,), optional
-        How much each labelled row counts.
     """
     X = rows.reshape(len(rows), -1).astype(np.float32, copy=False)
     n_classes, random = len(class_prior), np.random.default_rng(random_state)
     neighbourhood = Neighbourhood(X, y, n_classes, random_state)
-    weight = np.ones(len(X)) if sample_weight is None else sample_weight
 
-    def say(labelled: NDArray[np.intp], asked: NDArray[np.intp]) -> list[Probabilities]:
-        """Probabilities of the rows `asked` by each method, from these labels alone."""
+    def say(labelled: NDArray[np.intp], asked: NDArray[np.intp]) -> Probabilities:
+        """Probabilities `(n_methods, n, n_classes)` of the rows `asked`, from these labels alone."""
         spread = neighbourhood.propagate(class_prior, labelled)[asked]
-        return [
-            _smooth(spread if make is None else _answer(make(), X, y, weight, labelled, asked, n_classes))
-            for make in METHODS.values()
+        answers = [
+            spread if make is None else _answer(make(), X, y, labelled, asked, n_classes) for make in METHODS.values()
         ]
+        return np.stack([_smooth(p) for p in answers])
 
     labelled, unlabelled = random.permutation(np.flatnonzero(y >= 0)), np.flatnonzero(y < 0)
     labelled = labelled[:N_LABELLED]
     counted = random.permutation(unlabelled)[:N_COUNTED]
-    folds = _folds(y[labelled])
-    held_out: list[list[Probabilities]] = []
-    counts: list[list[NDArray[np.floating]]] = []
-    for fold in range(folds.max() + 1):
+    is_single = np.bincount(y[labelled], minlength=n_classes)[y[labelled]] == 1  # no label can be held out of such
+    folds = fold_of(np.where(is_single, UNLABELLED, y[labelled]), N_FOLDS, None)  # they are in random order
+    order, by_fold = np.argsort(folds, kind="stable")[is_single.sum() :], list[Probabilities]()
+    held_out = np.zeros((len(METHODS), len(order), n_classes))  # in the order of the folds
+    for fold in range(folds.max(initial=UNLABELLED) + 1):
         out = labelled[folds == fold]
         said = say(labelled[folds != fold], np.concatenate([out, counted]))
-        held_out.append([p[: len(out)] for p in said])
-        counts.append([p[len(out) :] for p in said])
-    order = np.concatenate([labelled[:0], *(labelled[folds == fold] for fold in range(folds.max() + 1))])
-    p = np.stack([np.concatenate([fold[m] for fold in held_out]) for m in range(len(METHODS))]) if len(order) else None
-    share = np.full(len(METHODS), 1 / len(METHODS)) if p is None else _weights(p[:, np.arange(len(order)), y[order]])
+        held_out[:, folds[order] == fold] = said[:, : len(out)]
+        by_fold.append(said[:, len(out) :])
+    y_held_out = y[labelled[order]]
+    share = _weights(held_out[:, np.arange(len(order)), y_held_out])
     mean = _mean(share, say(labelled, np.arange(len(X))))
-    by_fold = [_counts(_mean(share, said), class_prior) for said in counts]
-    frequencies, certainty = _moved(class_prior, _counts(mean[unlabelled], class_prior), by_fold)
-    weight_of_class = frequencies / np.bincount(y[labelled], minlength=n_classes)
-    errors = (
-        [np.nan] * (len(METHODS) + 1)
-        if p is None
-        else [_error(q, y[order], weight_of_class) for q in [*p, _mean(share, p)]]
-    )
-    names, shares = [*METHODS, "mean"], [*share.tolist(), 1.0]
-    methods = {n: {"weight": w, "error": e} for n, w, e in zip(names, shares, errors, strict=True)}
-    n_wrong = 0.0 if p is None else errors[-1] / 100 * len(order)
+    counts = [_counts(_mean(share, said), class_prior) for said in by_fold]
+    frequencies, certainty = _moved(class_prior, _counts(mean[unlabelled], class_prior), counts)
+    weight_of_class = frequencies / np.bincount(y[labelled], minlength=n_classes).clip(1)
+    answers = dict(zip([*METHODS, "mean"], [*held_out, _mean(share, held_out)], strict=True))
+    weights = dict(zip(METHODS, share.tolist(), strict=True)) | {"mean": 1.0}
+    errors = {name: _error(p, y_held_out, weight_of_class) for name, p in answers.items()}
+    n_wrong = errors["mean"] / 100 * len(order) if len(order) else 0.0
     room = min(1.0, (n_wrong + 1) / (len(order) + 2) / LARGE_ERROR)  # by Laplace's rule of succession
+    methods = {name: {"weight": weights[name], "error": errors[name]} for name in answers}
     return Teaching((mean / mean.sum(1, keepdims=True)).astype(np.float32), frequencies, certainty, room, methods)
 
 
-def _mean(share: NDArray[np.floating], p: Any) -> Probabilities:
+def _mean(share: NDArray[np.floating], p: Probabilities) -> Probabilities:
     """The weighted mean of probabilities `(n_methods, n, n_classes)`."""
-    return np.einsum("m,mnk->nk", share, np.asarray(p))
+    return np.einsum("m,mnk->nk", share, p)
 
 
 def _error(p: Probabilities, y: NDArray[np.int64], weight: NDArray[np.floating]) -> float:
-    """The error in percent, each row weighted by its class."""
-    return 100 * float(np.average(p.argmax(1) != y, weights=weight[y]))
+    """The error in percent, each row weighted by its class; NaN without rows."""
+    return np.nan if not len(y) else 100 * float(np.average(p.argmax(1) != y, weights=weight[y]))
 
 
 def _answer(
     method: Any,
     X: NDArray[np.float32],
     y: NDArray[np.int64],
-    weight: NDArray[np.floating],
     labelled: NDArray[np.intp],
     asked: NDArray[np.intp],
     n_classes: int,
@@ -168,7 +162,7 @@ def _answer(
     if len(classes) == 1:
         p[:, classes] = 1
     else:
-        p[:, classes] = method.fit(X[labelled], y[labelled], weight[labelled]).predict_proba(X[asked])
+        p[:, classes] = method.fit(X[labelled], y[labelled]).predict_proba(X[asked])
     return p
 
 
@@ -176,17 +170,6 @@ def _smooth(p: Probabilities) -> Probabilities:
     """Probabilities none of which is 0; rows of zeros stay next to nothing."""
     p = p / np.maximum(p.sum(1, keepdims=True), 1e-9)
     return (1 - SMOOTHING) * p + SMOOTHING / p.shape[1]
-
-
-def _folds(y: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The fold of each label, each class spread over all of them; -1 for the only label of a class."""
-    folds, first = np.full(len(y), -1), 0
-    for k in np.unique(y):
-        rows = np.flatnonzero(y == k)
-        if len(rows) > 1:
-            folds[rows] = (first + np.arange(len(rows))) % N_FOLDS
-            first += len(rows)
-    return folds
 
 
 def _weights(likelihood: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -30,7 +30,7 @@ from aaekit.estimators._categorical import (
 from aaekit.estimators._classifier import Classifier, ClassWeight
 from aaekit.estimators._fitting import rows_per_batch
 from aaekit.estimators._hyperparameters import Positive, hyperparameters
-from aaekit.estimators._labels import warn_of_balanced_labels, warn_of_lost_classes
+from aaekit.estimators._labels import warn_of_lost_classes, warn_of_unsure_frequencies
 from aaekit.estimators._plan import DataSummary, Plan, consistency
 from aaekit.estimators._teachers import calibrate, teach
 from aaekit.labels import UNLABELLED
@@ -259,7 +259,8 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
             return partly_labelled_sources(X, y, plan, self.seed_)
         teaching = teach(X.numpy(), y, prior_mean(plan), self.seed_)
         self.teachers_: dict[str, dict[str, float]] = teaching.methods
-        warn_of_balanced_labels(self.class_prior, plan.data, teaching.certainty)
+        if self.class_prior == "auto":
+            warn_of_unsure_frequencies(plan.data, teaching.certainty)
         return partly_labelled_sources(X, y, plan, self.seed_, teaching)
 
     def _finish(self, rows: NDArray[Any], y: NDArray[np.int64] | None) -> None:

@@ -10,12 +10,10 @@ from sklearn.base import is_clusterer
 
 from aaekit.columns import is_frame
 from aaekit.errors import InputError
-from aaekit.labels import UNLABELLED
 
 __all__ = [
     "HeldOut",
     "as_samples",
-    "fold_of",
     "for_plots",
     "is_standardised",
     "mask_unseen_labels",
@@ -119,13 +117,3 @@ def reconstruct(estimator: Any, rows: HeldOut) -> NDArray[Any]:
     if rows.y is not None and hasattr(estimator, "conditions_"):
         return estimator.reconstruct(rows.X, mask_unseen_labels(estimator, rows.y))
     return estimator.reconstruct(rows.X)
-
-
-def fold_of(y: NDArray[np.int64], n_folds: int, random_state: int = 0) -> NDArray[np.int64]:
-    """The fold of each labelled row, the classes spread evenly over folds; -1 for unlabelled rows."""
-    rng, folds, start = np.random.default_rng(random_state), np.full(len(y), -1, np.int64), 0
-    for k in np.unique(y[y != UNLABELLED]):
-        rows = rng.permutation(np.flatnonzero(y == k))
-        folds[rows] = (start + np.arange(len(rows))) % n_folds
-        start += len(rows)
-    return folds

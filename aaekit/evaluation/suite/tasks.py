@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from aaekit import data as datasets
 from aaekit.data import Dataset
 from aaekit.errors import InputError, nearest
+from aaekit.estimators._labels import fold_of
 from aaekit.evaluation import metrics
-from aaekit.evaluation.heldout import fold_of
 from aaekit.evaluation.measures import clustering_quality, embedding_quality
 from aaekit.evaluation.methods import CLASSIFIERS, CLUSTERERS, DETECTORS, MAPS, Method
 from aaekit.labels import UNLABELLED
