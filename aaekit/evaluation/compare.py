@@ -81,10 +81,10 @@ def simple_errors(
     for images, without unlabelled rows or labels to evaluate by, for rows of the training, and for more than 1,000
     labelled rows.
     """
-    n_unlabelled = getattr(estimator, "n_unlabelled_", 0) if isinstance(estimator, SemiSupervisedAAE) else 0
+    if not (isinstance(estimator, SemiSupervisedAAE) and getattr(estimator, "n_unlabelled_", 0)):
+        return {}
     is_short = data.X.ndim == 2 and len(split.labelled) <= N_SHORT
-    is_held_out = rows.name != "training" and rows.y is not None and labelled_mask(rows.y).any()
-    if not (n_unlabelled and is_short and is_held_out):
+    if not is_short or rows.name == "training" or rows.y is None or not labelled_mask(rows.y).any():
         return {}
     methods = [m for m in CLASSIFIERS if m.uses == "labelled" and not m.is_ours]
     names = {m.name for m in methods}
