@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     **{name: set() for name in EVERYWHERE | LEAVES},
     "columns": {"cells"},
     "core": {"divergences", "curves"},  # minibatches and phases, nothing of autoencoders
-    "nn": {"core"},
+    "nn": {"core", "augment"},
     "losses": {"core", "nn"},
     "evaluation.metrics": {"labels"},
     "estimators": TRAINING | {"evaluation.metrics"},

@@ -54,6 +54,8 @@ def suite(
     What has a log in the folder is not measured again: a command that was stopped can be given again, and sets, draws
     and methods are added.
     """
+    from importlib.util import find_spec
+
     from aaekit.data.sets import paths_of
     from aaekit.evaluation import suite as suites
     from aaekit.evaluation.methods import check_options
@@ -74,15 +76,15 @@ def suite(
         facts: dict[str, Any] = {}
     else:
         chosen, facts = _own_tasks(data, of_set, test, numbers, draws, data_dir)
+    folder = None if data_dir is None else str(data_dir)
+    is_image = {task.data: suites.has_images(task, folder) for task in {t.data: t for t in chosen}.values()}
     cells = [
-        suites.Cell(
-            task, method, of_ours, None if data_dir is None else str(data_dir), facts
-        )
+        suites.Cell(task, method, of_ours, folder, facts)
         for task in chosen
-        for method in _methods(suites.FAMILIES[task.family].methods, _names(methods), families)
+        for method in _methods(suites.FAMILIES[task.family].methods, _names(methods), families, is_image[task.data])
     ]  # fmt: skip
     for method in {m for task in chosen for m in suites.FAMILIES[task.family].methods} - {c.method for c in cells}:
-        if method.package and (not methods or method.name in _names(methods)):
+        if method.package and not find_spec(method.package) and (not methods or method.name in _names(methods)):
             say(f'note: {method.name} is left out, since it is not installed: pip install "aaekit[suite]"')
     records = {"versions": versions(), "machine": machine(), "side_by_side": jobs}
     try:
@@ -129,20 +131,16 @@ def _numbers(text: str | None) -> tuple[int, ...]:
     return tuple(int(part) for part in _names(text))
 
 
-def _methods(methods: Any, chosen: tuple[str, ...], families: str) -> list[Any]:
-    """The methods of a family that were chosen; of packages that are not installed, none."""
-    from importlib.util import find_spec
-
+def _methods(methods: Any, chosen: tuple[str, ...], families: str, is_image: bool) -> list[Any]:
+    """The methods of a family that were chosen; none for other rows, or of packages that are not installed."""
+    from aaekit.evaluation.methods import suited
     from aaekit.evaluation.suite import FAMILIES
 
     names = {method.name for family in _names(families) for method in FAMILIES[family].methods}
     for name in chosen:
         if name not in names:
             raise InputError(f"--methods: expected {', '.join(sorted(names))}, got {name!r}{nearest(name, names)}")
-    return [
-        method for method in methods
-        if (not chosen or method.name in chosen) and (not method.package or find_spec(method.package))
-    ]  # fmt: skip
+    return [method for method in suited(methods, is_image) if not chosen or method.name in chosen]
 
 
 def _say(progress: Any) -> None:

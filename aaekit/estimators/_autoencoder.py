@@ -94,7 +94,7 @@ class Autoencoder(TransformerMixin, Estimator[A]):
 
     def _make_step(self, nets: A, plan: Plan, batch: Sources) -> EncoderStep:
         return EncoderStep(
-            views(batch, self._augment(plan.data.shape), plan.uses_augmentation),
+            views(batch, self._augment(plan), plan.uses_augmentation),
             nets.encoder,
             nets.decoder,
             **by_view(batch),

@@ -60,11 +60,13 @@ BatchNorm = Annotated[
     Field(description="batch normalisation in a fully connected encoder (convolutional ones always have it)"),
 ]
 Augmentation = Annotated[
-    Literal["auto", "affine", "noise", "none"] | Callable[[Tensor], Tensor],
+    str | Callable[[Tensor], Tensor],
     "Losses",
     Field(
-        description="what does not change the class of a row: small warps (images; without bending in ClusteringAAE), "
-        "feature noise (tables), none, or a callable on batches; 'auto' depends on the shape of the rows"
+        description="what does not change the class of a row: names joined by +, from 'affine' (small warps, into "
+        "black; without bending in ClusteringAAE), 'affine_edge' (into the colour of the edge), 'light', 'flip', "
+        "'flip_vertical', 'transpose' (all images), 'noise' (tables), or 'none'; or a callable on batches. 'auto' is "
+        "noise for tables, affine for drawings; for photos light, affine_edge, and the flips that leave the class alone"
     ),
 ]
 
@@ -90,10 +92,11 @@ class Estimator(BaseEstimator, Generic[N]):
         Field(description="(channels, height, width) of the images in flat rows; None takes the shape of X"),
     ] = None
     backbone: Annotated[
-        Literal["auto", "mlp", "conv"] | nn.Module | tuple[nn.Module, nn.Module],
+        Literal["auto", "mlp", "conv", "resnet"] | nn.Module | tuple[nn.Module, nn.Module],
         "Networks",
         Field(
-            description="encoder and decoder: fully connected, convolutional, or by the shape of the rows; or a torch "
+            description="encoder and decoder: fully connected, convolutional (in images larger than 32 pixels a side "
+            "features are pooled), 'resnet' (residual blocks in the encoder), or by the shape of the rows; or a torch "
             "module as the encoder, or a pair of modules, the second from codes (n, n_code) to rows"
         ),
     ] = "auto"
@@ -361,6 +364,10 @@ class Estimator(BaseEstimator, Generic[N]):
             n_steps = self.max_steps
         elif self.max_epochs != "auto":
             n_steps = self.max_epochs * (data.n_rows // next(iter(batch_sizes.values())))
+        augmentation = getattr(self, "augmentation", "none") or "none"
+        if augmentation == "auto":
+            augmentation = augment.automatic(data.shape, data.symmetries, data.is_photo)
+        augment.make(augmentation, data.shape)  # refuses what does not exist
         named = self.backbone if isinstance(self.backbone, str) else "auto"
         backbone = backbones.backbone_name(named, data.shape)
         return Plan(
@@ -369,6 +376,7 @@ class Estimator(BaseEstimator, Generic[N]):
             hidden=tuple(backbones.hidden_widths(self.hidden, data.shape, backbone, dense_widths)),
             batch_sizes=batch_sizes,
             n_steps=n_steps,
+            augmentation=augmentation if isinstance(augmentation, str) else "callable",
             warmup_steps=min(200, n_steps // 10) if self.learning_rate_schedule == "cosine" else 0,
             **decisions,
         )
@@ -382,16 +390,17 @@ class Estimator(BaseEstimator, Generic[N]):
     def _make_step(self, nets: N, plan: Plan, batch: Sources) -> EncoderStep:
         """The step of a batch: each source is a view; labelled rows are augmented, others beside their plain view."""
         return EncoderStep(
-            views(batch, self._augment(plan.data.shape), plan.uses_augmentation),
+            views(batch, self._augment(plan), plan.uses_augmentation),
             nets.encoder,
             **by_view(batch),
             corrupt=partial(with_noise, scale=self.input_noise),
             together=plan.schedule == "joint",
         )
 
-    def _augment(self, shape: Sequence[int]) -> Callable[[Tensor], Tensor]:
+    def _augment(self, plan: Plan) -> Callable[[Tensor], Tensor]:
         """What does not change the class of a row."""
-        return augment.make(getattr(self, "augmentation", "none"), shape)
+        spec = getattr(self, "augmentation", "none")
+        return augment.make(spec if callable(spec) else plan.augmentation, plan.data.shape)
 
     def _recalibrate_batch_norm(self, nets: N, X: Tensor) -> None:
         """Let the encoder normalise by clean rows: evenly chosen ones of those that it is trained on."""

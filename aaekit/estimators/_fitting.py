@@ -26,6 +26,7 @@ from aaekit.estimators._io import model_file
 from aaekit.estimators._labels import checked_weights, label_weights, warn_of_balanced_labels
 from aaekit.estimators._plan import DataSummary, Plan
 from aaekit.estimators._rows import probabilities
+from aaekit.estimators._symmetries import are_photos, find_symmetries
 from aaekit.labels import UNLABELLED
 from aaekit.nn.step import EncoderStep
 
@@ -135,12 +136,22 @@ def prepared(
         getattr(estimator, "n_unlabelled_", 0),
         tuple(map(str, estimator.classes_)) if len(class_counts) else (),
         scaler.groups,
+        *_seen_in_images(estimator, X_train, y_train),
     )
     if getattr(estimator, "class_prior", "") == "labelled":
         warn_of_balanced_labels(data)
     return Start(
         rows, labels, X_train, y_train, _label_weights(estimator, y_train, weights), sets, estimator.plan(data)
     )
+
+
+def _seen_in_images(
+    estimator: "Estimator[Any]", X: Tensor, y: NDArray[np.int64] | None
+) -> tuple[tuple[str, ...], bool]:
+    """Symmetries, and whether images are photos, where the augmentation depends on it."""
+    if X.ndim != 4 or not estimator.scaler_.unit_range or getattr(estimator, "augmentation", "none") != "auto":
+        return (), False
+    return find_symmetries(X.numpy(), y, estimator.seed_), are_photos(X.numpy())
 
 
 def initialised(estimator: E, X: ArrayLike, y: ArrayLike | None = None) -> E:

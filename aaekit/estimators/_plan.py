@@ -33,6 +33,10 @@ class DataSummary:
         The classes of `class_counts`, as texts.
     groups : tuple of (first, behind the last)
         Values that are one choice: those of a category, or one for yes or no.
+    symmetries : tuple of str
+        Flips that leave the class of images alone, see `aaekit.augment.SYMMETRIES`.
+    is_photo : bool
+        Whether images fill their frame.
     """
 
     shape: tuple[int, ...]
@@ -43,6 +47,8 @@ class DataSummary:
     n_unlabelled: int = 0
     classes: tuple[str, ...] = ()
     groups: tuple[tuple[int, int], ...] = ()
+    symmetries: tuple[str, ...] = ()
+    is_photo: bool = False
 
     @property
     def n_values(self) -> int:
@@ -74,7 +80,7 @@ class Plan:
     data : DataSummary
         What it was decided from.
     backbone : str
-        "conv", "mlp" or "module".
+        "conv", "resnet", "mlp" or "module".
     hidden : tuple of int
         Widths of the hidden layers, or the channels of convolutional ones.
     batch_sizes : mapping from str to int
@@ -93,6 +99,8 @@ class Plan:
         How sure the class prior is, in [0, 1]; the losses that compare y with it weigh as much.
     min_class_share : float
         The part of its `class_prior` below which a class must not fall; 1 keeps all of them as they are.
+    augmentation : str
+        The augmentation by name, or "callable".
     uses_augmentation, uses_virtual_adversarial : bool
         Whether y must not change under the augmentation, or within a small ball.
     vat_epsilon, vat_xi : float
@@ -124,6 +132,7 @@ class Plan:
     class_prior: tuple[float, ...] = ()
     prior_certainty: float = 1.0
     min_class_share: float = 1.0
+    augmentation: str = "none"
     uses_augmentation: bool = False
     uses_virtual_adversarial: bool = False
     vat_epsilon: float = 0.0
