@@ -14,10 +14,10 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from aaekit._files import write_atomically, write_text
+from aaekit._files import parsed_json, write_atomically, write_text
 from aaekit.core.callbacks import Callback
 from aaekit.core.loop import Training
-from aaekit.core.state import capture, restore
+from aaekit.core.state import capture, digest, restore
 from aaekit.errors import InputError
 
 __all__ = ["Checkpoints"]
@@ -109,7 +109,8 @@ class Checkpoints(Callback):
         epoch, steps = divmod(training.n_done, training.steps_per_epoch)
         path = self.folder / (f"epoch-{epoch:04d}" + (f"-step-{training.n_done}" if steps else ""))
         write_atomically(path.with_suffix(".safetensors"), lambda p: save_file(tensors, p))
-        write_text(path.with_suffix(".json"), json.dumps(facts))
+        text = json.dumps(facts)
+        write_text(path.with_suffix(".json"), json.dumps({"facts": text, "sha256": digest(text, tensors)}))
         self.n_saved: int = training.n_done
         for old in self.paths()[MAX_CHECKPOINTS:]:
             old.unlink()
@@ -121,14 +122,17 @@ class Checkpoints(Callback):
         paths = self.paths()
         for path in paths:
             try:
-                facts = json.loads(path.read_text(encoding="utf-8"))
+                saved = parsed_json(path.read_text(encoding="utf-8"), dict[str, str])
                 tensors = load_file(path.with_suffix(".safetensors"))
+                if saved.get("sha256") != digest(saved.get("facts", ""), tensors):
+                    raise ValueError("its checksum is wrong")
+                facts = parsed_json(saved["facts"], dict[str, Any])
             except (OSError, ValueError, SafetensorError) as error:
                 self.log(f"checkpoint {path.stem} is damaged, trying the one before: {error}")
                 continue
             try:
                 restore(training, tensors, facts)
-            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            except (LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
                 reason = str(error).splitlines()[0]
                 raise InputError(
                     f"{path}: expected a checkpoint of this configuration, got another ({reason}): "

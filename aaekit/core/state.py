@@ -1,6 +1,7 @@
 """The moving average of the weights, and what a checkpoint holds."""
 
 import copy
+import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from aaekit.core.loop import Training
 
-__all__ = ["MovingAverage", "capture", "restore"]
+__all__ = ["MovingAverage", "capture", "digest", "restore"]
 
 
 class MovingAverage:
@@ -36,6 +37,16 @@ class MovingAverage:
         for a, b in pairs:
             if not a.is_floating_point():
                 a.copy_(b)
+
+
+def digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of a text and of tensors: names, types, shapes and values."""
+    total = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        total.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
 
 
 def capture(training: "Training") -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -31,6 +31,11 @@ from aaekit.estimators._fitting import (
 )
 from aaekit.estimators._hyperparameters import Positive, Rate, Share, hyperparameters
 from aaekit.estimators._io import (
+    DAMAGE,
+    FACTS,
+    check_fitted,
+    check_weights,
+    damaged,
     decoded,
     described,
     encoded,
@@ -463,20 +468,25 @@ class Estimator(BaseEstimator, Generic[N]):
             When the file is not there, is damaged, or is of another estimator.
         """
         header, tensors = read_model(path)
-        header["parameters"] |= objects
-        model = from_description(cls, header, str(path))
-        arrays = {k: tensors.pop(k) for k in list(tensors) if k.startswith("facts/")}
-        for name, value in header["facts"].items():
-            if not name.isidentifier() or not name.endswith("_") or hasattr(cls, name):
-                raise InputError(f"{path}: expected facts of a fitted estimator, got {name!r}: the file is damaged")
-            setattr(model, name, decoded(value, arrays))
-        with torch.random.fork_rng([]):
-            nets = model.networks(model.plan_)
         try:
+            header["parameters"] |= objects
+            model = from_description(cls, header, str(path))
+            arrays = {k: tensors.pop(k) for k in list(tensors) if k.startswith("facts/")}
+            is_ours = type(model).__module__.startswith("aaekit.")
+            for name, value in header["facts"].items():
+                is_fact = name.isidentifier() and name.endswith("_") and not hasattr(type(model), name)
+                if not is_fact or (is_ours and name not in FACTS) or name == "networks_":
+                    raise ValueError(f"{name[:80]!r} is no fact of a fitted {type(model).__name__}")
+                setattr(model, name, decoded(value, arrays))
+            check_fitted(model)
+            check_weights(model, tensors)
+            with torch.random.fork_rng([]):
+                nets = model.networks(model.plan_)
             nets.load_state_dict(tensors)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{path}: expected weights that fit the parameters, got others: {reason}") from error
+        except InputError:
+            raise
+        except (*DAMAGE, RecursionError) as error:
+            raise damaged(path, error) from error
         model.networks_ = nets.eval()
         return model
 

@@ -172,13 +172,12 @@ def encoder_backbone(
     """
     if isinstance(spec, nn.Module):
         module = copy.deepcopy(spec)
-    else:
-        widths = hidden_widths(hidden, shape, name := backbone_name(spec, shape))
-        if name == "conv":
-            module = conv_encoder(shape, widths, 2 * widths[-1], dropout=dropout)
-        else:
-            module = dense_encoder(shape, widths, dropout=dropout, batch_norm=batch_norm)
-    return module, math.prod(_output_shape(module, shape, "backbone"))
+        return module, math.prod(_output_shape(module, shape, "backbone"))
+    widths = hidden_widths(hidden, shape, name := backbone_name(spec, shape))
+    if name == "conv":
+        return conv_encoder(shape, widths, 2 * widths[-1], dropout=dropout), 2 * widths[-1]
+    module = dense_encoder(shape, widths, dropout=dropout, batch_norm=batch_norm)
+    return module, [math.prod(shape), *widths][-1]
 
 
 def decoder_backbone(spec: object, n_code: int, shape: Shape, *, hidden: Widths, dropout: float) -> nn.Module:
