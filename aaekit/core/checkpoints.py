@@ -109,8 +109,8 @@ class Checkpoints(Callback):
         epoch, steps = divmod(training.n_done, training.steps_per_epoch)
         path = self.folder / (f"epoch-{epoch:04d}" + (f"-step-{training.n_done}" if steps else ""))
         write_atomically(path.with_suffix(".safetensors"), lambda p: save_file(tensors, p))
-        text = json.dumps(facts)
-        write_text(path.with_suffix(".json"), json.dumps({"facts": text, "sha256": digest(text, tensors)}))
+        facts["sha256"] = digest(json.dumps(facts), tensors)
+        write_text(path.with_suffix(".json"), json.dumps(facts))
         self.n_saved: int = training.n_done
         for old in self.paths()[MAX_CHECKPOINTS:]:
             old.unlink()
@@ -122,11 +122,10 @@ class Checkpoints(Callback):
         paths = self.paths()
         for path in paths:
             try:
-                saved = parsed_json(path.read_text(encoding="utf-8"), dict[str, str])
+                facts = parsed_json(path.read_text(encoding="utf-8"), dict[str, Any])
                 tensors = load_file(path.with_suffix(".safetensors"))
-                if saved.get("sha256") != digest(saved.get("facts", ""), tensors):
+                if facts.pop("sha256", "") != digest(json.dumps(facts), tensors):
                     raise ValueError("its checksum is wrong")
-                facts = parsed_json(saved["facts"], dict[str, Any])
             except (OSError, ValueError, SafetensorError) as error:
                 self.log(f"checkpoint {path.stem} is damaged, trying the one before: {error}")
                 continue

@@ -357,15 +357,12 @@ def check_fitted(model: Any) -> None:
         raise ValueError(f"a scaler of other than {n} values")
     if scaler.groups != plan.data.groups and plan.data.groups:
         raise ValueError("other choices in the scaler than in the plan")
-    counts, classes = getattr(model, "class_counts_", None), getattr(model, "classes_", None)
-    if (
-        counts is not None
-        and isinstance(classes, np.ndarray)
-        and not len(counts) == len(classes) == plan.data.n_classes
-    ):
-        raise ValueError(f"{len(classes)} classes, {len(counts)} counts, {K} classes in the plan")
-    if is_array and (classes.ndim != 1 or not len(classes)):
-        raise ValueError(f"classes of shape {classes.shape}")
+    classes, counts, K = getattr(model, "classes_", None), getattr(model, "class_counts_", None), plan.data.n_classes
+    if isinstance(classes, np.ndarray):
+        if classes.ndim != 1 or not len(classes):
+            raise ValueError(f"classes of shape {classes.shape}")
+        if counts is not None and not len(counts) == len(classes) == K:
+            raise ValueError(f"{len(classes)} classes, {len(counts)} counts, {K} classes in the plan")
 
 
 def _check_scaler(scaler: RowScaler) -> None:
