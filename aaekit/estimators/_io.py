@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +27,9 @@ __all__ = [
     "DAMAGE",
     "FACTS",
     "check_fitted",
+    "check_shapes",
     "check_weights",
+    "damaged",
     "decoded",
     "described",
     "encoded",
@@ -399,9 +401,13 @@ def check_weights(model: Any, tensors: Mapping[str, Tensor]) -> None:
         raise ValueError(f"{model.plan_.n_classes} classes, and no tensor of more than {largest} rows or columns")
     if not isinstance(model.backbone, str) or not type(model).__module__.startswith("aaekit."):
         return  # made by somebody's own code
+    check_shapes(lambda: model.networks(model.plan_), tensors)
+
+
+def check_shapes(make: Callable[[], nn.Module], tensors: Mapping[str, Tensor]) -> None:
+    """Raise a ValueError where tensors are not the weights of networks, which are made without values."""
     with torch.device("meta"):
-        nets: nn.Module = model.networks(model.plan_)
-    shapes = {k: (tuple(v.shape), v.dtype) for k, v in nets.state_dict().items()}
+        shapes = {k: (tuple(v.shape), v.dtype) for k, v in make().state_dict().items()}
     for name in (*shapes, *tensors):
         tensor = tensors.get(name)
         received = None if tensor is None else (tuple(tensor.shape), tensor.dtype)

@@ -37,6 +37,7 @@ from aaekit.core.loop import Training
 from aaekit.data import Dataset, Split
 from aaekit.errors import InputError, TrainingError
 from aaekit.estimators._base import Estimator
+from aaekit.estimators._plan import Plan
 from aaekit.evaluation import heldout
 from aaekit.evaluation.heldout import HeldOut
 from aaekit.runs.config import completed, config_text, configuration, estimator_of, read_config, versions
@@ -48,7 +49,7 @@ __all__ = ["Run"]
 # what draws and evaluates is imported where it is used: matplotlib takes a second before the first step
 
 BEFORE_CONFIG = {"versions.json", "data.json", "split.npz", "plan.json"}  # written before the directory is a run
-DATA_FACTS, NEW_RUN = "facts about the data of the run", "restore it, or start a new run"
+DATA_FACTS, PLAN, NEW_RUN = "facts about the data of the run", "its plan", "restore it, or start a new run"
 
 
 class Run(Callback):
@@ -236,7 +237,14 @@ class Run(Callback):
     def plan(self) -> dict[str, Any]:
         """What each "auto" stands for, as written when the training started; empty before."""
         path = self.path / "plan.json"
-        return read_json(path, "the plan of the run", dict[str, Any], NEW_RUN) if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        plan = read_json(path, PLAN, dict[str, Any], NEW_RUN)
+        try:
+            Plan.from_dict(plan)
+        except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+            raise InputError(f"{path}: expected {PLAN}, got a damaged file ({error}): {NEW_RUN}") from error
+        return plan
 
     def fitted(self) -> Any:
         """Load the trained estimator.
