@@ -33,7 +33,7 @@ MAX_STEPS = 1500  # of a fit that continues from the last one
 class Facts(TypedDict):
     """What `ActiveLearner.save` writes besides the models."""
 
-    rows: list[int]
+    rows: Annotated[list[int], Field(min_length=2, max_length=2)]
     random_state: Annotated[int, Field(ge=0, le=2**32 - 1)]
     labels: list[Annotated[list[Any], Field(min_length=2, max_length=2)]]
 

@@ -17,6 +17,7 @@ from aaekit.core.callbacks import Callback, Progress
 from aaekit.core.distributed import rank_and_world_size
 from aaekit.core.loop import Training
 from aaekit.core.phase import Phase
+from aaekit.core.random import RandomStream
 from aaekit.core.settings import Precision
 from aaekit.errors import InputError
 from aaekit.estimators._fitting import (
@@ -318,9 +319,9 @@ class Estimator(BaseEstimator, Generic[N]):
 
         if plan.propagates_labels and len(X_train) >= 10_000 and plan.data.n_unlabelled:
             announce("finding nearest neighbours, to which labels are propagated")
-        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(self.seed_)
+        if torch.cuda.is_available():
+            torch.cuda.init()
+        with RandomStream(self.seed_):
             sources, plan = self._sources(X_train, start.y_train, plan)
             if start.weights is not None:
                 sources["labelled"]["weights"] = torch.from_numpy(start.weights)
@@ -446,7 +447,7 @@ class Estimator(BaseEstimator, Generic[N]):
         check_is_fitted(self)
         check_parameters(self)
         tensors = {k: v for k, v in self.networks_.state_dict().items()}
-        with torch.random.fork_rng([]):
+        with RandomStream(0):
             again = {k: v.shape for k, v in self.networks(self.plan_).state_dict().items()}
         if again != {k: v.shape for k, v in tensors.items()}:
             raise InputError(
@@ -480,7 +481,7 @@ class Estimator(BaseEstimator, Generic[N]):
                 setattr(model, name, decoded(value, arrays))
             check_fitted(model)
             check_weights(model, tensors)
-            with torch.random.fork_rng([]):
+            with RandomStream(0):
                 nets = model.networks(model.plan_)
             nets.load_state_dict(tensors)
         except InputError:

@@ -20,6 +20,7 @@ from aaekit.core.batches import Minibatches
 from aaekit.core.callbacks import Callback, Progress
 from aaekit.core.loop import Training
 from aaekit.core.phase import Phase, Step, match, when
+from aaekit.core.random import RandomStream
 from aaekit.core.settings import Precision, Settings
 from aaekit.errors import InputError
 from aaekit.estimators._fitting import drawn_seed
@@ -278,9 +279,7 @@ class TwoStageSimulator(BaseEstimator):
         self.history_: list[dict[str, float]] = []
         self.n_steps_: int = 0
         self.training_seconds_: float = 0.0
-        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(self.seed_)
+        with RandomStream(self.seed_):
             nets = Refiners(self.channels)
             real_low = [self._pool(real), memberships] if self.paired else [self._pool(real)]
             nets.stage1 = self._train_stage(1, nets.stage1, [low, repeated_memberships], real_low, callbacks)
@@ -594,7 +593,7 @@ class TwoStageSimulator(BaseEstimator):
             for name in cls._facts:
                 setattr(self, name, checked(header["facts"][name], FACTS[name]))
             check_shapes(lambda: Refiners(self.channels), tensors)
-            with torch.random.fork_rng([]):
+            with RandomStream(0):
                 nets = Refiners(self.channels)
             nets.load_state_dict(tensors)
         except DAMAGE as error:

@@ -4,12 +4,14 @@ import functools
 import json
 import shutil
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aaekit.active import ActiveLearner
 from aaekit.cli.label import _settings
+from aaekit.data import fingerprint
 from aaekit.errors import InputError
 from aaekit.runs.config import completed, config_text, configuration, read_config, yaml_values
 from aaekit.runs.run import Run
@@ -17,6 +19,7 @@ from tests.hostile.mutate import ends_well, mutated
 
 OPTIONS = {"data": "digits", "labels": "50", "class_weight": "3=2,7=0.5", "hidden": "8", "max_steps": "4"}
 BOMB = "\n".join(["a0: &a0 [x, x]", *(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 12))])
+ROWS = [[0.0], [1.0], [2.0]]
 N_FAST, N_SLOW = 40, 2500  # of each kind of file
 
 
@@ -64,7 +67,7 @@ def good_files(root):
     run = Run.create(root / "run", completed("baseline", configuration("baseline", {**OPTIONS, "device": "cpu"})))
     run.train()
     (root / "session").mkdir()
-    facts = {"rows": [3, 5], "random_state": 0, "labels": [[0, "a"], [2, "b"]]}
+    facts = {"rows": fingerprint(np.asarray(ROWS)), "random_state": 0, "labels": [[0, "a"], [2, "b"]]}
     (root / "session" / "session.json").write_text(json.dumps(facts))
     session = {"data": "digits", "clusters": 3, "max_steps": None, "random_state": 0, "data_dir": None,
                "data_options": [], "image_shape": [1, 8, 8], "schema": None}  # fmt: skip
@@ -82,19 +85,11 @@ def facts_of(run):
     run.class_labels, run.labels, run.shape, run.schema, run.plan, run._plan_settings()
 
 
-def load_session(folder):
-    try:
-        ActiveLearner.load(folder, [[0.0], [1.0], [2.0]])
-    except InputError as error:
-        assert "of the session, got others" in str(error) or "session.json" in str(error)
-        raise
-
-
 READERS = {
     "run/config.yaml": lambda root: Run.open(root / "run"),
     "run/data.json": lambda root: facts_of(Run.open(root / "run")),
     "run/plan.json": lambda root: facts_of(Run.open(root / "run")),
-    "session/session.json": lambda root: load_session(root / "session"),
+    "session/session.json": lambda root: ActiveLearner.load(root / "session", ROWS),
     "session/settings.json": lambda root: _settings(root / "session"),
 }
 
@@ -156,8 +151,7 @@ def test_a_damaged_checkpoint_is_not_resumed_from(good, tmp_path):
     newest.write_bytes(data)
     logged = []
     run.checkpoints.log = logged.append
-    with pytest.raises(InputError, match="none of its 1 checkpoints can be read"):
-        run.train()
+    run.train()
     assert "its checksum is wrong" in logged[0]
 
 
