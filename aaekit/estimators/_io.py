@@ -383,6 +383,8 @@ def _check_scaler(scaler: RowScaler) -> None:
             value = getattr(scaler.curve, field.name)
             if value is not None and not (isinstance(value, float) or np.asarray(value).dtype.kind == "f"):
                 raise ValueError(f"curve.{field.name}: a {type(value).__name__}")
+            if field.name in ("scale", "deviation") and value is not None and not np.min(value, initial=1) > 0:
+                raise ValueError(f"curve.{field.name}: numbers that are not above 0")
             numbers.append(0.0 if value is None or field.name == "reach" else np.abs(value).max(initial=0))
     if not np.isfinite(numbers).all():
         raise ValueError("a scaler that is not finite")

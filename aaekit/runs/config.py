@@ -93,6 +93,14 @@ class DataOptions:
         int | None,
         Field(ge=0, description="seed of the choice of labelled and validation rows; none uses random_state"),
     ] = None
+    deterministic: Annotated[
+        bool,
+        "Machine",
+        Field(
+            description="deterministic algorithms, and always as many threads as at the start: the same bits on a busy "
+            "machine, too, but slower there"
+        ),
+    ] = False
 
 
 def options_of(system: str) -> dict[str, Hyperparameter]:

@@ -6,14 +6,15 @@ import math
 import os
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field
 
 from aaekit import data as datasets
@@ -326,11 +327,35 @@ class Run(Callback):
         with locked(self.path):
             self.check_state()
             try:
-                return self._train(callbacks)
+                with self._algorithms():
+                    return self._train(callbacks)
             finally:
                 if not (self.path / "config.yaml").exists():
                     for name in BEFORE_CONFIG:
                         (self.path / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def _algorithms(self) -> Iterator[None]:
+        """If the run is deterministic, use such algorithms and as many threads as at its start within the block."""
+        if not self.config["deterministic"]:
+            yield
+            return
+        was_on, n_threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+        path = self.path / "versions.json"
+        facts = read_json(path, "versions", dict[str, Any], NEW_RUN) if path.is_file() and not self.fresh else {}
+        try:
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            torch.set_num_threads(checked(facts.get("threads", n_threads), int))
+            yield
+        except ValueError as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"{path}: expected a number of threads, got a damaged file ({error}): {NEW_RUN}"
+            ) from error
+        finally:
+            torch.use_deterministic_algorithms(was_on)
+            torch.set_num_threads(n_threads)
 
     def check_state(self) -> None:
         """Refuse to train what another process has begun or completed since this run was made or opened."""
