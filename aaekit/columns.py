@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from aaekit._files import built, checked
 from aaekit.cells import cells_of, missing, parse_dates, parse_numbers, text_of, written_dates
 from aaekit.errors import ColumnWarning, InputError
 
@@ -366,14 +367,21 @@ class Schema:
             If it is not such a description.
         """
         try:
-            return cls(
+            columns = checked(description.get("columns"), list[dict[str, Any]])
+            schema = cls(
                 tuple(
-                    Column(**{"name": ""} | column | {"categories": tuple(column.get("categories", ()))})
-                    for column in description["columns"]
+                    built(Column, {"name": ""} | column | {"categories": tuple(column.get("categories", ()))})
+                    for column in columns
                 )
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             raise InputError(f"expected the description of columns, got a damaged one ({error})") from error
+        for column in schema.columns:
+            n = {"boolean": 2, "constant": 1}.get(column.kind, len(column.categories))
+            plain = all(isinstance(c, (str, int, float)) for c in column.categories)
+            if not plain or len(column.categories) != n or (column.kind == "category" and not n):
+                raise InputError(f"expected the categories of column {column.name!r}, got others: restore the file")
+        return schema
 
     def _places(self) -> Iterator[tuple[int, int]]:
         """Where the values of each column begin and end in a row."""

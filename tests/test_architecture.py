@@ -15,9 +15,9 @@ ROOT = Path(aaekit.__file__).parent
 REPRODUCTION = ROOT.parent / "reproduction"
 FILES = sorted(ROOT.rglob("*.py"))
 
-# What each layer may import of the package, besides `errors`, `_files` and `_extras`, which all may. A layer is a
-# module, a package, or a part of one that has a line of its own.
-EVERYWHERE = {"errors", "_files", "_extras"}
+# What each layer may import of the package, besides those of EVERYWHERE, which all may. A layer is a module, a package,
+# or a part of one that has a line of its own.
+EVERYWHERE = {"errors", "_files", "_extras", "_locks"}
 LEAVES = {"labels", "cells", "curves", "priors", "divergences", "augment"}
 TRAINING = LEAVES | {"columns", "core", "nn", "losses"}
 ESTIMATORS = TRAINING | {"estimators", "evaluation.metrics"}

@@ -56,12 +56,15 @@ def suite(
     """
     from importlib.util import find_spec
 
+    from aaekit._files import check_writable
+    from aaekit._locks import locked
     from aaekit.data.sets import paths_of
     from aaekit.evaluation import suite as suites
     from aaekit.evaluation.methods import check_options
     from aaekit.runs.config import machine, versions
     from aaekit.runs.data import data_options as as_options
 
+    check_writable(out, is_folder=True)
     if data is not None and sets is not None:
         raise InputError("expected --data or --sets, got both: leave one of them out")
     of_set = as_options([*_names(data_options), *([] if target is None else [f"target={target}"])])
@@ -88,7 +91,7 @@ def suite(
             say(f'note: {method.name} is left out, since it is not installed: pip install "aaekit[suite]"')
     records = {"versions": versions(), "machine": machine(), "side_by_side": jobs}
     try:
-        with notes():
+        with notes(), locked(out):
             logs, failures = suites.run(cells, out, jobs, records, lambda progress: None if quiet else _say(progress))
     except KeyboardInterrupt:
         raise Stopped(f"stopped; {out} has what was measured: give the same command again to continue") from None

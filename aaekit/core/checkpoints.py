@@ -14,10 +14,10 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from aaekit._files import write_atomically, write_text
+from aaekit._files import parsed_json, write_atomically, write_text
 from aaekit.core.callbacks import Callback
 from aaekit.core.loop import Training
-from aaekit.core.state import capture, restore
+from aaekit.core.state import capture, digest, restore
 from aaekit.errors import InputError
 
 __all__ = ["Checkpoints"]
@@ -109,6 +109,7 @@ class Checkpoints(Callback):
         epoch, steps = divmod(training.n_done, training.steps_per_epoch)
         path = self.folder / (f"epoch-{epoch:04d}" + (f"-step-{training.n_done}" if steps else ""))
         write_atomically(path.with_suffix(".safetensors"), lambda p: save_file(tensors, p))
+        facts["sha256"] = digest(json.dumps(facts), tensors)
         write_text(path.with_suffix(".json"), json.dumps(facts))
         self.n_saved: int = training.n_done
         for old in self.paths()[MAX_CHECKPOINTS:]:
@@ -121,14 +122,16 @@ class Checkpoints(Callback):
         paths = self.paths()
         for path in paths:
             try:
-                facts = json.loads(path.read_text(encoding="utf-8"))
+                facts = parsed_json(path.read_text(encoding="utf-8"), dict[str, Any])
                 tensors = load_file(path.with_suffix(".safetensors"))
+                if facts.pop("sha256", "") != digest(json.dumps(facts), tensors):
+                    raise ValueError("its checksum is wrong")
             except (OSError, ValueError, SafetensorError) as error:
                 self.log(f"checkpoint {path.stem} is damaged, trying the one before: {error}")
                 continue
             try:
                 restore(training, tensors, facts)
-            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            except (LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
                 reason = str(error).splitlines()[0]
                 raise InputError(
                     f"{path}: expected a checkpoint of this configuration, got another ({reason}): "

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aaekit._extras import require
+from aaekit._files import from_text_cell
 from aaekit.cells import MISSING, parse_numbers, text_of
 from aaekit.columns import Schema
 from aaekit.errors import ColumnWarning, InputError, nearest
@@ -171,6 +172,9 @@ def _read_text(path: Path, header: bool | None, texts: Sequence[str]) -> tuple[A
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected a table, got ({' '.join(str(error).split())}): repair the file") from error
+    frame.columns = [from_text_cell(str(name)) for name in frame.columns]
+    if "'" in content:
+        frame = frame.map(lambda cell: from_text_cell(cell) if isinstance(cell, str) else cell)
     return frame, "." if delimiter == "," else ","
 
 

@@ -17,6 +17,7 @@ from aaekit.core.callbacks import Callback, Progress
 from aaekit.core.distributed import rank_and_world_size
 from aaekit.core.loop import Training
 from aaekit.core.phase import Phase
+from aaekit.core.random import RandomStream
 from aaekit.core.settings import Precision
 from aaekit.errors import InputError
 from aaekit.estimators._fitting import (
@@ -31,6 +32,11 @@ from aaekit.estimators._fitting import (
 )
 from aaekit.estimators._hyperparameters import Positive, Rate, Share, hyperparameters
 from aaekit.estimators._io import (
+    DAMAGE,
+    FACTS,
+    check_fitted,
+    check_weights,
+    damaged,
     decoded,
     described,
     encoded,
@@ -316,9 +322,9 @@ class Estimator(BaseEstimator, Generic[N]):
 
         if plan.propagates_labels and len(X_train) >= 10_000 and plan.data.n_unlabelled:
             announce("finding nearest neighbours, to which labels are propagated")
-        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(self.seed_)
+        if torch.cuda.is_available():
+            torch.cuda.init()
+        with RandomStream(self.seed_):
             sources, plan = self._sources(X_train, start.y_train, plan)
             if start.weights is not None:
                 sources["labelled"]["weights"] = torch.from_numpy(start.weights)
@@ -450,7 +456,7 @@ class Estimator(BaseEstimator, Generic[N]):
         check_is_fitted(self)
         check_parameters(self)
         tensors = {k: v for k, v in self.networks_.state_dict().items()}
-        with torch.random.fork_rng([]):
+        with RandomStream(0):
             again = {k: v.shape for k, v in self.networks(self.plan_).state_dict().items()}
         if again != {k: v.shape for k, v in tensors.items()}:
             raise InputError(
@@ -472,20 +478,25 @@ class Estimator(BaseEstimator, Generic[N]):
             When the file is not there, is damaged, or is of another estimator.
         """
         header, tensors = read_model(path)
-        header["parameters"] |= objects
-        model = from_description(cls, header, str(path))
-        arrays = {k: tensors.pop(k) for k in list(tensors) if k.startswith("facts/")}
-        for name, value in header["facts"].items():
-            if not name.isidentifier() or not name.endswith("_") or hasattr(cls, name):
-                raise InputError(f"{path}: expected facts of a fitted estimator, got {name!r}: the file is damaged")
-            setattr(model, name, decoded(value, arrays))
-        with torch.random.fork_rng([]):
-            nets = model.networks(model.plan_)
         try:
+            header["parameters"] |= objects
+            model = from_description(cls, header, str(path))
+            arrays = {k: tensors.pop(k) for k in list(tensors) if k.startswith("facts/")}
+            is_ours = type(model).__module__.startswith("aaekit.")
+            for name, value in header["facts"].items():
+                is_fact = name.isidentifier() and name.endswith("_") and not hasattr(type(model), name)
+                if not is_fact or (is_ours and name not in FACTS) or name == "networks_":
+                    raise ValueError(f"{name[:80]!r} is no fact of a fitted {type(model).__name__}")
+                setattr(model, name, decoded(value, arrays))
+            check_fitted(model)
+            check_weights(model, tensors)
+            with RandomStream(0):
+                nets = model.networks(model.plan_)
             nets.load_state_dict(tensors)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{path}: expected weights that fit the parameters, got others: {reason}") from error
+        except InputError:
+            raise
+        except (*DAMAGE, RecursionError) as error:
+            raise damaged(path, error) from error
         model.networks_ = nets.eval()
         return model
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length
 from torch import Tensor, nn
 
 from aaekit import priors
@@ -19,6 +19,7 @@ from aaekit.core.batches import Minibatches, derived_seed
 from aaekit.core.distributed import broadcast_from_rank_zero
 from aaekit.core.loop import Training
 from aaekit.core.phase import Phase
+from aaekit.core.random import RandomStream, seed_of
 from aaekit.core.settings import Settings
 from aaekit.errors import InputError, nearest
 from aaekit.estimators._hyperparameters import validated
@@ -157,7 +158,7 @@ def _seen_in_images(
 def initialised(estimator: E, X: ArrayLike, y: ArrayLike | None = None) -> E:
     """An estimator as it is in `fit` before the first step: with a plan and initial weights. It is changed."""
     plan = prepared(estimator, X, y).plan
-    with torch.random.fork_rng([]):
+    with RandomStream(0):
         nets = estimator.networks(plan)
     estimator.plan_ = with_phases(plan, nets, estimator.phases(nets, plan), settings_of(estimator, plan))
     estimator.networks_ = nets
@@ -338,7 +339,7 @@ def with_phases(plan: Plan, nets: nn.Module, phases: Sequence[Phase[Any]], setti
 
 def drawn_seed(random_state: "RandomState") -> int:
     """The seed of everything random in a fit; processes that train together have the same."""
-    seed = torch.tensor(check_random_state(random_state).randint(2**31 - 1))
+    seed = torch.tensor(seed_of(random_state))
     broadcast_from_rank_zero([seed])
     return int(seed)
 

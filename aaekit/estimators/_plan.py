@@ -2,9 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Self
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Self
 
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from aaekit._files import built, checked
 from aaekit.core.settings import Schedule, named
 from aaekit.errors import InputError
 
@@ -176,21 +180,45 @@ class Plan:
 
     @classmethod
     def from_dict(cls, plan: Mapping[str, Any]) -> Self:
-        """What `as_dict` gave, as it comes out of JSON."""
-        values: dict[str, Any] = {f.name: plan[f.name] for f in fields(cls) if f.name in plan}
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        data: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plan["data"].items()}
-        data["groups"] = tuple((first, last) for first, last in data.get("groups", ()))
-        phases = plan["phases"]
-        return cls(
-            **values
+        """What `as_dict` gave, as it comes out of JSON.
+
+        Raises
+        ------
+        ValueError
+            When a part of it is missing, unknown or of another type.
+        """
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plan.items()}
+        data = {k: tuple(v) if isinstance(v, list) else v for k, v in checked(values.pop("data", None), dict).items()}
+        pairs = [list(pair) for pair in checked(data.get("groups", ()), tuple[list | tuple, ...])]
+        pairs = checked(pairs, list[Annotated[list[int], Field(min_length=2, max_length=2)]])
+        phases = checked(list(checked(values.pop("phases", ()), tuple)), list[_PhaseRow])
+        made = built(
+            cls,
+            values
             | {
-                "data": DataSummary(**data),
+                "data": built(DataSummary, data | {"groups": tuple((first, last) for first, last in pairs)}),
                 "weights": {p["name"]: p["weight"] for p in phases},
                 "learning_rates": {p["name"]: p["learning_rate"] for p in phases},
                 "moves": {p["name"]: tuple(p["moves"]) for p in phases if p["moves"]},
-            }
+            },
         )
+        n, K = made.data.n_values, made.n_classes
+        if not made.data.shape or min(made.data.shape) < 1 or len(made.data.shape) not in (1, 3):
+            raise ValueError(f"data.shape: expected numbers of at least 1, one or three, got {made.data.shape}")
+        if not all(0 <= first < last <= n for first, last in made.data.groups):
+            raise ValueError(f"data.groups: expected parts of {n} values, got others")
+        if K < 0 or len(made.class_prior) not in (0, K) or not all(p >= 0 for p in made.class_prior):
+            raise ValueError(f"class_prior: expected {K} frequencies, got {len(made.class_prior)} or negative ones")
+        return made
+
+
+class _PhaseRow(TypedDict):
+    """A phase in JSON."""
+
+    name: str
+    weight: float
+    learning_rate: float
+    moves: list[str]
 
 
 @dataclass(frozen=True)

@@ -230,15 +230,15 @@ def encoder_backbone(
     """
     if isinstance(spec, nn.Module):
         module = copy.deepcopy(spec)
-    else:
-        widths = hidden_widths(hidden, shape, name := backbone_name(spec, shape))
-        if _is_pooled(name, shape):
-            module = pooled_encoder(shape, widths, residual=name == "resnet", dropout=dropout)
-        elif name == "conv":
-            module = conv_encoder(shape, widths, 2 * widths[-1], dropout=dropout)
-        else:
-            module = dense_encoder(shape, widths, dropout=dropout, batch_norm=batch_norm)
-    return module, math.prod(_output_shape(module, shape, "backbone"))
+        return module, math.prod(_output_shape(module, shape, "backbone"))
+    widths = hidden_widths(hidden, shape, name := backbone_name(spec, shape))
+    if _is_pooled(name, shape):
+        last = widths[min(len(widths) - 1, n_halvings(shape))]
+        return pooled_encoder(shape, widths, residual=name == "resnet", dropout=dropout), 2 * last
+    if name == "conv":
+        return conv_encoder(shape, widths, 2 * widths[-1], dropout=dropout), 2 * widths[-1]
+    module = dense_encoder(shape, widths, dropout=dropout, batch_norm=batch_norm)
+    return module, [math.prod(shape), *widths][-1]
 
 
 def decoder_backbone(spec: object, n_code: int, shape: Shape, *, hidden: Widths, dropout: float) -> nn.Module:

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from aaekit import data as datasets
-from aaekit._extras import require
 from aaekit.columns import Schema
 from aaekit.data import Dataset, Split
 from aaekit.errors import InputError
 from aaekit.estimators._labels import numbers_by_class
 from aaekit.evaluation.heldout import HeldOut
 from aaekit.labels import UNLABELLED
+from aaekit.runs.config import yaml_values
 from aaekit.systems import find
 
 __all__ = ["by_class_number", "data_options", "held_out", "load_data", "split_of", "targets", "training_rows"]
@@ -50,11 +50,7 @@ def data_options(texts: Sequence[str]) -> dict[str, Any]:
 
 def _value(text: str, value: str) -> Any:
     """Read a value as YAML."""
-    yaml = require("yaml", extra="cli")
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise InputError(f"data_options: expected name=value, got {text!r}: write the value as in YAML") from None
+    return yaml_values(value, f"data_options: {text[:80]!r}")
 
 
 def split_of(config: Mapping[str, Any], data: Dataset) -> Split:

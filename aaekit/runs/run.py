@@ -2,21 +2,35 @@
 
 import copy
 import csv
-import json
 import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
 
 from aaekit import data as datasets
 from aaekit._extras import require
-from aaekit._files import write_history, write_json, write_text
+from aaekit._files import (
+    TEMPORARY,
+    cannot_write,
+    check_writable,
+    checked,
+    is_full,
+    read_json,
+    write_history,
+    write_json,
+    write_text,
+)
+from aaekit._locks import LOCK, locked, owner
 from aaekit.columns import Schema
 from aaekit.core.callbacks import Callback
 from aaekit.core.checkpoints import Checkpoints
@@ -24,6 +38,7 @@ from aaekit.core.loop import Training
 from aaekit.data import Dataset, Split
 from aaekit.errors import InputError, TrainingError
 from aaekit.estimators._base import Estimator
+from aaekit.estimators._plan import Plan
 from aaekit.evaluation import heldout
 from aaekit.evaluation.heldout import HeldOut
 from aaekit.runs.config import completed, config_text, configuration, estimator_of, read_config, versions
@@ -33,6 +48,9 @@ from aaekit.systems import find
 __all__ = ["Run"]
 
 # what draws and evaluates is imported where it is used: matplotlib takes a second before the first step
+
+BEFORE_CONFIG = {"versions.json", "data.json", "split.npz", "plan.json"}  # written before the directory is a run
+DATA_FACTS, PLAN, NEW_RUN = "facts about the data of the run", "its plan", "restore it, or start a new run"
 
 
 class Run(Callback):
@@ -64,12 +82,14 @@ class Run(Callback):
         Raises
         ------
         InputError
-            If there is something at `path` already.
+            If there is something at `path` already, other than what a killed run wrote before its first step; if
+        nothing can be written there.
         """
         path = Path(path)
-        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or _was_killed(path))):
             resume = f", or resume it: aae resume {path}" if (path / "config.yaml").exists() else ""
             raise InputError(f"expected a new directory, got {path}, which exists: choose another one{resume}")
+        check_writable(path, is_folder=True)
         return cls(path, config, fresh=True)
 
     @classmethod
@@ -100,7 +120,11 @@ class Run(Callback):
             problem = (
                 "a directory without config.yaml" if path.is_dir() else "a file" if path.exists() else "no directory"
             )
-            raise InputError(f"{path}: expected a run directory, got {problem}: make one with `aae train`")
+            if who := owner(path):
+                raise InputError(f"{path}: expected a run that has begun, got one that {who} is starting: wait for it")
+            again = "it was stopped before its first step, so give the same command again"
+            advice = again if path.is_dir() and _was_killed(path) else "make one with `aae train`"
+            raise InputError(f"{path}: expected a run directory, got {problem}: {advice}")
         values = read_config(path / "config.yaml")
         if "system" not in values and "low_size" in values:
             raise InputError(
@@ -186,14 +210,23 @@ class Run(Callback):
     def _facts(self) -> dict[str, Any]:
         """Contents of data.json."""
         try:
-            return dict(json.loads((self.path / "data.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            return read_json(self.path / "data.json", DATA_FACTS, dict[str, Any], NEW_RUN)
+        except FileNotFoundError as error:
             raise self._damaged_facts(error) from error
+
+    def _fact(self, key: str, kind: Any) -> Any:
+        """An entry of data.json, checked."""
+        facts = self._facts
+        if key not in facts:
+            raise self._damaged_facts(f"no {key}")
+        try:
+            return checked(facts[key], kind)
+        except ValueError as error:
+            raise self._damaged_facts(f"{key}: {error}") from error
 
     def _damaged_facts(self, problem: object) -> InputError:
         return InputError(
-            f"{self.path / 'data.json'}: expected facts about the data of the run, got a damaged file ({problem}): "
-            "restore it, or start a new run"
+            f"{self.path / 'data.json'}: expected {DATA_FACTS}, got a damaged file ({problem}): {NEW_RUN}"
         )
 
     @property
@@ -205,7 +238,14 @@ class Run(Callback):
     def plan(self) -> dict[str, Any]:
         """What each "auto" stands for, as written when the training started; empty before."""
         path = self.path / "plan.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        plan = read_json(path, PLAN, dict[str, Any], NEW_RUN)
+        try:
+            Plan.from_dict(plan)
+        except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+            raise InputError(f"{path}: expected {PLAN}, got a damaged file ({error}): {NEW_RUN}") from error
+        return plan
 
     def fitted(self) -> Any:
         """Load the trained estimator.
@@ -217,6 +257,10 @@ class Run(Callback):
         """
         path = self.path / "model.safetensors"
         if not path.exists():
+            if who := owner(self.path):
+                raise InputError(
+                    f"{self.path}: expected a trained model, got a run that {who} is training: wait for it"
+                )
             raise InputError(
                 f"{self.path}: expected a trained model, got a run that was stopped: resume it with "
                 f"aae resume {self.path}"
@@ -226,23 +270,18 @@ class Run(Callback):
     @property
     def labels(self) -> list[str]:
         """The names of the labels that its estimator was given, by their number: classes, or domains."""
-        return self._names("domains" if self.config.get("condition", "class") != "class" else "classes")
+        key = "domains" if self.config.get("condition", "class") != "class" else "classes"
+        return self._fact(key, list[str])
 
     @property
     def class_labels(self) -> list[str]:
         """The names of the classes, by their number, also where domains are the first label."""
-        return self._names("classes")
-
-    def _names(self, key: str) -> list[str]:
-        try:
-            return list(self._facts[key])
-        except (KeyError, TypeError) as error:
-            raise self._damaged_facts(f"no {key}") from error
+        return self._fact("classes", list[str])
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of a training row."""
-        return tuple(self._facts["shape"])
+        return tuple(self._fact("shape", list[Annotated[int, Field(ge=1)]]))
 
     @property
     def schema(self) -> Schema | None:
@@ -250,7 +289,10 @@ class Run(Callback):
         facts = self._facts
         if facts.get("columns") and "schema" not in facts:
             raise InputError(f"{self.path}: expected a run of this version of aaekit, got an older one: train it again")
-        return Schema.from_dict(facts["schema"]) if facts.get("schema") else None
+        try:
+            return Schema.from_dict(facts["schema"]) if facts.get("schema") else None
+        except InputError as error:
+            raise self._damaged_facts(error) from error
 
     def class_names(self, estimator: Any) -> list[str]:
         """The names of a fitted estimator's classes or clusters, in its order; empty if it has none."""
@@ -282,6 +324,52 @@ class Run(Callback):
         """
         for package in ("matplotlib", "PIL", "jinja2"):
             require(package, extra="plots")  # before the training rather than after it
+        with locked(self.path):
+            self.check_state()
+            try:
+                with self._algorithms():
+                    return self._train(callbacks)
+            finally:
+                if not (self.path / "config.yaml").exists():
+                    for name in BEFORE_CONFIG:
+                        (self.path / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def _algorithms(self) -> Iterator[None]:
+        """If the run is deterministic, use such algorithms and as many threads as at its start within the block."""
+        if not self.config["deterministic"]:
+            yield
+            return
+        was_on, n_threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+        path = self.path / "versions.json"
+        facts = read_json(path, "versions", dict[str, Any], NEW_RUN) if path.is_file() and not self.fresh else {}
+        try:
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            torch.set_num_threads(checked(facts.get("threads", n_threads), int))
+            yield
+        except ValueError as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"{path}: expected a number of threads, got a damaged file ({error}): {NEW_RUN}"
+            ) from error
+        finally:
+            torch.use_deterministic_algorithms(was_on)
+            torch.set_num_threads(n_threads)
+
+    def check_state(self) -> None:
+        """Refuse to train what another process has begun or completed since this run was made or opened."""
+        if self.fresh and (self.path / "config.yaml").exists():
+            raise InputError(
+                f"expected a new directory, got {self.path}, where another run has begun: choose another one"
+            )
+        if not self.fresh and self.complete:
+            raise InputError(
+                f"{self.path}: expected a run that was stopped, got one that is complete: see its report, "
+                f"{self.path / 'report.html'}"
+            )
+
+    def _train(self, callbacks: Sequence[Callback]) -> Estimator[Any]:
         X, y, eval_set = training_rows(self.config, self.data, self.split)
         self.estimator.set_params(**by_class_number(self.config, self.data))
         try:
@@ -304,7 +392,17 @@ class Run(Callback):
             text = f"{error}. The last good checkpoint: {checkpoint}"
             self.log(text)
             raise TrainingError(text) from error
+        except (InputError, OSError) as error:
+            if not is_full(error) and not is_full(error.__cause__):
+                raise
+            full = error if isinstance(error, InputError) else cannot_write(Path(error.filename or self.path), error)
+            raise InputError(f"{full}; then go on with: {self._again}") from error
         return self.estimator
+
+    @property
+    def _again(self) -> str:
+        """The command by which a run that was stopped goes on."""
+        return f"aae resume {self.path}" if (self.path / "config.yaml").exists() else "the same command"
 
     def restores(self) -> bool:
         """Whether there is a checkpoint to start from."""
@@ -373,6 +471,8 @@ class Run(Callback):
             return None
         from torch.utils.tensorboard import SummaryWriter
 
+        if threading.excepthook is not _quietly:
+            threading.excepthook = _quietly
         return SummaryWriter(str(self.path / "tensorboard"), purge_step=self.n_done + 1 if self.n_done else None)
 
     def _draw_codes(self, training: Training) -> None:
@@ -411,7 +511,17 @@ class Run(Callback):
         return simple_errors(self.config, self.data, self.split, estimator, self.held_out, comparison)
 
     def conclude(self, estimator: Any, results: Mapping[str, Any]) -> None:
-        """Write results.json, the figures and report.html."""
+        """Write results.json, the figures and report.html.
+
+        Raises
+        ------
+        InputError
+            If another process works in the directory, or a file cannot be written.
+        """
+        with locked(self.path):
+            self._conclude(estimator, results)
+
+    def _conclude(self, estimator: Any, results: Mapping[str, Any]) -> None:
         from aaekit import plots, report
         from aaekit.evaluation import measures
         from aaekit.plots import draw
@@ -443,3 +553,16 @@ class Run(Callback):
             versions=versions(),
             subtitle=subtitle,
         )
+
+
+def _quietly(failed: threading.ExceptHookArgs) -> None:
+    """Print what ended a thread, unless it is TensorBoard's writer, which raises it again in the training."""
+    if type(failed.thread).__name__ != "_AsyncWriterThread":
+        threading.__excepthook__(failed)
+
+
+def _was_killed(path: Path) -> bool:
+    """Whether a folder has what a run wrote that was killed before its first step, and nothing else."""
+    names = {entry.name for entry in path.iterdir()}
+    written = BEFORE_CONFIG | {name for name in names if TEMPORARY.fullmatch(name)}
+    return LOCK in names and names <= written | {LOCK}
