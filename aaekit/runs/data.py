@@ -23,7 +23,7 @@ def load_data(config: Mapping[str, Any], schema: Schema | None = None) -> Datase
     options, shape = data_options(config["data_options"]), config.get("image_shape")
     data = datasets.load(config["data"], config["data_dir"], image_shape=shape, schema=schema, **options)
     test = config.get("test")
-    return data if test is None else datasets.with_test_rows(data, test, config["data_dir"], options.get("target"))
+    return data if test is None else datasets.with_test_rows(data, test, config["data_dir"], **options)
 
 
 def data_options(texts: Sequence[str]) -> dict[str, Any]:
