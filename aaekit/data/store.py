@@ -58,7 +58,7 @@ def read_header(file: IO[bytes], n_bytes: int) -> tuple[tuple[int, ...], bool, n
         raise Damaged(f"a damaged header: {' '.join(str(error).split())[:100]}") from error
     if dtype.hasobject or dtype.names is not None:
         raise Damaged("its bytes are of another kind, or Python objects")
-    if any(not isinstance(n, int) or n < 0 for n in shape):
+    if any(type(n) is not int or n < 0 for n in shape):
         raise Damaged(f"a damaged header: shape {shape}")
     expected = math.prod(shape) * dtype.itemsize
     if expected != n_bytes - file.tell():

@@ -27,6 +27,7 @@ TARGETS = ("y", "label", "labels", "class", "target")  # names of the column of 
 TEXT_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet", ".feather", ".xlsx", ".jsonl", ".ndjson", ".h5ad")
 N_FIRST = 200  # lines by which it is decided whether the first one has names
+N_LEAST, N_CELLS = 20, 200_000  # fewer of wide tables: as many as have so many cells, but at least so many
 LEAST_FOR_LABELS = 20  # labelled rows from which at most half of the labels may differ
 
 
@@ -180,7 +181,7 @@ def _read_text(path: Path, header: bool | None, texts: Sequence[str], max_bytes:
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected a table, got ({' '.join(str(error).split())}): repair the file") from error
-    return frame, "." if delimiter == "," else ","
+    return frame.copy(), "." if delimiter == "," else ","
 
 
 def first_lines(path: Path, n_bytes: int = 2**16) -> list[list[str]]:
@@ -241,16 +242,17 @@ def _has_names(lines: list[list[str]]) -> bool:
     It has if a text stands above numbers; it has none if a text in it stands in its column again, or a number in the
     range of its column. A line of numbers alone has names if they count or rise, and do not fit their columns.
     """
-    first, others = lines[0], lines[1:]
+    first, others = lines[0], lines[1 : 1 + max(N_LEAST, N_CELLS // max(1, len(lines[0])))]
     numbers = parse_numbers(first)[0]
     is_number = ~np.isnan(numbers)
-    columns = [[line[k] for line in others if k < len(line) and line[k] not in MISSING] for k in range(len(first))]
-    values = [parse_numbers(cells)[0] for cells in columns]
-    above_numbers = [
-        cell not in MISSING and not is_number[k] and len(values[k]) and not np.isnan(values[k]).any()
-        for k, cell in enumerate(first)
-    ]
-    if any(above_numbers) or not others:
+    columns: list[list[str]] = []
+    values: list[NDArray[np.float64]] = []
+    for k, cell in enumerate(first):
+        columns.append([line[k] for line in others if k < len(line) and line[k] not in MISSING])
+        values.append(parse_numbers(columns[k])[0])
+        if cell not in MISSING and not is_number[k] and len(values[k]) and not np.isnan(values[k]).any():
+            return True
+    if not others:
         return True
     if [str(k) for k in range(len(first))] == first:
         return True
