@@ -204,7 +204,7 @@ def test_names_that_are_not_utf8(tmp_path):
     os.rename(tmp_path / "a.png", folder + b"/\xff.png")
     save(tmp_path / "tea" / "a.png", WIDE)
     found = data.load(tmp_path)
-    assert found.classes == (r"\xe9t\xe9", "tea") and found.files == (r"\xe9t\xe9/\xff.png", "tea/a.png")
+    assert found.classes == (r"\xe9t\xe9", "tea") and set(found.files) == {r"\xe9t\xe9/\xff.png", "tea/a.png"}
     assert data.load(data.prepare(tmp_path, out=tmp_path / "out")[0]).classes == found.classes
 
 
@@ -325,3 +325,35 @@ def test_objects_of_datasets():
     found = data.load(hf.DatasetDict({"train": whole, "test": whole.select([1, 0])}))
     assert found.X[:, 0, 0, 0].tolist() == [0, 10, 20, 30] and found.y.tolist() == [0, 1, 0, 1]
     assert found.X_test[:, 0, 0, 0].tolist() == [10, 0] and found.y_test.tolist() == [1, 0]
+
+
+# --- what `aae data info` prints -------------------------------------------------------------------------------------
+def test_info_shows_sizes_and_everything_left_out(aae, tmp_path):
+    for k in range(3):
+        save(tmp_path / "photos" / "cat" / f"{k}.png", np.full((90, 80), 60 * k, np.uint8))
+    save(tmp_path / "photos" / "dog" / "a.png", WIDE)
+    (tmp_path / "photos" / "dog" / "notes.txt").write_text("x")
+    code, out, err = aae(
+        "data", "info", tmp_path / "photos", "--image-shape", "1,16,16", "--sheet", tmp_path / "sheet.png"
+    )
+    assert code == 0 and not err, err
+    assert "80x90 (3), 12x10 (1)" in out and "fitted into 16x16, grey" in out and "cat 3, dog 1" in out
+    assert "dog/notes.txt: no name of an image" in out and "rows from the top: cat, dog" in out
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 200 and len(np.unique(np.asarray(sheet.convert("L")))) > 4
+    code, _, err = aae("data", "info", "wine", "--sheet", tmp_path / "sheet.png")
+    assert code == 2 and "--sheet: expected images, got rows of 13 values" in err
+
+
+def test_labels_are_drawn_beside_the_images_for_validation(tmp_path):
+    from aaekit.runs.config import completed
+    from aaekit.runs.data import split_of
+
+    for part, n in (("train", 4), ("val", 2)):
+        for k in range(n):
+            save(tmp_path / part / ("cat", "dog")[k % 2] / f"{k}.png", WIDE)
+    found = data.load(tmp_path)
+    for labels, n_labelled in ((2, 2), (None, 4)):
+        split = split_of(completed("classifier", {"labels": labels}), found)
+        assert found.files[split.validation[0]].startswith("val") and len(split.validation) == 2
+        assert len(split.labelled) == n_labelled and not set(split.labelled) & set(split.validation)

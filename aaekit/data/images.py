@@ -6,8 +6,9 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,11 +74,12 @@ class Pictures:
 
 @dataclass(frozen=True)
 class _Look:
-    """What is seen without decoding: (width, height) after its rotation, grey, remark; the largest value of 16 bits."""
+    """What is seen before decoding: (width, height) as turned; whether it is grey, and needs much memory."""
 
     size: tuple[int, int]
     grey: bool
-    largest: int = 0
+    heavy: bool
+    largest: int = 0  # of files of 16 bits
     remark: str = ""
 
 
@@ -119,7 +121,11 @@ def read_images(
                 return looks[k]
             return remark or looks[k].remark
 
-        remarks = list(_with_progress(pool.map(read, range(len(items))), len(items)))
+        heavy = [k for k, look in enumerate(looks) if isinstance(look, _Look) and look.heavy]
+        light = sorted(set(range(len(items))) - set(heavy))
+        done = chain(pool.map(read, light), map(read, heavy))  # the heavy ones one by one
+        found = list(_with_progress(done, len(items)))
+    remarks = [text for _, text in sorted(zip([*light, *heavy], found, strict=True))]
     good = np.array([isinstance(look, _Look) for look in looks], bool)
     bad = [(item.name, reason) for item, reason, ok in zip(items, remarks, good, strict=True) if not ok]
     if bad and (damaged == "refuse" or not good.any()):
@@ -281,13 +287,16 @@ def _look(item: Item, max_pixels: int, measure: bool) -> _Look | str:
     """What an image is, or why it cannot be read; `measure` finds the largest value of 16 bits."""
     try:
         with _reading(item.source, max_pixels) as image:
-            size = (image.height, image.width) if image.getexif().get(0x0112, 1) in (5, 6, 7, 8) else image.size
+            # of a PNG without EXIF in front of its pixels, Pillow would decode all of it
+            exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
+            size = (image.height, image.width) if exif.get(0x0112, 1) in (5, 6, 7, 8) else image.size
             pages = getattr(image, "is_animated", False) and image.format != "MPO"  # a photograph with its preview
             largest = 0
             if image.mode.startswith("I"):
                 with _alone:
                     largest = _checked_depth(np.asarray(image)) if measure else 1
-            return _Look(size, image.mode in GREY, largest, "the first of its pages is read" if pages else "")
+            heavy = image.width * image.height > ALONE and image.format not in ("JPEG", "MPO")
+            return _Look(size, image.mode in GREY, heavy, largest, "the first of its pages is read" if pages else "")
     except Unreadable as error:
         return str(error)
 
@@ -301,11 +310,15 @@ def _pixels(
     with _reading(item.source, max_pixels) as opened:
         largest = 2 * max(height, width)
         opened.draft(opened.mode, (largest, largest))  # a large JPEG is decoded no larger than needed
-        with _alone if opened.width * opened.height > ALONE else nullcontext():
-            image, remark = _opaque(_eight_bits(ImageOps.exif_transpose(opened), item.source, bits))
-            image = image.convert("L" if channels == 1 else "RGB")
-            if image.size != (width, height):
-                image = _fitted(image, width, height)
+        ImageOps.exif_transpose(opened, in_place=True)
+        image = _eight_bits(opened, item.source, bits)
+        factor = min(image.width // (8 * width), image.height // (8 * height))
+        if factor > 1 and image.width * image.height > ALONE and image.mode in ("L", "RGB", "RGBA"):
+            image = image.reduce(factor)  # copies of the whole would take much memory
+        image, remark = _opaque(image)
+        image = image.convert("L" if channels == 1 else "RGB")
+        if image.size != (width, height):
+            image = _fitted(image, width, height)
     pixels = np.asarray(image)
     return (pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)), remark
 

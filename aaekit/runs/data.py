@@ -60,6 +60,8 @@ def _value(text: str, value: str) -> Any:
 def split_of(config: Mapping[str, Any], data: Dataset) -> Split:
     """Choose labelled, unlabelled and validation rows: as prepared with the data, or drawn by the configuration.
 
+    Labelled rows are drawn among those that the data do not name for validation, unless others are set aside.
+
     Raises
     ------
     InputError
@@ -81,6 +83,13 @@ def split_of(config: Mapping[str, Any], data: Dataset) -> Split:
         raise InputError(
             f"{data.name}: expected labels y to learn from, got {'none' if data.y is None else hidden}: {advice}"
         )
+    if data.split is not None and len(held := data.split.validation) and not n_validation:
+        left = np.full(len(data.X), UNLABELLED) if no_labels or data.y is None else data.y.copy()
+        left[held] = UNLABELLED
+        chosen = data.split.labelled[:0]
+        if (left != UNLABELLED).any():
+            chosen = datasets.split(left, config["labels"], 0, seed, config["label_draw"]).labelled
+        return Split(chosen, data.split.unlabelled, held, seed)
     if data.y is not None and len(np.unique(data.y[labelled])) > 1:
         return datasets.split(data.y, config["labels"], n_validation, seed, config["label_draw"])
     if n_validation >= n:
