@@ -150,9 +150,11 @@ def by_class_number(config: Mapping[str, Any], data: Dataset) -> dict[str, dict[
 
 def held_out(config: Mapping[str, Any], data: Dataset, split: Split | None = None) -> HeldOut:
     """Return the rows to evaluate on, with their name: test rows, else validation rows, else all."""
+    sizes = {} if data.pictures is None else data.pictures.sizes
+    size = max(sizes, key=lambda size: sizes[size], default=None)
     if data.X_test is not None:
-        return HeldOut("test", data.X_test, targets(config, data.y_test, data.domain_test))
+        return HeldOut("test", data.X_test, targets(config, data.y_test, data.domain_test), size)
     y = targets(config, data.y, data.domain)
     if split is not None and len(split.validation):
-        return HeldOut("validation", data.X[split.validation], None if y is None else y[split.validation])
-    return HeldOut("training" if split is not None else "given", data.X, y)
+        return HeldOut("validation", data.X[split.validation], None if y is None else y[split.validation], size)
+    return HeldOut("training" if split is not None else "given", data.X, y, size)
