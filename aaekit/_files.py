@@ -34,6 +34,18 @@ def is_full(error: BaseException | None) -> bool:
     return full or (isinstance(error, SafetensorError) and "No space left" in str(error))
 
 
+def shown(name: object) -> str:
+    r"""Return the name of a file or folder as text that can be written anywhere: bytes that are not UTF-8 as \\xe9."""
+    return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def check_regular(path: Path, what: str = "a file") -> None:
+    """Refuse what is neither a file nor a link to one, such as a pipe, which would be waited for."""
+    if path.exists() and not path.is_file():
+        got = "a folder" if path.is_dir() else "a pipe or a device"
+        raise InputError(f"{shown(path)}: expected {what}, got {got}: name a regular file")
+
+
 def cannot_write(path: Path, error: Exception) -> InputError:
     """Return the error that says in one line why `path` was not written."""
     if is_full(error):

@@ -23,6 +23,10 @@ class ColumnWarning(UserWarning):
     """A column of a table is left out, or cells of it are not as the others."""
 
 
+class ImageWarning(UserWarning):
+    """Files of a set of images are left out, or not read as a user may expect."""
+
+
 class ClassPriorWarning(UserWarning):
     """There are as many labels of each class, so that they do not tell how frequent the classes are."""
 
@@ -35,7 +39,7 @@ class UnlabelledWarning(UserWarning):
     """Rows whose label is a text that marks unlabelled rows: an empty text, or "-1"."""
 
 
-WARNINGS = (RangeWarning, ColumnWarning, ClassPriorWarning, LostClassWarning, UnlabelledWarning)
+WARNINGS = (RangeWarning, ColumnWarning, ImageWarning, ClassPriorWarning, LostClassWarning, UnlabelledWarning)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

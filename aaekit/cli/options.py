@@ -46,7 +46,7 @@ SetOptions = Annotated[
     str | None,
     typer.Option(
         help="Options of the set as name=value; for tables target=COLUMN, drop=COLUMN (repeatable), empty=refuse and "
-        "header=yes.",
+        "header=yes; for images damaged=skip, masks=skip, class_from=last, bits=12 and max_pixels=NUMBER.",
         metavar="A,B,...",
         show_default=False,
     ),
@@ -81,8 +81,8 @@ def callbacks(quiet: bool) -> list[Any]:
 
 
 @contextmanager
-def notes(but: type[Warning] | None = None) -> Iterator[None]:
-    """Print the warnings of the block in one line each, except those of one kind."""
+def notes(but: Sequence[type[Warning]] = ()) -> Iterator[None]:
+    """Print the warnings of the block in one line each, except those of some kinds."""
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
@@ -93,8 +93,8 @@ def notes(but: type[Warning] | None = None) -> Iterator[None]:
     with warnings.catch_warnings():
         for kind in (ConvergenceWarning, *errors.WARNINGS):
             warnings.simplefilter("always", kind)
-        if but is not None:
-            warnings.simplefilter("ignore", but)
+        for kind in but:
+            warnings.simplefilter("ignore", kind)
         warnings.showwarning = show
         yield
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from aaekit._extras import require
 from aaekit.data.checks import blocks
 from aaekit.data.dataset import Dataset
+from aaekit.data.splits import Split, split_with_validation
 from aaekit.errors import InputError
 from aaekit.labels import UNLABELLED
 
@@ -48,7 +49,20 @@ def join(sets: Sequence[Dataset]) -> Dataset:
     if any(X is not None for X, _ in held_out):
         X_test, y_test, domain_test = _stacked(held_out, (channels, height, width), names)
     source = "; ".join(part.source for part in sets)
-    return Dataset(name, X, y, X_test, y_test, classes, source, domain, domain_test, names)
+    chosen = _joined_split(sets) if any(part.split is not None for part in sets) else None
+    return Dataset(name, X, y, X_test, y_test, classes, source, domain, domain_test, names, chosen)
+
+
+def _joined_split(sets: Sequence[Dataset]) -> Split:
+    """The splits of sets as one; of those that have none, all rows are trained on."""
+    parts, start = [], 0
+    for data in sets:
+        nothing = np.zeros(len(data.X), bool)
+        own = data.split or split_with_validation(data.y, nothing)
+        parts.append([rows + start for rows in (own.labelled, own.unlabelled, own.validation)])
+        start += len(data.X)
+    labelled, unlabelled, validation = (np.concatenate(rows) for rows in zip(*parts, strict=True))
+    return Split(labelled, unlabelled, validation)
 
 
 def _stacked(

@@ -9,7 +9,7 @@ import numpy as np
 
 from aaekit.data.checks import check_whole
 from aaekit.data.folders import read_folder
-from aaekit.data.store import reason
+from aaekit.data.store import read_npz
 from aaekit.data.tables import read_table
 from aaekit.errors import InputError
 
@@ -82,9 +82,9 @@ def _held_out(fields: Fields, test: np.ndarray) -> Fields:
 def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Read arrays of a .npz by name."""
     try:
-        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as archive:
-            return {name: archive[name] for name in names}
-    except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
+        arrays = read_npz(path, names)
+        return {name: arrays[name] for name in names}
+    except (OSError, ValueError, KeyError) as error:
         raise InputError(
-            f"{path}: expected a .npz with {', '.join(names)}, got ({reason(error)}): download it again"
+            f"{path}: expected a .npz with {', '.join(names)}, got ({error}): download it again"
         ) from error

@@ -37,16 +37,19 @@ class HeldOut(NamedTuple):
         Rows.
     y : ndarray of shape (n,) or (n, n_conditions), or None
         Labels, -1 where unknown.
+    original_size : (width, height), optional
+        Of images in files: the size that most of them had before they became rows.
     """
 
     name: str
     X: NDArray[Any]
     y: NDArray[Any] | None
+    original_size: tuple[int, int] | None = None
 
     def subset(self, n: int = N_PLOTTED) -> "HeldOut":
         """At most `n` random rows, the same in each call."""
         index = np.sort(np.random.default_rng(0).permutation(len(self.X))[:n])
-        return HeldOut(self.name, self.X[index], None if self.y is None else self.y[index])
+        return self._replace(X=self.X[index], y=None if self.y is None else self.y[index])
 
 
 def unit_of(estimator: Any) -> NDArray[Any] | float:

@@ -23,7 +23,7 @@ def load_data(config: Mapping[str, Any], schema: Schema | None = None) -> Datase
     options, shape = data_options(config["data_options"]), config.get("image_shape")
     data = datasets.load(config["data"], config["data_dir"], image_shape=shape, schema=schema, **options)
     test = config.get("test")
-    return data if test is None else datasets.with_test_rows(data, test, config["data_dir"], options.get("target"))
+    return data if test is None else datasets.with_test_rows(data, test, config["data_dir"], **options)
 
 
 def data_options(texts: Sequence[str]) -> dict[str, Any]:
@@ -56,6 +56,8 @@ def _value(text: str, value: str) -> Any:
 def split_of(config: Mapping[str, Any], data: Dataset) -> Split:
     """Choose labelled, unlabelled and validation rows: as prepared with the data, or drawn by the configuration.
 
+    Labelled rows are drawn among those that the data do not name for validation, unless others are set aside.
+
     Raises
     ------
     InputError
@@ -77,6 +79,13 @@ def split_of(config: Mapping[str, Any], data: Dataset) -> Split:
         raise InputError(
             f"{data.name}: expected labels y to learn from, got {'none' if data.y is None else hidden}: {advice}"
         )
+    if data.split is not None and len(held := data.split.validation) and not n_validation:
+        left = np.full(len(data.X), UNLABELLED) if no_labels or data.y is None else data.y.copy()
+        left[held] = UNLABELLED
+        chosen = data.split.labelled[:0]
+        if (left != UNLABELLED).any():
+            chosen = datasets.split(left, config["labels"], 0, seed, config["label_draw"]).labelled
+        return Split(chosen, data.split.unlabelled, held, seed)
     if data.y is not None and len(np.unique(data.y[labelled])) > 1:
         return datasets.split(data.y, config["labels"], n_validation, seed, config["label_draw"])
     if n_validation >= n:
@@ -137,9 +146,11 @@ def by_class_number(config: Mapping[str, Any], data: Dataset) -> dict[str, dict[
 
 def held_out(config: Mapping[str, Any], data: Dataset, split: Split | None = None) -> HeldOut:
     """Return the rows to evaluate on, with their name: test rows, else validation rows, else all."""
+    sizes = {} if data.pictures is None else data.pictures.sizes
+    size = max(sizes, key=lambda size: sizes[size], default=None)
     if data.X_test is not None:
-        return HeldOut("test", data.X_test, targets(config, data.y_test, data.domain_test))
+        return HeldOut("test", data.X_test, targets(config, data.y_test, data.domain_test), size)
     y = targets(config, data.y, data.domain)
     if split is not None and len(split.validation):
-        return HeldOut("validation", data.X[split.validation], None if y is None else y[split.validation])
-    return HeldOut("training" if split is not None else "given", data.X, y)
+        return HeldOut("validation", data.X[split.validation], None if y is None else y[split.validation], size)
+    return HeldOut("training" if split is not None else "given", data.X, y, size)

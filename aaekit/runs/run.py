@@ -162,17 +162,15 @@ class Run(Callback):
     def other_data(self, data: str, data_dir: str | Path | None = None, labelled: bool = True) -> Dataset:
         """Load another set, its rows as those of the run, with its labels if `labelled`."""
         options = data_options(self.config["data_options"])
+        if "bits" in self._facts:
+            options["bits"] = self._facts["bits"]
         return datasets.load(
             data,
             data_dir or self.config["data_dir"],
             image_shape=self.shape if len(self.shape) == 3 else None,
             schema=self.schema,
             classes=(self.class_labels or None) if labelled else (),
-            **{
-                name: options[name]
-                for name in ("target", "empty", "header")
-                if name in options and name in datasets.options_of(data)
-            },
+            **{name: options[name] for name in datasets.options_of(data) if name in options and name != "drop"},
         )
 
     @cached_property

@@ -253,7 +253,11 @@ def _loaded(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ColumnWarning)  # of one's own set they are printed once, before
         loaded = datasets.load(data, data_dir, **all_options)
-        return loaded if test is None else datasets.with_test_rows(loaded, test, data_dir, all_options.get("target"))
+        return (
+            loaded
+            if test is None
+            else datasets.with_test_rows(loaded, test, data_dir, target=all_options.get("target"))
+        )
 
 
 def _scores(cell: Cell, data: Dataset) -> dict[str, Any]:
