@@ -47,7 +47,8 @@ def read_folder(
     subfolders are "train" and "test" or "val" (or "valid", "validation", "dev"), each of them is such a folder. Names
     that begin with a dot are ignored. All other files that are no rows are named with the reason.
 
-    Images that all have one size of up to 64 pixels a side keep it; others are resized to 32x32, or to the size in
+    Images that all have one size of up to 64 pixels a side keep it; others are resized to 64x64 (32x32 if at least half
+    of them have less than 64 pixels on their longer side), or to the size in
     `shape`: the image is fitted into the frame, and the rest takes the colour of its edge. Images are grey if all of
     them are. They are turned by their EXIF orientation. Transparent images are put on white, or on black if they are
     white. Of a file with several pages the first is read.

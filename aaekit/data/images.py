@@ -30,7 +30,7 @@ SUFFIXES = (
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "AVIF")  # of Pillow, by their content
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
-LARGEST, DEFAULT = 64, 32  # pixels a side: up to the first, images keep their size; larger ones get the second
+LARGEST, SMALL = 64, 32  # pixels a side: up to the first, images of one size keep it; others get one of the two
 MAX_PIXELS = 64_000_000  # of one image; a phone's photograph has 12 to 50 million
 ALONE = 4_000_000  # pixels from which images are decoded one at a time, to save memory
 DEPTHS = (8, 10, 12, 14, 16)  # bits that images in files of 16 bits fill
@@ -188,9 +188,13 @@ def grouped(pairs: Iterable[tuple[str, str]], most: int = MAX_LISTED) -> str:
 
 
 def _common_shape(looks: Sequence[_Look]) -> tuple[int, int, int]:
-    """The (channels, height, width) of images: their own if it is one and small."""
+    """The (channels, height, width) of images: their own if it is one and small, else square, as most of them are large."""
     sizes, grey = {look.size for look in looks}, all(look.grey for look in looks)
-    width, height = sizes.pop() if len(sizes) == 1 and max(map(max, sizes)) <= LARGEST else (DEFAULT, DEFAULT)
+    if len(sizes) == 1 and max(map(max, sizes)) <= LARGEST:
+        ((width, height),) = sizes
+    else:
+        usual = np.median([max(look.size) for look in looks])
+        width = height = LARGEST if usual >= LARGEST else SMALL
     return (1 if grey else 3), height, width
 
 

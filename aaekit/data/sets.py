@@ -106,13 +106,13 @@ def _banking(name: str) -> tuple[str, ...]:
 
 
 def _read_hand_signs(paths: list[Path], *, test_random_state: int = 0) -> Fields:
-    """Read the hand signs in colour, 32x32."""
-    return read_photographs(paths, (3, 32, 32), test_random_state)
+    """Read the hand signs in colour, 64x64."""
+    return read_photographs(paths, (3, 64, 64), test_random_state)
 
 
 def _read_steel(paths: list[Path], *, test_random_state: int = 0) -> Fields:
-    """Read the surfaces of steel in grey, 32x32."""
-    return read_photographs(paths, (1, 32, 32), test_random_state)
+    """Read the surfaces of steel in grey, 64x64."""
+    return read_photographs(paths, (1, 64, 64), test_random_state)
 
 
 SETS: dict[str, NamedSet] = {
@@ -306,7 +306,7 @@ SETS: dict[str, NamedSet] = {
         megabytes=4,
     ),
     "hand-signs": NamedSet(
-        summary="2,062 photographs of hands that show the digits, 3x32x32; 50 of each held out",
+        summary="2,062 photographs of hands that show the digits, 3x64x64; 50 of each held out",
         source="Mavi, A New Dataset and Proposed Convolutional Neural Network Architecture for Classification of "
         "American Sign Language Digits, arXiv:2011.08927",
         classes=DIGITS,
@@ -315,7 +315,7 @@ SETS: dict[str, NamedSet] = {
         home="https://github.com/ardamavi/Sign-Language-Digits-Dataset",
     ),
     "steel": NamedSet(
-        summary="900 photographs of defects of steel, six kinds, 32x32; 50 of each held out",
+        summary="900 photographs of defects of steel, six kinds, 64x64; 50 of each held out",
         source="Song and Yan, A Noise Robust Method Based on Completed Local Binary Patterns for Hot-Rolled Steel "
         "Strip Surface Defects (NEU-DET), Applied Surface Science 285, 2013",
         classes=(),
