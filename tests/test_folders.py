@@ -75,7 +75,7 @@ def test_a_later_folder_means_the_same(tmp_path):
 
 
 def test_sizes_and_colours(tmp_path):
-    """Of one small size: as they are. Else 32x32 or 64x64, in the middle, the rest in the colour of the edge; or as asked."""
+    """Of one small size: as they are. Else a square, the image in the middle, the rest in the colour of its edge."""
     put(tmp_path / "a" / "wide.png", np.full((10, 40, 3), (200, 10, 10), np.uint8))
     assert data.load(tmp_path).X.shape == (1, 3, 10, 40)
     bar = np.full((20, 40), 50, np.uint8)

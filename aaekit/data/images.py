@@ -188,12 +188,12 @@ def grouped(pairs: Iterable[tuple[str, str]], most: int = MAX_LISTED) -> str:
 
 
 def _common_shape(looks: Sequence[_Look]) -> tuple[int, int, int]:
-    """The (channels, height, width) of images: their own if it is one and small, else square, as most of them are large."""
+    """The (channels, height, width) of images: their own if it is one and small, else a square."""
     sizes, grey = {look.size for look in looks}, all(look.grey for look in looks)
     if len(sizes) == 1 and max(map(max, sizes)) <= LARGEST:
         ((width, height),) = sizes
     else:
-        usual = np.median([max(look.size) for look in looks])
+        usual = np.median([max(look.size) for look in looks] or [SMALL])
         width = height = LARGEST if usual >= LARGEST else SMALL
     return (1 if grey else 3), height, width
 
