@@ -365,6 +365,7 @@ def test_damaged_checkpoint_falls_back(digits, tmp_path, monkeypatch):
     run = Run.create(tmp_path / "run", config)
     with pytest.raises(KeyboardInterrupt):
         run.train([At(8, interrupt)])
+    shutil.copytree(run.path, tmp_path / "lost")
     newest = run.path / "checkpoints" / "epoch-0002-step-8.safetensors"
     newest.write_bytes(newest.read_bytes()[:1000])
     again = Run.open(run.path)
@@ -372,10 +373,10 @@ def test_damaged_checkpoint_falls_back(digits, tmp_path, monkeypatch):
     whole = Run.create(tmp_path / "whole", config)
     whole.train()
     assert same(weights(again), weights(whole)) and "is damaged" in (run.path / "log.txt").read_text()
-    for path in (run.path / "checkpoints").iterdir():
+    for path in (tmp_path / "lost" / "checkpoints").iterdir():
         path.write_bytes(b"x")
     with pytest.raises(InputError, match="none of its 3 checkpoints can be read"):
-        Run.open(run.path).train()
+        Run.open(tmp_path / "lost").train()
 
 
 def test_not_finite(digits, tmp_path, monkeypatch):
