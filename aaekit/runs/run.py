@@ -284,7 +284,7 @@ class Run(Callback):
         if made:
             write_json(self.path / "versions.json", versions())
             write_text(self.path / "config.yaml", config_text(self.config))
-            self.log("started")
+            self.log("created")
         try:
             X, y, eval_set = training_rows(self.config, self.data, self.split)
             self.estimator.set_params(**by_class_number(self.config, self.data))
