@@ -491,7 +491,7 @@ BAD_FILES = {
         ("train generator --data good.npz --image-shape 1,3,3 --out new", ["(4,)", "(1, 3, 3)"]),
         ("train generator --hidden 10,x --out new", ["'auto' or whole numbers", "'x'"]),
         ("train generator --image-shape 1,x,8 --out new", ["expected whole numbers", "'x'"]),
-        ("train generator --data junk.npz --out new", ["junk.npz", "plain arrays", "Python objects"]),
+        ("train generator --data junk.npz --out new", ["junk.npz", "plain arrays", "damaged one"]),
         ("resume stopped --compare", ["got a generator", "classifier or pretrained or baseline"]),
         ("train generator --data-options x --out new", ["name=value", "'x'"]),
         ("train generator --data-options x=[ --out new", ["name=value", "'x=['"]),

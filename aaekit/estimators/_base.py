@@ -336,7 +336,7 @@ class Estimator(BaseEstimator, Generic[N]):
             training = begin(0)
             self.plan_ = with_phases(plan, training.networks, training.listed, training.settings)
             if not initial and not any(callback.restores() for callback in callbacks):
-                training = best_initialisation(self, begin, training, X_train, start.y_train, announce)
+                training = best_initialisation(self, begin, training, X_train, start.y_train, announce, callbacks)
             training.run(callbacks)
             if not start.sets:  # else the statistics are those of the last score
                 self._recalibrate_batch_norm(cast(N, training.averaged), X_train)

@@ -101,7 +101,7 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Code:
         h = self.backbone(x).flatten(1)
         logits = None if self.head_y is None else self.head_y(h)
-        if logits is not None and self.symmetries and not self.training:
+        if self.symmetries and not self.training and logits is not None and self.head_y is not None:
             logits = self._over_flips(x, logits, self.head_y)
         return Code(h.new_zeros(len(h), 0) if self.head_z is None else self._style(h, self.head_z), logits)
 

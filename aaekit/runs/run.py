@@ -49,17 +49,17 @@ __all__ = ["Run"]
 
 # what draws and evaluates is imported where it is used: matplotlib takes a second before the first step
 
-BEFORE_CONFIG = {"versions.json", "data.json", "split.npz", "plan.json"}  # written before the directory is a run
+BEFORE_CONFIG = {"versions.json"}  # written before the directory is a run
 DATA_FACTS, PLAN, NEW_RUN = "facts about the data of the run", "its plan", "restore it, or start a new run"
 
 
 class Run(Callback):
-    """A training and its directory, which is made when the first step begins.
+    """A training and its directory, which is made before anything else.
 
     ``config.yaml`` all options · ``versions.json`` · ``data.json`` · ``split.npz`` which rows are labelled ·
     ``plan.json`` what each "auto" stands for · ``metrics.csv`` a line an epoch · ``tensorboard/`` · ``checkpoints/``
-    the newest three · ``log.txt`` · ``model.safetensors`` the fitted estimator, read by its `load` ·
-    ``results.json`` · ``figures/`` · ``report.html``.
+    the newest three, until the run is complete · ``log.txt`` · ``model.safetensors`` the fitted estimator, read by its
+    `load` · ``results.json`` · ``figures/`` · ``report.html``.
 
     A run that is interrupted (Ctrl-C, SIGTERM) completes its step and writes a checkpoint. Resumed, it gives the same
     numbers as if it had not been interrupted. Make runs by `create` and `open`.
@@ -69,6 +69,7 @@ class Run(Callback):
         self.path: Path = Path(path)
         self.config: dict[str, Any] = dict(config)
         self.fresh = fresh
+        self._new = False
         self.estimator: Any = estimator_of(self.config)
         self._columns: list[str] = []
         self._writer: Any = None
@@ -77,7 +78,7 @@ class Run(Callback):
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], config: Mapping[str, Any]) -> "Run":
-        """Make a new run of a complete configuration; nothing is written before the training starts.
+        """Make a new run of a complete configuration; nothing is written before `train`.
 
         Raises
         ------
@@ -90,7 +91,9 @@ class Run(Callback):
             resume = f", or resume it: aae resume {path}" if (path / "config.yaml").exists() else ""
             raise InputError(f"expected a new directory, got {path}, which exists: choose another one{resume}")
         check_writable(path, is_folder=True)
-        return cls(path, config, fresh=True)
+        run = cls(path, config, fresh=True)
+        run._new = True
+        return run
 
     @classmethod
     def open(
@@ -142,7 +145,7 @@ class Run(Callback):
             config["data_dir"] = str(data_dir)
         elif config["data_dir"] is not None and not Path(config["data_dir"]).is_dir():
             config["data_dir"] = None
-        return cls(path, config, fresh=False)
+        return cls(path, config, fresh=not (path / "data.json").is_file())
 
     @property
     def complete(self) -> bool:
@@ -324,13 +327,8 @@ class Run(Callback):
             require(package, extra="plots")  # before the training rather than after it
         with locked(self.path):
             self.check_state()
-            try:
-                with self._algorithms():
-                    return self._train(callbacks)
-            finally:
-                if not (self.path / "config.yaml").exists():
-                    for name in BEFORE_CONFIG:
-                        (self.path / name).unlink(missing_ok=True)
+            with self._algorithms():
+                return self._train(callbacks)
 
     @contextmanager
     def _algorithms(self) -> Iterator[None]:
@@ -357,20 +355,26 @@ class Run(Callback):
 
     def check_state(self) -> None:
         """Refuse to train what another process has begun or completed since this run was made or opened."""
-        if self.fresh and (self.path / "config.yaml").exists():
+        if self._new and (self.path / "config.yaml").exists():
             raise InputError(
                 f"expected a new directory, got {self.path}, where another run has begun: choose another one"
             )
-        if not self.fresh and self.complete:
+        if not self._new and self.complete:
             raise InputError(
                 f"{self.path}: expected a run that was stopped, got one that is complete: see its report, "
                 f"{self.path / 'report.html'}"
             )
 
     def _train(self, callbacks: Sequence[Callback]) -> Estimator[Any]:
-        X, y, eval_set = training_rows(self.config, self.data, self.split)
-        self.estimator.set_params(**by_class_number(self.config, self.data))
+        made, self._new = self._new, False
         try:
+            if made:
+                write_json(self.path / "versions.json", versions())
+                write_text(self.path / "config.yaml", config_text(self.config))  # it makes this a run directory
+                self.log("created")
+            X, y, eval_set = training_rows(self.config, self.data, self.split)
+            self.estimator.set_params(**by_class_number(self.config, self.data))
+            self._write_facts()
             self.estimator.fit(X, y, callbacks=[self, *callbacks], eval_set=eval_set)
             self.estimator.save(self.path / "model.safetensors")
             self.log(f"trained: {self.estimator.n_steps_} steps in {self.estimator.training_seconds_:.1f} s")
@@ -378,10 +382,11 @@ class Run(Callback):
 
             self.conclude(self.estimator, evaluate(self.estimator, self.held_out))
         except KeyboardInterrupt:
-            if not (self.path / "config.yaml").exists():
-                raise KeyboardInterrupt("stopped before the first step") from None
             where = f"stopped at step {self.n_done} of {self.n_steps}"
-            if (n_saved := self.checkpoints.n_saved) != self.n_done:
+            if not self.n_steps:
+                n_tried = len(self.checkpoints.starts())
+                where = f"stopped after {n_tried} initialisations" if n_tried else "stopped before the first step"
+            elif (n_saved := self.checkpoints.n_saved) != self.n_done:
                 where += f", saved up to step {n_saved}" if n_saved else ", before the first checkpoint"
             raise KeyboardInterrupt(f"{where}; resume with: aae resume {self.path}") from None
         except TrainingError as error:
@@ -391,6 +396,8 @@ class Run(Callback):
             self.log(text)
             raise TrainingError(text) from error
         except (InputError, OSError) as error:
+            if made and not (self.path / "plan.json").exists():
+                shutil.rmtree(self.path, ignore_errors=True)  # nothing was trained, and it is in the way of a next try
             if not is_full(error) and not is_full(error.__cause__):
                 raise
             full = error if isinstance(error, InputError) else cannot_write(Path(error.filename or self.path), error)
@@ -404,21 +411,40 @@ class Run(Callback):
 
     def restores(self) -> bool:
         """Whether there is a checkpoint to start from."""
-        return not self.fresh and self.checkpoints.restores()
+        return self.checkpoints.restores()
 
-    def start(self, training: Training) -> None:
-        """Write the configuration, the data's facts and the plan, or restore the newest checkpoint."""
-        self.n_steps: int = training.settings.n_steps
+    def starts(self) -> list[float]:
+        """How doubtful the initialisations are that were tried before an interruption."""
+        return self.checkpoints.starts()
+
+    def save_start(self, values: list[float], best: Training) -> None:
+        """Write the least doubtful initialisation so far."""
+        self._write_plan()
+        self.checkpoints.save_start(values, best)
+        self.log(f"initialisation {len(values)} tried")
+
+    def restore_start(self, training: Training) -> None:
+        """Go on with the least doubtful initialisation that was tried."""
+        self.checkpoints.restore_start(training)
+
+    def _write_facts(self) -> None:
+        """Write the facts about the data, once."""
         if self.fresh:
-            write_json(self.path / "versions.json", versions())
             schema = None if self.data.schema is None else self.data.schema.as_dict()
             facts = self.data.describe() | {"schema": schema, "fingerprints": self._fingerprints()}
-            write_json(self.path / "data.json", facts)
             self.split.save(self.path / "split.npz")
-            if hasattr(self.estimator, "plan_"):
-                write_json(self.path / "plan.json", self.estimator.plan_.as_dict())
-            write_text(self.path / "config.yaml", config_text(self.config))  # last: it makes this a run directory
+            write_json(self.path / "data.json", facts)  # last: with it, the run is no longer a fresh one
             self.fresh: bool = False
+
+    def _write_plan(self) -> None:
+        path = self.path / "plan.json"
+        if hasattr(self.estimator, "plan_") and not path.exists():
+            write_json(path, self.estimator.plan_.as_dict())
+
+    def start(self, training: Training) -> None:
+        """Write the plan, and restore the newest checkpoint if there is one."""
+        self.n_steps: int = training.settings.n_steps
+        self._write_plan()
         self.checkpoints.start(training)
         self.n_done = training.n_done
         self.log(f"step {self.n_done} of {self.n_steps}: started")
@@ -551,6 +577,7 @@ class Run(Callback):
             versions=versions(),
             subtitle=subtitle,
         )
+        shutil.rmtree(self.checkpoints.folder, ignore_errors=True)  # a complete run is not resumed
 
 
 def _quietly(failed: threading.ExceptHookArgs) -> None:
