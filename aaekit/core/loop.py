@@ -167,9 +167,8 @@ class Training:
         with frozen(*turn.fixed):
             with torch.autocast(self.device.type, torch.bfloat16, self.bfloat16):
                 losses = [p.loss(step) for p in phases]
-            terms = zip((p.weight_at(self.n_done) for p in phases), losses, strict=True)
-            total = sum(x if w == 1 else w * x for w, x in terms)
-            torch.as_tensor(total).backward()
+            weights = [p.weight_at(self.n_done) for p in phases]
+            torch.as_tensor(sum(x if w == 1 else w * x for w, x in zip(weights, losses, strict=True))).backward()
         all_reduce_mean(p.grad for g in turn.optimizer.param_groups for p in g["params"] if p.grad is not None)
         turn.optimizer.step()
         turn.optimizer.zero_grad()
