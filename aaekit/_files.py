@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from safetensors import SafetensorError
 
-from aaekit.errors import InputError
+from aaekit.errors import DamageError, InputError
 
 D = TypeVar("D")
 
@@ -75,7 +75,7 @@ def check_writable(path: str | os.PathLike[str], is_folder: bool = False) -> Pat
     path = Path(path)
     try:
         if "\0" in str(path):
-            raise ValueError("a name with a zero byte")
+            raise DamageError("a name with a zero byte")
         if path.exists() and path.is_dir() != is_folder:
             expected, received = ("a folder", "a file") if is_folder else ("a file", "a folder")
             raise InputError(f"{path}: expected the path of {expected}, got {received}: choose another place")
@@ -188,7 +188,7 @@ def read_json(
     path = Path(path)
     try:
         if path.stat().st_size > MAX_JSON:
-            raise ValueError(f"it has more than {MAX_JSON >> 20} MiB")
+            raise DamageError(f"it has more than {MAX_JSON >> 20} MiB")
         return parsed_json(path.read_text(encoding="utf-8"), kind)
     except FileNotFoundError:
         raise
@@ -203,13 +203,13 @@ def parsed_json(text: str, kind: Any = None) -> Any:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(values := dict(pairs)) < len(pairs):
             names = [name for name, _ in pairs]
-            raise ValueError(f"the key {next(n for n in values if names.count(n) > 1)!r} twice")
+            raise DamageError(f"the key {next(n for n in values if names.count(n) > 1)!r} twice")
         return values
 
     try:
         value = json.loads(text, object_pairs_hook=once)
     except RecursionError:
-        raise ValueError("too many brackets within each other") from None
+        raise DamageError("too many brackets within each other") from None
     return value if kind is None else checked(value, kind)
 
 
@@ -222,9 +222,9 @@ def checked(value: Any, kind: Any) -> Any:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part)[:80] for part in first["loc"])
-        raise ValueError(f"{place}: {first['msg']}" if place else first["msg"]) from error
+        raise DamageError(f"{place}: {first['msg']}" if place else first["msg"]) from error
     except RecursionError:
-        raise ValueError("too many brackets within each other") from None
+        raise DamageError("too many brackets within each other") from None
     return value
 
 
@@ -233,12 +233,12 @@ def built(kind: type[D], values: Mapping[str, Any]) -> D:
     hints, required = get_type_hints(kind), [f.name for f in fields(kind) if _is_required(f)]  # pyright: ignore
     for name in (*values, *required):
         if name not in hints or name not in values:
-            raise ValueError(f"{name[:80]}: {'missing' if name in hints else 'unknown'}")
+            raise DamageError(f"{name[:80]}: {'missing' if name in hints else 'unknown'}")
     for name, value in values.items():
         try:
             checked(value, hints[name])
         except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
+            raise DamageError(f"{name}: {error}") from error
     return kind(**values)
 
 

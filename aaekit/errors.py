@@ -11,6 +11,10 @@ class InputError(ValueError):
     """
 
 
+class DamageError(ValueError):
+    """What is wrong inside of a file, for the message of the `InputError` that names the file."""
+
+
 class TrainingError(RuntimeError):
     """Training cannot continue, because a loss is not finite or the disk is full; results so far are kept."""
 

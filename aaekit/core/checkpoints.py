@@ -18,7 +18,7 @@ from aaekit._files import parsed_json, write_atomically, write_text
 from aaekit.core.callbacks import Callback
 from aaekit.core.loop import Training
 from aaekit.core.state import capture, digest, restore
-from aaekit.errors import InputError
+from aaekit.errors import DamageError, InputError
 
 __all__ = ["Checkpoints"]
 
@@ -164,7 +164,7 @@ class Checkpoints(Callback):
                 facts = parsed_json(path.read_text(encoding="utf-8"), dict[str, Any])
                 tensors = load_file(path.with_suffix(".safetensors"))
                 if facts.pop("sha256", "") != digest(json.dumps(facts), tensors):
-                    raise ValueError("its checksum is wrong")
+                    raise DamageError("its checksum is wrong")
             except (OSError, ValueError, SafetensorError) as error:
                 self.log(f"checkpoint {path.stem} is damaged, trying the one before: {error}")
                 continue

@@ -83,7 +83,9 @@ class Training:
         self._average = MovingAverage(networks, settings.ema_decay)
         self.averaged: nn.Module = self._average.networks
         self.steps_per_epoch: int = next(iter(minibatches.values())).steps_per_epoch
-        self.n_done, self.n_summed, self.n_waited = 0, 0, 0
+        self.n_done: int = 0
+        self.n_summed: int = 0
+        self.n_waited: int = 0
         self.seconds: float = 0.0
         self.history: list[dict[str, float]] = []
         self.best: tuple[float, dict[str, Tensor]] | None = None
@@ -166,8 +168,7 @@ class Training:
             with torch.autocast(self.device.type, torch.bfloat16, self.bfloat16):
                 losses = [p.loss(step) for p in phases]
             weights = [p.weight_at(self.n_done) for p in phases]
-            total = sum(x if w == 1 else w * x for w, x in zip(weights, losses, strict=True))
-            torch.as_tensor(total).backward()
+            torch.as_tensor(sum(x if w == 1 else w * x for w, x in zip(weights, losses, strict=True))).backward()
         all_reduce_mean(p.grad for g in turn.optimizer.param_groups for p in g["params"] if p.grad is not None)
         turn.optimizer.step()
         turn.optimizer.zero_grad()
@@ -177,8 +178,7 @@ class Training:
             step.note(p.name, loss)
 
     def _check_finite(self) -> None:
-        bad = [name for name, value in self.sums.items() if not torch.isfinite(value).all()]
-        if bad:
+        if bad := [name for name, value in self.sums.items() if not torch.isfinite(value).all()]:
             name = next((p.name for p in self.phases if p.name in bad), bad[0])
             raise TrainingError(
                 f"step {self.n_done}: expected a finite loss, got {float(self.sums[name]):g} in {name!r}: "

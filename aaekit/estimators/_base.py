@@ -19,7 +19,7 @@ from aaekit.core.loop import Training
 from aaekit.core.phase import Phase
 from aaekit.core.random import RandomStream
 from aaekit.core.settings import Precision
-from aaekit.errors import InputError
+from aaekit.errors import DamageError, InputError
 from aaekit.estimators._fitting import (
     best_initialisation,
     check_parameters,
@@ -486,7 +486,7 @@ class Estimator(BaseEstimator, Generic[N]):
             for name, value in header["facts"].items():
                 is_fact = name.isidentifier() and name.endswith("_") and not hasattr(type(model), name)
                 if not is_fact or (is_ours and name not in FACTS) or name == "networks_":
-                    raise ValueError(f"{name[:80]!r} is no fact of a fitted {type(model).__name__}")
+                    raise DamageError(f"{name[:80]!r} is no fact of a fitted {type(model).__name__}")
                 setattr(model, name, decoded(value, arrays))
             check_fitted(model)
             check_weights(model, tensors)

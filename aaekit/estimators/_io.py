@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 from aaekit._files import checked, parsed_json, write_atomically
 from aaekit.columns import Schema
 from aaekit.core.state import digest
-from aaekit.errors import InputError
+from aaekit.errors import DamageError, InputError
 from aaekit.estimators._hyperparameters import validated
 from aaekit.estimators._plan import Plan
 from aaekit.estimators._rows import Curve, RowScaler
@@ -179,12 +179,12 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
         _check_format(path, metadata)
         tensors = load_file(path)
         if metadata.get("sha256") != digest(metadata["aaekit"], tensors):
-            raise ValueError("its checksum is wrong")
+            raise DamageError("its checksum is wrong")
         header = parsed_json(metadata["aaekit"], Header)
         if header["format"] != FORMAT:
-            raise ValueError("its two formats differ")
+            raise DamageError("its two formats differ")
         if bad := not_finite(tensors):
-            raise ValueError(f"NaN or infinity in {bad[:80]}")
+            raise DamageError(f"NaN or infinity in {bad[:80]}")
         return header, tensors
     except InputError:
         raise
@@ -206,10 +206,10 @@ def damaged(path: str | os.PathLike[str], error: BaseException | str) -> InputEr
 def _check_format(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> None:
     """Refuse models of other versions, which may be whole."""
     if "aaekit" not in metadata:
-        raise ValueError("it says nothing of aaekit")
+        raise DamageError("it says nothing of aaekit")
     number = metadata.get("aaekit_format") or "3"  # earlier versions did not say it here
     if not number.isdecimal() or len(number) > 9:
-        raise ValueError("its format is no number")
+        raise DamageError("its format is no number")
     if int(number) != FORMAT:
         version, advice = (
             ("a later", "update aaekit") if int(number) > FORMAT else ("an earlier", "train it again, or load it there")
@@ -321,7 +321,7 @@ def decoded(value: Any, arrays: Mapping[str, Tensor]) -> Any:
         if key in value:
             return kind(**{k: decoded(v, arrays) for k, v in value[key].items()})
     if len(pairs := {k: None for k, _ in value["pairs"]}) < len(value["pairs"]):
-        raise ValueError(f"keys twice, of {len(pairs)}")
+        raise DamageError(f"keys twice, of {len(pairs)}")
     return {k: decoded(v, arrays) for k, v in value["pairs"]}
 
 
@@ -329,11 +329,11 @@ def _array(values: Any, dtype: np.dtype[Any], shape: list[int] | None) -> Any:
     """An array of plain values, or one of them."""
     items = np.array(values, dtype=object).ravel().tolist()
     if dtype.kind not in "biufUO" or dtype.itemsize > 4 * MAX_TEXT or dtype.names:
-        raise ValueError(f"an array of {dtype}")
+        raise DamageError(f"an array of {dtype}")
     if not all(item is None or isinstance(item, str | int | float) for item in items):
-        raise ValueError("an array of other values than texts and numbers")
+        raise DamageError("an array of other values than texts and numbers")
     if dtype.kind in "biuf" and any(isinstance(item, str) or item is None for item in items):
-        raise ValueError("an array of numbers with other values")
+        raise DamageError("an array of numbers with other values")
     array = np.array(values, dtype=dtype)
     return array[()] if shape is None else array.reshape(checked(shape, list[int]))
 
@@ -346,25 +346,25 @@ def check_fitted(model: Any) -> None:
             value = getattr(model, name)
             if kind in (RowScaler, Plan, np.ndarray) or isinstance(kind, tuple):
                 if not isinstance(value, kind):
-                    raise ValueError(f"{name}: a {type(value).__name__}")
+                    raise DamageError(f"{name}: a {type(value).__name__}")
             else:
                 checked(value, kind)
     scaler, plan, n = model.scaler_, model.plan_, model.plan_.data.n_values
     _check_scaler(scaler)
     if scaler.shape != plan.data.shape or scaler.unit_range != plan.data.unit_range:
-        raise ValueError(f"rows of shape {scaler.shape} in the scaler, of {plan.data.shape} in the plan")
+        raise DamageError(f"rows of shape {scaler.shape} in the scaler, of {plan.data.shape} in the plan")
     curve = scaler.curve
     arrays = [] if curve is None else [v for k in fields(curve) if isinstance(v := getattr(curve, k.name), np.ndarray)]
     if any(a.shape != (n,) for a in arrays) or (scaler.schema is not None and scaler.schema.n_values != n):
-        raise ValueError(f"a scaler of other than {n} values")
+        raise DamageError(f"a scaler of other than {n} values")
     if scaler.groups != plan.data.groups and plan.data.groups:
-        raise ValueError("other choices in the scaler than in the plan")
+        raise DamageError("other choices in the scaler than in the plan")
     classes, counts, K = getattr(model, "classes_", None), getattr(model, "class_counts_", None), plan.data.n_classes
     if isinstance(classes, np.ndarray):
         if classes.ndim != 1 or not len(classes):
-            raise ValueError(f"classes of shape {classes.shape}")
+            raise DamageError(f"classes of shape {classes.shape}")
         if counts is not None and not len(counts) == len(classes) == K:
-            raise ValueError(f"{len(classes)} classes, {len(counts)} counts, {K} classes in the plan")
+            raise DamageError(f"{len(classes)} classes, {len(counts)} counts, {K} classes in the plan")
 
 
 def _check_scaler(scaler: RowScaler) -> None:
@@ -374,20 +374,20 @@ def _check_scaler(scaler: RowScaler) -> None:
     for name, kind in plain.items():
         checked(getattr(scaler, name), kind)
     if not isinstance(scaler.curve, Curve | None) or not isinstance(scaler.schema, Schema | None):
-        raise ValueError("a scaler of other parts")
+        raise DamageError("a scaler of other parts")
     if scaler.curve is None and not scaler.unit_range:
-        raise ValueError("a scaler without a curve")
+        raise DamageError("a scaler without a curve")
     numbers = [scaler.unit, scaler.data_radius]
     if scaler.curve is not None:
         for field in fields(scaler.curve):
             value = getattr(scaler.curve, field.name)
             if value is not None and not (isinstance(value, float) or np.asarray(value).dtype.kind == "f"):
-                raise ValueError(f"curve.{field.name}: a {type(value).__name__}")
+                raise DamageError(f"curve.{field.name}: a {type(value).__name__}")
             if field.name in ("scale", "deviation") and value is not None and not np.min(value, initial=1) > 0:
-                raise ValueError(f"curve.{field.name}: numbers that are not above 0")
+                raise DamageError(f"curve.{field.name}: numbers that are not above 0")
             numbers.append(0.0 if value is None or field.name == "reach" else np.abs(value).max(initial=0))
     if not np.isfinite(numbers).all():
-        raise ValueError("a scaler that is not finite")
+        raise DamageError("a scaler that is not finite")
 
 
 def check_weights(model: Any, tensors: Mapping[str, Tensor]) -> None:
@@ -397,10 +397,10 @@ def check_weights(model: Any, tensors: Mapping[str, Tensor]) -> None:
     """
     for owner, name in ((model, "hidden"), (model, "discriminator_hidden"), (model.plan_, "hidden")):
         if len(getattr(owner, name, ())) > max(MAX_LAYERS, len(tensors)):
-            raise ValueError(f"{name}: {len(getattr(owner, name))} layers, and {len(tensors)} tensors")
+            raise DamageError(f"{name}: {len(getattr(owner, name))} layers, and {len(tensors)} tensors")
     largest = max((max(v.shape, default=0) for v in tensors.values()), default=0)
     if model.plan_.n_classes > largest:
-        raise ValueError(f"{model.plan_.n_classes} classes, and no tensor of more than {largest} rows or columns")
+        raise DamageError(f"{model.plan_.n_classes} classes, and no tensor of more than {largest} rows or columns")
     if not isinstance(model.backbone, str) or not type(model).__module__.startswith("aaekit."):
         return  # made by somebody's own code
     check_shapes(lambda: model.networks(model.plan_), tensors)
@@ -415,4 +415,4 @@ def check_shapes(make: Callable[[], nn.Module], tensors: Mapping[str, Tensor]) -
         received = None if tensor is None else (tuple(tensor.shape), tensor.dtype)
         if shapes.get(name) != received:
             texts = ["no weights" if s is None else f"{s[1]} {s[0]}" for s in (shapes.get(name), received)]
-            raise ValueError(f"expected weights that fit the parameters, {texts[0]} of {name[:80]}, got {texts[1]}")
+            raise DamageError(f"expected weights that fit the parameters, {texts[0]} of {name[:80]}, got {texts[1]}")

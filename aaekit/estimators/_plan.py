@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from aaekit._files import built, checked
 from aaekit.core.settings import Schedule, named
-from aaekit.errors import InputError
+from aaekit.errors import DamageError, InputError
 
 __all__ = ["Consistency", "DataSummary", "Plan", "consistency"]
 
@@ -204,11 +204,11 @@ class Plan:
         )
         n, K = made.data.n_values, made.n_classes
         if not made.data.shape or min(made.data.shape) < 1 or len(made.data.shape) not in (1, 3):
-            raise ValueError(f"data.shape: expected numbers of at least 1, one or three, got {made.data.shape}")
+            raise DamageError(f"data.shape: expected numbers of at least 1, one or three, got {made.data.shape}")
         if not all(0 <= first < last <= n for first, last in made.data.groups):
-            raise ValueError(f"data.groups: expected parts of {n} values, got others")
+            raise DamageError(f"data.groups: expected parts of {n} values, got others")
         if K < 0 or len(made.class_prior) not in (0, K) or not all(p >= 0 for p in made.class_prior):
-            raise ValueError(f"class_prior: expected {K} frequencies, got {len(made.class_prior)} or negative ones")
+            raise DamageError(f"class_prior: expected {K} frequencies, got {len(made.class_prior)} or negative ones")
         return made
 
 

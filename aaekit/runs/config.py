@@ -14,7 +14,7 @@ from pydantic import Field
 
 import aaekit
 from aaekit._extras import require
-from aaekit.errors import InputError, nearest
+from aaekit.errors import DamageError, InputError, nearest
 from aaekit.estimators._hyperparameters import Hyperparameter, hyperparameters, hyperparameters_of, validated
 from aaekit.estimators._io import json_value
 from aaekit.systems import find
@@ -262,7 +262,7 @@ def _check_events(yaml: Any, text: str) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH or isinstance(event, yaml.AliasEvent):
             problem = f"values of more than {MAX_DEPTH} levels" if depth > MAX_DEPTH else f"the alias *{event.anchor}"
-            raise ValueError(f"{problem} in line {event.start_mark.line + 1}")
+            raise DamageError(f"{problem} in line {event.start_mark.line + 1}")
 
 
 def _use_texts_as_keys(yaml: Any, node: Any) -> None:
@@ -273,7 +273,7 @@ def _use_texts_as_keys(yaml: Any, node: Any) -> None:
             key.tag = "tag:yaml.org,2002:str"
             line = key.start_mark.line + 1
             if key.value in lines:
-                raise ValueError(f"the key {key.value!r} twice, in lines {lines[key.value]} and {line}")
+                raise DamageError(f"the key {key.value!r} twice, in lines {lines[key.value]} and {line}")
             lines[key.value] = line
 
 

@@ -22,7 +22,7 @@ from aaekit.core.loop import Training
 from aaekit.core.phase import Phase, Step, match, when
 from aaekit.core.random import RandomStream
 from aaekit.core.settings import Precision, Settings
-from aaekit.errors import InputError
+from aaekit.errors import DamageError, InputError
 from aaekit.estimators._fitting import drawn_seed
 from aaekit.estimators._hyperparameters import Positive, Rate, Share, Weight, hyperparameters, validated
 from aaekit.estimators._io import DAMAGE, FACTS, check_shapes, damaged, described, read_model, write_model
@@ -589,7 +589,7 @@ class TwoStageSimulator(BaseEstimator):
         self = cls(**validated(cls, header["parameters"], str(path)))
         try:
             if set(header["facts"]) != set(cls._facts):
-                raise ValueError(f"facts {sorted(header['facts'])[:9]}")
+                raise DamageError(f"facts {sorted(header['facts'])[:9]}")
             for name in cls._facts:
                 setattr(self, name, checked(header["facts"][name], FACTS[name]))
             check_shapes(lambda: Refiners(self.channels), tensors)
