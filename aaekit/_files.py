@@ -1,9 +1,10 @@
-"""Writing files atomically: under a temporary name, which replaces the file once it is complete."""
+"""Writing files atomically: under a temporary name, which replaces the file once it is complete. The cache folder."""
 
 import csv
 import errno
 import json
 import os
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -83,3 +84,14 @@ def write_history(path: str | os.PathLike[str], history: Sequence[Mapping[str, f
     columns = list(dict.fromkeys(name for row in history for name in row))
     write_csv(path, [columns, *([row.get(name, "") for name in columns] for row in history)])
     return columns
+
+
+def user_cache() -> Path:
+    """Return the user's cache folder of aaekit, where the operating system keeps such folders."""
+    home = Path.home()
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local"
+        return Path(local) / "aaekit" / "aaekit" / "Cache"
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "aaekit"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "aaekit"

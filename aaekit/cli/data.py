@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from aaekit.cli.options import DataDir, RandomState, SetName, SetOptions, image_shape_of, new_app, notes
+from aaekit.cli.options import DataDir, Features, RandomState, SetName, SetOptions, image_shape_of, new_app, notes
 from aaekit.errors import ColumnWarning
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def info(
     image_shape: Annotated[
         str | None, typer.Option(help="Channels, height and width of images in flat rows.", show_default=False)
     ] = None,
+    features: Features = None,
 ) -> None:
     """Describe a data set: its rows, labels and columns, and where its files are; nothing is downloaded."""
     from aaekit import data
@@ -72,6 +73,8 @@ def info(
     options: dict[str, Any] = _data_options(data_options)
     if image_shape is not None:
         options["image_shape"] = image_shape_of(image_shape)
+    if features is not None:
+        options["features"] = features
     with_split = labels is not None or validation > 0
     if options or with_split or not set(name.split("+")) <= set(data.names()):
         with notes(but=ColumnWarning):  # what is said of columns stands in their table
@@ -188,6 +191,8 @@ def _content(column: "Column") -> str:
     """The range or the categories of a column."""
     if column.kind == "number":
         return f"{column.low:.7g} to {column.high:.7g}"
+    if column.kind == "encoded text":
+        return f"{column.n_features} features by {column.encoder}"
     if column.kind == "date":
         first, last = (str(day)[:10] for day in np.array([column.low, column.high]).astype("datetime64[D]"))
         return f"{first} to {last}"

@@ -12,6 +12,7 @@ import typer
 from aaekit._files import write_csv, write_json
 from aaekit.cli.options import (
     DataDir,
+    Features,
     InputRows,
     Predictions,
     Quiet,
@@ -56,6 +57,7 @@ def ask(
             show_default=False,
         ),
     ] = None,
+    features: Features = None,
     clusters: Annotated[
         int, typer.Option(min=2, help="Number of clusters of the first call; each should contain one class.")
     ] = 20,
@@ -69,6 +71,7 @@ def ask(
 ) -> None:
     """Write the rows to label to FOLDER: a CSV file to fill in and, for images, a picture of them."""
     from aaekit.data import chosen_folder, whole_path
+    from aaekit.encoders import absolute
 
     is_new = not (folder / "settings.json").exists()
     if is_new:
@@ -78,6 +81,7 @@ def ask(
             "data": whole_path(data),
             "data_options": data_options.split(",") if data_options is not None else [],
             "image_shape": None if image_shape is None else image_shape_of(image_shape),
+            "features": None if features is None else absolute(features),
             "clusters": clusters,
             "max_steps": max_steps,
             "random_state": random_state,
@@ -114,12 +118,20 @@ def _write_questions(path: Path, session: Any, dataset: Any, rows: Any) -> None:
     from aaekit import plots
     from aaekit.evaluation import heldout
 
-    images = dataset.X.ndim == 4
-    features, *values = [[]] * (1 + len(rows)) if images else table_lines(dataset.X[rows], dataset.schema)
-    lines = [[row, "", *texts[:N_FEATURES]] for row, texts in zip(rows, values, strict=True)]
-    write_csv(path, with_files([["row", "label", *features[:N_FEATURES]], *lines], dataset.files))
-    if images:
-        X = heldout.as_samples(session.model or session.clusters_, dataset.X[rows])
+    of = heldout.HeldOut("", dataset.X, None, dataset.originals).at(rows)
+    if of.of_images or dataset.X.ndim == 4:
+        columns, *values = [[]] * (1 + len(rows))
+    else:
+        columns, *values = table_lines(of.X, dataset.schema)
+        if of.originals is not None:
+            columns, values = (
+                ["text", *columns],
+                [[text, *cells] for text, cells in zip(of.originals, values, strict=True)],
+            )
+    lines = [[row, "", *cells[:N_FEATURES]] for row, cells in zip(rows, values, strict=True)]
+    write_csv(path, with_files([["row", "label", *columns[:N_FEATURES]], *lines], dataset.files))
+    if of.of_images or dataset.X.ndim == 4:
+        X = heldout.rows_for_plots(session.model or session.clusters_, of)
         typer.echo(f"look at: {plots.save(plots.questions(X, rows.tolist()), path.with_suffix('.png'))}")
 
 
@@ -173,7 +185,12 @@ def predict(
     shape = model.shape_ if len(model.shape_) == 3 else None
     schema = Schema.from_dict(settings["schema"]) if settings["schema"] else None
     with notes():
-        dataset = data.load(rows, data_dir, image_shape=shape, schema=schema, classes=())
+        dataset = data.load(rows, data_dir, image_shape=shape, schema=schema, classes=(), features=settings["features"])
+    if dataset.checksum != settings["checksum"]:
+        raise InputError(
+            f"{folder}: expected the encoder {settings['features']} of the session, got another: install the same one"
+        )
+    with notes():
         lines = _predictions(model, to_training_units(model, held_out({}, dataset).X))
     files = dataset.files if dataset.X_test is None else dataset.files_test
     write_csv(out, with_files([["row", "label", "probability"], *lines], files))
@@ -195,7 +212,14 @@ def _session(folder: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
     from aaekit.runs.data import data_options
 
     options = data_options(settings["data_options"])
-    dataset = data.load(settings["data"], settings["data_dir"], image_shape=settings["image_shape"], **options)
+    dataset = data.load(
+        settings["data"],
+        settings["data_dir"],
+        image_shape=settings["image_shape"],
+        features=settings["features"],
+        **options,
+    )
+    settings["checksum"] = dataset.checksum
     settings["schema"] = None if dataset.schema is None else dataset.schema.as_dict()
     seed = settings["random_state"]
     common = {"random_state": seed, "max_steps": settings["max_steps"]}
@@ -213,7 +237,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         settings = {k: saved[k] for k in ("data", "clusters", "max_steps", "random_state", "data_dir")}
-        later = {"data_options": [], "image_shape": None, "schema": None}
+        later = {"data_options": [], "image_shape": None, "schema": None, "features": None, "checksum": ""}
         return settings | {k: saved.get(k, default) for k, default in later.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(

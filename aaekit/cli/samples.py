@@ -52,6 +52,7 @@ def sample(
 
     directory = _open(run)
     estimator = _decoding(directory)
+    _refuse_pictures_of_features(directory, out)
     as_samples, for_plots = partial(heldout.as_samples, estimator), partial(heldout.for_plots, estimator)
     if grid and (label is not None or walk or out.suffix != ".png"):
         raise InputError(
@@ -89,6 +90,7 @@ def reconstruct(
 
     directory = _open(run)
     estimator = _decoding(directory)
+    _refuse_pictures_of_features(directory, out)
     X, _ = _first_rows(directory, data, data_dir, n)
     with notes():
         rows = heldout.as_samples(estimator, estimator.reconstruct(heldout.to_training_units(estimator, X)))
@@ -118,6 +120,7 @@ def translate(
             f"{run}: expected a style model or a classifier, got a {directory.config['system']}: train one by "
             "aae train style, or aae train classifier --style-matching per_class"
         )
+    _refuse_pictures_of_features(directory, out)
     _note_marginal_style(estimator)
     X, y = _first_rows(directory, data, data_dir, n)
     label = _class_of(to, directory, estimator, "--to")
@@ -139,6 +142,15 @@ def _open(path: Path) -> Any:
     from aaekit.runs.run import Run
 
     return Run.open(path)
+
+
+def _refuse_pictures_of_features(directory: Any, out: Path) -> None:
+    """Refuse a picture of what is decoded where the model decodes features of images."""
+    if directory.features and directory.schema is None and out.suffix == ".png":
+        raise InputError(
+            f"{directory.path}: expected a name that ends in .npy, got {out}: the model decodes features by "
+            f"{directory.features}, which are no pictures"
+        )
 
 
 def _decoding(directory: Any) -> Any:
@@ -200,7 +212,7 @@ def _first_rows(directory: Any, data: str | None, data_dir: Path | None, n: int)
     from aaekit.data.domains import same_shape
 
     if data is None:
-        _, X, y = directory.held_out
+        _, X, y, _ = directory.held_out
         return X[:n], None if y is None else y[:n] if y.ndim == 1 else y[:n, -1]
     with notes():
         other = directory.other_data(data, data_dir)

@@ -47,6 +47,12 @@ class Dataset:
         The column of labels of a table.
     files, files_test : tuple of str
         The file of each row, for folders of images; else empty.
+    features : str or None
+        The encoder that made rows of images or texts, see `aaekit.features`; None if rows are not features.
+    checksum : str
+        That of the encoder.
+    originals, originals_test : ndarray or None
+        What the rows are features of: images (n, channels, height, width) uint8 as pictures show them, or texts (n,).
     """
 
     name: str
@@ -64,6 +70,10 @@ class Dataset:
     target: str | None = None
     files: tuple[str, ...] = ()
     files_test: tuple[str, ...] = ()
+    features: str | None = None
+    checksum: str = ""
+    originals: NDArray[Any] | None = None
+    originals_test: NDArray[Any] | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -89,6 +99,8 @@ class Dataset:
             facts["domains"] = self.domains
         if self.columns:
             facts["columns"] = self.columns
+        if self.features is not None:
+            facts["features"], facts["checksum"] = self.features, self.checksum
         if self.split is not None:
             facts["split"] = f"{len(self.split.labelled)} labelled, {len(self.split.validation)} validation"
         return facts
@@ -135,8 +147,14 @@ def checked(
         ("columns", () if schema is None else data.columns, X.shape[1]),
         ("files", data.files, len(X)),
         ("files_test", data.files_test, 0 if X_test is None else len(X_test)),
+        ("originals", () if data.originals is None else data.originals, len(X)),
+        (
+            "originals_test",
+            () if data.originals_test is None else data.originals_test,
+            0 if X_test is None else len(X_test),
+        ),
     ):
-        if texts and len(texts) != n:
+        if len(texts) and len(texts) != n:
             raise InputError(f"{data.name}: {key}: expected {n}, as X has, got {len(texts)}")
     labels = [arrays[key] for key in ("y", "y_test") if key in arrays]
     n_classes = max((int(array.max(initial=-1)) for array in labels), default=-1) + 1

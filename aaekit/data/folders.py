@@ -149,7 +149,7 @@ def _read(files: list[Path], shape: Sequence[int] | None) -> NDArray[np.uint8]:
         images = np.empty((len(files), channels, height, width), np.uint8)
 
         def read(k: int) -> None:
-            images[k] = _image(files[k], channels, height, width)
+            images[k] = read_image(files[k], channels, height, width)
 
         for _ in _with_progress(pool.map(read, range(len(files))), len(files)):
             pass
@@ -196,8 +196,8 @@ def _size_and_grey(file: Path) -> tuple[tuple[int, int], bool]:
         return (image.height, image.width) if rotated else (image.width, image.height), image.mode in GREY
 
 
-def _image(file: Path, channels: int, height: int, width: int) -> NDArray[np.uint8]:
-    """An image as (channels, height, width)."""
+def read_image(file: Path, channels: int, height: int, width: int) -> NDArray[np.uint8]:
+    """An image as (channels, height, width), fitted into this size."""
     from PIL import Image, ImageOps
 
     with open_image(file) as opened:

@@ -3,7 +3,7 @@
 import json
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,14 @@ import numpy as np
 from aaekit.columns import Schema
 from aaekit.data.dataset import Dataset, checked
 from aaekit.data.domains import check_same_classes, join
+from aaekit.data.encoding import PICTURE, encode_files, with_features
 from aaekit.data.folders import read_folder
 from aaekit.data.sets import SETS, find, paths_of
 from aaekit.data.splits import Draw, Split, split
 from aaekit.data.store import open_rows, reason, remove, write_npz
 from aaekit.data.tables import SUFFIXES, TEXT_SUFFIXES, as_bytes, read_table, suffix_of
+from aaekit.encoders import Encoder
+from aaekit.encoders import find as find_encoder
 from aaekit.errors import InputError, nearest
 from aaekit.labels import UNLABELLED
 
@@ -27,8 +30,8 @@ NPZ_KEYS |= {key: key for key in ("domain", "domain_test", *NPZ_TEXTS)}
 OPTIONS = {  # of each kind of path
     ".npz": (),
     ".npy": ("memory_limit_bytes", "cache_dir"),
-    **dict.fromkeys(SUFFIXES, ("target", "drop", "empty")),
-    **dict.fromkeys(TEXT_SUFFIXES, ("target", "drop", "empty", "header")),
+    **dict.fromkeys(SUFFIXES, ("target", "drop", "empty", "text")),
+    **dict.fromkeys(TEXT_SUFFIXES, ("target", "drop", "empty", "text", "header")),
     "folder": (),
 }
 
@@ -40,6 +43,7 @@ def load(
     image_shape: Sequence[int] | None = None,
     schema: Schema | None = None,
     classes: Sequence[str] | None = None,
+    features: "str | Encoder | Callable[..., Any] | None" = None,
     **options: Any,
 ) -> Dataset:
     """Load a named set, arrays from a file, a table, or a folder of images.
@@ -75,11 +79,14 @@ def load(
     classes : sequence of str, optional
         For tables and folders: the names of the labels of an earlier set, so that labels mean the same. If it is empty,
         labels are not read.
+    features : str, Encoder or callable, optional
+        A pretrained encoder, see `aaekit.encoders.find`, such as "efficientnet-lite0" or "minilm": rows are its
+        features of the images, and of the free texts of a table beside its other columns. Features are cached.
     **options
         For "digits" and the embedded tables: ``test_random_state`` (default 0), the seed of the held-out rows.
         For "fonts": ``n_rows`` (20,000), the number of training rows, and ``random_state`` (0), the seed.
         For .npy: ``memory_limit_bytes`` (4 GiB), beyond which rows stay on the disk, and ``cache_dir``, see `as_store`.
-        For tables: ``target``, ``drop`` and ``empty``, of text files also ``header``, see `read_table`.
+        For tables: ``target``, ``drop``, ``empty`` and ``text``, of text files also ``header``, see `read_table`.
         Joined sets take the options that all parts have.
 
     Returns
@@ -95,22 +102,28 @@ def load(
     """
     name, path = str(name_or_path), Path(name_or_path).expanduser()
     _check_options(name, options)
-    parts = _parts(name)
+    parts, kind = _parts(name), None
+    is_table = len(parts) == 1 and (kind := _kind(name)) is not None and kind in SUFFIXES and image_shape is None
+    encoder = None if features is None or is_table else find_encoder(features)
     if len(parts) > 1:
         if len(set(parts)) < len(parts):
             raise InputError(f"{name}: expected different sets to join, got {max(parts, key=parts.count)} twice")
         check_same_classes({part: SETS[part].classes for part in parts if part in SETS})  # before a download
-        return join([load(part, data_dir, download, image_shape, None, classes, **options) for part in parts])
-    kind = _kind(name)
-    if kind is None:
-        return _load_named(name, data_dir, download, options)
-    if kind == ".npz":
-        return _load_npz(path, image_shape, schema)
-    if kind == ".npy":
-        return checked(Dataset(path.stem, open_rows(path), source=str(path)), image_shape, **options)
-    if kind == "folder":
-        return checked(Dataset(path.resolve().name, **read_folder(path, image_shape, classes), source=str(path)))
-    return _load_table(path, image_shape, schema, classes, options)
+        data = join([load(part, data_dir, download, image_shape, None, classes, **options) for part in parts])
+    elif kind is None:
+        data = _load_named(name, data_dir, download, encoder, options)
+    elif kind == ".npz":
+        data = _load_npz(path, image_shape, schema)
+    elif kind == ".npy":
+        data = checked(Dataset(path.stem, open_rows(path), source=str(path)), image_shape, **options)
+    elif kind == "folder":
+        shape = image_shape if encoder is None else PICTURE
+        data = checked(Dataset(path.resolve().name, **read_folder(path, shape, classes), source=str(path)))
+    else:
+        data = _load_table(path, image_shape, schema, classes, features, options)
+    if encoder is None or data.features is not None:
+        return data
+    return with_features(data, encoder, path if kind == "folder" else None)
 
 
 def with_test_rows(
@@ -146,21 +159,30 @@ def with_test_rows(
         image_shape=shape,
         schema=data.schema,
         classes=data.classes,
+        features=data.features,
         **options,
     )
     X, y = (rows.X, rows.y) if rows.X_test is None else (rows.X_test, rows.y_test)
     files = rows.files if rows.X_test is None else rows.files_test
+    originals = rows.originals if rows.X_test is None else rows.originals_test
     if y is None or not (y != UNLABELLED).any():
         raise InputError(f"{test}: expected labels of the test rows, got none: add the column of labels")
-    return checked(replace(data, X_test=X, y_test=y, files_test=files, domain_test=rows.domain))
+    fields: dict[str, Any] = {"X_test": X, "y_test": y, "files_test": files, "originals_test": originals}
+    return checked(replace(data, **fields, domain_test=rows.domain))
 
 
-def _load_named(name: str, data_dir: str | Path | None, download: bool, options: Mapping[str, Any]) -> Dataset:
-    """Load a named set."""
+def _load_named(
+    name: str, data_dir: str | Path | None, download: bool, encoder: Encoder | None, options: Mapping[str, Any]
+) -> Dataset:
+    """Load a named set; one of photos as features, if there is an encoder."""
     entry = SETS[name]
+    if encoder is not None and entry.encodes_files:
+        options = {**options, "encode": encode_files(encoder)}
     content = entry.read(paths_of(name, data_dir, download), **options)
     if isinstance(content, tuple):
         content = dict(zip(("X", "y", "X_test", "y_test"), content, strict=True))
+    if encoder is not None and entry.encodes_files:
+        content |= {"features": encoder.name, "checksum": encoder.checksum}
     return checked(Dataset(name, **{"classes": entry.classes, "source": entry.source} | content))
 
 
@@ -169,15 +191,23 @@ def _load_table(
     image_shape: Sequence[int] | None,
     schema: Schema | None,
     classes: Sequence[str] | None,
+    features: Any,
     options: Mapping[str, Any],
 ) -> Dataset:
-    """Load a table; with `image_shape` its values are those of images."""
-    fields = read_table(path, **options, schema=schema, classes=classes, pixels=image_shape is not None)
+    """Load a table; with `image_shape` its values are those of images, else `features` encode its free texts."""
+    is_images = image_shape is not None
+    fields = read_table(
+        path, **options, schema=schema, classes=classes, pixels=is_images, features=None if is_images else features
+    )
     name = path.name[: -len(suffix_of(path))]
-    if image_shape is not None:
+    if is_images:
         fields["X"] = as_bytes(np.asarray(fields["X"]))
         return checked(Dataset(name, **fields, source=str(path)), image_shape)
-    return checked(Dataset(name, **fields, schema=fields["X"].schema, source=str(path)))
+    schema = fields["X"].schema
+    for column in schema.columns:
+        if column.encoder:
+            fields |= {"features": column.encoder, "checksum": column.checksum}
+    return checked(Dataset(name, **fields, schema=schema, source=str(path)))
 
 
 def _load_npz(path: Path, image_shape: Sequence[int] | None, schema: Schema | None) -> Dataset:

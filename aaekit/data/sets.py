@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aaekit._extras import require
-from aaekit._files import cannot_write
+from aaekit._files import cannot_write, user_cache
+from aaekit.data.encoding import PICTURE
 from aaekit.data.fonts import read_fonts
 from aaekit.data.formats import (
     Arrays,
@@ -22,8 +23,7 @@ from aaekit.data.formats import (
     read_usps,
     read_wine,
 )
-from aaekit.data.store import user_cache
-from aaekit.data.suite import Fields, read_arrays, read_medical, read_penguins, read_photographs, read_tables
+from aaekit.data.suite import Encode, Fields, read_arrays, read_medical, read_penguins, read_photographs, read_tables
 from aaekit.errors import InputError, nearest
 
 
@@ -56,7 +56,12 @@ class NamedSet:
     @property
     def options(self) -> tuple[str, ...]:
         """The names of the options that `read` takes."""
-        return tuple(signature(self.read).parameters)[1:]
+        return tuple(name for name in tuple(signature(self.read).parameters)[1:] if name != "encode")
+
+    @property
+    def encodes_files(self) -> bool:
+        """Whether `read` makes features of its files by a function `encode`."""
+        return "encode" in signature(self.read).parameters
 
 
 DIGITS = tuple("0123456789")
@@ -105,14 +110,14 @@ def _banking(name: str) -> tuple[str, ...]:
     return tuple(f"{GITHUB}PolyAI-LDN/task-specific-datasets/{commit}/banking_data/{name}" for commit in commits)
 
 
-def _read_hand_signs(paths: list[Path], *, test_random_state: int = 0) -> Fields:
-    """Read the hand signs in colour, 32x32."""
-    return read_photographs(paths, (3, 32, 32), test_random_state)
+def _read_hand_signs(paths: list[Path], *, test_random_state: int = 0, encode: Encode | None = None) -> Fields:
+    """Read the hand signs in colour, 32x32; with `encode` 64x64, beside the features."""
+    return read_photographs(paths, (3, 32, 32) if encode is None else PICTURE, test_random_state, encode)
 
 
-def _read_steel(paths: list[Path], *, test_random_state: int = 0) -> Fields:
-    """Read the surfaces of steel in grey, 32x32."""
-    return read_photographs(paths, (1, 32, 32), test_random_state)
+def _read_steel(paths: list[Path], *, test_random_state: int = 0, encode: Encode | None = None) -> Fields:
+    """Read the surfaces of steel in grey, 32x32; with `encode` 64x64, beside the features."""
+    return read_photographs(paths, (1, 32, 32) if encode is None else PICTURE, test_random_state, encode)
 
 
 SETS: dict[str, NamedSet] = {

@@ -1,15 +1,13 @@
 """One contiguous array per data set: in memory if it fits, else a memory-mapped .npy that is written once."""
 
 import hashlib
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from aaekit._files import replacing
+from aaekit._files import replacing, user_cache
 from aaekit.data.checks import blocks, check_whole
 from aaekit.errors import InputError
 
@@ -19,17 +17,6 @@ MEMORY_LIMIT = 4 * 2**30  # bytes of one array that are kept in memory
 def reason(error: Exception) -> str:
     """Return why numpy could not read a file, without its advice to unpickle it."""
     return "its bytes are of another kind, or Python objects" if "pickle" in str(error) else str(error)
-
-
-def user_cache() -> Path:
-    """Return the user's cache folder of aaekit, where the operating system keeps such folders."""
-    home = Path.home()
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local"
-        return Path(local) / "aaekit" / "aaekit" / "Cache"
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "aaekit"
-    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "aaekit"
 
 
 def remove(path: Path) -> None:

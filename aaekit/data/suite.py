@@ -2,6 +2,7 @@
 
 import tarfile
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from aaekit.data.tables import read_table
 from aaekit.errors import InputError
 
 Fields = dict[str, Any]  # of a `Dataset`
+Encode = Callable[[list[Path]], np.ndarray]  # files of images to features
 
 N_TEST_PER_CLASS = 50  # held-out images of each class
 N_TEST_PENGUINS = 100
@@ -51,8 +53,13 @@ def read_medical(paths: list[Path]) -> Fields:
     return {"X": X, "y": y.ravel(), "X_test": X_test, "y_test": y_test.ravel()}
 
 
-def read_photographs(paths: list[Path], shape: tuple[int, int, int], test_random_state: int) -> Fields:
-    """Read a .tar with a folder of images for each class, 50 images of each class held out."""
+def read_photographs(
+    paths: list[Path], shape: tuple[int, int, int], test_random_state: int, encode: Encode | None
+) -> Fields:
+    """Read a .tar with a folder of images for each class, 50 images of each class held out.
+
+    With `encode`, the rows are what it returns for the files, and the images are their originals.
+    """
     with tempfile.TemporaryDirectory() as folder:
         try:
             with tarfile.open(paths[0]) as archive:
@@ -61,9 +68,12 @@ def read_photographs(paths: list[Path], shape: tuple[int, int, int], test_random
             raise InputError(f"{paths[0]}: expected a .tar of images, got ({error}): download it again") from error
         (root,) = Path(folder).iterdir()
         fields = read_folder(root, shape)
+        if encode is not None:
+            fields |= {"originals": fields["X"], "X": encode([root / file for file in fields["files"]])}
     order, y = _permutation(len(fields["X"]), test_random_state), fields["y"]
     chosen = [order[y[order] == k][:N_TEST_PER_CLASS] for k in range(len(fields["classes"]))]
-    return _held_out({k: fields[k] for k in ("X", "y", "classes")}, np.sort(np.concatenate(chosen)))
+    fields = {k: fields[k] for k in ("X", "y", "classes", "originals") if k in fields}
+    return _held_out(fields, np.sort(np.concatenate(chosen)))
 
 
 def _permutation(n: int, test_random_state: int) -> np.ndarray:
@@ -74,9 +84,10 @@ def _permutation(n: int, test_random_state: int) -> np.ndarray:
 
 def _held_out(fields: Fields, test: np.ndarray) -> Fields:
     """Move rows to the test rows."""
-    X, y = fields["X"], fields["y"]
-    train = np.setdiff1d(np.arange(len(X)), test)
-    return fields | {"X": X[train], "y": y[train], "X_test": X[test], "y_test": y[test]}
+    train = np.setdiff1d(np.arange(len(fields["X"])), test)
+    arrays = {key: fields[key] for key in ("X", "y", "originals") if key in fields}
+    held_out = {f"{key}_test": array[test] for key, array in arrays.items()}
+    return fields | {key: array[train] for key, array in arrays.items()} | held_out
 
 
 def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
