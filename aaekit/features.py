@@ -37,7 +37,7 @@ def encode(
         Images (n, channels, height, width) or (n, height, width), uint8 or floats from 0 to 1, with 1 or 3 channels;
         paths of image files; or texts. A callable gets batches of an array as they are.
     encoder : str, Path, Encoder or callable
-        See `aaekit.encoders.find`: "efficientnet-lite0", "minilm", an ONNX file, a model of Hugging Face, or a callable.
+        "efficientnet-lite0", "minilm", an ONNX file, a model of Hugging Face, or a callable, see `find`.
     cache_dir : str or Path, optional
         Folder of the cache. Default: ``features`` in the user's cache folder. Features of callables are not cached.
 

@@ -117,6 +117,8 @@ def load(
     elif kind == ".npy":
         data = checked(Dataset(path.stem, open_rows(path), source=str(path)), image_shape, **options)
     elif kind == "folder":
+        if encoder is not None and image_shape is not None:
+            raise InputError(f"{path}: expected image_shape or features, got both: leave image_shape out")
         shape = image_shape if encoder is None else PICTURE
         data = checked(Dataset(path.resolve().name, **read_folder(path, shape, classes), source=str(path)))
     else:
@@ -181,9 +183,10 @@ def _load_named(
     content = entry.read(paths_of(name, data_dir, download), **options)
     if isinstance(content, tuple):
         content = dict(zip(("X", "y", "X_test", "y_test"), content, strict=True))
+    fields: dict[str, Any] = {"classes": entry.classes, "source": entry.source, **content}
     if encoder is not None and entry.encodes_files:
-        content |= {"features": encoder.name, "checksum": encoder.checksum}
-    return checked(Dataset(name, **{"classes": entry.classes, "source": entry.source} | content))
+        fields |= {"features": encoder.name, "checksum": encoder.checksum}
+    return checked(Dataset(name, **fields))
 
 
 def _load_table(
@@ -203,11 +206,11 @@ def _load_table(
     if is_images:
         fields["X"] = as_bytes(np.asarray(fields["X"]))
         return checked(Dataset(name, **fields, source=str(path)), image_shape)
-    schema = fields["X"].schema
-    for column in schema.columns:
+    learned: Schema = fields["X"].schema
+    for column in learned.columns:
         if column.encoder:
             fields |= {"features": column.encoder, "checksum": column.checksum}
-    return checked(Dataset(name, **fields, schema=schema, source=str(path)))
+    return checked(Dataset(name, **fields, schema=learned, source=str(path)))
 
 
 def _load_npz(path: Path, image_shape: Sequence[int] | None, schema: Schema | None) -> Dataset:

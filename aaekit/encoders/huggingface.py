@@ -70,7 +70,7 @@ def _checksum(folder: Path) -> str:
 
 
 class HuggingFaceTexts(Encoder):
-    """A sentence encoder: mean of the tokens of the last layer, unless the model has modules of sentence-transformers."""
+    """A sentence encoder: its modules of sentence-transformers, else the mean of the tokens of the last layer."""
 
     kind: Kind = "texts"
     batch_size = 64

@@ -48,7 +48,7 @@ class Texts:
     kind: Kind = "texts"
 
     def __init__(self, texts: Sequence[str]) -> None:
-        self.texts = texts
+        self.texts: Sequence[str] = texts
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -63,7 +63,7 @@ class Texts:
 
     def batch(self, rows: NDArray[np.int64], size: int) -> list[str]:
         """The texts of some rows."""
-        return [self.texts[k] for k in rows]
+        return [str(self.texts[int(k)]) for k in rows]
 
 
 class ImageArrays:

@@ -46,7 +46,7 @@ class EfficientNetLite0(Encoder):
         self.path = Path(spec.origin).parent / self.FILE
         if (checksum := file_checksum(self.path)) != self.SHA256:
             raise InputError(
-                f"{self.path}: expected checksum sha256:{self.SHA256[:16]}, got {checksum[:16]}: install the package again"
+                f"{self.path}: expected sha256:{self.SHA256[:16]}, got {checksum[:16]}: install the package again"
             )
         super().__init__(name, f"{checksum[:32]}-{self.size}")
         self._network: Any = None

@@ -315,8 +315,8 @@ def modes_and_samples(
 
 @described(
     "Rows by prediction",
-    "Real rows of each predicted label or cluster, the most confident ones first. They should look alike; a mixed row is "
-    "a label that represents several classes.",
+    "Real rows of each predicted label or cluster, the most confident ones first. They should look alike; a mixed row "
+    "is a label that represents several classes.",
 )
 def predicted_rows(X: ArrayLike, y: ArrayLike, confidence: ArrayLike, row_labels: Sequence[Any], n: int = 10) -> Figure:
     """Real rows of each predicted label or cluster, in descending order of confidence.
