@@ -463,6 +463,12 @@ def _with_encoded_texts(
             f"features: expected the name of an encoder of texts, got {type(features).__name__}: encode them by "
             "aaekit.features.encode, and join the features yourself"
         )
+    encoder = _encoder_of(features)
+    if encoder.kind != "texts":
+        raise InputError(
+            f"expected an encoder of texts for a table, got {features}, which encodes {encoder.kind}: choose for "
+            "instance minilm"
+        )
     for name in texts:
         if name not in table:
             raise InputError(f"expected a column of texts, got {name!r}, which is none{nearest(name, table)}")
@@ -474,7 +480,6 @@ def _with_encoded_texts(
             f"expected a column of free texts to encode by {features}, got {names}: name one by text=COLUMN "
             "(--data-options), or leave features out"
         )
-    encoder = _encoder_of(features)
     return tuple(
         _of_encoded_texts(c.name, cells[c.name], encoder, features) if c.name in chosen else c for c in columns
     )

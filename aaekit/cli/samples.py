@@ -145,11 +145,16 @@ def _open(path: Path) -> Any:
 
 
 def _refuse_pictures_of_features(directory: Any, out: Path) -> None:
-    """Refuse a picture of what is decoded where the model decodes features of images."""
-    if directory.features and directory.schema is None and out.suffix == ".png":
+    """Refuse a picture, or a table without columns, where the model decodes features."""
+    if directory.features is None:
+        return
+    is_text = directory.schema is not None
+    has_cells = is_text and any(column.kind != "encoded text" for column in directory.schema.used)
+    if out.suffix == ".png" or (is_text and out.suffix == ".csv" and not has_cells):
+        what = "texts" if is_text else "pictures"
         raise InputError(
             f"{directory.path}: expected a name that ends in .npy, got {out}: the model decodes features by "
-            f"{directory.features}, which are no pictures"
+            f"{directory.features}, which are no {what}"
         )
 
 

@@ -1,8 +1,8 @@
 """The cache of features: one memory-mapped array per set of items, found by the content of the items.
 
 A folder per encoder holds, for each set that was encoded, ``DIGEST.npy`` with the features and ``DIGEST-items.npy``
-with a digest of each item. Items of earlier sets are not encoded again, so that a few new photos, or another split of the
-same ones, take seconds. Files are written once and never changed, so that processes can share them.
+with a digest of each item. Items of earlier sets are not encoded again, so that a few new photos, or another split of
+the same ones, take seconds. Files are written once and never changed, so that processes can share them.
 """
 
 import hashlib
@@ -169,14 +169,15 @@ class _Progress:
 
     def __enter__(self) -> "_Progress":
         if self.n and sys.stderr.isatty():
-            with suppress(ImportError):
-                self.bar = self._new_bar()
+            self.bar = self._new_bar()
         return self
 
     def _new_bar(self) -> Any:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+        try:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        except ImportError:
+            return None
         columns = (TextColumn(f"encoding {self.what}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
         bar = Progress(*columns, console=Console(stderr=True), transient=True)
         self.task = bar.add_task("", total=self.n)

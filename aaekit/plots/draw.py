@@ -68,7 +68,7 @@ def draw_all(estimator: Any, rows: HeldOut, labels: Sequence[str], slow: bool = 
         figures["latent_tsne"] = plots.latent_tsne(embedding, None if y is None else y[:2000], labels or None)
     figures["learning_curves"] = plots.learning_curves(estimator.history_)
     weights = next((p for p in estimator.networks_.encoder.parameters() if p.dim() in (2, 4)), None)
-    if weights is not None:
+    if weights is not None and rows.originals is None:
         shape = estimator.shape_ if len(estimator.shape_) == 3 and weights.dim() == 2 else None
         figures["first_layer_features"] = plots.first_layer_features(weights.detach().numpy(), shape)
     return figures
@@ -111,13 +111,13 @@ def class_code_figures(estimator: Any, rows: HeldOut, labels: Sequence[str]) -> 
     figures = {"label_distribution": plots.label_distribution(p, names, estimator.class_prior_)}
     if rows.of_images:
         figures["predicted_rows"] = plots.predicted_rows(rows_for_plots(estimator, rows), predicted, p.max(1), names)
-    else:
+    elif rows.originals is None:
         figures["modes_and_samples"] = plots.modes_and_samples(
             for_plots(estimator, estimator.modes()), for_plots(estimator, rows.X), predicted, names
         )
     if is_clusterer(estimator) and rows.y is not None and labelled_mask(rows.y).any():
         figures["cluster_matrix"] = plots.cluster_matrix(rows.y, predicted, labels or None, names)
-    if rows.of_images:  # what decodes are features
+    if rows.originals is not None:  # what is decoded are features
         return figures
     if getattr(estimator.networks_, "mode_decoder", None) is not None:
         figures["learned_modes"] = plots.learned_modes(for_plots(estimator, estimator.learned_modes()), names)
@@ -133,7 +133,7 @@ def code_figures(estimator: Any, rows: HeldOut, labels: Sequence[str]) -> dict[s
         "latent_scatter": plots.latent_scatter(z, _first_label(rows), labels or None, prior_samples),
         "code_vs_prior": plots.code_vs_prior(z, prior_samples),
     }
-    if rows.of_images:  # what decodes are features
+    if rows.originals is not None:  # what is decoded are features
         return codes
     first = rows.at(slice(10))
     figures = {
