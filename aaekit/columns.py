@@ -304,6 +304,12 @@ class Schema:
         return [name for column in self.columns for name in column.value_names]
 
     @property
+    def plain_values(self) -> list[int]:
+        """Where values are in a row that are not features of texts."""
+        places = zip(self.columns, self._places(), strict=True)
+        return [k for column, (first, last) in places if column.kind != "encoded text" for k in range(first, last)]
+
+    @property
     def n_values(self) -> int:
         """How many values a row has."""
         return len(self.value_names)

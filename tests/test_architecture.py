@@ -25,7 +25,7 @@ RUNS = ESTIMATORS | {"data", "evaluation", "plots", "plots.draw", "report", "sys
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),  # its names are loaded when they are used
     **{name: set() for name in EVERYWHERE | LEAVES},
-    "encoders": set(),
+    "encoders": {"core"},
     "columns": {"cells", "encoders"},
     "core": {"divergences", "curves"},  # minibatches and phases, nothing of autoencoders
     "nn": {"core"},

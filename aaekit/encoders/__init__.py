@@ -1,6 +1,7 @@
 """Frozen pretrained encoders, which make rows of features of photos and texts before an autoencoder sees them.
 
 `find` returns an encoder by name, and `encoded` the features of images or texts, from the cache where they are there.
+torch and the libraries of the encoders are loaded when something is encoded.
 """
 
 from collections.abc import Callable
@@ -9,9 +10,7 @@ from typing import Any
 
 from aaekit.encoders.base import CallableEncoder, Encoder
 from aaekit.encoders.cache import encoded
-from aaekit.encoders.huggingface import HuggingFaceImages, HuggingFaceTexts, folder_of, folder_of_minilm
 from aaekit.encoders.items import ImageArrays, Items, Texts
-from aaekit.encoders.vision import EfficientNetLite0, OnnxEncoder
 from aaekit.errors import InputError, nearest
 
 __all__ = ["NAMES", "Encoder", "ImageArrays", "Items", "Texts", "absolute", "encoded", "find"]
@@ -49,22 +48,24 @@ def find(name: "str | Path | Encoder | Callable[..., Any]") -> Encoder:
         return name
     if callable(name):
         return CallableEncoder(name)
+    from aaekit.encoders import huggingface, vision
+
     text, size = _name_and_size(str(name))
     if text == "efficientnet-lite0":
-        return EfficientNetLite0(str(name), size)
+        return vision.EfficientNetLite0(str(name), size)
     if text == "minilm":
-        return HuggingFaceTexts(str(name), folder_of_minilm())
+        return huggingface.HuggingFaceTexts(str(name), huggingface.folder_of_minilm())
     if text.lower().endswith(".onnx"):
-        return OnnxEncoder(str(name), Path(text).expanduser(), size)
+        return vision.OnnxEncoder(str(name), Path(text).expanduser(), size)
     if not Path(text).expanduser().is_dir() and (text.count("/") != 1 or Path(text).is_absolute()):
         raise InputError(
             f"expected an encoder, {', '.join(NAMES)}, a file .onnx or OWNER/MODEL of Hugging Face, got {text!r}"
             f"{nearest(text, NAMES)}"
         )
-    folder = folder_of(text)
+    folder = huggingface.folder_of(text)
     if (folder / "preprocessor_config.json").is_file():
-        return HuggingFaceImages(str(name), folder, size)
-    return HuggingFaceTexts(str(name), folder)
+        return huggingface.HuggingFaceImages(str(name), folder, size)
+    return huggingface.HuggingFaceTexts(str(name), folder)
 
 
 def absolute(name: str) -> str:

@@ -81,11 +81,13 @@ def _features(
 
     If it is interrupted, what is done is written to the folder.
     """
+    from aaekit.core.threads import SharedThreads
+
     lengths = np.array([items.length(k) for k in missing])
     order = missing[np.argsort(-lengths, kind="stable")]  # texts of one length are a batch; the longest first
     features, n_done = known, 0
     try:
-        with _Progress(items.kind, len(order)) as progress:
+        with _Progress(items.kind, len(order)) as progress, SharedThreads() as threads:
             while n_done < len(order):
                 rows = order[n_done : n_done + encoder.batch_size]
                 batch = encoder(items.batch(rows, encoder.size))
@@ -98,6 +100,7 @@ def _features(
                 features[rows] = batch
                 n_done += len(rows)
                 progress.update(n_done)
+                threads.adjust()
     except BaseException:
         if folder is not None and features is not None and n_done:
             is_done = ~np.isnan(features[:, 0])

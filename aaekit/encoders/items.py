@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
 from aaekit.encoders.base import Kind
 
@@ -88,6 +86,9 @@ class ImageArrays:
 
     def batch(self, rows: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
         """The images of some rows, in three channels."""
+        import torch
+        from torch.nn import functional as F
+
         images = np.array(self.images[rows])
         scale = 1.0 if images.dtype == np.uint8 else 255.0
         x = torch.from_numpy(images.astype(np.float32) * np.float32(scale))

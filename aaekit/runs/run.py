@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from aaekit import data as datasets
 from aaekit._extras import require
 from aaekit._files import write_history, write_json, write_text
@@ -190,9 +192,12 @@ class Run(Callback):
         return split
 
     def _fingerprints(self) -> list[list[int]]:
-        """Identify its training rows and their labels."""
-        X, y = self.data.X if self.data.originals is None else self.data.originals, self.data.y
-        return [datasets.fingerprint(X)] + ([] if y is None else [datasets.fingerprint(y, len(y))])
+        """Identify its training rows and their labels; features by what they are of, since they vary by a rounding."""
+        X, y, originals, schema = self.data.X, self.data.y, self.data.originals, self.data.schema
+        rows = [X] if originals is None else [originals]
+        if originals is not None and schema is not None and (plain := schema.plain_values):
+            rows.append(np.asarray(X)[:, plain])
+        return [datasets.fingerprint(r) for r in rows] + ([] if y is None else [datasets.fingerprint(y, len(y))])
 
     @property
     def _facts(self) -> dict[str, Any]:
