@@ -85,7 +85,7 @@ def _permutation(n: int, test_random_state: int) -> np.ndarray:
 def _held_out(fields: Fields, test: np.ndarray) -> Fields:
     """Move rows to the test rows."""
     train = np.setdiff1d(np.arange(len(fields["X"])), test)
-    arrays = {key: fields[key] for key in ("X", "y", "originals") if key in fields}
+    arrays = {key: fields[key] for key in ("X", "y", "originals") if fields.get(key) is not None}
     held_out = {f"{key}_test": array[test] for key, array in arrays.items()}
     return fields | {key: array[train] for key, array in arrays.items()} | held_out
 
