@@ -77,7 +77,7 @@ def suite(
         for name in dict.fromkeys(task.data for task in chosen):
             paths_of(name, data_dir, download=True)  # before anything is measured
             if with_features:
-                load(name, data_dir, **with_features)
+                load(name, data_dir, features=with_features["features"])
         chosen = [replace(task, options=(*task.options, *with_features.items())) for task in chosen]
         facts: dict[str, Any] = {}
     else:

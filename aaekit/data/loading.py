@@ -180,7 +180,7 @@ def _load_named(
     entry = SETS[name]
     if encoder is not None and entry.encodes_files:
         options = {**options, "encode": encode_files(encoder)}
-    content = entry.read(paths_of(name, data_dir, download), **options)
+    content: Any = entry.read(paths_of(name, data_dir, download), **options)
     if isinstance(content, tuple):
         content = dict(zip(("X", "y", "X_test", "y_test"), content, strict=True))
     fields: dict[str, Any] = {"classes": entry.classes, "source": entry.source, **content}

@@ -48,20 +48,22 @@ def find(name: "str | Path | Encoder | Callable[..., Any]") -> Encoder:
         return name
     if callable(name):
         return CallableEncoder(name)
-    from aaekit.encoders import huggingface, vision
-
     text, size = _name_and_size(str(name))
-    if text == "efficientnet-lite0":
-        return vision.EfficientNetLite0(str(name), size)
-    if text == "minilm":
-        return huggingface.HuggingFaceTexts(str(name), huggingface.folder_of_minilm())
-    if text.lower().endswith(".onnx"):
-        return vision.OnnxEncoder(str(name), Path(text).expanduser(), size)
-    if not Path(text).expanduser().is_dir() and (text.count("/") != 1 or Path(text).is_absolute()):
+    is_file, is_folder = text.lower().endswith(".onnx"), Path(text).expanduser().is_dir()
+    is_remote = text.count("/") == 1 and not Path(text).is_absolute()
+    if not (text in NAMES or is_file or is_folder or is_remote):
         raise InputError(
             f"expected an encoder, {', '.join(NAMES)}, a file .onnx or OWNER/MODEL of Hugging Face, got {text!r}"
             f"{nearest(text, NAMES)}"
         )
+    from aaekit.encoders import huggingface, vision  # with torch, not before the name is known to be one
+
+    if text == "efficientnet-lite0":
+        return vision.EfficientNetLite0(str(name), size)
+    if text == "minilm":
+        return huggingface.HuggingFaceTexts(str(name), huggingface.folder_of_minilm())
+    if is_file:
+        return vision.OnnxEncoder(str(name), Path(text).expanduser(), size)
     folder = huggingface.folder_of(text)
     if (folder / "preprocessor_config.json").is_file():
         return huggingface.HuggingFaceImages(str(name), folder, size)
