@@ -5,7 +5,12 @@ from types import ModuleType
 
 from aaekit.errors import InputError
 
-DISTRIBUTIONS = {"PIL": "pillow", "umap": "umap-learn", "yaml": "pyyaml"}  # where the package index has another name
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "umap": "umap-learn",
+    "yaml": "pyyaml",
+    "pillow_heif": "pillow-heif",
+}  # where the package index has another name
 
 
 def require(package: str, *, extra: str) -> ModuleType:

@@ -1,16 +1,17 @@
 """Active learning: labels are asked for where they help most, first a row of each cluster, then uncertain rows."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Annotated, Any, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
 from sklearn.cluster import KMeans, kmeans_plusplus
+from typing_extensions import TypedDict
 
-from aaekit._files import write_json
+from aaekit._files import read_json, write_json
 from aaekit.core.callbacks import Callback
 from aaekit.data import fingerprint
 from aaekit.errors import InputError
@@ -27,6 +28,14 @@ MAX_COPIES = 10  # such rows for one label, at most: more would outweigh the tru
 IMBALANCE = 4.0  # classes whose estimated frequencies differ by less are taken to be equally frequent
 CANDIDATES = 20  # uncertain rows from which one query is chosen
 MAX_STEPS = 1500  # of a fit that continues from the last one
+
+
+class Facts(TypedDict):
+    """What `ActiveLearner.save` writes besides the models."""
+
+    rows: Annotated[list[int], Field(min_length=2, max_length=2)]
+    random_state: Annotated[int, Field(ge=0, le=2**32 - 1)]
+    labels: list[Annotated[list[Any], Field(min_length=2, max_length=2)]]
 
 
 class ActiveLearner:
@@ -270,21 +279,29 @@ class ActiveLearner:
             When there is no session, or it is of other rows.
         """
         folder = Path(folder)
+        path = folder / "session.json"
         try:
-            facts = json.loads((folder / "session.json").read_text(encoding="utf-8"))
-            labels = {int(row): label for row, label in facts["labels"]}
-            rows, random_state = facts["rows"], int(facts["random_state"])
+            facts = read_json(path, "a session", Facts, "restore it, or start a new one")
         except FileNotFoundError:
             raise InputError(
                 f"{folder}: expected a folder that ActiveLearner.save wrote, got no session.json in it"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{folder / 'session.json'}: expected a session, got a damaged file ({error})") from error
+        labels, rows, random_state = facts["labels"], facts["rows"], facts["random_state"]
+        if not all(type(row) is int and isinstance(label, str | int | float) for row, label in labels):
+            raise InputError(
+                f"{path}: expected pairs of a row and its label, got others: restore it, or start a new one"
+            )
         if (folder / "clusters.safetensors").exists():
             models["clusters"] = ClusteringAAE.load(folder / "clusters.safetensors", **_objects(models.get("clusters")))
         learner = cls(X, random_state=random_state, **models)
         if fingerprint(learner.X) != rows:
             raise InputError(f"{folder}: expected the {rows[0]} rows of the session, got others: pass the same X")
+        labels = dict(labels)
+        if labels and not 0 <= min(labels) <= max(labels) < len(learner.X):
+            raise InputError(
+                f"{path}: expected labels of rows 0 to {len(learner.X) - 1}, got rows {min(labels)} to {max(labels)}: "
+                "restore it, or start a new one"
+            )
         learner.labels = labels
         if (folder / "model.safetensors").exists():
             learner.model = SemiSupervisedAAE.load(folder / "model.safetensors", **_objects(learner.classifier))

@@ -13,7 +13,7 @@ A new one::
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -23,7 +23,21 @@ from torch import Tensor
 
 from aaekit.errors import InputError, nearest
 
-__all__ = ["AUGMENTATIONS", "AffineImages", "Compose", "FeatureNoise", "Identity", "Transform", "make"]
+__all__ = [
+    "AUGMENTATIONS",
+    "SYMMETRIES",
+    "AffineImages",
+    "Compose",
+    "FeatureNoise",
+    "Identity",
+    "Light",
+    "Mirror",
+    "Transform",
+    "automatic",
+    "make",
+    "symmetries_in",
+    "without_bending",
+]
 
 Transform = Callable[[Tensor], Tensor]
 N_KNOTS = 5  # along each side of an image, of the smooth displacement field
@@ -103,6 +117,80 @@ class AffineImages:
         return moved.to(images.dtype)
 
 
+SYMMETRIES: dict[str, Transform] = {  # of images (n, c, h, w), each its own inverse
+    "flip": lambda x: x.flip(-1),
+    "flip_vertical": lambda x: x.flip(-2),
+    "transpose": lambda x: x.transpose(-1, -2),
+}
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """Mirror each image with probability 1/2.
+
+    Parameters
+    ----------
+    symmetry : str, default "flip"
+        A key of `SYMMETRIES`: left to right, top to bottom, or rows to columns (of square images). All three together
+        make the eight flips and quarter turns, equally often.
+    strength : float, default 1
+        Factor of the probability, up to 1; 0 changes nothing.
+    """
+
+    symmetry: str = "flip"
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.symmetry not in SYMMETRIES:
+            names = " or ".join(map(repr, SYMMETRIES))
+            raise InputError(f"symmetry: expected {names}, got {self.symmetry!r}{nearest(self.symmetry, SYMMETRIES)}")
+        _require_strength(self.strength)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        if self.symmetry == "transpose" and images.shape[-1] != images.shape[-2]:
+            h, w = images.shape[-2:]
+            raise InputError(f"augmentation: expected square images for 'transpose', got {h}x{w}: leave it out")
+        chosen = torch.rand(len(images), device=images.device) < min(1.0, self.strength) / 2
+        return torch.where(chosen.view(-1, 1, 1, 1), SYMMETRIES[self.symmetry](images), images)
+
+
+@dataclass(frozen=True)
+class Light:
+    """Another light for each image in [0, 1]: contrast, brightness, and the colour of the light.
+
+    Parameters
+    ----------
+    contrast : float, default 0.4
+        Largest log of the factor of differences from the mean of the image: 0.4 is -33 to +49 %.
+    brightness : float, default 0.2
+        Largest shift.
+    colour : float, default 0.1
+        Largest log of the factor of each channel; images with one channel have no colour.
+    strength : float, default 1
+        Factor of all three; 0 changes nothing.
+    """
+
+    contrast: float = 0.4
+    brightness: float = 0.2
+    colour: float = 0.1
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require_strength(self.strength)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        if not self.strength:
+            return images
+        n, c = images.shape[:2]
+        u = (torch.rand(2 + c * (c > 1), n, 1, 1, 1, device=images.device) * 2 - 1) * self.strength
+        x = images.float()
+        mean = x.mean((1, 2, 3), keepdim=True)
+        x = (x - mean) * (u[0] * self.contrast).exp() + mean + u[1] * self.brightness
+        if c > 1:
+            x = x * (u[2:, :, 0].transpose(0, 1) * self.colour).exp()
+        return x.clamp(0, 1).to(images.dtype)
+
+
 @dataclass(frozen=True)
 class FeatureNoise:
     """Noise for standardised features (n, d): Gaussian, and values replaced by 0, the mean of each feature.
@@ -156,7 +244,43 @@ class Identity:
         return x
 
 
-AUGMENTATIONS: dict[str, Callable[..., Transform]] = {"affine": AffineImages, "noise": FeatureNoise, "none": Identity}
+AUGMENTATIONS: dict[str, Callable[..., Transform]] = {
+    "affine": AffineImages,
+    "affine_edge": partial(AffineImages, padding="edge"),
+    "light": Light,
+    **{name: partial(Mirror, name) for name in SYMMETRIES},
+    "noise": FeatureNoise,
+    "none": Identity,
+}
+
+
+def automatic(shape: Sequence[int], symmetries: Sequence[str] = (), is_photo: bool = False) -> str:
+    """The augmentation that "auto" stands for: "noise" for tables, "affine" for drawings, and more for photos.
+
+    Parameters
+    ----------
+    shape : (channels, height, width) or (n_features,)
+        Shape of one row.
+    symmetries : sequence of str, default=()
+        Keys of `SYMMETRIES` that leave the class of an image alone.
+    is_photo : bool, default=False
+        Whether images fill their frame, so that they have a light, and no black around them.
+    """
+    if len(shape) != 3:
+        return "noise"
+    return "+".join([*symmetries, *(["light", "affine_edge"] if is_photo else ["affine"])])
+
+
+def symmetries_in(spec: object) -> tuple[str, ...]:
+    """The keys of `SYMMETRIES` among the names of an augmentation."""
+    return tuple(name for name in spec.split("+") if name in SYMMETRIES) if isinstance(spec, str) else ()
+
+
+def without_bending(transform: Transform) -> Transform:
+    """The same transformation, in which affine maps of images do not bend."""
+    if isinstance(transform, Compose):
+        return Compose(*map(without_bending, transform.transforms))
+    return replace(transform, bend=0.0) if isinstance(transform, AffineImages) else transform
 
 
 def make(spec: str | Transform | None, shape: Sequence[int], strength: float = 1.0) -> Transform:
@@ -165,8 +289,8 @@ def make(spec: str | Transform | None, shape: Sequence[int], strength: float = 1
     Parameters
     ----------
     spec : str, callable or None
-        "auto" ("affine" for images, "noise" for tables), a name in `AUGMENTATIONS`, or any callable from batch to
-        batch. None means "none".
+        "auto" (see `automatic`), a name in `AUGMENTATIONS`, several joined by + and applied in this order, or any
+        callable from batch to batch. None means "none".
     shape : (channels, height, width) or (n_features,)
         Shape of one row.
     strength : float, default 1
@@ -183,17 +307,22 @@ def make(spec: str | Transform | None, shape: Sequence[int], strength: float = 1
             raise InputError(f"augmentation: expected a name or a callable from batch to batch, got {spec!r}")
         return spec if type(spec) in AUGMENTATIONS.values() else partial(_checked, spec)
     spec = spec or "none"
-    if spec == "auto":
-        spec = "affine" if len(shape) == 3 else "noise"
-    if spec not in AUGMENTATIONS:
+    transforms = [_named(name, shape, strength) for name in (automatic(shape) if spec == "auto" else spec).split("+")]
+    return transforms[0] if len(transforms) == 1 else Compose(*transforms)
+
+
+def _named(name: str, shape: Sequence[int], strength: float) -> Transform:
+    if name not in AUGMENTATIONS:
         names = ["auto", *AUGMENTATIONS]
-        raise InputError(f"augmentation: expected {' or '.join(map(repr, names))}, got {spec!r}{nearest(spec, names)}")
-    if spec == "affine" and len(shape) != 3:
+        raise InputError(f"augmentation: expected {' or '.join(map(repr, names))}, got {name!r}{nearest(name, names)}")
+    if name not in ("noise", "none") and len(shape) != 3:
         raise InputError(
-            f"augmentation: expected images (channels, height, width) for 'affine', got rows of shape {tuple(shape)}: "
+            f"augmentation: expected images (channels, height, width) for {name!r}, got rows of shape {tuple(shape)}: "
             "use 'noise'"
         )
-    return AUGMENTATIONS[spec](strength=strength)
+    if name == "transpose" and shape[1] != shape[2]:
+        raise InputError(f"augmentation: expected square images for 'transpose', got {tuple(shape)}: leave it out")
+    return AUGMENTATIONS[name](strength=strength)
 
 
 def _checked(transform: Transform, batch: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ MISSING = frozenset({"", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", 
 GROUPS = {".": r"[, \u00a0\u202f']", ",": r"[. \u00a0\u202f']"}  # what separates thousands, by the decimal separator
 UNITS = re.compile(r"^[$€£¥]\s*|\s*[%$€£¥]$")  # before or behind a number
 PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
+PLAIN_ONLY = re.compile(r"[\d.eE+\n-]+$", re.ASCII)  # of texts that need no closer look
 ISO = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d.*)?$")
 DAYS = ("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y")
 TIMES = ("", " %H:%M", " %H:%M:%S")
@@ -83,6 +85,9 @@ def parse_numbers(texts: Sequence[str], decimal: str = ".") -> tuple[NDArray[np.
     decimal : "." or ",", default="."
         The decimal separator if that leaves it open, as of "1,000"; without commas it is the point.
     """
+    if PLAIN_ONLY.match("\n".join(texts)):
+        with suppress(ValueError):
+            return np.array(texts, np.float64), "."
     bare = [UNITS.sub("", text) for text in texts]
     read = {separator: _numbers(bare, separator) for separator in (".", ",")}
     n_unread = {separator: int(np.isnan(numbers).sum()) for separator, numbers in read.items()}

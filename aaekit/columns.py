@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from aaekit._files import built, checked
 from aaekit.cells import cells_of, missing, parse_dates, parse_numbers, text_of, written_dates
 from aaekit.encoders import Encoder, Texts, encoded, find
 from aaekit.errors import ColumnWarning, InputError, nearest
@@ -411,14 +412,21 @@ class Schema:
             If it is not such a description.
         """
         try:
-            return cls(
+            columns = checked(description.get("columns"), list[dict[str, Any]])
+            schema = cls(
                 tuple(
-                    Column(**{"name": ""} | column | {"categories": tuple(column.get("categories", ()))})
-                    for column in description["columns"]
+                    built(Column, {"name": ""} | column | {"categories": tuple(column.get("categories", ()))})
+                    for column in columns
                 )
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             raise InputError(f"expected the description of columns, got a damaged one ({error})") from error
+        for column in schema.columns:
+            n = {"boolean": 2, "constant": 1}.get(column.kind, len(column.categories))
+            plain = all(isinstance(c, (str, int, float)) for c in column.categories)
+            if not plain or len(column.categories) != n or (column.kind == "category" and not n):
+                raise InputError(f"expected the categories of column {column.name!r}, got others: restore the file")
+        return schema
 
     def _places(self) -> Iterator[tuple[int, int]]:
         """Where the values of each column begin and end in a row."""
@@ -527,8 +535,10 @@ def _items(frame: Any) -> Iterator[tuple[str, Any]]:
     names = [str(name) for name in frame.columns]
     if repeated := [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []:
         raise InputError(f"expected a different name for each column, got {repeated[0]!r} twice: rename one")
-    for name, column in zip(names, frame.columns, strict=True):
-        yield name, frame[column]
+    is_number = [isinstance(kind, np.dtype) and kind.kind in "iuf" for kind in list(frame.dtypes)]
+    numbers = iter(frame.loc[:, is_number].to_numpy(np.float64).T.copy() if any(is_number) else ())
+    for name, column, is_plain in zip(names, frame.columns, is_number, strict=True):
+        yield name, next(numbers) if is_plain else frame[column]  # one by one, columns of wide tables are slow
 
 
 def _learned(name: str, place: int, column: Any, decimal: str) -> Column:
@@ -622,15 +632,17 @@ def _of_numbers(name: str, numbers: NDArray[np.float64]) -> Column:
     present = numbers[~np.isnan(numbers)]
     if not len(present):
         return Column(name, "number", n_gaps=len(numbers))
+    ordered = np.sort(present)
+    middle = ordered[(len(ordered) - 1) // 2 : len(ordered) // 2 + 1]
     return Column(
         name,
         "number",
-        fill=float(np.median(present)),
-        low=float(present.min()),
-        high=float(present.max()),
+        fill=float(middle.mean()),
+        low=float(ordered[0]),
+        high=float(ordered[-1]),
         decimals=_decimals(present),
         n_gaps=len(numbers) - len(present),
-        n_distinct=len(np.unique(present)),
+        n_distinct=1 + int(np.count_nonzero(ordered[1:] != ordered[:-1])),
     )
 
 

@@ -11,6 +11,10 @@ class InputError(ValueError):
     """
 
 
+class DamageError(ValueError):
+    """What is wrong inside of a file, for the message of the `InputError` that names the file."""
+
+
 class TrainingError(RuntimeError):
     """Training cannot continue, because a loss is not finite or the disk is full; results so far are kept."""
 
@@ -21,6 +25,10 @@ class RangeWarning(UserWarning):
 
 class ColumnWarning(UserWarning):
     """A column of a table is left out, or cells of it are not as the others."""
+
+
+class ImageWarning(UserWarning):
+    """Files of a set of images are left out, or not read as a user may expect."""
 
 
 class ClassPriorWarning(UserWarning):
@@ -35,7 +43,7 @@ class UnlabelledWarning(UserWarning):
     """Rows whose label is a text that marks unlabelled rows: an empty text, or "-1"."""
 
 
-WARNINGS = (RangeWarning, ColumnWarning, ClassPriorWarning, LostClassWarning, UnlabelledWarning)
+WARNINGS = (RangeWarning, ColumnWarning, ImageWarning, ClassPriorWarning, LostClassWarning, UnlabelledWarning)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

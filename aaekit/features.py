@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aaekit._files import shown
 from aaekit.data.checks import check_rows
 from aaekit.data.encoding import ImageFiles
+from aaekit.data.images import Item, bits_of
 from aaekit.encoders import NAMES, Encoder, ImageArrays, Items, Texts, encoded, find
 from aaekit.encoders.items import Arrays
 from aaekit.errors import InputError
@@ -70,7 +72,8 @@ def _items(content: Any, encoder: Encoder) -> Items:
         )
     first = content[0] if len(content) and not hasattr(content, "ndim") else None
     if isinstance(first, Path) or (isinstance(first, str) and encoder.kind == "images"):
-        return ImageFiles(content)
+        items = [Item(shown(path), Path(path)) for path in content]
+        return ImageFiles(items, bits_of("images", items))
     values = np.asarray(content)
     if values.dtype.kind in "UO" and all(isinstance(text, str) for text in content):
         return Texts([str(text) for text in content])

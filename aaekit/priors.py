@@ -329,14 +329,17 @@ class Categorical(Prior):
 
     def __init__(self, n_classes: int, probabilities: Sequence[float] | Tensor | None = None):
         _require_positive(n_classes=n_classes)
-        p = torch.ones(n_classes) if probabilities is None else torch.as_tensor(probabilities, dtype=torch.float64)
+        if probabilities is None:
+            p = torch.ones(n_classes, device="cpu")  # also where networks are made without values
+        else:
+            p = torch.as_tensor(probabilities, dtype=torch.float64, device="cpu")
         if p.shape != (n_classes,) or not (p >= 0).all() or not 0 < p.sum() < math.inf:
             raise InputError(
                 f"probabilities: expected {n_classes} probabilities >= 0 with a positive sum, got {probabilities}"
             )
         self.n_classes = self.n_dims = self.n_components = n_classes
         self.probabilities: list[float] = (p / p.sum()).tolist()
-        self._bounds = torch.tensor(self.probabilities, dtype=torch.float64).cumsum(0)[:-1].float()
+        self._bounds = torch.tensor(self.probabilities, dtype=torch.float64, device="cpu").cumsum(0)[:-1].float()
 
     def any_component(self, n: int, device: torch.device | str) -> Tensor:
         self._bounds = self._bounds.to(device)  # kept there: a copy in every step would stall an accelerator

@@ -15,9 +15,9 @@ ROOT = Path(aaekit.__file__).parent
 REPRODUCTION = ROOT.parent / "reproduction"
 FILES = sorted(ROOT.rglob("*.py"))
 
-# What each layer may import of the package, besides `errors`, `_files` and `_extras`, which all may. A layer is a
-# module, a package, or a part of one that has a line of its own.
-EVERYWHERE = {"errors", "_files", "_extras"}
+# What each layer may import of the package, besides those of EVERYWHERE, which all may. A layer is a module, a package,
+# or a part of one that has a line of its own.
+EVERYWHERE = {"errors", "_files", "_extras", "_locks"}
 LEAVES = {"labels", "cells", "curves", "priors", "divergences", "augment"}
 TRAINING = LEAVES | {"columns", "encoders", "core", "nn", "losses"}
 ESTIMATORS = TRAINING | {"estimators", "evaluation.metrics"}
@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "encoders": {"core"},
     "columns": {"cells", "encoders"},
     "core": {"divergences", "curves"},  # minibatches and phases, nothing of autoencoders
-    "nn": {"core"},
+    "nn": {"core", "augment"},
     "losses": {"core", "nn"},
     "evaluation.metrics": {"labels"},
     "estimators": TRAINING | {"evaluation.metrics"},

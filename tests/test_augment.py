@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aaekit import augment
-from aaekit.augment import AffineImages, Compose, FeatureNoise, Identity
+from aaekit.augment import SYMMETRIES, AffineImages, Compose, FeatureNoise, Identity, Light, Mirror
 from aaekit.errors import InputError
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 9, 17), (1, 40, 12)]
@@ -283,3 +283,50 @@ def test_compose_goes_from_left_to_right() -> None:
 def test_mistakes_are_named(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         make()
+
+
+# photos
+
+
+@pytest.mark.parametrize("name", SYMMETRIES)
+def test_half_of_the_images_are_mirrored(name: str) -> None:
+    x = torch.rand(400, 2, 6, 6)
+    y = Mirror(name)(x)
+    mirrored = (y == SYMMETRIES[name](x)).flatten(1).all(1)
+    assert ((y == x).flatten(1).all(1) | mirrored).all() and 140 < mirrored.sum() < 260
+    assert torch.equal(SYMMETRIES[name](SYMMETRIES[name](x)), x)
+
+
+def test_light_changes_contrast_brightness_and_colour_of_each_image() -> None:
+    x = 0.4 + 0.2 * torch.rand(50, 3, 8, 8)
+    y = Light()(x)
+    assert y.min() >= 0 and y.max() <= 1
+    assert y.mean((1, 2, 3)).std() > 0.05 and (y.std((1, 2, 3)) / x.std((1, 2, 3))).std() > 0.05
+    tints = y.mean((2, 3)) / y.mean((1, 2, 3))[:, None]
+    assert tints.std(0).min() > 0.01
+    grey = Light(brightness=0, contrast=0)(x[:, :1])
+    assert torch.allclose(grey, x[:, :1])
+
+
+def test_names_are_joined_in_order_and_automatic_ones_follow_the_images() -> None:
+    made = augment.make("flip+light+affine_edge", (3, 16, 16))
+    assert isinstance(made, Compose)
+    assert [type(t) for t in made.transforms] == [Mirror, Light, AffineImages]
+    assert augment.automatic((1, 28, 28)) == "affine" and augment.automatic((5,)) == "noise"
+    photo = augment.automatic((3, 64, 64), ("flip",), is_photo=True)
+    assert photo == "flip+light+affine_edge" and augment.symmetries_in(photo) == ("flip",)
+    bent = augment.without_bending(made)
+    assert isinstance(bent, Compose) and bent.transforms[2] == AffineImages(padding="edge", bend=0.0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape", "message"),
+    [
+        ("flip", (5,), "expected images .* for 'flip'"),
+        ("flip+lihgt", (1, 8, 8), "got 'lihgt'.*light"),
+        ("transpose", (1, 8, 9), "expected square images for 'transpose'"),
+    ],
+)
+def test_what_does_not_fit_is_refused(spec: str, shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        augment.make(spec, shape)

@@ -21,7 +21,7 @@ from aaekit.nn.backbones import (
 from aaekit.nn.encoder import Decoder, Encoder
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 9, 13), (3, 64, 64), (30,)]
-BUILDS = [(name, s) for s in SHAPES for name in ("mlp", "conv") if len(s) == 3 or name == "mlp"]
+BUILDS = [(name, s) for s in SHAPES for name in ("mlp", "conv", "resnet") if len(s) == 3 or name == "mlp"]
 LATENT_DIM, N_CLASSES = 3, 4
 WIDTHS = {"mlp": (16, 12), "conv": (4, 8)}
 
@@ -82,6 +82,16 @@ def test_convolutions_shrink_to_at_most_8_pixels(side):
     smallest = [s for s in seen if len(s) == 4][-1][2:]
     assert smallest == (math.ceil(side / 2 ** n_halvings((1, side, side))),) * 2 and max(smallest) <= 8
     assert conv_decoder(2, (1, side, side), (2,))(torch.zeros(2, 2)).shape == (2, 1, side, side)
+
+
+@pytest.mark.parametrize("name", ["conv", "resnet"])
+def test_large_images_are_pooled_over_places(name):
+    """A small thing on plain ground has the same features wherever it is."""
+    encoder, n_features = encoder_of(name, (1, 64, 64), hidden="auto")
+    thing, x = torch.rand(6, 6), torch.zeros(2, 1, 64, 64)
+    x[0, 0, 16:22, 16:22], x[1, 0, 32:38, 40:46] = thing, thing
+    here, there = encoder.eval().backbone(x)
+    assert n_features == 256 and (here - there).norm() < 0.05 * here.norm()
 
 
 def test_widths_follow_the_arguments_and_the_decoder_mirrors_them():

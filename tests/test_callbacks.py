@@ -81,3 +81,24 @@ def test_a_callback_does_nothing_by_itself():
     plain = AdversarialAutoencoder(hidden=(8,), max_steps=10, random_state=0).fit(X)
     called = AdversarialAutoencoder(hidden=(8,), max_steps=10, random_state=0).fit(X, callbacks=[Callback()])
     assert not Callback().restores() and np.array_equal(plain.transform(X), called.transform(X))
+
+
+def test_the_first_line_does_not_wait_for_a_tenth(monkeypatch):
+    """Of a slow training, lines come after 5, 10, 20, ... seconds."""
+    from aaekit.core import callbacks
+
+    class Training:
+        class settings:
+            n_steps = 1000
+
+        n_done, phases, losses = 0, (), {}
+
+    now = 0.0
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now)
+    text = io.StringIO()
+    progress = Progress(Console(file=text))
+    progress.start(Training)
+    for step in range(1, 61):
+        now, Training.n_done = float(step), step
+        progress.step(Training)
+    assert [int(line.split()[1]) for line in text.getvalue().splitlines()] == [5, 10, 20, 40]

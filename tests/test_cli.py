@@ -491,10 +491,10 @@ BAD_FILES = {
         ("train generator --data good.npz --image-shape 1,3,3 --out new", ["(4,)", "(1, 3, 3)"]),
         ("train generator --hidden 10,x --out new", ["'auto' or whole numbers", "'x'"]),
         ("train generator --image-shape 1,x,8 --out new", ["expected whole numbers", "'x'"]),
-        ("train generator --data junk.npz --out new", ["junk.npz", "plain arrays", "Python objects"]),
+        ("train generator --data junk.npz --out new", ["junk.npz", "plain arrays", "damaged one"]),
         ("resume stopped --compare", ["got a generator", "classifier or pretrained or baseline"]),
         ("train generator --data-options x --out new", ["name=value", "'x'"]),
-        ("train generator --data-options x=[ --out new", ["name=value", "'x=['"]),
+        ("train generator --data-options x=[ --out new", ["expected YAML", "'x=['"]),
         ("train generator --data-options target=a,target=b --out new", ["target once"]),
         ("train generator --data full --out new", ["full", "expected images"]),
         ("data info {runs}/rows.npy --data-options target=a", ["rows.npy", "option", "'target'"]),
@@ -511,7 +511,10 @@ BAD_FILES = {
         ("train generator --config list.yaml --out new", ["list.yaml", "name: value"]),
         ("train generator --config none.yaml --out new", ["none.yaml", "can be read"]),
         ("train generator --data good.npz --out full", ["full, which exists", "choose another"]),
-        ("train generator --data good.npz --out good.npz/run --max-steps 2", ["good.npz/run", "choose another place"]),
+        (
+            "train generator --data good.npz --out good.npz/run --max-steps 2",
+            ["good.npz/run", "below the file", "choose another"],
+        ),
         ("resume full", ["full", "expected a run directory", "config.yaml"]),
         ("resume none", ["none", "got no directory"]),
         ("resume {runs}/classifier", ["is complete"]),
@@ -524,7 +527,7 @@ BAD_FILES = {
         ("sample {runs}/generator --label 3", ["knows no classes"]),
         ("sample {runs}/classifier --label 12", ["12", "digit 9"]),
         ("sample {runs}/classifier --grid --label 3", ["--grid"]),
-        ("sample {runs}/generator --out good.npz/x.png", ["good.npz", "exists"]),
+        ("sample {runs}/generator --out good.npz/x.png", ["good.npz", "below the file"]),
         ("sample {runs}/classifier --out x.jpg", ["x.jpg", ".png, .npy"]),
         ("reconstruct {runs}/baseline", ["no decoder"]),
         ("data info minst", ["'minst'", "'mnist'"]),
@@ -574,7 +577,8 @@ def test_full_disk(folder, tmp_path, monkeypatch, aae):
     monkeypatch.undo()
     monkeypatch.setattr(Run, "log", full)  # what is written without a temporary name
     code, _, err = aae(*arguments, "--out", tmp_path / "b")
-    assert code == 2 and len(err) == 1 and "No space left on device" in err[0]
+    assert code == 2 and len(err) == 1 and "the disk is full" in err[0]
+    assert f"then go on with: aae resume {tmp_path / 'b'}" in err[0]
 
 
 def test_ctrl_c_outside_of_a_training(folder, tmp_path, monkeypatch, aae):

@@ -635,10 +635,10 @@ def test_npz_with_nan_in_unlabelled_rows(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "word"),
     [
-        ({"images": IMAGES}, "expected an array X or x_train, got images"),
+        ({"pictures": IMAGES}, "expected an array X, x_train or train_images, got pictures"),
         ({"X": np.array([{}], dtype=object)}, "or Python objects"),
         ({"X": IMAGES, "y": LABELS[:-1]}, "shape (6,), got shape (5,)"),
-        ({"X": IMAGES, "y": LABELS[:, None]}, "got shape (6, 1)"),
+        ({"X": IMAGES, "y": np.stack([LABELS] * 2, 1)}, "got shape (6, 2)"),
         ({"X": IMAGES, "y": LABELS / 2}, "dtype float64"),
         ({"X": IMAGES, "y": LABELS.astype(str)}, "dtype <U"),
         ({"X": IMAGES, "y": LABELS, "classes": ["a", "b"]}, "labels in -1..1, got 2 in row 2"),
@@ -669,7 +669,7 @@ def test_damaged_array_file(tmp_path, suffix, kind):
 def test_path_of_another_kind(tmp_path):
     (tmp_path / "a.xls").write_text("1,2")
     (tmp_path / "b").write_text("1,2")
-    refused(lambda: data.load(tmp_path / "a.xls"), ".ndjson, .h5ad, or a folder of images, got .xls")
+    refused(lambda: data.load(tmp_path / "a.xls"), ".ndjson, .h5ad, an image, or a folder of images, got .xls")
     refused(lambda: data.load(tmp_path / "b"), "got a file without suffix")
 
 

@@ -430,17 +430,20 @@ def test_objects_inside_an_autoencoder_are_asked_for_again(few_labels, tmp_path)
 def test_models_of_another_version_are_refused(few_labels, tmp_path):
     SupervisedBaseline(**QUICK).fit(*few_labels).save(tmp_path / "m")
     header, tensors = _io.read_model(tmp_path / "m")
-    newer = {**header, "format": 99}
-    option = {**header, "parameters": {**header["parameters"], "sparkle": 3}}
-    for found, message in (
-        (newer, "format 3, got 99"),
-        (option, "expected a parameter of SupervisedBaseline, got 'sparkle'"),
-        ({}, "damaged or other file: its header has no format"),
-        ({"format": 3}, "damaged or other file: its header has no estimator"),
+    text = json.dumps(header)
+    for metadata, message in (
+        ({"aaekit": "of another kind", "aaekit_format": "99"}, "format 99, of a later version of aaekit: update"),
+        ({"aaekit": json.dumps({**header, "format": 3})}, "format 3, of an earlier version of aaekit: train it again"),
+        ({"aaekit": text, "aaekit_format": "four"}, "its format is no number"),
+        ({"aaekit": text, "aaekit_format": "4"}, "its checksum is wrong"),
+        ({"aaekit_format": "4"}, "it says nothing of aaekit"),
     ):
-        _io.save_file(tensors, str(tmp_path / "other"), {"aaekit": json.dumps(found)})
+        _io.save_file(tensors, str(tmp_path / "other"), metadata)
         with pytest.raises(InputError, match=message):
             SupervisedBaseline.load(tmp_path / "other")
+    _io.write_model(tmp_path / "other", {**header, "parameters": {**header["parameters"], "sparkle": 3}}, tensors)
+    with pytest.raises(InputError, match="expected a parameter of SupervisedBaseline, got 'sparkle'"):
+        SupervisedBaseline.load(tmp_path / "other")
 
 
 def test_damaged_and_foreign_models_are_refused(few_labels, tmp_path):

@@ -17,6 +17,7 @@ from PIL import Image
 from aaekit import InputError, columns, data, encoders, features
 from aaekit.columns import Schema
 from aaekit.data.encoding import PICTURE, ImageFiles
+from aaekit.data.images import Item
 from aaekit.data.suite import read_photographs
 from aaekit.encoders import Encoder, ImageArrays, Texts, cache, encoded, huggingface, vision
 from aaekit.errors import ColumnWarning
@@ -129,10 +130,11 @@ def test_a_row_depends_on_its_item_alone(tmp_path_factory, sets):
 
 def test_changed_content_is_encoded(photos):
     files = sorted(photos.rglob("*.png"))
-    before = encoded(ImageFiles(files), Photos("p"))
+    items = [Item(file.name, file) for file in files]
+    before = encoded(ImageFiles(items), Photos("p"))
     assert Photos.n == 16
     Image.new("RGB", (9, 9), "blue").save(files[3])
-    after = encoded(ImageFiles(files), Photos("p"))
+    after = encoded(ImageFiles(items), Photos("p"))
     assert Photos.n == 17
     assert [k for k in range(16) if not np.array_equal(before[k], after[k])] == [3]
 
@@ -232,8 +234,8 @@ def test_photographs_in_a_tar_are_encoded_in_their_own_size(tmp_path):
             Image.new("RGB", (20, 20), colour).save(tmp_path / "set" / name / f"{k}.png")
     with tarfile.open(tmp_path / "set.tar", "w") as archive:
         archive.add(tmp_path / "set", "set")
-    encode = data.encoding.encode_files(Photos("p"))
-    fields = read_photographs([tmp_path / "set.tar"], PICTURE, 0, encode)
+    fields = read_photographs([tmp_path / "set.tar"], (1, 8, 8), 0, Photos("p"))
+    assert (fields["features"], fields["checksum"]) == ("p", "photos-None")
     assert fields["X"].shape == (4, 48) and fields["X_test"].shape == (100, 48)
     assert fields["originals"].shape == (4, *PICTURE) and len(fields["originals_test"]) == 100
     for X, y in ((fields["X"], fields["y"]), (fields["X_test"], fields["y_test"])):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from aaekit import data
-from aaekit.errors import InputError
+from aaekit.errors import ImageWarning, InputError
 
 rng = np.random.default_rng(0)
 
@@ -30,7 +30,8 @@ def test_a_subfolder_is_a_class(tmp_path):
     put(tmp_path / ".hidden" / "a.png", grey())
     (tmp_path / "9" / "notes.txt").write_text("x")
     (tmp_path / "9" / ".a.png").write_text("x")
-    found = data.load(tmp_path)
+    with pytest.warns(ImageWarning, match=r"1 file is left out: 9/notes.txt \(no name of an image\)"):
+        found = data.load(tmp_path, class_from="first")
     assert found.files == ("10/a.png", "9/a.png", "9/b.png", "9/deep/a.PNG", "loose.bmp", "unlabelled/c.png")
     assert found.classes == ("9", "10") and found.y.tolist() == [1, 0, 0, 0, -1, -1]
     assert found.X.shape == (6, 1, 6, 5) and found.X.dtype == np.uint8 and found.X_test is None
@@ -74,7 +75,7 @@ def test_a_later_folder_means_the_same(tmp_path):
 
 
 def test_sizes_and_colours(tmp_path):
-    """Of one small size: as they are. Else 32x32, in the middle, the rest in the colour of the edge; or as asked."""
+    """Of one small size: as they are. Else a square, the image in the middle, the rest in the colour of its edge."""
     put(tmp_path / "a" / "wide.png", np.full((10, 40, 3), (200, 10, 10), np.uint8))
     assert data.load(tmp_path).X.shape == (1, 3, 10, 40)
     bar = np.full((20, 40), 50, np.uint8)
@@ -89,7 +90,8 @@ def test_sizes_and_colours(tmp_path):
     put(tmp_path / "large" / "a.png", grey(65, 65))
     (tmp_path / "a" / "wide.png").unlink()
     (tmp_path / "a" / "bar.png").unlink()
-    assert data.load(tmp_path).X.shape == (1, 1, 32, 32)
+    (tmp_path / "a").rmdir()
+    assert data.load(tmp_path).X.shape == (1, 1, 64, 64)
 
 
 def test_every_kind_of_image(tmp_path):
@@ -101,7 +103,8 @@ def test_every_kind_of_image(tmp_path):
     Image.fromarray(np.full((6, 5), 7, np.uint8)).save(
         tmp_path / "c.tif", save_all=True, append_images=[Image.fromarray(grey())]
     )
-    found = data.load(tmp_path)
+    with pytest.warns(ImageWarning, match=r"c.tif \(the first of its pages is read\)"):
+        found = data.load(tmp_path, bits=16)
     assert found.X.shape == (2, 1, 6, 5) and found.X[:, 0, 0, 0].tolist() == [100, 7]
     put(tmp_path / "d.png", np.dstack([np.full((6, 5, 3), 10, np.uint8), np.zeros((6, 5), np.uint8)]))
     Image.fromarray(np.full((6, 5, 3), (10, 200, 30), np.uint8)).quantize(4).save(tmp_path / "e.gif")
@@ -110,7 +113,8 @@ def test_every_kind_of_image(tmp_path):
     half = np.zeros((5, 6, 3), np.uint8)
     half[:, :3] = 255
     put(tmp_path / "f.png", half, exif=turned)
-    found = data.load(tmp_path)
+    with pytest.warns(ImageWarning, match="c.tif"):
+        found = data.load(tmp_path, bits=16)
     assert found.X.shape == (5, 3, 6, 5)
     assert (found.X[2] == 255).all() and found.X[3, :, 0, 0].tolist() == [10, 200, 30]
     assert (found.X[4, :, :3] == 255).all() and (found.X[4, :, 3:] == 0).all()
@@ -129,13 +133,15 @@ def test_large_jpegs_are_read_as_others(tmp_path):
     ("made", "options", "words"),
     [
         ((), {}, "expected images (.png"),
-        (("notes.txt",), {}, "got files of kind .txt"),
+        (("notes.txt",), {}, "got notes.txt (no name of an image)"),
         (("cat/a.png",), {}, "a.png: expected an image that can be read"),
-        (
-            ("train/a/a.png", "val/a/a.png"),
-            {},
-            "expected folders train and test, or one for each class, got train, val",
-        ),
+        (("train/a/a.png", "val/a/a.png", "dev/a/a.png"), {}, "expected one folder for each part, got dev, train, val"),
+        (("a/a.png", "a/b.png"), {}, "got 2 that cannot, a/a.png, a/b.png (no image of a known format)"),
+        (("a/b/a.png",), {}, "such as a/b: choose by class_from=first (the class a) or class_from=last (the class b)"),
+        (("a/a.png", "a/a_mask.png"), {}, "1 that look like masks of others, such as a/a_mask.png: leave them out by"),
+        (("images/a.png", "masks/a.png"), {}, "1 that look like masks of others, such as masks/a.png"),
+        (("a/a.png",), {"damaged": "mend"}, "expected damaged=refuse or damaged=skip, got 'mend'"),
+        (("a/a.png",), {"bits": 11}, "expected bits as one of 8, 10, 12, 14, 16, got 11"),
         (("a/a.png",), {"image_shape": (2, 8, 8)}, "expected image_shape as (1 or 3 channels, height, width)"),
     ],
 )
@@ -151,5 +157,9 @@ def test_what_is_refused(made, options, words, tmp_path):
 def test_a_truncated_image_is_named(tmp_path):
     path = put(tmp_path / "a" / "b.png", rng.integers(0, 256, (60, 60, 3), dtype=np.uint8))
     path.write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(InputError, match=r"b\.png: expected an image that can be read"):
+    with pytest.raises(InputError, match=r"a/b\.png: expected an image that can be read"):
         data.load(tmp_path)
+    put(tmp_path / "a" / "c.png", grey())
+    with pytest.warns(ImageWarning, match=r"1 file is left out: a/b\.png \("):
+        found = data.load(tmp_path, damaged="skip")
+    assert found.files == ("a/c.png",) and len(found.X) == len(found.y) == 1

@@ -197,6 +197,13 @@ PLANTED = [
      "eval/score decreased by", "max_steps=4000 (now 2000)"),
     ("cut short, without held-out rows", lambda: Evidence(history=[{"reconstruction": v} for v in FALLING]),
      "still improving", set(), "reconstruction decreased by", "--max-epochs"),
+    ("blank images", lambda: evidence(X=0.5 + 0.004 * X, X_hat=0.5 + 0.003 * X, image_shape=(1, 8, 8)),
+     "all images look alike", set(), "of 255 grey values", "--data-options bits=12"),
+    ("small images of large files", lambda: evidence(image_shape=(1, 8, 8), original_size=(50, 40)),
+     "images much reduced", set(), "from 50 to 8 pixels a side", "--image-shape 1,16,16"),
+    ("the same picture of all textures", lambda: evidence(
+        X=RANDOM.random((N, 64)), X_hat=np.full((N, 64), 0.5), image_shape=(1, 8, 8)),
+     "identical reconstructions", set(), "vary by 0.0 %", "latent_dim=4"),
     ("exploded", lambda: evidence({"reconstruction": np.where(np.arange(EPOCHS) < 19, 20, np.inf)}),
      "not finite", set(), "reconstruction: infinite", "learning_rate=0.0002 (now 0.002)"),
     ("codes exploded", lambda: evidence(z=Z * np.nan), "not finite", set(), "z: infinite", "learning_rate="),
@@ -219,7 +226,7 @@ def test_planted_failures_are_found_and_nothing_else(make, name, also, text, opt
 
 
 def test_every_finding_is_planted_and_has_a_section_in_the_docs():
-    assert {p[2] for p in PLANTED} == set(NAMES) and len(NAMES) == 14
+    assert {p[2] for p in PLANTED} == set(NAMES) and len(NAMES) == 17
 
 
 def test_the_docs_state_the_thresholds():

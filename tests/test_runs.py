@@ -160,7 +160,7 @@ def test_directory(run):
     names = {p.name for p in run.path.iterdir()}
     assert names == {
         "config.yaml", "versions.json", "data.json", "split.npz", "plan.json", "metrics.csv", "tensorboard",
-        "checkpoints", "log.txt", "model.safetensors", "results.json", "figures", "report.html",
+        "log.txt", "model.safetensors", "results.json", "figures", "report.html",
     }  # fmt: skip
     drawn = {p.stem for p in (run.path / "figures").iterdir()}
     expected = {"learning_curves"}
@@ -237,9 +237,10 @@ def test_listening_changes_no_number(run, digits):
 def test_newest_three_checkpoints(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SHARE", 1)
     run = Run.create(tmp_path / "run", config_for("generator", digits, max_steps=14))
-    run.train()
+    with pytest.raises(KeyboardInterrupt):
+        run.train([At(13, interrupt)])
     kept = sorted(p.name for p in (run.path / "checkpoints").iterdir())
-    stems = ["epoch-0003", "epoch-0004", "epoch-0004-step-14"]
+    stems = ["epoch-0003", "epoch-0004", "epoch-0004-step-13"]
     assert kept == sorted(f"{stem}.{end}" for stem in stems for end in ("json", "safetensors"))
 
 
@@ -364,6 +365,7 @@ def test_damaged_checkpoint_falls_back(digits, tmp_path, monkeypatch):
     run = Run.create(tmp_path / "run", config)
     with pytest.raises(KeyboardInterrupt):
         run.train([At(8, interrupt)])
+    shutil.copytree(run.path, tmp_path / "lost")
     newest = run.path / "checkpoints" / "epoch-0002-step-8.safetensors"
     newest.write_bytes(newest.read_bytes()[:1000])
     again = Run.open(run.path)
@@ -371,10 +373,10 @@ def test_damaged_checkpoint_falls_back(digits, tmp_path, monkeypatch):
     whole = Run.create(tmp_path / "whole", config)
     whole.train()
     assert same(weights(again), weights(whole)) and "is damaged" in (run.path / "log.txt").read_text()
-    for path in (run.path / "checkpoints").iterdir():
+    for path in (tmp_path / "lost" / "checkpoints").iterdir():
         path.write_bytes(b"x")
     with pytest.raises(InputError, match="none of its 3 checkpoints can be read"):
-        Run.open(run.path).train()
+        Run.open(tmp_path / "lost").train()
 
 
 def test_not_finite(digits, tmp_path, monkeypatch):
@@ -585,3 +587,52 @@ def test_rows_to_predict_may_be_floats(scale, digits, tmp_path):
     np.testing.assert_allclose(*answers, atol=1e-5)
     with pytest.raises(InputError, match="expected rows of shape"):
         heldout.to_training_units(estimator, X[:, :, :7])
+
+
+# --- the life of a run -----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("tried", [1, 2, 3])
+def test_initialisations_are_resumed(tried, digits, tmp_path, monkeypatch):
+    """A run that is killed after some of its starts goes on with the others, and gives the same numbers."""
+    monkeypatch.setattr(_fitting, "MIN_TRIAL", 2)
+    config = config_for("classifier", digits, n_init=3, dropout=0.1)
+    whole = Run.create(tmp_path / "whole", config)
+    whole.train()
+    run, save = Run.create(tmp_path / "killed", config), Run.save_start
+
+    def killed(self, values, best):
+        save(self, values, best)
+        if len(values) == tried:
+            raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "save_start", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            run.train()
+    again = Run.open(run.path)
+    assert len(again.starts()) == tried
+    announced = []
+    again.prepare = announced.append
+    again.train()
+    assert len([line for line in announced if "initialisation" in line]) == 3 - tried
+    assert same(weights(again), weights(whole)) and not (again.path / "checkpoints").exists()
+
+
+def test_a_run_exists_from_the_first_second(digits, tmp_path, monkeypatch):
+    """Before its data are read; what was never trained can be resumed, and a refusal leaves nothing behind."""
+    run = Run.create(tmp_path / "run", config_for("generator", digits))
+
+    def stop(*_, **__):
+        assert (run.path / "config.yaml").is_file()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("aaekit.runs.run.load_data", stop)
+        with pytest.raises(KeyboardInterrupt, match="stopped before the first step; resume with: aae resume"):
+            run.train()
+    again = Run.open(run.path)
+    again.train()
+    assert again.complete and not (again.path / "checkpoints").exists()
+    refused = Run.create(tmp_path / "refused", config_for("generator", digits, batch_size=1000))
+    with pytest.raises(InputError, match="batch_size"):
+        refused.train()
+    assert not refused.path.exists()

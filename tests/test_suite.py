@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from aaekit import InputError, data
 from aaekit.estimators._labels import fold_of
 from aaekit.evaluation import suite
-from aaekit.evaluation.methods import CLASSIFIERS, Method, Setting, answer
+from aaekit.evaluation.methods import CLASSIFIERS, Method, Setting, answer, suited
 from aaekit.evaluation.suite import FAMILIES, Cell, Failure, Task
 from aaekit.evaluation.suite.tasks import RARE, draw_labels, problem
 
+FOR_TABLES = suited(CLASSIFIERS, is_image=False)
 FEW_STEPS = {"max_steps": 3, "hidden": (8,)}
 LABELS = st.lists(st.integers(-1, 3), min_size=12, max_size=60).filter(lambda y: len({*y} - {-1}) > 1).map(np.array)
 
@@ -101,9 +102,9 @@ def wine():
     return problem(Task("classes", "wine", k=5), data.load("wine"))
 
 
-@pytest.mark.parametrize("method", CLASSIFIERS, ids=lambda m: m.name)
+@pytest.mark.parametrize("method", FOR_TABLES, ids=lambda m: m.name)
 def test_classifiers_give_probabilities_and_do_not_depend_on_units(method, wine):
-    setting = Setting(wine.y, 3, 13, options=FEW_STEPS)
+    setting = Setting(wine.y, 3, (13,), options=FEW_STEPS)
     p = answer(method, wine.X, wine.X_test, setting).values
     assert p.shape == (60, 3) and np.allclose(p.sum(1), 1, atol=1e-5) and (p >= 0).all()
     units = np.float32([1e-3, 1e4] + [1] * 11)
@@ -111,12 +112,31 @@ def test_classifiers_give_probabilities_and_do_not_depend_on_units(method, wine)
     assert (same.argmax(1) == p.argmax(1)).mean() > 0.95
 
 
-@pytest.mark.parametrize("method", CLASSIFIERS, ids=lambda m: m.name)
+@pytest.mark.parametrize("method", FOR_TABLES, ids=lambda m: m.name)
 def test_a_class_without_labels_has_probability_0_and_one_label_is_enough(method, wine):
     y = np.where(wine.y == 2, -1, wine.y)
     y[np.flatnonzero(y == 1)[1:]] = -1
-    p = answer(method, wine.X, wine.X_test, Setting(y, 3, 13, options=FEW_STEPS)).values
+    p = answer(method, wine.X, wine.X_test, Setting(y, 3, (13,), options=FEW_STEPS)).values
     assert (p[:, 2] == 0).all() and np.allclose(p.sum(1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_labels", [1, 5])
+@pytest.mark.parametrize("method", [m for m in CLASSIFIERS if m.images_only], ids=lambda m: m.name)
+def test_methods_of_images_learn_from_pixels(method, n_labels):
+    if method not in suited(CLASSIFIERS, is_image=True):
+        pytest.skip(f"{method.package} is not installed")
+    digits = problem(Task("classes", "digits", k=n_labels), data.load("digits"))
+    X, X_test = digits.X[digits.y >= 0], digits.X_test[:300]
+    y = digits.y[digits.y >= 0]
+    p = answer(method, X, X_test, Setting(y, 10, (1, 8, 8), options={"max_steps": 100})).values
+    assert p.shape == (300, 10) and np.allclose(p.sum(1), 1, atol=1e-5)
+    assert (p.argmax(1) == digits.y_test[:300]).mean() > (0.4 if n_labels == 1 else 0.6)
+
+
+def test_methods_of_images_are_not_asked_about_tables():
+    assert not any(m.images_only for m in FOR_TABLES) and {m.name for m in FOR_TABLES} < {m.name for m in CLASSIFIERS}
+    simple = {m.name for m in CLASSIFIERS if m.is_simple}
+    assert "augmented network" in simple and not {"supervised baseline", "SemiSupervisedAAE"} & simple
 
 
 @pytest.mark.parametrize(("uses", "limit"), [("labelled", None), ("unlabelled", 40), ("all", None)])
@@ -132,7 +152,7 @@ def test_methods_train_on_the_rows_that_they_use(uses, limit, wine):
         classes_ = np.arange(3)
 
     seen = []
-    got = answer(Method("spy", lambda setting: Spy(), uses, limit), wine.X, wine.X_test, Setting(wine.y, 3, 13))
+    got = answer(Method("spy", lambda setting: Spy(), uses, limit), wine.X, wine.X_test, Setting(wine.y, 3, (13,)))
     ((X, y),) = seen
     assert len(X) == len(y) == {"labelled": 15, "unlabelled": 40, "all": len(wine.X)}[uses]
     assert sorted(y[y != -1]) == sorted(wine.y[wine.y != -1])
@@ -192,7 +212,7 @@ def test_a_method_that_fails_stops_no_other_and_is_tried_again(error, tmp_path):
 def test_each_family_measures_its_methods(family, tmp_path, monkeypatch):
     monkeypatch.setitem(RARE, "wine", "class 0")
     tasks = suite.tasks((family,), ("wine",), (5,), 1)[:1]
-    methods = [m for m in FAMILIES[family].methods if not m.package]
+    methods = [m for m in suited(FAMILIES[family].methods, is_image=False) if not m.package]
     logs, failures = suite.run([Cell(t, m, FEW_STEPS) for t in tasks for m in methods], tmp_path)
     assert not failures and len(logs) == len(tasks) * len(methods)
     assert all(np.isfinite(list(log["scores"].values())).all() for log in logs)
@@ -286,7 +306,7 @@ def test_methods_are_compared_on_a_table_of_ones_own(more, rows, table, tmp_path
     code, out, err = aae("suite", "--data", table, "--target", "bought", *more, *OPTIONS, "--out", "out")
     assert code == 0, err
     assert rows in out and "use " in out and (tmp_path / "out" / "suite.html").is_file()
-    assert all(m.name in out for m in CLASSIFIERS)
+    assert all(m.name in out for m in FOR_TABLES)
     table.write_text(table.read_text().replace("yes", "YES", 1))
     code, _, err = aae("suite", "--data", table, "--target", "bought", *more, *OPTIONS, "--out", "out")
     assert code == 2 and "differs in " in err[-1] and "choose another folder" in err[-1]
@@ -295,7 +315,7 @@ def test_methods_are_compared_on_a_table_of_ones_own(more, rows, table, tmp_path
 def test_the_suite_runs_on_named_sets(tmp_path, aae):
     arguments = ["suite", "--sets", "wine", "--draws", "1", "--k", "5", "--out", tmp_path / "out", *OPTIONS[:2]]
     code, out, err = aae(*arguments)
-    assert code == 0 and "few labels, 5 per class: mean regret" in out and len(err) == len(CLASSIFIERS)
+    assert code == 0 and "few labels, 5 per class: mean regret" in out and len(err) == len(FOR_TABLES)
     assert aae(*arguments)[2] == []
 
 

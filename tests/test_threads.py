@@ -92,3 +92,37 @@ def test_waiting_times_of_the_system(text, seconds, tmp_path, monkeypatch):
         file.write_text(text)
     monkeypatch.setattr(threads, "SCHEDSTAT", str(file))
     assert threads._seconds_waited() == seconds
+
+
+def test_deterministic_algorithms_keep_the_number_of_threads(machine):
+    torch.use_deterministic_algorithms(True)
+    try:
+        with SharedThreads() as shared:
+            machine.run_for(shared, 60, 0.9)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert not machine.set
+
+
+def test_a_deterministic_run_goes_on_with_the_threads_that_it_began_with(tmp_path, monkeypatch):
+    import json
+
+    from aaekit.runs.config import completed, configuration
+    from aaekit.runs.run import Run
+
+    options = {"data": "digits", "labels": 50, "max_steps": 4, "hidden": "8", "device": "cpu", "deterministic": "yes"}
+    seen = []
+    monkeypatch.setattr(
+        Run,
+        "step",
+        lambda self, training: seen.append((torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())),
+    )
+    Run.create(tmp_path / "run", completed("baseline", configuration("baseline", options))).train()
+    facts = json.loads((tmp_path / "run" / "versions.json").read_text())
+    (tmp_path / "run" / "versions.json").write_text(json.dumps({**facts, "threads": 2}))
+    for path in (tmp_path / "run" / "checkpoints").iterdir():
+        path.unlink()
+    (tmp_path / "run" / "report.html").unlink()
+    Run.open(tmp_path / "run").train()
+    assert seen == [(1, True)] * 4 + [(2, True)] * 4
+    assert torch.get_num_threads() == 1 and not torch.are_deterministic_algorithms_enabled()

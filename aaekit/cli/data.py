@@ -9,13 +9,15 @@ import numpy as np
 import typer
 
 from aaekit.cli.options import DataDir, Features, RandomState, SetName, SetOptions, image_shape_of, new_app, notes
-from aaekit.errors import ColumnWarning
+from aaekit.errors import ColumnWarning, ImageWarning, InputError
 
 if TYPE_CHECKING:
     from aaekit.columns import Column, Schema
     from aaekit.data import Dataset
+    from aaekit.data.images import Pictures
 
 N_COLUMNS = 40  # lines of columns that are printed
+N_SHEET, N_SHEET_ROWS = 12, 20  # images in a row of a sheet, and its rows
 N_CLASSES, N_NAMES = 12, 5  # classes of a set and categories of a column that are named
 
 data_app: typer.Typer = new_app()
@@ -62,28 +64,44 @@ def info(
         typer.Option(min=0, help="Number of labelled rows, as in `aae train`: shows the split.", show_default="all"),
     ] = None,
     validation: Annotated[int, typer.Option(min=0, help="Number of rows set aside for validation.")] = 0,
+    label_draw: Annotated[LabelDraw, typer.Option(help="How --labels are drawn, as in `aae train`.")] = (
+        LabelDraw.balanced
+    ),
+    split_random_state: Annotated[int, typer.Option(min=0, help="Seed of the choice of these rows.")] = 0,
+    test: Annotated[str | None, typer.Option(help="Labelled test rows, as in `aae train`.", show_default=False)] = None,
     image_shape: Annotated[
-        str | None, typer.Option(help="Channels, height and width of images in flat rows.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Channels, height and width of images, as in `aae train`: of flat rows, or to resize files to.",
+            show_default=False,
+        ),
+    ] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(help="PNG to draw images into, some of each class, as a model sees them.", show_default=False),
     ] = None,
     features: Features = None,
 ) -> None:
-    """Describe a data set: its rows, labels and columns, and where its files are; nothing is downloaded."""
+    """Describe a data set: its rows, labels, columns or images, and where its files are; nothing is downloaded."""
     from aaekit import data
 
     options: dict[str, Any] = _data_options(data_options)
-    if image_shape is not None:
-        options["image_shape"] = image_shape_of(image_shape)
     if features is not None:
         options["features"] = features
+    shape = None if image_shape is None else image_shape_of(image_shape)
     with_split = labels is not None or validation > 0
-    if options or with_split or not set(name.split("+")) <= set(data.names()):
-        with notes(but=ColumnWarning):  # what is said of columns stands in their table
-            dataset = data.load(name, data_dir, download=False, **options)
+    if options or with_split or shape or test or sheet or not set(name.split("+")) <= set(data.names()):
+        with notes(but=(ColumnWarning, ImageWarning)):  # what is said of columns and files stands in what is printed
+            dataset = data.load(name, data_dir, download=False, image_shape=shape, **options)
+            if test is not None:
+                dataset = data.with_test_rows(dataset, test, data_dir, **options)
         _describe(dataset)
         if with_split and dataset.y is not None:
-            split = data.split(dataset.y, labels, validation, 0)
+            split = data.split(dataset.y, labels, validation, split_random_state, label_draw.value)
             counts = _counts(dataset.y[split.labelled], dataset.classes)
             _line("split", f"{len(split.labelled)} labelled ({counts}), {validation} validation")
+        if sheet is not None:
+            _line("sheet", _draw_sheet(dataset, sheet))
         return
     facts = data.info(name, data_dir)
     for file in facts.pop("files"):
@@ -144,13 +162,63 @@ def _describe(dataset: "Dataset") -> None:
         _line("labels", dataset.target and f"column {dataset.target}" or f"{len(dataset.classes)} classes")
         _line("classes", f"{len(dataset.classes)}: {_counts(dataset.y, dataset.classes)}")
         _line("unlabelled", f"{int((dataset.y < 0).sum())} rows")
+    if dataset.pictures is not None:
+        _print_pictures(dataset, dataset.pictures)
     if schema is not None:
         _line("values", f"{schema.n_values} in a row, of {len(schema.used)} of {len(schema.columns)} columns")
         _print_columns(schema)
 
 
+def _print_pictures(dataset: "Dataset", pictures: "Pictures") -> None:
+    """Print the sizes of images and what becomes of them, and every file that is left out or read in another way."""
+    by_count = sorted(pictures.sizes.items(), key=lambda item: -item[1])
+    sizes = ", ".join(f"{w}x{h} ({n})" for (w, h), n in by_count[:N_CLASSES])
+    if more := by_count[N_CLASSES:]:
+        sides = [side for size, _ in by_count for side in size]
+        sizes += f" and {len(more)} more from {min(sides)} to {max(sides)} pixels a side"
+    _line("images", f"width x height: {sizes}")
+    if dataset.features is not None:
+        _line("become", f"features by {dataset.features}")
+    else:
+        channels, height, width = dataset.X.shape[1:]
+        kept = list(pictures.sizes) == [(width, height)]
+        becomes = "kept" if kept else f"fitted into {width}x{height}"
+        _line("become", f"{becomes}, {'grey' if channels == 1 else 'colours'}")
+        if not kept and max(width, height) < max(map(max, pictures.sizes)):
+            _line("", "what is lost cannot be learned: see --sheet, and --image-shape for another size")
+    if pictures.bits > 8:
+        _line("bits", f"{pictures.bits} of the 16 in files; choose by bits=16 (--data-options)")
+    for key, pairs in (("left out", pictures.left_out), ("remarks", pictures.remarks)):
+        for k, (file, reason) in enumerate(pairs):
+            _line(key if k == 0 else "", f"{file}: {reason}")
+
+
+def _draw_sheet(dataset: "Dataset", path: Path) -> str:
+    """Draw images as a model sees them, a row for each class, and say what is drawn."""
+    from aaekit import plots
+
+    if dataset.X.ndim != 4:
+        raise InputError(f"--sheet: expected images, got rows of {dataset.X.shape[1]} values: leave it out")
+    if path.suffix.casefold() != ".png":
+        raise InputError(f"--sheet: expected a file with .png, got {path}: name it so")
+    rng = np.random.default_rng(0)
+    y = np.full(len(dataset.X), -1) if dataset.y is None else dataset.y
+    kinds = [k for k in (*range(len(dataset.classes)), -1) if (y == k).any()][:N_SHEET_ROWS]
+    names = [dataset.classes[k] if k >= 0 else "unlabelled" for k in kinds]
+    chosen = [np.flatnonzero(y == k) for k in kinds]
+    if len(kinds) == 1:
+        images = dataset.X[np.sort(rng.permutation(chosen[0])[: N_SHEET**2])]
+    else:
+        blank = np.full((1, *dataset.X.shape[1:]), 255 if dataset.X.dtype == np.uint8 else 1, dataset.X.dtype)
+        rows = [dataset.X[np.sort(rng.permutation(rows)[:N_SHEET])] for rows in chosen]
+        images = np.concatenate([part for row in rows for part in (row, *[blank] * (N_SHEET - len(row)))])
+    scaled = images / np.float32(255) if images.dtype == np.uint8 else images
+    plots.save(plots.sample_grid(scaled, N_SHEET, title="As a model sees them"), path)
+    return f"{path}, rows from the top: {', '.join(names)}" if len(kinds) > 1 else str(path)
+
+
 def _line(key: str, value: object) -> None:
-    typer.echo(f"{key + ':':<12} {value}")
+    typer.echo(f"{key + ':' if key else '':<12} {value}")
 
 
 def _counts(y: Any, classes: Sequence[str]) -> str:

@@ -3,13 +3,14 @@
 torch is loaded only by the commands that need it.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typing_extensions import TypedDict
 
-from aaekit._files import write_csv, write_json
+from aaekit._files import check_writable, read_json, write_csv, write_json
+from aaekit._locks import locked
 from aaekit.cli.options import (
     DataDir,
     Features,
@@ -33,6 +34,22 @@ N_FEATURES = 40  # of a table, at most, that are written beside a question
 Folder = Annotated[
     Path, typer.Argument(metavar="FOLDER", help="Folder of the session; `ask` makes it.", show_default=False)
 ]
+
+
+class Settings(TypedDict):
+    """What a session was started with."""
+
+    data: str
+    clusters: int
+    max_steps: int | None
+    random_state: int
+    data_dir: str | None
+    data_options: list[str]
+    image_shape: list[int] | None
+    schema: dict[str, Any] | None
+    features: str | None
+    checksum: str
+
 
 label_app: typer.Typer = new_app(help="Label few rows: it asks for the labels that help most, and predicts the others.")
 
@@ -73,11 +90,12 @@ def ask(
     from aaekit.data import chosen_folder, whole_path
     from aaekit.encoders import absolute
 
+    check_writable(folder, is_folder=True)
     is_new = not (folder / "settings.json").exists()
     if is_new:
         if data is None:
             raise InputError(f"{folder}: expected a session, got none: give --data to start one")
-        settings = {
+        settings: Settings = {
             "data": whole_path(data),
             "data_options": data_options.split(",") if data_options is not None else [],
             "image_shape": None if image_shape is None else image_shape_of(image_shape),
@@ -86,6 +104,8 @@ def ask(
             "max_steps": max_steps,
             "random_state": random_state,
             "data_dir": chosen_folder(data_dir),
+            "schema": None,
+            "checksum": "",
         }
     else:
         settings = _settings(folder)
@@ -94,6 +114,12 @@ def ask(
                 f"{folder}: expected the data of the session, {settings['data']}, got {data}: leave --data out, or "
                 "choose another folder"
             )
+    with locked(folder):
+        _ask(folder, settings, n, is_new, quiet)
+
+
+def _ask(folder: Path, settings: Settings, n: int, is_new: bool, quiet: bool) -> None:
+    """Write the questions of a session, and the session."""
     session, dataset = _session(folder, settings)
     if is_new and dataset.y is not None and (n_labels := int((dataset.y >= 0).sum())):
         say(f"note: the {n_labels} labels in {settings['data']} are not used: those that you give are")
@@ -146,6 +172,12 @@ def tell(
 ) -> None:
     """Train on the labels that were filled in, and write predictions for all rows to FOLDER/labels.csv."""
     settings = _settings(folder)
+    with locked(folder):
+        _tell(folder, settings, answers, quiet)
+
+
+def _tell(folder: Path, settings: Settings, answers: Path | None, quiet: bool) -> None:
+    """Train on the answers of a session, and write the session and the predictions."""
     questions = _questions(folder)
     if answers is None and not questions:
         raise InputError(f"{folder}: expected a file of questions, got none: run aae label ask {folder}")
@@ -176,6 +208,7 @@ def predict(
     from aaekit.evaluation.heldout import to_training_units
     from aaekit.runs.data import held_out
 
+    check_writable(out)
     path = folder / "model.safetensors"
     if not path.exists():
         raise InputError(
@@ -204,7 +237,7 @@ def _predictions(model: Any, X: Any) -> list[tuple[int, Any, str]]:
 
 
 # --- the folder ------------------------------------------------------------------------------------------------------
-def _session(folder: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
+def _session(folder: Path, settings: Settings) -> tuple[Any, Any]:
     """Return the session of a folder, or a new one, and its data."""
     from aaekit import data
     from aaekit.active import ActiveLearner
@@ -230,20 +263,11 @@ def _session(folder: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
     return ActiveLearner(dataset.X, clusters=clusters, classifier=classifier, random_state=seed), dataset
 
 
-def _settings(folder: Path) -> dict[str, Any]:
+def _settings(folder: Path) -> Settings:
     path = folder / "settings.json"
     if not path.exists():
         raise InputError(f"{folder}: expected a session, got none: start one with aae label ask {folder} --data YOURS")
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        settings = {k: saved[k] for k in ("data", "clusters", "max_steps", "random_state", "data_dir")}
-        later = {"data_options": [], "image_shape": None, "schema": None, "features": None, "checksum": ""}
-        return settings | {k: saved.get(k, default) for k, default in later.items()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: expected the settings of a session, got a damaged file ({error}): restore it, or "
-            "start a new session"
-        ) from error
+    return read_json(path, "the settings of a session", Settings, "restore it, or start a new session")
 
 
 def _questions(folder: Path) -> list[Path]:

@@ -54,7 +54,8 @@ SetOptions = Annotated[
     str | None,
     typer.Option(
         help="Options of the set as name=value; for tables target=COLUMN, drop=COLUMN (repeatable), empty=refuse, "
-        "header=yes and text=COLUMN, to encode by --features.",
+        "header=yes and text=COLUMN, to encode by --features; for images damaged=skip, masks=skip, class_from=last, "
+        "bits=12 and max_pixels=NUMBER.",
         metavar="A,B,...",
         show_default=False,
     ),
@@ -89,8 +90,8 @@ def callbacks(quiet: bool) -> list[Any]:
 
 
 @contextmanager
-def notes(but: type[Warning] | None = None) -> Iterator[None]:
-    """Print the warnings of the block in one line each, except those of one kind."""
+def notes(but: Sequence[type[Warning]] = ()) -> Iterator[None]:
+    """Print the warnings of the block in one line each, except those of some kinds."""
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
@@ -101,8 +102,8 @@ def notes(but: type[Warning] | None = None) -> Iterator[None]:
     with warnings.catch_warnings():
         for kind in (ConvergenceWarning, *errors.WARNINGS):
             warnings.simplefilter("always", kind)
-        if but is not None:
-            warnings.simplefilter("ignore", but)
+        for kind in but:
+            warnings.simplefilter("ignore", kind)
         warnings.showwarning = show
         yield
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from aaekit._files import write_csv
+from aaekit._files import check_writable, write_csv
+from aaekit._locks import locked
 from aaekit.cli.options import DataDir, InputRows, MovedData, Predictions, RunPath, notes, print_table, with_files
 from aaekit.cli.train import add_comparison, check_comparable, print_results
 from aaekit.errors import InputError
@@ -47,11 +48,12 @@ def evaluate(
         for table in measures.tables(results):
             print_table(table)
         return
-    results = measures.evaluate(estimator, directory.held_out)
-    if compare is not False:
-        add_comparison(directory, estimator, results, cross_fit=bool(compare))
-    else:
-        directory.conclude(estimator, results)
+    with locked(run):
+        results = measures.evaluate(estimator, directory.held_out)
+        if compare is not False:
+            add_comparison(directory, estimator, results, cross_fit=bool(compare))
+        else:
+            directory.conclude(estimator, results)
     print_results(directory)
 
 
@@ -86,6 +88,7 @@ def plot(
     from aaekit.plots import draw
     from aaekit.runs.run import Run
 
+    check_writable(out or run / "figures", is_folder=True)
     directory = Run.open(run, data, data_dir)
     figures = draw.draw_all(directory.fitted(), directory.held_out, directory.labels, slow=True)
     for name, figure in figures.items():
@@ -104,6 +107,7 @@ def predict(
     from aaekit.runs.data import held_out
     from aaekit.runs.run import Run
 
+    check_writable(out)
     directory = Run.open(run)
     estimator = directory.fitted()
     with notes():
@@ -138,7 +142,8 @@ def name(
             raise InputError(
                 f"expected one name of cluster {int(cluster)}, got {chosen[int(cluster)]} and {meaning}: give one"
             )
-    estimator.name_clusters(chosen).save(directory.path / "model.safetensors")
+    with locked(run):
+        estimator.name_clusters(chosen).save(directory.path / "model.safetensors")
     n_named, n_clusters = len(estimator.cluster_names_), estimator.n_clusters
     others = "" if n_named == n_clusters else "; rows of the other clusters get the likeliest of these"
     typer.echo(f"{n_named} of {n_clusters} clusters have names: {', '.join(map(str, estimator.classes_))}{others}")

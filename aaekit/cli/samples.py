@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aaekit._files import write_atomically, write_csv
+from aaekit._files import check_writable, write_atomically, write_csv
 from aaekit.cli.options import DataDir, RandomState, RunPath, notes, say, table_lines
 from aaekit.errors import InputError, nearest
 
@@ -51,6 +51,7 @@ def sample(
     from aaekit.plots import draw
 
     directory = _open(run)
+    _check_out(out, directory)
     estimator = _decoding(directory)
     _refuse_pictures_of_features(directory, out)
     as_samples, for_plots = partial(heldout.as_samples, estimator), partial(heldout.for_plots, estimator)
@@ -89,6 +90,7 @@ def reconstruct(
     from aaekit.evaluation import heldout
 
     directory = _open(run)
+    _check_out(out, directory)
     estimator = _decoding(directory)
     _refuse_pictures_of_features(directory, out)
     X, _ = _first_rows(directory, data, data_dir, n)
@@ -114,6 +116,7 @@ def translate(
     from aaekit.evaluation import heldout
 
     directory = _open(run)
+    _check_out(out, directory)
     estimator: Any = directory.fitted()
     if not hasattr(estimator, "translate"):
         raise InputError(
@@ -242,9 +245,14 @@ def _save(rows: Any, out: Path, figure: Callable[[Any], Any], directory: Any) ->
                 np.save(file, rows, allow_pickle=False)
 
         write_atomically(out, write)
-    elif out.suffix == ".csv" and rows.ndim == 2:
-        write_csv(out, table_lines(rows, directory.schema))
     else:
+        write_csv(out, table_lines(rows, directory.schema))
+
+
+def _check_out(out: Path, directory: Any) -> None:
+    """Refuse a file that could not be written, or of a kind that the rows of a run are not written as."""
+    if out.suffix not in (".png", ".npy", *[".csv"] * (len(directory.shape) == 1)):
         raise InputError(
             f"--out: expected a name that ends in .png, .npy or, for a table, .csv, got {out}: choose another name"
         )
+    check_writable(out)

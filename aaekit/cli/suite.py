@@ -56,6 +56,10 @@ def suite(
     What has a log in the folder is not measured again: a command that was stopped can be given again, and sets, draws
     and methods are added.
     """
+    from importlib.util import find_spec
+
+    from aaekit._files import check_writable
+    from aaekit._locks import locked
     from aaekit.data import load
     from aaekit.data.sets import paths_of
     from aaekit.encoders import absolute
@@ -64,6 +68,7 @@ def suite(
     from aaekit.runs.config import machine, versions
     from aaekit.runs.data import data_options as as_options
 
+    check_writable(out, is_folder=True)
     if data is not None and sets is not None:
         raise InputError("expected --data or --sets, got both: leave one of them out")
     of_set = as_options([*_names(data_options), *([] if target is None else [f"target={target}"])])
@@ -82,19 +87,19 @@ def suite(
         facts: dict[str, Any] = {}
     else:
         chosen, facts = _own_tasks(data, of_set | with_features, test, numbers, draws, data_dir)
+    folder = None if data_dir is None else str(data_dir)
+    is_image = {task.data: suites.has_images(task, folder) for task in {t.data: t for t in chosen}.values()}
     cells = [
-        suites.Cell(
-            task, method, of_ours, None if data_dir is None else str(data_dir), facts
-        )
+        suites.Cell(task, method, of_ours, folder, facts)
         for task in chosen
-        for method in _methods(suites.FAMILIES[task.family].methods, _names(methods), families)
+        for method in _methods(suites.FAMILIES[task.family].methods, _names(methods), families, is_image[task.data])
     ]  # fmt: skip
     for method in {m for task in chosen for m in suites.FAMILIES[task.family].methods} - {c.method for c in cells}:
-        if method.package and (not methods or method.name in _names(methods)):
+        if method.package and not find_spec(method.package) and (not methods or method.name in _names(methods)):
             say(f'note: {method.name} is left out, since it is not installed: pip install "aaekit[suite]"')
     records = {"versions": versions(), "machine": machine(), "side_by_side": jobs}
     try:
-        with notes():
+        with notes(), locked(out):
             logs, failures = suites.run(cells, out, jobs, records, lambda progress: None if quiet else _say(progress))
     except KeyboardInterrupt:
         raise Stopped(f"stopped; {out} has what was measured: give the same command again to continue") from None
@@ -137,20 +142,16 @@ def _numbers(text: str | None) -> tuple[int, ...]:
     return tuple(int(part) for part in _names(text))
 
 
-def _methods(methods: Any, chosen: tuple[str, ...], families: str) -> list[Any]:
-    """The methods of a family that were chosen; of packages that are not installed, none."""
-    from importlib.util import find_spec
-
+def _methods(methods: Any, chosen: tuple[str, ...], families: str, is_image: bool) -> list[Any]:
+    """The methods of a family that were chosen; none for other rows, or of packages that are not installed."""
+    from aaekit.evaluation.methods import suited
     from aaekit.evaluation.suite import FAMILIES
 
     names = {method.name for family in _names(families) for method in FAMILIES[family].methods}
     for name in chosen:
         if name not in names:
             raise InputError(f"--methods: expected {', '.join(sorted(names))}, got {name!r}{nearest(name, names)}")
-    return [
-        method for method in methods
-        if (not chosen or method.name in chosen) and (not method.package or find_spec(method.package))
-    ]  # fmt: skip
+    return [method for method in suited(methods, is_image) if not chosen or method.name in chosen]
 
 
 def _say(progress: Any) -> None:

@@ -1,13 +1,13 @@
 """`aae train SYSTEM` and `aae resume`. The options of `train` are the estimators' parameters, declared there alone."""
 
 import inspect
-import json
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from aaekit._files import read_json
 from aaekit.cli.options import (
     DataDir,
     MovedData,
@@ -222,7 +222,7 @@ def print_results(run: Any) -> None:
     """Print the results of a complete run, its findings and where the report is."""
     from aaekit.evaluation.measures import tables
 
-    results = json.loads((run.path / "results.json").read_text(encoding="utf-8"))
+    results = read_json(run.path / "results.json", "the results of a run", dict[str, Any], "run aae evaluate again")
     for table in tables(results):
         print_table(table)
     if find(run.config["system"]).comparable and not {"error", "comparison"} & set(results):
@@ -242,10 +242,7 @@ def resume(
     from aaekit.runs.run import Run
 
     directory = Run.open(run, data, data_dir)
-    if directory.complete:
-        raise InputError(
-            f"{run}: expected a run that was stopped, got one that is complete: see its report, {run / 'report.html'}"
-        )
+    directory.check_state()
     if compare:
         check_comparable(directory)
     _finish(directory, quiet, compare)

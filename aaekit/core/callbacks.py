@@ -1,5 +1,6 @@
 """What is called back while a training runs: the progress bar, a run directory, checkpoints, or your own."""
 
+import math
 import time
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -25,6 +26,16 @@ class Callback:
         """Whether `start` will restore an earlier state, so that the initial weights do not matter."""
         return False
 
+    def starts(self) -> list[float]:
+        """How doubtful the initialisations are that were tried before an interruption; see `save_start`."""
+        return []
+
+    def save_start(self, values: list[float], best: "Training") -> None:
+        """After each initialisation that is tried: how doubtful all are, and the least doubtful one."""
+
+    def restore_start(self, training: "Training") -> None:
+        """Make a training the least doubtful one of `starts`."""
+
     def start(self, training: "Training") -> None:
         """Before the first step of this process."""
 
@@ -41,7 +52,8 @@ class Callback:
 class Progress(Callback):
     """Steps, time left and losses of a training, on the standard error stream.
 
-    A bar on a terminal; elsewhere, and where rich is not installed, a line for each tenth of the steps.
+    A bar on a terminal; elsewhere, and where rich is not installed, a line for each tenth of the steps, and before
+    the first of them after 5, 10, 20, ... seconds.
 
     Parameters
     ----------
@@ -49,6 +61,7 @@ class Progress(Callback):
         Where to print; by default the standard error stream.
     """
 
+    FIRST_SECONDS = 5.0  # until the first line
     SECONDS = 0.2  # between two looks at the losses: reading them waits for the device
 
     def __init__(self, console: "Console | None" = None) -> None:
@@ -64,6 +77,7 @@ class Progress(Callback):
         n_steps = training.settings.n_steps
         self._start_time, self._n_before, self._last_look = time.monotonic(), training.n_done, 0.0
         self._tenth = 10 * training.n_done // n_steps
+        self._next_line = self._start_time + self.FIRST_SECONDS
         if self.console is not None and self.console.is_terminal:
             from rich import progress
 
@@ -78,7 +92,9 @@ class Progress(Callback):
         """Move the bar, or print a line."""
         n_done, n_steps = training.n_done, training.settings.n_steps
         if self.bar is None:
-            if 10 * n_done // n_steps > self._tenth:
+            is_late = time.monotonic() >= self._next_line
+            if is_late or 10 * n_done // n_steps > self._tenth:
+                self._next_line = self._start_time + 2 * (time.monotonic() - self._start_time) if is_late else math.inf
                 self._tenth = 10 * n_done // n_steps
                 left = (time.monotonic() - self._start_time) * (n_steps - n_done) / max(1, n_done - self._n_before)
                 percent = 100 * n_done // n_steps

@@ -14,14 +14,15 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from aaekit._files import write_atomically, write_text
+from aaekit._files import parsed_json, write_atomically, write_text
 from aaekit.core.callbacks import Callback
 from aaekit.core.loop import Training
-from aaekit.core.state import capture, restore
-from aaekit.errors import InputError
+from aaekit.core.state import capture, digest, restore
+from aaekit.errors import DamageError, InputError
 
 __all__ = ["Checkpoints"]
 
+START = "start"  # of the initialisations that were tried
 MAX_CHECKPOINTS = 3  # in the folder; older ones are deleted
 CHECKPOINT_SHARE = 0.05  # of the training time that writing checkpoints takes, at most
 
@@ -68,6 +69,42 @@ class Checkpoints(Callback):
         """Whether there is a checkpoint to resume from."""
         return bool(self.paths())
 
+    def starts(self) -> list[float]:
+        """How doubtful the initialisations are that were tried before an interruption."""
+        path = self.folder / f"{START}.json"
+        if self.restores() or not path.is_file():
+            return []
+        try:
+            return [float(value) for value in json.loads(path.read_text(encoding="utf-8"))["doubts"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self.log(f"{path.name} is damaged, so that all initialisations are tried again: {error}")
+            return []
+
+    def save_start(self, values: list[float], best: Training) -> None:
+        """Write the least doubtful initialisation so far, and the random state after the last one."""
+        tensors, facts = capture(best)
+        (self.folder / f"{START}.json").unlink(missing_ok=True)  # it is complete only with its tensors
+        write_atomically(self.folder / f"{START}.safetensors", lambda p: save_file(tensors, p))
+        write_text(self.folder / f"{START}.json", json.dumps({"doubts": values, **facts}))
+
+    def restore_start(self, training: Training) -> None:
+        """Restore what `save_start` wrote.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read, or is of another configuration.
+        """
+        path = self.folder / f"{START}.json"
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            restore(training, load_file(path.with_suffix(".safetensors")), facts)
+        except (OSError, ValueError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
+            raise InputError(
+                f"{path}: expected an initialisation of this configuration, got another or a damaged one "
+                f"({str(error).splitlines()[0]}): delete it to try all again"
+            ) from error
+
     def start(self, training: Training) -> None:
         """Resume from the newest checkpoint, if there is one."""
         self._restore(training)
@@ -109,8 +146,11 @@ class Checkpoints(Callback):
         epoch, steps = divmod(training.n_done, training.steps_per_epoch)
         path = self.folder / (f"epoch-{epoch:04d}" + (f"-step-{training.n_done}" if steps else ""))
         write_atomically(path.with_suffix(".safetensors"), lambda p: save_file(tensors, p))
+        facts["sha256"] = digest(json.dumps(facts), tensors)
         write_text(path.with_suffix(".json"), json.dumps(facts))
         self.n_saved: int = training.n_done
+        for suffix in (".json", ".safetensors"):
+            (self.folder / START).with_suffix(suffix).unlink(missing_ok=True)  # no longer needed
         for old in self.paths()[MAX_CHECKPOINTS:]:
             old.unlink()
             old.with_suffix(".safetensors").unlink(missing_ok=True)
@@ -121,14 +161,16 @@ class Checkpoints(Callback):
         paths = self.paths()
         for path in paths:
             try:
-                facts = json.loads(path.read_text(encoding="utf-8"))
+                facts = parsed_json(path.read_text(encoding="utf-8"), dict[str, Any])
                 tensors = load_file(path.with_suffix(".safetensors"))
+                if facts.pop("sha256", "") != digest(json.dumps(facts), tensors):
+                    raise DamageError("its checksum is wrong")
             except (OSError, ValueError, SafetensorError) as error:
                 self.log(f"checkpoint {path.stem} is damaged, trying the one before: {error}")
                 continue
             try:
                 restore(training, tensors, facts)
-            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            except (LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
                 reason = str(error).splitlines()[0]
                 raise InputError(
                     f"{path}: expected a checkpoint of this configuration, got another ({reason}): "

@@ -15,6 +15,7 @@ from aaekit.core.device import find_device, has_fast_bfloat16
 from aaekit.core.distributed import all_reduce_mean, broadcast_from_rank_zero, rank_and_world_size
 from aaekit.core.frozen import frozen
 from aaekit.core.phase import Phase, Step
+from aaekit.core.random import paused
 from aaekit.core.schedule import Turn, turns
 from aaekit.core.settings import Settings
 from aaekit.core.state import MovingAverage
@@ -83,12 +84,12 @@ class Training:
         self.averaged: nn.Module = self._average.networks
         self.steps_per_epoch: int = next(iter(minibatches.values())).steps_per_epoch
         self.n_done: int = 0
+        self.n_summed: int = 0
+        self.n_waited: int = 0
         self.seconds: float = 0.0
         self.history: list[dict[str, float]] = []
         self.best: tuple[float, dict[str, Tensor]] | None = None
         self.sums: dict[str, Tensor] = {}  # of losses and notes in the epoch so far
-        self.n_summed: int = 0
-        self.n_waited: int = 0
         self.turns: list[Turn] = turns(self.phases, networks, settings)
 
     def run(self, callbacks: Sequence[Callback] = (), until: int | None = None) -> None:
@@ -106,8 +107,9 @@ class Training:
             torch.manual_seed(derived_seed(self.settings.random_state, rank))
             callbacks = callbacks if rank == 0 else ()
         self.networks.train()
-        for callback in callbacks:
-            callback.start(self)
+        with paused():
+            for callback in callbacks:
+                callback.start(self)
         complete, last = False, self.settings.n_steps if until is None else until
         try:
             with SharedThreads() as threads:
@@ -121,15 +123,17 @@ class Training:
                     self.seconds += time.perf_counter() - start
                     if row is not None:
                         row["seconds"] = self.seconds
-                    for callback in callbacks:
-                        callback.step(self)
-                        if row is not None:
-                            callback.epoch(self, row)
+                    with paused():
+                        for callback in callbacks:
+                            callback.step(self)
+                            if row is not None:
+                                callback.epoch(self, row)
                     threads.adjust()
             complete = True
         finally:
-            for callback in callbacks:
-                callback.stop(self, complete)
+            with paused():
+                for callback in callbacks:
+                    callback.stop(self, complete)
         if self.best is not None and until is None:
             self.averaged.load_state_dict(self.best[1])
         self.averaged.eval()
@@ -164,9 +168,7 @@ class Training:
             with torch.autocast(self.device.type, torch.bfloat16, self.bfloat16):
                 losses = [p.loss(step) for p in phases]
             weights = [p.weight_at(self.n_done) for p in phases]
-            total = sum(x if w == 1 else w * x for w, x in zip(weights, losses, strict=True))
-            assert isinstance(total, Tensor)
-            total.backward()
+            torch.as_tensor(sum(x if w == 1 else w * x for w, x in zip(weights, losses, strict=True))).backward()
         all_reduce_mean(p.grad for g in turn.optimizer.param_groups for p in g["params"] if p.grad is not None)
         turn.optimizer.step()
         turn.optimizer.zero_grad()
@@ -176,8 +178,7 @@ class Training:
             step.note(p.name, loss)
 
     def _check_finite(self) -> None:
-        bad = [name for name, value in self.sums.items() if not torch.isfinite(value).all()]
-        if bad:
+        if bad := [name for name, value in self.sums.items() if not torch.isfinite(value).all()]:
             name = next((p.name for p in self.phases if p.name in bad), bad[0])
             raise TrainingError(
                 f"step {self.n_done}: expected a finite loss, got {float(self.sums[name]):g} in {name!r}: "

@@ -1,16 +1,19 @@
 """The moving average of the weights, and what a checkpoint holds."""
 
 import copy
+import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from aaekit.core import random
+
 if TYPE_CHECKING:
     from aaekit.core.loop import Training
 
-__all__ = ["MovingAverage", "capture", "restore"]
+__all__ = ["MovingAverage", "capture", "digest", "restore"]
 
 
 class MovingAverage:
@@ -38,6 +41,16 @@ class MovingAverage:
                 a.copy_(b)
 
 
+def digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of a text and of tensors: names, types, shapes and values."""
+    total = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        total.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
 def capture(training: "Training") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """All that is needed to go on with exactly the next step: tensors, and what fits JSON."""
     tensors = {f"networks/{k}": v for k, v in training.networks.state_dict().items()}
@@ -47,9 +60,7 @@ def capture(training: "Training") -> tuple[dict[str, Tensor], dict[str, Any]]:
         for j, slots in turn.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{i}/{j}/{k}": v for k, v in slots.items() if v is not None}
     tensors |= {f"sums/{k}": v for k, v in training.sums.items()}
-    tensors["random/cpu"] = torch.get_rng_state()
-    if training.device.type == "cuda":
-        tensors["random/cuda"] = torch.cuda.get_rng_state(training.device)
+    tensors |= {f"random/{k}": v for k, v in random.state().items() if k in ("cpu", training.device.type)}
     if training.best is not None:
         tensors |= {f"best/{k}": v for k, v in training.best[1].items()}
     facts: dict[str, Any] = {
@@ -86,9 +97,7 @@ def restore(training: "Training", tensors: Mapping[str, Tensor], facts: Mapping[
             slots.setdefault(int(j), {})[name] = value.clone()
         turn.optimizer.load_state_dict({**turn.optimizer.state_dict(), "state": slots})
     training.sums = {k: v.to(training.device) for k, v in below("sums/").items()}
-    torch.set_rng_state(tensors["random/cpu"])
-    if "random/cuda" in tensors and training.device.type == "cuda":
-        torch.cuda.set_rng_state(tensors["random/cuda"], training.device)
+    random.use_state({k: v for k, v in below("random/").items() if k in ("cpu", training.device.type)})
     training.n_done, training.seconds = int(facts["n_done"]), float(facts["seconds"])
     training.history, training.n_waited = list(facts["history"]), int(facts["n_waited"])
     training.n_summed = int(facts["n_summed"])

@@ -20,8 +20,9 @@ class SharedThreads:
     The threads of one operation wait for each other at its end. If other work takes the core of one of them, all of
     them stand still, and two threads may be twenty times slower than one. So when the training thread waits for a core
     for a tenth of the time, for 1.5 seconds, half of the threads are given up. After 30 seconds they come back; each
-    time that this was too early, the pause is doubled. At the end of the block the number of threads is restored. On
-    systems that do not report waiting times (all but Linux) it never changes.
+    time that this was too early, the pause is doubled. At the end of the block the number of threads is restored. It
+    never changes on systems that do not report waiting times (all but Linux), nor after
+    `torch.use_deterministic_algorithms(True)`: with another number of threads sums are rounded differently.
     """
 
     def __enter__(self) -> Self:
@@ -36,7 +37,7 @@ class SharedThreads:
     def adjust(self) -> None:
         """Change the number of threads, if it is time to measure and there is reason to."""
         elapsed = time.monotonic() - self._measured_at
-        if self._max == 1 or self._waited is None or elapsed < INTERVAL:
+        if self._max == 1 or self._waited is None or elapsed < INTERVAL or torch.are_deterministic_algorithms_enabled():
             return
         before = self._waited
         self._measure()

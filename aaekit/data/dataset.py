@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from aaekit.columns import Schema, TableRows
 from aaekit.data.checks import FLOAT32_MAX, check_labels, check_rows
+from aaekit.data.images import Pictures
 from aaekit.data.splits import Split
 from aaekit.data.store import MEMORY_LIMIT, as_store
 from aaekit.errors import InputError
@@ -40,13 +41,16 @@ class Dataset:
     domains : tuple of str
         The names of the domains 0, 1, ...; empty if the set is not a joined one.
     split : Split or None
-        Which training rows are labelled, unlabelled and for validation, if `prepare` wrote a split.
+        Which training rows are labelled, unlabelled and for validation, if `prepare` wrote a split, or a set has
+        images for validation.
     schema : Schema or None
         What the columns of a table are, if they have names.
     target : str or None
         The column of labels of a table.
     files, files_test : tuple of str
-        The file of each row, for folders of images; else empty.
+        The file of each row, for images in files; else empty.
+    pictures : Pictures or None
+        Of images in files: their sizes, and what was left out.
     features : str or None
         The encoder that made rows of images or texts, see `aaekit.features`; None if rows are not features.
     checksum : str
@@ -70,6 +74,7 @@ class Dataset:
     target: str | None = None
     files: tuple[str, ...] = ()
     files_test: tuple[str, ...] = ()
+    pictures: Pictures | None = None
     features: str | None = None
     checksum: str = ""
     originals: NDArray[Any] | None = None
@@ -83,7 +88,8 @@ class Dataset:
     def describe(self) -> dict[str, Any]:
         """Return name, rows, test_rows, shape (of a row), dtype, classes, labelled (number of rows) and source.
 
-        Joined sets also have domains, tables with named columns have columns, and sets with a split have split.
+        Joined sets also have domains, tables with named columns have columns, sets with a split have split, and images
+        in files of 16 bits have bits.
         """
         facts = {
             "name": self.name,
@@ -103,6 +109,8 @@ class Dataset:
             facts["features"], facts["checksum"] = self.features, self.checksum
         if self.split is not None:
             facts["split"] = f"{len(self.split.labelled)} labelled, {len(self.split.validation)} validation"
+        if self.pictures is not None and self.pictures.bits > 8:
+            facts["bits"] = self.pictures.bits
         return facts
 
 

@@ -1,6 +1,7 @@
 """Join sets of images into one: with one size, one number of channels, and a domain for each row."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from aaekit._extras import require
 from aaekit.data.checks import blocks
 from aaekit.data.dataset import Dataset
+from aaekit.data.splits import Split, split_with_validation
 from aaekit.errors import InputError
 from aaekit.labels import UNLABELLED
 
@@ -36,10 +38,12 @@ def join(sets: Sequence[Dataset]) -> Dataset:
     if len(set(names)) < len(names):
         raise InputError(f"{name}: expected sets of different names to join, got {max(names, key=names.count)} twice")
     for part in sets:
-        if part.X.ndim != 4:
+        if (part.X if part.originals is None else part.originals).ndim != 4:
             raise InputError(f"{part.name}: expected images to join, got a table of shape {part.X.shape}")
         if part.domains:
             raise InputError(f"{part.name}: expected a set of one domain to join, got {' and '.join(part.domains)}")
+    if any(part.features is not None for part in sets):
+        return _joined_features(sets)
     classes = check_same_classes({part.name: part.classes for part in sets if part.y is not None})
     channels, height, width = (max(part.X.shape[axis] for part in sets) for axis in (1, 2, 3))
     X, y, domain = _stacked([(part.X, part.y) for part in sets], (channels, height, width), names)
@@ -48,7 +52,35 @@ def join(sets: Sequence[Dataset]) -> Dataset:
     if any(X is not None for X, _ in held_out):
         X_test, y_test, domain_test = _stacked(held_out, (channels, height, width), names)
     source = "; ".join(part.source for part in sets)
-    return Dataset(name, X, y, X_test, y_test, classes, source, domain, domain_test, names)
+    chosen = _joined_split(sets) if any(part.split is not None for part in sets) else None
+    return Dataset(name, X, y, X_test, y_test, classes, source, domain, domain_test, names, chosen)
+
+
+def _joined_features(sets: Sequence[Dataset]) -> Dataset:
+    """Sets of features of images as one, which has the joined pictures beside them."""
+    pictures: list[Any] = [replace(part, X=part.originals, X_test=part.originals_test, features=None) for part in sets]
+    joined, tests = join(pictures), [part.X_test for part in sets if part.X_test is not None]
+    return replace(
+        joined,
+        X=np.concatenate([part.X for part in sets]),
+        X_test=np.concatenate(tests) if tests else None,
+        originals=joined.X,
+        originals_test=joined.X_test,
+        features=sets[0].features,
+        checksum=sets[0].checksum,
+    )
+
+
+def _joined_split(sets: Sequence[Dataset]) -> Split:
+    """The splits of sets as one; of those that have none, all rows are trained on."""
+    parts, start = [], 0
+    for data in sets:
+        nothing = np.zeros(len(data.X), bool)
+        own = data.split or split_with_validation(data.y, nothing)
+        parts.append([rows + start for rows in (own.labelled, own.unlabelled, own.validation)])
+        start += len(data.X)
+    labelled, unlabelled, validation = (np.concatenate(rows) for rows in zip(*parts, strict=True))
+    return Split(labelled, unlabelled, validation)
 
 
 def _stacked(

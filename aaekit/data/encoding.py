@@ -1,21 +1,19 @@
 """Photos and images as features: the rows that a pretrained encoder makes of them, with the pictures beside them."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aaekit.data.dataset import Dataset, checked
-from aaekit.data.folders import read_image
-from aaekit.encoders import Encoder, ImageArrays, Items, encoded
+from aaekit.data.images import MAX_PIXELS, Item, read_images
+from aaekit.encoders import Encoder, ImageArrays, encoded
 from aaekit.encoders.base import Kind
 from aaekit.errors import InputError
 
-__all__ = ["PICTURE", "ImageFiles", "encode_files", "with_features"]
+__all__ = ["PICTURE", "ImageFiles", "with_features"]
 
 PICTURE = (3, 64, 64)  # shape of the pictures of photos whose rows are features
 
@@ -25,19 +23,24 @@ class ImageFiles:
 
     kind: Kind = "images"
 
-    def __init__(self, files: Sequence[str | Path]) -> None:
-        self.files = [Path(file) for file in files]
+    def __init__(self, items: Sequence[Item], bits: int = 8, max_pixels: int = MAX_PIXELS) -> None:
+        self.items: Sequence[Item] = items
+        self.bits = bits
+        self.max_pixels = max_pixels
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.items)
 
     def content(self, k: int) -> bytes:
-        """The bytes of the file."""
+        """The bytes of the file, behind the number of bits if its pixels depend on it."""
+        source = self.items[k].source
+        prefix = f"{self.bits} bits ".encode() if self.bits > 8 else b""
         try:
-            return self.files[k].read_bytes()
+            return prefix + (source if isinstance(source, bytes) else source.read_bytes())
         except OSError as error:
             raise InputError(
-                f"{self.files[k]}: expected an image that can be read, got ({error.strerror or error}): check the path"
+                f"{self.items[k].name}: expected an image that can be read, got ({error.strerror or error}): check the "
+                "path"
             ) from error
 
     def length(self, k: int) -> int:
@@ -46,26 +49,19 @@ class ImageFiles:
 
     def batch(self, rows: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
         """The images of some files."""
-        with ThreadPoolExecutor() as pool:
-            return np.stack(list(pool.map(lambda k: read_image(self.files[k], 3, size, size), rows)))
+        items = [self.items[k] for k in rows]
+        return read_images("images", items, (3, size, size), self.bits, self.max_pixels, quiet=True)[0]
 
 
-def encode_files(encoder: Encoder) -> Callable[[Sequence[Path]], NDArray[np.float32]]:
-    """Return a function that makes features (n, n_features) of files of images."""
-    return lambda files: encoded(ImageFiles(files), encoder)
-
-
-def with_features(data: Dataset, encoder: Encoder, folder: Path | None = None) -> Dataset:
+def with_features(data: Dataset, encoder: Encoder) -> Dataset:
     """Return a data set of images with features as rows, and its images as originals.
 
     Parameters
     ----------
     data : Dataset
-        Its images, which are only pictures if they have files.
+        Images in arrays; files are encoded where they are read, in their own size.
     encoder : Encoder
         Of images.
-    folder : Path, optional
-        The folder of its files, which are then encoded in their own size.
 
     Returns
     -------
@@ -82,12 +78,10 @@ def with_features(data: Dataset, encoder: Encoder, folder: Path | None = None) -
             "numbers: leave features out"
         )
 
-    def features(X: NDArray[Any] | None, files: Sequence[str]) -> NDArray[np.float32] | None:
-        items: Items | None = ImageFiles([folder / file for file in files]) if folder is not None else None
-        return None if X is None else encoded(items or ImageArrays(X), encoder)
-
     arrays: dict[str, Any] = {
-        "X": features(data.X, data.files), "X_test": features(data.X_test, data.files_test),
-        "originals": data.X, "originals_test": data.X_test,
-    }  # fmt: skip
+        "X": encoded(ImageArrays(data.X), encoder),
+        "X_test": None if data.X_test is None else encoded(ImageArrays(data.X_test), encoder),
+        "originals": data.X,
+        "originals_test": data.X_test,
+    }
     return checked(replace(data, **arrays, features=encoder.name, checksum=encoder.checksum))

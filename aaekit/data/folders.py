@@ -1,39 +1,60 @@
 """Folders of image files, with a subfolder for each class."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aaekit._extras import require
+from aaekit._files import shown
+from aaekit.data.encoding import PICTURE, ImageFiles
+from aaekit.data.images import MAX_PIXELS, SUFFIXES, Item, grouped, read_images
+from aaekit.data.splits import split_with_validation
+from aaekit.encoders import Encoder, encoded
 from aaekit.errors import InputError
 from aaekit.labels import UNLABELLED
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
-PARTS = ("train", "test")
-OTHER_PARTS = ("val", "valid", "validation", "dev")  # names that other programs use
+PARTS = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}  # of a set, by the names of their folders
 NO_CLASS = ("unlabelled", "unlabeled")
-GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
-LARGEST, DEFAULT = 64, 32  # pixels a side: up to the first, images keep their size; larger ones get the second
+IMAGES = ("images", "image", "imgs", "img")
+MASKS = ("masks", "mask", "annotations", "segmentations", "segmentation", "ground_truth", "groundtruth", "gt")
+MASK = re.compile(
+    r"(.+?)[-_. ](mask|masks|seg|segmentation|gt|groundtruth|ground_truth|annotation)s?([-_ ]?\d+)?$", re.I
+)
+OPTIONS = ("masks", "class_from")
+
+LeftOut = list[tuple[str, str]]  # names and reasons
 
 
-def read_folder(path: Path, shape: Sequence[int] | None = None, classes: Sequence[str] | None = None) -> dict[str, Any]:
-    """Read the images (PNG, JPEG, BMP, GIF, TIFF, WebP, PGM, PPM) of a folder, in the order of their paths.
+def read_folder(
+    path: Path,
+    shape: Sequence[int] | None = None,
+    classes: Sequence[str] | None = None,
+    masks: str | None = None,
+    class_from: str | None = None,
+    bits: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    damaged: str = "refuse",
+    encoder: Encoder | None = None,
+) -> dict[str, Any]:
+    """Read the images of a folder (PNG, JPEG, BMP, GIF, TIFF, WebP, PBM, PGM, PPM, HEIC, AVIF), in the order of paths.
 
     Each subfolder is a class; images in the folder itself, or in a subfolder "unlabelled", have no label. If the
-    subfolders are "train" and "test", each of them is such a folder. Other files, and names that begin with a dot, are
-    ignored.
+    subfolders are "train" and "test" or "val" (or "valid", "validation", "dev"), each of them is such a folder. Names
+    that begin with a dot are ignored. All other files that are no rows are named with the reason.
 
-    Images that all have one size of up to 64 pixels a side keep it; others are resized to 32x32, or to the size in
+    Images that all have one size of up to 64 pixels a side keep it; others are resized to 64x64 (32x32 if at least half
+    of them have less than 64 pixels on their longer side), or to the size in
     `shape`: the image is fitted into the frame, and the rest takes the colour of its edge. Images are grey if all of
-    them are. Transparent images are put on white. Of a file with several pages the first is read.
+    them are. They are turned by their EXIF orientation. Transparent images are put on white, or on black if they are
+    white. Of a file with several pages the first is read.
 
     Parameters
     ----------
@@ -44,52 +65,131 @@ def read_folder(path: Path, shape: Sequence[int] | None = None, classes: Sequenc
     classes : sequence of str, optional
         The names of the labels 0, 1, ...; if it is empty, labels are not read. Default: the names of the subfolders,
         sorted, numbers by their value.
+    masks : "skip" or "read", optional
+        Whether masks beside images, such as a_mask.png beside a.png or a folder masks beside images, are left out or
+        are images like others. Default: they are refused.
+    class_from : "first" or "last", optional
+        Of folders in folders, whether the class is the name of the first or of the last. Default: they are refused.
+    bits : 8, 10, 12, 14 or 16, optional
+        The bits that images in files of 16 bits fill. Default: as few as hold the largest value of all files.
+    max_pixels : int, default=64,000,000
+        Images of more pixels are not read.
+    damaged : "refuse" or "skip", default="refuse"
+        What becomes of images that cannot be read.
+    encoder : Encoder, optional
+        X are its features of the images in their own size, beside pictures of 64x64 as originals.
 
     Returns
     -------
     dict
-        X (n, channels, height, width) uint8, y (n,) int64 or None, classes, and files, their paths in the folder; of
-        "test" likewise X_test, y_test and files_test.
+        X (n, channels, height, width) uint8, y (n,) int64 or None, classes, files, their paths in the folder, and
+        pictures; of "test" likewise X_test, y_test and files_test; with "val", split. With `encoder`, X (n, n_features)
+        and X_test are float32, and there are features, checksum, originals and originals_test.
 
     Raises
     ------
     InputError
-        If there is no image, an image cannot be read, `shape` is not the shape of an image, or a class is not among
-        `classes`.
+        If there is no image, images cannot be read (all of them are named), `shape` is not the shape of an image, a
+        class is not among `classes`, or there are masks or folders in folders and nothing says what they mean.
+
+    Warns
+    -----
+    ImageWarning
+        If files are left out, or images are not read as one may expect.
     """
     require("PIL", extra="data")
-    if shape is not None and (len(shape) != 3 or shape[0] not in (1, 3)):
-        raise InputError(f"{path}: expected image_shape as (1 or 3 channels, height, width), got {tuple(shape)}")
-    parts = _parts(path)
-    by_part = [list(_files(part)) for part in parts]
-    for part, files in zip(parts, by_part, strict=True):
-        _check_files(part, files)
+    for name, value, allowed in (("masks", masks, ("skip", "read")), ("class_from", class_from, ("first", "last"))):
+        if value not in (None, *allowed):
+            raise InputError(f"{shown(path)}: expected {name}={allowed[0]} or {name}={allowed[1]}, got {value!r}")
+    left_out: LeftOut = []
+    found = {
+        part: _without_masks(path, list(_files(folder, path, left_out)), masks, left_out)
+        for part, folder in _parts(path, left_out).items()
+    }
+    if not any(found.values()):
+        raise InputError(
+            f"{shown(path)}: expected images ({' '.join(SUFFIXES)}) in a subfolder for each class, got "
+            f"{grouped(left_out, 10) if left_out else 'none'}"
+        )
+    if classes is None or len(classes):
+        _check_depth(path, found, class_from)
+    items = {
+        part: [
+            Item(shown(file.relative_to(path)), file, names[-1 if class_from == "last" else 0] if names else None)
+            for file, names in files
+        ]
+        for part, files in found.items()
+    }
+    options = {"bits": bits, "max_pixels": max_pixels, "damaged": damaged}
+    return dataset_fields(shown(path), items, shape, classes, left_out, options, encoder)
+
+
+def dataset_fields(
+    where: str,
+    items: Mapping[str, Sequence[Item]],
+    shape: Sequence[int] | None,
+    classes: Sequence[str] | None,
+    left_out: Sequence[tuple[str, str]],
+    options: Mapping[str, Any],
+    encoder: Encoder | None = None,
+) -> dict[str, Any]:
+    """Return the fields of a `Dataset` of images by part: "train", and perhaps "validation" and "test"."""
+    if encoder is not None and shape is not None:
+        raise InputError(f"{where}: expected image_shape or features, got both: leave image_shape out")
+    every = [item for part in items.values() for item in part]
     if classes is None:
-        names = {name for files in by_part for _, name in files if name is not None}
+        names = {item.label for item in every if item.label is not None}
         numbers = all(name.isdecimal() for name in names)
         classes = sorted(names, key=int if numbers else None)  # pyright: ignore[reportArgumentType]
-    images = _read([file for files in by_part for file, _ in files], shape)
-    result: dict[str, Any] = {"classes": tuple(classes)}
-    start = 0
-    for part, files, suffix in zip(parts, by_part, ("", "_test"), strict=False):
-        result[f"X{suffix}"] = images[start : start + len(files)]
-        result[f"y{suffix}"] = _labels(part, [name for _, name in files], classes)
-        result[f"files{suffix}"] = tuple(str(file.relative_to(path)) for file, _ in files)
-        start += len(files)
+    labels = _labels(where, every, classes)
+    shape = shape if encoder is None else PICTURE
+    images, good, pictures = read_images(where, every, shape, left_out=left_out, **options)
+    part_of = np.repeat(list(items), [len(part) for part in items.values()])[good]
+    files = np.array([item.name for item in every], object)[good]
+    result: dict[str, Any] = {"classes": tuple(classes), "pictures": pictures}
+    arrays: dict[str, NDArray[Any]] = {"X": images}
+    if encoder is not None:
+        readable = [item for item, ok in zip(every, good, strict=True) if ok]
+        photos = ImageFiles(readable, pictures.bits, options.get("max_pixels", MAX_PIXELS))
+        arrays = {"X": encoded(photos, encoder), "originals": images}
+        result |= {"features": encoder.name, "checksum": encoder.checksum}
+    for suffix, rows in (("", part_of != "test"), ("_test", part_of == "test")):
+        if "test" in items or not suffix:
+            y = None if labels is None else labels[good][rows]
+            result |= {f"{key}{suffix}": array[rows] for key, array in arrays.items()}
+            result |= {f"y{suffix}": y, f"files{suffix}": tuple(files[rows])}
+    if "validation" in items:
+        result["split"] = split_with_validation(result["y"], part_of[part_of != "test"] == "validation")
     return result
 
 
-def _parts(path: Path) -> list[Path]:
-    """The folders of the training and the test images, or the folder itself."""
-    names = {p.name for p in _visible(path) if p.is_dir()}
-    if names == set(PARTS):
-        return [path / part for part in PARTS]
-    if len(names) > 1 and PARTS[0] in names and names <= {*PARTS, *OTHER_PARTS}:
+def _labels(where: str, items: Sequence[Item], classes: Sequence[str]) -> NDArray[np.int64] | None:
+    """The indices of the classes, -1 in unlabelled rows; None if no image has a label."""
+    index = {name: k for k, name in enumerate(classes)}
+    names = [item.label for item in items]
+    if len(classes) and (unknown := sorted({name for name in names if name is not None and name not in index})):
+        raise InputError(f"{where}: expected the classes {', '.join(classes)}, got {', '.join(unknown)}")
+    if not len(classes) or all(name is None for name in names):
+        return None
+    return np.array([UNLABELLED if name is None else index[name] for name in names], np.int64)
+
+
+# --- what is in a folder ---------------------------------------------------------------------------------------------
+def _parts(path: Path, left_out: LeftOut) -> dict[str, Path]:
+    """The folders of the training, validation and test images, or the folder itself."""
+    content = _visible(path)
+    folders = [p for p in content if p.is_dir()]
+    part_of = {p: part for p in folders for part, names in PARTS.items() if p.name.casefold() in names}
+    parts = list(part_of.values())
+    if len(parts) < 2 or len(parts) < len(folders) or "train" not in parts:
+        return {"train": path}
+    if len(set(parts)) < len(parts):
+        names = ", ".join(shown(p.name) for p in folders)
         raise InputError(
-            f"{path}: expected folders train and test, or one for each class, got {', '.join(sorted(names))}: rename "
-            "the folder of test images to test, and move the others"
+            f"{shown(path)}: expected one folder for each part, got {names}: move the images of one of them"
         )
-    return [path]
+    left_out += [(shown(p.name), "beside folders of parts") for p in content if p not in part_of]
+    return {part: next(p for p in folders if part_of[p] == part) for part in PARTS if part in parts}
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -98,131 +198,85 @@ def _visible(folder: Path) -> list[Path]:
         return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
     except OSError as error:
         raise InputError(
-            f"{folder}: expected a folder that can be read, got ({error.strerror or error}): check its permissions"
+            f"{shown(folder)}: expected a folder that can be read, got ({error.strerror or error}): check its "
+            "permissions"
         ) from error
 
 
-def _files(folder: Path) -> Iterator[tuple[Path, str | None]]:
-    """Yield each image file with the name of its class, or None."""
+def _files(folder: Path, root: Path, left_out: LeftOut) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Yield each image file with the names of the folders that it is in, if they say its class."""
     for p in _visible(folder):
         if p.is_dir():
-            name = None if p.name.casefold() in NO_CLASS else p.name
-            yield from ((file, name) for file in _files_below(p))
-        elif p.suffix.casefold() in SUFFIXES:
-            yield p, None
+            files = list(_files_below(p, root, left_out))
+            if not files:
+                left_out.append((shown(p.relative_to(root)) + "/", "no image in it"))
+            for file in files:
+                names = tuple(map(shown, file.parent.relative_to(folder).parts))
+                yield file, () if {names[0].casefold(), names[-1].casefold()} & set(NO_CLASS) else names
+        elif _is_image(p, root, left_out):
+            yield p, ()
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
+def _files_below(folder: Path, root: Path, left_out: LeftOut) -> Iterator[Path]:
     """Yield each image file of a folder and its subfolders."""
     for p in _visible(folder):
-        if p.is_dir() and not p.is_symlink():
-            yield from _files_below(p)
-        elif p.suffix.casefold() in SUFFIXES:
+        if p.is_dir() and p.is_symlink():
+            left_out.append((shown(p.relative_to(root)), "a link to a folder"))
+        elif p.is_dir():
+            yield from _files_below(p, root, left_out)
+        elif _is_image(p, root, left_out):
             yield p
 
 
-def _check_files(folder: Path, files: Sequence[object]) -> None:
-    """Refuse a folder without images."""
-    if files:
-        return
-    suffixes = ", ".join(sorted({p.suffix or "no suffix" for p in _visible(folder) if p.is_file()}))
-    raise InputError(
-        f"{folder}: expected images ({' '.join(SUFFIXES)}) in a subfolder for each class, got "
-        f"{f'files of kind {suffixes}' if suffixes else 'none'}"
-    )
+def _is_image(path: Path, root: Path, left_out: LeftOut) -> bool:
+    """Whether a file is one of an image by its name; else it is noted why it is left out."""
+    if not path.is_file():
+        reason = "a link to nothing" if path.is_symlink() else "no regular file"
+    elif path.suffix.casefold() not in SUFFIXES:
+        reason = "no name of an image"
+    else:
+        return True
+    left_out.append((shown(path.relative_to(root)), reason))
+    return False
 
 
-def _labels(folder: Path, names: list[str | None], classes: Sequence[str]) -> NDArray[np.int64] | None:
-    """The indices of the classes, -1 in unlabelled rows; None if no image has a label."""
-    index = {name: k for k, name in enumerate(classes)}
-    if len(classes) and (unknown := sorted({name for name in names if name is not None and name not in index})):
-        raise InputError(f"{folder}: expected the classes {', '.join(classes)}, got {', '.join(unknown)}")
-    if not len(classes) or all(name is None for name in names):
-        return None
-    return np.array([UNLABELLED if name is None else index[name] for name in names], np.int64)
+def _without_masks(
+    path: Path, files: list[tuple[Path, tuple[str, ...]]], masks: str | None, left_out: LeftOut
+) -> list[tuple[Path, tuple[str, ...]]]:
+    """The files that are no masks of others; refused if there are some and nothing says what they are."""
+    if masks == "read":
+        return files
+    stems = {file.with_suffix("") for file, _ in files}
+    folders = {file.parent for file, _ in files}
+    beside = {folder.parent for folder in folders if folder.name.casefold() in IMAGES}
+    of_masks = {folder for folder in folders if folder.name.casefold() in MASKS and folder.parent in beside}
+
+    def is_mask(file: Path) -> bool:
+        match = MASK.match(file.stem)
+        return file.parent in of_masks or (match is not None and file.with_name(match[1]) in stems)
+
+    found = [file for file, _ in files if is_mask(file)]
+    if found and masks is None:
+        raise InputError(
+            f"{shown(path)}: expected images, got {len(found)} that look like masks of others, such as "
+            f"{shown(found[0].relative_to(path))}: leave them out by masks=skip, or take them for images by masks=read "
+            "(--data-options)"
+        )
+    left_out += [(shown(file.relative_to(path)), "a mask") for file in found]
+    gone = set(found)
+    return [pair for pair in files if pair[0] not in gone]
 
 
-def _read(files: list[Path], shape: Sequence[int] | None) -> NDArray[np.uint8]:
-    """The images of all files, shape (n, channels, height, width)."""
-    with ThreadPoolExecutor() as pool:
-        channels, height, width = shape or _common_shape(list(pool.map(_size_and_grey, files)))
-        images = np.empty((len(files), channels, height, width), np.uint8)
-
-        def read(k: int) -> None:
-            images[k] = read_image(files[k], channels, height, width)
-
-        for _ in _with_progress(pool.map(read, range(len(files))), len(files)):
-            pass
-    all_grey = shape is None and channels == 3 and (images[:, :1] == images).all()
-    return images[:, :1].copy() if all_grey else images
-
-
-def _common_shape(sizes_and_grey: list[tuple[tuple[int, int], bool]]) -> tuple[int, int, int]:
-    """The (channels, height, width) of images whose (width, height) and greyness are given."""
-    sizes, grey = {size for size, _ in sizes_and_grey}, all(g for _, g in sizes_and_grey)
-    width, height = sizes.pop() if len(sizes) == 1 and max(map(max, sizes)) <= LARGEST else (DEFAULT, DEFAULT)
-    return (1 if grey else 3), height, width
-
-
-def _with_progress(done: Iterable[None], n: int) -> Iterable[None]:
-    """The same, with a progress bar if rich is installed and standard error is a terminal."""
-    try:
-        from rich.console import Console
-        from rich.progress import track
-    except ImportError:
-        return done
-    console = Console(stderr=True)
-    return track(done, "images", n, console=console, transient=True, disable=not console.is_terminal)
-
-
-@contextmanager
-def open_image(file: Path) -> Iterator["Image.Image"]:
-    """Open an image; errors while it is read in the block are `InputError`s that name the file."""
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            yield image
-    except InputError:
-        raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{file}: expected an image that can be read, got ({error}): repair or remove it") from error
-
-
-def _size_and_grey(file: Path) -> tuple[tuple[int, int], bool]:
-    """The (width, height) of an image after its EXIF rotation, and whether it is grey."""
-    with open_image(file) as image:
-        rotated = image.getexif().get(0x0112, 1) >= 5
-        return (image.height, image.width) if rotated else (image.width, image.height), image.mode in GREY
-
-
-def read_image(file: Path, channels: int, height: int, width: int) -> NDArray[np.uint8]:
-    """An image as (channels, height, width), fitted into this size."""
-    from PIL import Image, ImageOps
-
-    with open_image(file) as opened:
-        largest = 2 * max(height, width)
-        opened.draft(opened.mode, (largest, largest))  # a large JPEG is decoded no larger than needed
-        image = ImageOps.exif_transpose(opened)
-        if image.mode.startswith("I"):
-            image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
-        elif image.mode == "F":
-            raise InputError(f"{file}: expected pixels as integers, got floats of unknown range: convert it to 8 bits")
-        elif image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = image.convert("L" if channels == 1 else "RGB")
-    if image.size != (width, height):
-        image = _fitted(image, width, height)
-    pixels = np.asarray(image)
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
-
-
-def _fitted(image: "Image.Image", width: int, height: int) -> "Image.Image":
-    """An image fitted into another size, centred on the median colour of its edge."""
-    from PIL import Image, ImageOps
-
-    pixels = np.asarray(image)
-    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    colour = tuple(np.atleast_1d(np.median(edge, 0)).astype(int).tolist())
-    return ImageOps.pad(image, (width, height), Image.Resampling.LANCZOS, colour)
+def _check_depth(
+    path: Path, found: Mapping[str, Sequence[tuple[Path, tuple[str, ...]]]], class_from: str | None
+) -> None:
+    """Refuse folders in folders, unless it is said which one is the class."""
+    deep = next((names for files in found.values() for _, names in files if len(names) > 1), None)
+    if deep is not None and class_from is None:
+        tops = {names[0] for files in found.values() for _, names in files if names}
+        inner = f", or give the folder inside, {shown(path / deep[0])}" if len(tops) == 1 and len(found) == 1 else ""
+        raise InputError(
+            f"{shown(path)}: expected a folder of images for each class, got folders in folders, such as "
+            f"{'/'.join(deep)}: choose by class_from=first (the class {deep[0]}) or class_from=last (the class "
+            f"{deep[-1]}) (--data-options){inner}"
+        )

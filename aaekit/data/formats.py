@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aaekit._files import from_text_cell
 from aaekit.data.checks import check_whole
 from aaekit.errors import InputError
 
@@ -45,7 +46,11 @@ def read_filled(path: Path, columns: tuple[str, ...]) -> list[dict[str, str | No
             first = file.readline()
             file.seek(0)
             reader = csv.DictReader(file, delimiter=max(",;\t", key=first.count))
-            lines: list[dict[str, str | None]] = list(reader)
+            reader.fieldnames = [from_text_cell(name) for name in reader.fieldnames or ()]
+            lines: list[dict[str, str | None]] = [
+                {name: from_text_cell(cell) if isinstance(cell, str) else cell for name, cell in line.items()}
+                for line in reader
+            ]
             names = reader.fieldnames or ()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: expected a CSV file in UTF-8, got ({error}): check the file") from error

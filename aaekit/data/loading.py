@@ -1,8 +1,7 @@
 """Load a data set by name or path, and write it to one file."""
 
 import json
-import zipfile
-import zlib
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,34 +9,46 @@ from typing import Any
 
 import numpy as np
 
+from aaekit._files import check_regular, shown
 from aaekit.columns import Schema
+from aaekit.data import folders, images, listed
 from aaekit.data.dataset import Dataset, checked
 from aaekit.data.domains import check_same_classes, join
-from aaekit.data.encoding import PICTURE, encode_files, with_features
-from aaekit.data.folders import read_folder
+from aaekit.data.encoding import with_features
+from aaekit.data.folders import dataset_fields, read_folder
 from aaekit.data.sets import SETS, find, paths_of
-from aaekit.data.splits import Draw, Split, split
-from aaekit.data.store import open_rows, reason, remove, write_npz
+from aaekit.data.splits import Draw, Split, split, split_with_validation
+from aaekit.data.store import MAX_BYTES, names_of_arrays, open_rows, read_npz, remove, write_npz
 from aaekit.data.tables import SUFFIXES, TEXT_SUFFIXES, as_bytes, read_table, suffix_of
 from aaekit.encoders import Encoder
 from aaekit.encoders import find as find_encoder
-from aaekit.errors import InputError, nearest
+from aaekit.errors import ColumnWarning, ImageWarning, InputError, nearest
 from aaekit.labels import UNLABELLED
 
-NPZ_KEYS = {"X": "x_train", "y": "y_train", "X_test": "x_test", "y_test": "y_test"}  # our names and Keras'
+NPZ_ARRAYS = {  # our names of rows and labels, and those of Keras, MedMNIST and others
+    "X": ("x_train", "X_train", "train_images", "train_x", "x", "images", "data", "features"),
+    "y": ("y_train", "train_labels", "train_y", "labels", "label", "target", "targets"),
+    "X_validation": ("x_val", "X_val", "val_images", "val_x", "x_valid", "X_valid"),
+    "y_validation": ("y_val", "val_labels", "val_y", "y_valid"),
+    "X_test": ("x_test", "test_images", "test_x"),
+    "y_test": ("test_labels", "test_y"),
+}
 NPZ_TEXTS = ("classes", "domains", "columns", "schema", "files", "files_test")
-NPZ_KEYS |= {key: key for key in ("domain", "domain_test", *NPZ_TEXTS)}
+NPZ_KEYS = ("X", "y", "X_test", "y_test", "domain", "domain_test", *NPZ_TEXTS)  # that `prepare` writes
+TABLE_OPTIONS = ("target", "drop", "empty", "text", "max_bytes", "images", *images.OPTIONS)
 OPTIONS = {  # of each kind of path
-    ".npz": (),
+    ".npz": ("max_bytes",),
     ".npy": ("memory_limit_bytes", "cache_dir"),
-    **dict.fromkeys(SUFFIXES, ("target", "drop", "empty", "text")),
-    **dict.fromkeys(TEXT_SUFFIXES, ("target", "drop", "empty", "text", "header")),
-    "folder": (),
+    **dict.fromkeys(SUFFIXES, TABLE_OPTIONS),
+    **dict.fromkeys(TEXT_SUFFIXES, (*TABLE_OPTIONS, "header")),
+    "folder": (*folders.OPTIONS, *images.OPTIONS),
+    "image": images.OPTIONS,
+    "hugging face": (*listed.OPTIONS, *images.OPTIONS),
 }
 
 
 def load(
-    name_or_path: str | Path,
+    name_or_path: Any,
     data_dir: str | Path | None = None,
     download: bool = True,
     image_shape: Sequence[int] | None = None,
@@ -50,16 +61,19 @@ def load(
 
     Parameters
     ----------
-    name_or_path : str or Path
+    name_or_path : str, Path, or a data set of the package datasets (Hugging Face)
         One of:
 
         - a name in `names()`;
         - a .npz with ``X`` and optionally ``y``, ``X_test``, ``y_test``, ``classes``, ``columns``, ``schema``,
           ``domain``, ``domain_test``, ``domains``; ``x_train``, ``y_train``, ``x_test`` of Keras' mnist.npz are
-          understood. The split in ``NAME-split.npz`` beside it, which `prepare` writes, becomes `Dataset.split`;
+          understood, as are the names of MedMNIST. The split in
+          ``NAME-split.npz`` beside it, which `prepare` writes, becomes `Dataset.split`;
         - a .npy with the rows alone;
         - a table: .csv, .tsv (also with .gz), .parquet, .feather, .xlsx, .jsonl, .ndjson or .h5ad, see `read_table`;
-        - a folder with a subfolder of images for each class, see `read_folder`;
+        - a folder with a subfolder of images for each class, see `read_folder`, or a file of one image;
+        - a table with a column of names of image files, relative to the table, see ``images`` below;
+        - a set of images of the package datasets, or a folder that its `save_to_disk` wrote;
         - several of these joined by "+", such as ``"mnist+fonts"``: one set of images with a domain for each part. The
           images are uint8, of the largest height and width and the most channels. Smaller images are enlarged smoothly;
           8x8 and 16x16 digits that are enlarged to 28x28 are also sharpened and centred as MNIST's are. Labels stay as
@@ -86,7 +100,12 @@ def load(
         For "digits" and the embedded tables: ``test_random_state`` (default 0), the seed of the held-out rows.
         For "fonts": ``n_rows`` (20,000), the number of training rows, and ``random_state`` (0), the seed.
         For .npy: ``memory_limit_bytes`` (4 GiB), beyond which rows stay on the disk, and ``cache_dir``, see `as_store`.
-        For tables: ``target``, ``drop``, ``empty`` and ``text``, of text files also ``header``, see `read_table`.
+        For tables: ``target``, ``drop``, ``empty`` and ``text``, of text files also ``header``, see `read_table`;
+        ``images``, the column of image files (default: one called file, path, image or the like whose cells are such
+        names).
+        For images: ``bits``, ``max_pixels`` and ``damaged``, for folders also ``masks`` and ``class_from``, see
+        `read_folder`; for sets of datasets ``images`` and ``target``, their columns.
+        For .npz and compressed tables: ``max_bytes`` (2 GiB), what they may hold once they are decompressed.
         Joined sets take the options that all parts have.
 
     Returns
@@ -100,37 +119,39 @@ def load(
         do not fit `image_shape`, rows or labels fail `check_rows` or `check_labels`, a split is of other rows, or sets
         cannot be joined.
     """
+    if listed.is_hugging_face(name_or_path):
+        return _load_hugging_face(name_or_path, image_shape, classes, features, options)
     name, path = str(name_or_path), Path(name_or_path).expanduser()
     _check_options(name, options)
-    parts, kind = _parts(name), None
-    is_table = len(parts) == 1 and (kind := _kind(name)) is not None and kind in SUFFIXES and image_shape is None
-    encoder = None if features is None or is_table else find_encoder(features)
+    parts = _parts(name)
     if len(parts) > 1:
         if len(set(parts)) < len(parts):
             raise InputError(f"{name}: expected different sets to join, got {max(parts, key=parts.count)} twice")
         check_same_classes({part: SETS[part].classes for part in parts if part in SETS})  # before a download
-        data = join([load(part, data_dir, download, image_shape, None, classes, **options) for part in parts])
-    elif kind is None:
+        return join([load(part, data_dir, download, image_shape, None, classes, features, **options) for part in parts])
+    kind = _kind(name)
+    if kind in SUFFIXES:
+        return _load_table(path, image_shape, schema, classes, features, options)
+    if kind == "hugging face":
+        return _load_hugging_face(path, image_shape, classes, features, options)
+    encoder = None if features is None else find_encoder(features)
+    if kind is None:
         data = _load_named(name, data_dir, download, encoder, options)
     elif kind == ".npz":
-        data = _load_npz(path, image_shape, schema)
+        data = _load_npz(path, image_shape, schema, **options)
     elif kind == ".npy":
         data = checked(Dataset(path.stem, open_rows(path), source=str(path)), image_shape, **options)
     elif kind == "folder":
-        if encoder is not None and image_shape is not None:
-            raise InputError(f"{path}: expected image_shape or features, got both: leave image_shape out")
-        shape = image_shape if encoder is None else PICTURE
-        data = checked(Dataset(path.resolve().name, **read_folder(path, shape, classes), source=str(path)))
+        fields = read_folder(path, image_shape, classes, **options, encoder=encoder)
+        return checked(Dataset(shown(path.resolve().name), **fields, source=shown(path)))
     else:
-        data = _load_table(path, image_shape, schema, classes, features, options)
-    if encoder is None or data.features is not None:
-        return data
-    return with_features(data, encoder, path if kind == "folder" else None)
+        item = images.Item(shown(path.name), path)
+        fields = dataset_fields(shown(path), {"train": [item]}, image_shape, classes, (), options, encoder)
+        return checked(Dataset(shown(path.stem), **fields, source=shown(path)))
+    return data if encoder is None or data.features is not None else with_features(data, encoder)
 
 
-def with_test_rows(
-    data: Dataset, test: str | Path, data_dir: str | Path | None = None, target: str | None = None
-) -> Dataset:
+def with_test_rows(data: Dataset, test: str | Path, data_dir: str | Path | None = None, **options: Any) -> Dataset:
     """Return a data set with the rows and labels of another one as its test rows, in place of its own if it has any.
 
     Parameters
@@ -141,8 +162,8 @@ def with_test_rows(
         Anything that `load` reads, with the columns and classes of `data`; of a set with test rows of its own, those.
     data_dir : str or Path, optional
         Folder of the named sets.
-    target : str, optional
-        The column of labels, if `test` is a table.
+    **options
+        As in `load`, of `data`; those that `test` has are used.
 
     Returns
     -------
@@ -153,7 +174,10 @@ def with_test_rows(
     InputError
         If `test` cannot be read as `data` was, or has no labels.
     """
-    options: dict[str, Any] = {"target": target} if target is not None and "target" in options_of(str(test)) else {}
+    if data.pictures is not None and data.pictures.bits > 8:
+        options = {"bits": data.pictures.bits} | options
+    allowed = set(options_of(str(test))) - {"drop"}
+    options = {name: value for name, value in options.items() if name in allowed and value is not None}
     shape = tuple(int(n) for n in data.X.shape[1:]) if data.X.ndim == 4 else None
     rows = load(
         test,
@@ -179,14 +203,11 @@ def _load_named(
     """Load a named set; one of photos as features, if there is an encoder."""
     entry = SETS[name]
     if encoder is not None and entry.encodes_files:
-        options = {**options, "encode": encode_files(encoder)}
+        options = {**options, "encoder": encoder}
     content: Any = entry.read(paths_of(name, data_dir, download), **options)
     if isinstance(content, tuple):
         content = dict(zip(("X", "y", "X_test", "y_test"), content, strict=True))
-    fields: dict[str, Any] = {"classes": entry.classes, "source": entry.source, **content}
-    if encoder is not None and entry.encodes_files:
-        fields |= {"features": encoder.name, "checksum": encoder.checksum}
-    return checked(Dataset(name, **fields))
+    return checked(Dataset(name, **{"classes": entry.classes, "source": entry.source, **content}))
 
 
 def _load_table(
@@ -197,7 +218,14 @@ def _load_table(
     features: Any,
     options: Mapping[str, Any],
 ) -> Dataset:
-    """Load a table; with `image_shape` its values are those of images, else `features` encode its free texts."""
+    """Load a table, or the images that it names; with `image_shape` its values are those of images.
+
+    `features` encode the images, else the free texts.
+    """
+    images_in = options.get("images") or (listed.column_of_images(path) if suffix_of(path) in TEXT_SUFFIXES else None)
+    if images_in is not None and schema is None:
+        return _load_listed(path, images_in, image_shape, classes, features, options)
+    _refuse_others(path, options, ("target", "drop", "empty", "text", "header", "max_bytes"))
     is_images = image_shape is not None
     fields = read_table(
         path, **options, schema=schema, classes=classes, pixels=is_images, features=None if is_images else features
@@ -205,7 +233,8 @@ def _load_table(
     name = path.name[: -len(suffix_of(path))]
     if is_images:
         fields["X"] = as_bytes(np.asarray(fields["X"]))
-        return checked(Dataset(name, **fields, source=str(path)), image_shape)
+        data = checked(Dataset(name, **fields, source=str(path)), image_shape)
+        return data if features is None else with_features(data, find_encoder(features))
     learned: Schema = fields["X"].schema
     for column in learned.columns:
         if column.encoder:
@@ -213,9 +242,58 @@ def _load_table(
     return checked(Dataset(name, **fields, schema=learned, source=str(path)))
 
 
-def _load_npz(path: Path, image_shape: Sequence[int] | None, schema: Schema | None) -> Dataset:
+def _load_listed(
+    path: Path,
+    column: str,
+    image_shape: Sequence[int] | None,
+    classes: Sequence[str] | None,
+    features: Any,
+    options: Mapping[str, Any],
+) -> Dataset:
+    """Load the images that a column of a table names."""
+    if "images" not in options:
+        warnings.warn(
+            f"{path}: rows are the images that the column {column} names; its other columns are not used, but for "
+            "labels; choose another by images=NAME (--data-options)",
+            ColumnWarning,
+            stacklevel=3,
+        )
+    _refuse_others(path, options, ("target", "header", "images", *images.OPTIONS))
+    encoder = None if features is None else find_encoder(features)
+    fields = listed.read_listed(
+        path, **{**options, "images": column}, shape=image_shape, classes=classes, encoder=encoder
+    )
+    return checked(Dataset(path.name[: -len(suffix_of(path))], **fields, source=shown(path)))
+
+
+def _load_hugging_face(
+    data: Any,
+    image_shape: Sequence[int] | None,
+    classes: Sequence[str] | None,
+    features: Any,
+    options: Mapping[str, Any],
+) -> Dataset:
+    """Load a set of images of the package datasets."""
+    _refuse_others("the data set", options, OPTIONS["hugging face"])
+    encoder = None if features is None else find_encoder(features)
+    fields = listed.read_hugging_face(data, **options, shape=image_shape, classes=classes, encoder=encoder)
+    name = shown(data.resolve().name) if isinstance(data, Path) else "dataset"
+    return checked(Dataset(name, **fields, source=shown(data) if isinstance(data, Path) else ""))
+
+
+def _refuse_others(where: object, options: Iterable[str], allowed: Sequence[str]) -> None:
+    """Refuse options that what is read does not have."""
+    for option in options:
+        if option not in allowed:
+            names = ", ".join(allowed)
+            raise InputError(f"{where}: expected one of the options {names}, got {option!r}{nearest(option, allowed)}")
+
+
+def _load_npz(
+    path: Path, image_shape: Sequence[int] | None, schema: Schema | None, max_bytes: int = MAX_BYTES
+) -> Dataset:
     """Load the arrays of a .npz, and its split if there is one beside it."""
-    data = checked(Dataset(path.stem, **_read_npz(path), source=str(path)), image_shape)
+    data = checked(Dataset(path.stem, **_read_npz(path, max_bytes), source=str(path)), image_shape)
     columns = () if schema is None else schema.value_names
     if columns and data.columns and tuple(columns) != data.columns:
         moved = [f"{b!r} in place of {a!r}" for a, b in zip(columns, data.columns, strict=False) if a != b]
@@ -234,22 +312,47 @@ def _load_npz(path: Path, image_shape: Sequence[int] | None, schema: Schema | No
     return replace(data, split=chosen)
 
 
-def _read_npz(path: Path) -> dict[str, Any]:
+def _read_npz(path: Path, max_bytes: int) -> dict[str, Any]:
     """Read the fields of a `Dataset` from a .npz."""
     try:
-        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as archive:
-            keys = {key: name for key, other in NPZ_KEYS.items() for name in (other, key) if name in archive.files}
-            arrays: dict[str, Any] = {key: archive[name] for key, name in keys.items()}
-            in_file = ", ".join(archive.files)
+        in_file = names_of_arrays(path)
+        keys = {key: key for key in NPZ_KEYS if key in in_file}
+        for key, others in NPZ_ARRAYS.items():
+            if name := next((name for name in (key, *others) if name in in_file), None):
+                keys[key] = name
+        found = read_npz(path, keys.values(), max_bytes)
     except FileNotFoundError:
         raise InputError(f"{path}: expected a .npz archive, got no such file: check the path") from None
-    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: expected a .npz archive of plain arrays, got ({reason(error)})") from error
-    if "X" not in arrays:
-        raise InputError(f"{path}: expected an array X or x_train, got {in_file or 'none'}: rename the rows")
-    names = {key: tuple(map(str, np.atleast_1d(arrays[key]))) for key in NPZ_TEXTS if key in arrays}
-    arrays = {key: array for key, array in arrays.items() if key not in NPZ_TEXTS}
-    return arrays | _with_schema(path, arrays["X"], names)
+    if "X" not in keys:
+        raise InputError(
+            f"{path}: expected an array X, x_train or train_images, got {', '.join(in_file) or 'none'}: rename the rows"
+        )
+    if others := [name for name in in_file if name not in keys.values()]:
+        warnings.warn(f"{path}: arrays are left out: {', '.join(others)}", ImageWarning, stacklevel=4)
+    arrays: dict[str, Any] = {key: found[name] for key, name in keys.items()}
+    names = {key: tuple(map(str, np.atleast_1d(arrays.pop(key)))) for key in NPZ_TEXTS if key in arrays}
+    for key, array in arrays.items():
+        if key.startswith("X") and array.ndim == 4 and array.shape[3] in (1, 3) and array.shape[1] > 4:
+            arrays[key] = array.transpose(0, 3, 1, 2)  # channels last
+        elif key.startswith("y") and array.ndim == 2 and array.shape[1] == 1:
+            arrays[key] = array[:, 0]
+    return _with_validation(path, arrays) | _with_schema(path, arrays["X"], names)
+
+
+def _with_validation(path: Path, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays, rows for validation among the training rows, with a split that says which they are."""
+    X, y, X_more, y_more = (arrays.get(key) for key in ("X", "y", "X_validation", "y_validation"))
+    others = {key: array for key, array in arrays.items() if not key.endswith("validation")}
+    if X is None or X_more is None:
+        return others
+    if X.ndim == 0 or X_more.shape[1:] != X.shape[1:]:
+        raise InputError(f"{path}: expected rows for validation as X, {X.shape}, got {X_more.shape}: reshape them")
+    labels = [np.full(len(rows), UNLABELLED) if part is None else part for rows, part in ((X, y), (X_more, y_more))]
+    if y is not None or y_more is not None:
+        others["y"] = np.concatenate(labels)
+    is_validation = np.arange(len(X) + len(X_more)) >= len(X)
+    others["split"] = split_with_validation(others.get("y"), is_validation)
+    return others | {"X": np.concatenate([X, X_more])}
 
 
 def _with_schema(path: Path, X: np.ndarray, names: dict[str, Any]) -> dict[str, Any]:
@@ -306,13 +409,18 @@ def _kind(name: str) -> str | None:
     if name in SETS:
         return None
     if name and path.is_dir():
-        return "folder"
+        return "hugging face" if listed.is_hugging_face(path) else "folder"
+    if name:
+        check_regular(path, "a file or a folder")
+    if path.suffix.casefold() in images.SUFFIXES:
+        return "image"
     if (suffix := suffix_of(path)) in OPTIONS:
         return suffix
     if name and path.exists():
-        suffixes = ", ".join(kind for kind in OPTIONS if kind != "folder")
+        suffixes = ", ".join(kind for kind in OPTIONS if kind.startswith("."))
         raise InputError(
-            f"{path}: expected {suffixes}, or a folder of images, got {suffix or 'a file without suffix'}: convert it"
+            f"{path}: expected {suffixes}, an image, or a folder of images, got "
+            f"{suffix or 'a file without suffix'}: convert it"
         )
     find(name)
     return None
@@ -380,7 +488,9 @@ def prepare(
     data = load(name, data_dir, download, **options)
     if with_split and data.y is None:
         raise InputError(f"{name}: expected labels to split by, got none: leave labels and validation out")
-    chosen = split(data.y, labels, validation, random_state, label_draw) if with_split and data.y is not None else None
+    chosen = data.split
+    if with_split and data.y is not None:
+        chosen = split(data.y, labels, validation, random_state, label_draw)
     arrays = {key: getattr(data, key) for key in NPZ_KEYS}
     if data.schema is not None:
         arrays["schema"] = json.dumps(data.schema.as_dict())

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from aaekit._extras import require
 from aaekit._files import cannot_write, user_cache
-from aaekit.data.encoding import PICTURE
 from aaekit.data.fonts import read_fonts
 from aaekit.data.formats import (
     Arrays,
@@ -23,7 +22,8 @@ from aaekit.data.formats import (
     read_usps,
     read_wine,
 )
-from aaekit.data.suite import Encode, Fields, read_arrays, read_medical, read_penguins, read_photographs, read_tables
+from aaekit.data.suite import Fields, read_arrays, read_medical, read_penguins, read_photographs, read_tables
+from aaekit.encoders import Encoder
 from aaekit.errors import InputError, nearest
 
 
@@ -56,12 +56,12 @@ class NamedSet:
     @property
     def options(self) -> tuple[str, ...]:
         """The names of the options that `read` takes."""
-        return tuple(name for name in tuple(signature(self.read).parameters)[1:] if name != "encode")
+        return tuple(name for name in tuple(signature(self.read).parameters)[1:] if name != "encoder")
 
     @property
     def encodes_files(self) -> bool:
-        """Whether `read` makes features of its files by a function `encode`."""
-        return "encode" in signature(self.read).parameters
+        """Whether `read` makes features of its files by an `encoder`."""
+        return "encoder" in signature(self.read).parameters
 
 
 DIGITS = tuple("0123456789")
@@ -110,14 +110,14 @@ def _banking(name: str) -> tuple[str, ...]:
     return tuple(f"{GITHUB}PolyAI-LDN/task-specific-datasets/{commit}/banking_data/{name}" for commit in commits)
 
 
-def _read_hand_signs(paths: list[Path], *, test_random_state: int = 0, encode: Encode | None = None) -> Fields:
-    """Read the hand signs in colour, 32x32; with `encode` 64x64, beside the features."""
-    return read_photographs(paths, (3, 32, 32) if encode is None else PICTURE, test_random_state, encode)
+def _read_hand_signs(paths: list[Path], *, test_random_state: int = 0, encoder: Encoder | None = None) -> Fields:
+    """Read the hand signs in colour, 64x64; with `encoder` beside their features."""
+    return read_photographs(paths, (3, 64, 64), test_random_state, encoder)
 
 
-def _read_steel(paths: list[Path], *, test_random_state: int = 0, encode: Encode | None = None) -> Fields:
-    """Read the surfaces of steel in grey, 32x32; with `encode` 64x64, beside the features."""
-    return read_photographs(paths, (1, 32, 32) if encode is None else PICTURE, test_random_state, encode)
+def _read_steel(paths: list[Path], *, test_random_state: int = 0, encoder: Encoder | None = None) -> Fields:
+    """Read the surfaces of steel in grey, 64x64; with `encoder` beside their features."""
+    return read_photographs(paths, (1, 64, 64), test_random_state, encoder)
 
 
 SETS: dict[str, NamedSet] = {
@@ -311,7 +311,7 @@ SETS: dict[str, NamedSet] = {
         megabytes=4,
     ),
     "hand-signs": NamedSet(
-        summary="2,062 photographs of hands that show the digits, 3x32x32; 50 of each held out",
+        summary="2,062 photographs of hands that show the digits, 3x64x64; 50 of each held out",
         source="Mavi, A New Dataset and Proposed Convolutional Neural Network Architecture for Classification of "
         "American Sign Language Digits, arXiv:2011.08927",
         classes=DIGITS,
@@ -320,7 +320,7 @@ SETS: dict[str, NamedSet] = {
         home="https://github.com/ardamavi/Sign-Language-Digits-Dataset",
     ),
     "steel": NamedSet(
-        summary="900 photographs of defects of steel, six kinds, 32x32; 50 of each held out",
+        summary="900 photographs of defects of steel, six kinds, 64x64; 50 of each held out",
         source="Song and Yan, A Noise Robust Method Based on Completed Local Binary Patterns for Hot-Rolled Steel "
         "Strip Surface Defects (NEU-DET), Applied Surface Science 285, 2013",
         classes=(),

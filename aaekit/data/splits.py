@@ -1,7 +1,5 @@
 """Which training rows are labelled, unlabelled or for validation: drawn at random from a seed, class by class."""
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -10,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aaekit.data.checks import check_whole
-from aaekit.data.store import reason, write_npz
+from aaekit.data.store import read_npz, write_npz
 from aaekit.errors import InputError, nearest
 from aaekit.labels import UNLABELLED, split_labels
 
@@ -65,14 +63,14 @@ class Split:
     def read(cls, path: str | Path) -> "Split":
         """Read a file of `save`; raises `InputError` if it is missing or damaged, or if it holds no split."""
         try:
-            with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as arrays:
-                parts = [arrays[key].astype(np.int64, casting="safe") for key in PARTS]
-                random_state = int(arrays["random_state"])
+            arrays = read_npz(Path(path), (*PARTS, "random_state"))
+            parts = [arrays[key].astype(np.int64, casting="safe") for key in PARTS]
+            random_state = int(arrays["random_state"])
         except FileNotFoundError:
             raise InputError(f"{path}: expected a split, got no such file: write it by `aae data prepare`") from None
-        except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise InputError(
-                f"{path}: expected a split, got ({reason(error)}): write it again by `aae data prepare`"
+                f"{path}: expected a split, got ({error}): write it again by `aae data prepare`"
             ) from error
         labelled, unlabelled, validation = parts
         rows = np.sort(np.concatenate([unlabelled, validation])) if all(p.ndim == 1 for p in parts) else np.array([-1])
@@ -150,6 +148,13 @@ def split(
         np.setdiff1d(rows, held_out) if labels is None else rows[np.concatenate([pool[:n] for pool, n, _ in counts])]
     )
     return Split(np.sort(chosen), np.setdiff1d(np.arange(len(names)), held_out), np.sort(held_out), random_state)
+
+
+def split_with_validation(y: NDArray[np.int64] | None, is_validation: NDArray[np.bool_]) -> Split:
+    """Return the split of a set that says which rows are for validation; all labels of the others are used."""
+    is_labelled: NDArray[np.bool_] = np.zeros(len(is_validation), bool) if y is None else y != UNLABELLED
+    labelled = np.flatnonzero(is_labelled & ~is_validation)
+    return Split(labelled, np.flatnonzero(~is_validation), np.flatnonzero(is_validation))
 
 
 def _even(n_available: NDArray[np.intp], count: int, rng: np.random.Generator) -> NDArray[np.intp]:

@@ -2,7 +2,6 @@
 
 import tarfile
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,12 @@ import numpy as np
 
 from aaekit.data.checks import check_whole
 from aaekit.data.folders import read_folder
-from aaekit.data.store import reason
+from aaekit.data.store import read_npz
 from aaekit.data.tables import read_table
+from aaekit.encoders import Encoder
 from aaekit.errors import InputError
 
 Fields = dict[str, Any]  # of a `Dataset`
-Encode = Callable[[list[Path]], np.ndarray]  # files of images to features
 
 N_TEST_PER_CLASS = 50  # held-out images of each class
 N_TEST_PENGUINS = 100
@@ -54,11 +53,11 @@ def read_medical(paths: list[Path]) -> Fields:
 
 
 def read_photographs(
-    paths: list[Path], shape: tuple[int, int, int], test_random_state: int, encode: Encode | None
+    paths: list[Path], shape: tuple[int, int, int], test_random_state: int, encoder: Encoder | None
 ) -> Fields:
     """Read a .tar with a folder of images for each class, 50 images of each class held out.
 
-    With `encode`, the rows are what it returns for the files, and the images are their originals.
+    With `encoder`, the rows are its features of the files, beside pictures of them as originals.
     """
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -67,12 +66,10 @@ def read_photographs(
         except (OSError, tarfile.TarError) as error:
             raise InputError(f"{paths[0]}: expected a .tar of images, got ({error}): download it again") from error
         (root,) = Path(folder).iterdir()
-        fields = read_folder(root, shape)
-        if encode is not None:
-            fields |= {"originals": fields["X"], "X": encode([root / file for file in fields["files"]])}
+        fields = read_folder(root, shape if encoder is None else None, encoder=encoder)
     order, y = _permutation(len(fields["X"]), test_random_state), fields["y"]
     chosen = [order[y[order] == k][:N_TEST_PER_CLASS] for k in range(len(fields["classes"]))]
-    fields = {k: fields[k] for k in ("X", "y", "classes", "originals") if k in fields}
+    fields = {k: fields[k] for k in ("X", "y", "classes", "originals", "features", "checksum") if k in fields}
     return _held_out(fields, np.sort(np.concatenate(chosen)))
 
 
@@ -93,9 +90,9 @@ def _held_out(fields: Fields, test: np.ndarray) -> Fields:
 def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Read arrays of a .npz by name."""
     try:
-        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as archive:
-            return {name: archive[name] for name in names}
-    except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
+        arrays = read_npz(path, names)
+        return {name: arrays[name] for name in names}
+    except (OSError, ValueError, KeyError) as error:
         raise InputError(
-            f"{path}: expected a .npz with {', '.join(names)}, got ({reason(error)}): download it again"
+            f"{path}: expected a .npz with {', '.join(names)}, got ({error}): download it again"
         ) from error

@@ -5,6 +5,7 @@ import gzip
 import io
 import re
 import warnings
+import zipfile
 import zlib
 from collections.abc import Sequence
 from itertools import islice
@@ -15,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aaekit._extras import require
+from aaekit._files import check_regular, from_text_cell
 from aaekit.cells import MISSING, parse_numbers, text_of
 from aaekit.columns import Schema
+from aaekit.data.store import MAX_BYTES, too_large
 from aaekit.errors import ColumnWarning, InputError, nearest
 from aaekit.labels import UNLABELLED
 
@@ -24,6 +27,7 @@ TARGETS = ("y", "label", "labels", "class", "target")  # names of the column of 
 TEXT_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet", ".feather", ".xlsx", ".jsonl", ".ndjson", ".h5ad")
 N_FIRST = 200  # lines by which it is decided whether the first one has names
+N_LEAST, N_CELLS = 20, 200_000  # fewer of wide tables: as many as have so many cells, but at least so many
 LEAST_FOR_LABELS = 20  # labelled rows from which at most half of the labels may differ
 
 
@@ -36,6 +40,7 @@ def read_table(
     schema: Schema | None = None,
     classes: Sequence[str] | None = None,
     pixels: bool = False,
+    max_bytes: int = MAX_BYTES,
     features: str | None = None,
     text: str | Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -70,6 +75,8 @@ def read_table(
         sorted, numbers by their value.
     pixels : bool, default=False
         Whether each column is a value as it is, also where all cells are the same.
+    max_bytes : int, default=2 GiB
+        What a file may hold once it is decompressed.
     features : str, optional
         The encoder of free texts, see `aaekit.encoders.find`. Default: free texts are left out.
     text : str or sequence of str, optional
@@ -102,15 +109,12 @@ def read_table(
         raise InputError(f"{path}: expected features with text={text[0]}, got none: add for instance --features minilm")
     as_texts = ("category", "encoded text")
     texts = text if schema is None else [column.name for column in schema.columns if column.kind in as_texts]
-    frame, decimal = read_frame(path, header, [*TARGETS, *([target] if target else []), *texts])
+    frame, decimal = read_frame(path, header, [*TARGETS, *([target] if target else []), *texts], max_bytes)
     names = list(frame.columns)
     if schema is None:
         for name in drop:
             _check_column(path, names, name)
-    target = _target(path, frame, target, drop, optional=schema is not None, labels_are_read=classes != ())
-    y, names_of_classes = None, ()
-    if target is not None and (classes is None or len(classes)):
-        y, names_of_classes = _labels(path, target, frame[target], classes)
+    target, y, names_of_classes = read_labels(path, frame, target, drop, classes, optional=schema is not None)
     columns = frame.drop(columns=[c for c in [*drop, target] if c in names])
     if empty == "refuse":
         _refuse_empty(path, columns)
@@ -141,16 +145,22 @@ def _originals(frame: Any, schema: Schema) -> NDArray[np.object_] | None:
     return texts
 
 
-def read_frame(path: Path, header: bool | None = None, texts: Sequence[str] = ()) -> tuple[Any, str]:
+def read_frame(
+    path: Path, header: bool | None = None, texts: Sequence[str] = (), max_bytes: int = MAX_BYTES
+) -> tuple[Any, str]:
     """Return a table as a DataFrame with names of columns that are texts, and its likely decimal separator.
 
     The columns `texts` of a text file stay as they are written; otherwise parameters and errors are those of
     `read_table`.
     """
     suffix = suffix_of(path)
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path}: expected a table, got no such file: check the path")
-    frame, decimal = _read_text(path, header, texts) if suffix in TEXT_SUFFIXES else (_read_binary(path, suffix), ".")
+    check_regular(path, "a table")
+    if suffix in TEXT_SUFFIXES:
+        frame, decimal = _read_text(path, header, texts, max_bytes)
+    else:
+        frame, decimal = _read_binary(path, suffix, max_bytes), "."
     frame.columns = [str(name).strip() for name in frame.columns]
     _check_different(path, list(frame.columns))
     if not len(frame):
@@ -171,12 +181,12 @@ def as_bytes(X: NDArray[Any]) -> NDArray[Any]:
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
-def _read_text(path: Path, header: bool | None, texts: Sequence[str]) -> tuple[Any, str]:
+def _read_text(path: Path, header: bool | None, texts: Sequence[str], max_bytes: int) -> tuple[Any, str]:
     """A text file as a DataFrame, and its likely decimal separator: the comma, if it separates no cells."""
     import pandas as pd
 
-    content = _decoded(path)
-    delimiter = max(",;\t", key=next((line for line in content.splitlines() if line.strip()), "").count)
+    content = _decoded(path, max_bytes=max_bytes)
+    delimiter = _delimiter(content)
     lines = _first_lines(path, content, delimiter)
     has_names = _has_names(lines) if header is None else header
     names = lines[0] if has_names else [str(k) for k in range(len(lines[0]))]
@@ -195,20 +205,47 @@ def _read_text(path: Path, header: bool | None, texts: Sequence[str]) -> tuple[A
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected a table, got ({' '.join(str(error).split())}): repair the file") from error
+    frame = frame.copy()  # in one block
+    frame.columns = [from_text_cell(str(name)) for name in frame.columns]
+    if "'" in content:
+        frame = frame.map(lambda cell: from_text_cell(cell) if isinstance(cell, str) else cell)
     return frame, "." if delimiter == "," else ","
 
 
-def _decoded(path: Path) -> str:
-    """The content of a text file: UTF-8, or UTF-16 if it says so, or Latin-1, which is said."""
+def first_lines(path: Path, n_bytes: int = 2**16) -> list[list[str]]:
+    """Return the cells of the first lines of a text file, but for a line that may be cut off."""
+    content = _decoded(path, n_bytes)
+    end = content.rfind("\n") + 1
+    return _first_lines(path, content[:end] if end else content, _delimiter(content))
+
+
+def _delimiter(content: str) -> str:
+    """What separates cells: that of which there are most in the first line."""
+    return max(",;\t", key=next((line for line in io.StringIO(content) if line.strip()), "").count)
+
+
+def _decoded(path: Path, n_bytes: int | None = None, max_bytes: int = MAX_BYTES) -> str:
+    """The content of a text file, or its beginning: UTF-8, or UTF-16 if it says so, or Latin-1, which is said."""
+    check_regular(path, "a table")
     try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if path.suffix.lower() == ".gz" else content
+        with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb") as file:
+            content = bytes(file.read(n_bytes or max_bytes + 1))
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: expected a table, got a file that cannot be read ({error}): check it") from error
+    if n_bytes is None and len(content) > max_bytes:
+        raise too_large(path, "of text", max_bytes)
+    has_mark = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    if n_bytes is not None and len(content) == n_bytes:  # a character may be cut off
+        content = content[: max(1, content.rfind(b"\n"))]
+    if b"\0" in content and not has_mark:
+        few = content[:1000]
+        is_wide = few[::2].count(0) > len(few) // 3 or few[1::2].count(0) > len(few) // 3
+        got = "UTF-16 without a byte order mark: save it as UTF-8" if is_wide else "bytes that are no text: check it"
+        raise InputError(f"{path}: expected a table in a text file, got {got}")
     try:
-        return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        return content.decode("utf-16" if has_mark else "utf-8-sig", "ignore" if has_mark and n_bytes else "strict")
     except UnicodeDecodeError:
-        if b"\0" in content or content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        if has_mark:
             raise InputError(f"{path}: expected a table in a text file, got bytes that are no text: check it") from None
         warnings.warn(f"{path}: expected UTF-8, got other bytes: it is read as Latin-1", ColumnWarning, stacklevel=4)
         return content.decode("cp1252", errors="replace")
@@ -233,16 +270,17 @@ def _has_names(lines: list[list[str]]) -> bool:
     It has if a text stands above numbers; it has none if a text in it stands in its column again, or a number in the
     range of its column. A line of numbers alone has names if they count or rise, and do not fit their columns.
     """
-    first, others = lines[0], lines[1:]
+    first, others = lines[0], lines[1 : 1 + max(N_LEAST, N_CELLS // max(1, len(lines[0])))]
     numbers = parse_numbers(first)[0]
     is_number = ~np.isnan(numbers)
-    columns = [[line[k] for line in others if k < len(line) and line[k] not in MISSING] for k in range(len(first))]
-    values = [parse_numbers(cells)[0] for cells in columns]
-    above_numbers = [
-        cell not in MISSING and not is_number[k] and len(values[k]) and not np.isnan(values[k]).any()
-        for k, cell in enumerate(first)
-    ]
-    if any(above_numbers) or not others:
+    columns: list[list[str]] = []
+    values: list[NDArray[np.float64]] = []
+    for k, cell in enumerate(first):
+        columns.append([line[k] for line in others if k < len(line) and line[k] not in MISSING])
+        values.append(parse_numbers(columns[k])[0])
+        if cell not in MISSING and not is_number[k] and len(values[k]) and not np.isnan(values[k]).any():
+            return True
+    if not others:
         return True
     if [str(k) for k in range(len(first))] == first:
         return True
@@ -262,7 +300,7 @@ def _is_unlike(number: float, column: NDArray[np.float64]) -> bool:
     return not column.min() <= number <= column.max() or (number % 1 == 0 and bool((column % 1 != 0).any()))
 
 
-def _read_binary(path: Path, suffix: str) -> Any:
+def _read_binary(path: Path, suffix: str, max_bytes: int) -> Any:
     """A file of another format as a DataFrame."""
     import pandas as pd
 
@@ -271,6 +309,7 @@ def _read_binary(path: Path, suffix: str) -> Any:
     elif suffix == ".xlsx":
         require("openpyxl", extra="data")
     try:
+        _check_size(path, suffix, max_bytes)
         if suffix == ".h5ad":
             return _read_anndata(path)
         if suffix in (".jsonl", ".ndjson"):
@@ -285,6 +324,22 @@ def _read_binary(path: Path, suffix: str) -> Any:
         raise InputError(f"{path}: expected a {suffix} file, got a damaged one ({text}): write it again") from error
 
 
+def _check_size(path: Path, suffix: str, max_bytes: int) -> None:
+    """Refuse a file that says that it holds more than so many bytes."""
+    if suffix == ".xlsx":
+        with zipfile.ZipFile(path) as archive:
+            n_bytes = sum(member.file_size for member in archive.infolist())
+    elif suffix == ".parquet":
+        from pyarrow import parquet
+
+        with parquet.ParquetFile(path) as file:
+            n_bytes = max(8 * file.metadata.num_rows, 1) * file.metadata.num_columns
+    else:
+        return
+    if n_bytes > max_bytes:
+        raise too_large(path, f"of {suffix[1:]}", max_bytes)
+
+
 def _read_anndata(path: Path) -> Any:
     """The matrix of an AnnData file and the annotations of its rows."""
     import pandas as pd
@@ -296,6 +351,16 @@ def _read_anndata(path: Path) -> Any:
 
 
 # --- labels ----------------------------------------------------------------------------------------------------------
+def read_labels(
+    path: Path, frame: Any, target: str | None, drop: list[str], classes: Sequence[str] | None, optional: bool
+) -> tuple[str | None, NDArray[np.int64] | None, tuple[str, ...]]:
+    """Return the column of labels, the labels and the names of the classes; parameters are those of `read_table`."""
+    target = _target(path, frame, target, drop, optional, labels_are_read=classes != ())
+    if target is None or (classes is not None and not len(classes)):
+        return target, None, ()
+    return target, *_labels(path, target, frame[target], classes)
+
+
 def _target(
     path: Path, frame: Any, target: str | None, drop: list[str], optional: bool, labels_are_read: bool
 ) -> str | None:

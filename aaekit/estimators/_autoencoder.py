@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.distributions import Distribution
 
 from aaekit import divergences, priors
+from aaekit.core.random import RandomStream, seed_of
 from aaekit.core.settings import Schedule
 from aaekit.errors import InputError
 from aaekit.estimators._base import Estimator, RandomState, Sources, by_view, views, with_noise
@@ -94,7 +94,7 @@ class Autoencoder(TransformerMixin, Estimator[A]):
 
     def _make_step(self, nets: A, plan: Plan, batch: Sources) -> EncoderStep:
         return EncoderStep(
-            views(batch, self._augment(plan.data.shape), plan.uses_augmentation),
+            views(batch, self._augment(plan), plan.uses_augmentation),
             nets.encoder,
             nets.decoder,
             **by_view(batch),
@@ -324,16 +324,6 @@ def check_count(n_samples: int) -> None:
         raise InputError(f"n_samples: expected a whole number of at least 1, got {n_samples!r}")
 
 
-class seeded:
+def seeded(random_state: RandomState) -> RandomStream:
     """While it lasts, torch draws from a given random state; afterwards it continues as before."""
-
-    def __init__(self, random_state: RandomState) -> None:
-        self.seed = int(check_random_state(random_state).randint(2**31 - 1))
-        self.fork = torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_initialized() else [])
-
-    def __enter__(self) -> None:
-        self.fork.__enter__()
-        torch.manual_seed(self.seed)
-
-    def __exit__(self, *error: Any) -> None:
-        self.fork.__exit__(*error)
+    return RandomStream(seed_of(random_state))

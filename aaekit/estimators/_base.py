@@ -17,8 +17,9 @@ from aaekit.core.callbacks import Callback, Progress
 from aaekit.core.distributed import rank_and_world_size
 from aaekit.core.loop import Training
 from aaekit.core.phase import Phase
+from aaekit.core.random import RandomStream
 from aaekit.core.settings import Precision
-from aaekit.errors import InputError
+from aaekit.errors import DamageError, InputError
 from aaekit.estimators._fitting import (
     best_initialisation,
     check_parameters,
@@ -31,6 +32,11 @@ from aaekit.estimators._fitting import (
 )
 from aaekit.estimators._hyperparameters import Positive, Rate, Share, hyperparameters
 from aaekit.estimators._io import (
+    DAMAGE,
+    FACTS,
+    check_fitted,
+    check_weights,
+    damaged,
     decoded,
     described,
     encoded,
@@ -60,11 +66,13 @@ BatchNorm = Annotated[
     Field(description="batch normalisation in a fully connected encoder (convolutional ones always have it)"),
 ]
 Augmentation = Annotated[
-    Literal["auto", "affine", "noise", "none"] | Callable[[Tensor], Tensor],
+    str | Callable[[Tensor], Tensor],
     "Losses",
     Field(
-        description="what does not change the class of a row: small warps (images; without bending in ClusteringAAE), "
-        "feature noise (tables), none, or a callable on batches; 'auto' depends on the shape of the rows"
+        description="what does not change the class of a row: names joined by +, from 'affine' (small warps, into "
+        "black; without bending in ClusteringAAE), 'affine_edge' (into the colour of the edge), 'light', 'flip', "
+        "'flip_vertical', 'transpose' (all images), 'noise' (tables), or 'none'; or a callable on batches. 'auto' is "
+        "noise for tables, affine for drawings; for photos light, affine_edge, and the flips that leave the class alone"
     ),
 ]
 
@@ -90,10 +98,11 @@ class Estimator(BaseEstimator, Generic[N]):
         Field(description="(channels, height, width) of the images in flat rows; None takes the shape of X"),
     ] = None
     backbone: Annotated[
-        Literal["auto", "mlp", "conv"] | nn.Module | tuple[nn.Module, nn.Module],
+        Literal["auto", "mlp", "conv", "resnet"] | nn.Module | tuple[nn.Module, nn.Module],
         "Networks",
         Field(
-            description="encoder and decoder: fully connected, convolutional, or by the shape of the rows; or a torch "
+            description="encoder and decoder: fully connected, convolutional (in images larger than 32 pixels a side "
+            "features are pooled), 'resnet' (residual blocks in the encoder), or by the shape of the rows; or a torch "
             "module as the encoder, or a pair of modules, the second from codes (n, n_code) to rows"
         ),
     ] = "auto"
@@ -313,9 +322,9 @@ class Estimator(BaseEstimator, Generic[N]):
 
         if plan.propagates_labels and len(X_train) >= 10_000 and plan.data.n_unlabelled:
             announce("finding nearest neighbours, to which labels are propagated")
-        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(self.seed_)
+        if torch.cuda.is_available():
+            torch.cuda.init()
+        with RandomStream(self.seed_):
             sources, plan = self._sources(X_train, start.y_train, plan)
             if start.weights is not None:
                 sources["labelled"]["weights"] = torch.from_numpy(start.weights)
@@ -327,7 +336,7 @@ class Estimator(BaseEstimator, Generic[N]):
             training = begin(0)
             self.plan_ = with_phases(plan, training.networks, training.listed, training.settings)
             if not initial and not any(callback.restores() for callback in callbacks):
-                training = best_initialisation(self, begin, training, X_train, start.y_train, announce)
+                training = best_initialisation(self, begin, training, X_train, start.y_train, announce, callbacks)
             training.run(callbacks)
             if not start.sets:  # else the statistics are those of the last score
                 self._recalibrate_batch_norm(cast(N, training.averaged), X_train)
@@ -361,6 +370,10 @@ class Estimator(BaseEstimator, Generic[N]):
             n_steps = self.max_steps
         elif self.max_epochs != "auto":
             n_steps = self.max_epochs * (data.n_rows // next(iter(batch_sizes.values())))
+        augmentation = getattr(self, "augmentation", "none") or "none"
+        if augmentation == "auto":
+            augmentation = augment.automatic(data.shape, data.symmetries, data.is_photo)
+        augment.make(augmentation, data.shape)  # refuses what does not exist
         named = self.backbone if isinstance(self.backbone, str) else "auto"
         backbone = backbones.backbone_name(named, data.shape)
         return Plan(
@@ -369,6 +382,7 @@ class Estimator(BaseEstimator, Generic[N]):
             hidden=tuple(backbones.hidden_widths(self.hidden, data.shape, backbone, dense_widths)),
             batch_sizes=batch_sizes,
             n_steps=n_steps,
+            augmentation=augmentation if isinstance(augmentation, str) else "callable",
             warmup_steps=min(200, n_steps // 10) if self.learning_rate_schedule == "cosine" else 0,
             **decisions,
         )
@@ -382,16 +396,17 @@ class Estimator(BaseEstimator, Generic[N]):
     def _make_step(self, nets: N, plan: Plan, batch: Sources) -> EncoderStep:
         """The step of a batch: each source is a view; labelled rows are augmented, others beside their plain view."""
         return EncoderStep(
-            views(batch, self._augment(plan.data.shape), plan.uses_augmentation),
+            views(batch, self._augment(plan), plan.uses_augmentation),
             nets.encoder,
             **by_view(batch),
             corrupt=partial(with_noise, scale=self.input_noise),
             together=plan.schedule == "joint",
         )
 
-    def _augment(self, shape: Sequence[int]) -> Callable[[Tensor], Tensor]:
+    def _augment(self, plan: Plan) -> Callable[[Tensor], Tensor]:
         """What does not change the class of a row."""
-        return augment.make(getattr(self, "augmentation", "none"), shape)
+        spec = getattr(self, "augmentation", "none")
+        return augment.make(spec if callable(spec) else plan.augmentation, plan.data.shape)
 
     def _recalibrate_batch_norm(self, nets: N, X: Tensor) -> None:
         """Let the encoder normalise by clean rows: evenly chosen ones of those that it is trained on."""
@@ -441,7 +456,7 @@ class Estimator(BaseEstimator, Generic[N]):
         check_is_fitted(self)
         check_parameters(self)
         tensors = {k: v for k, v in self.networks_.state_dict().items()}
-        with torch.random.fork_rng([]):
+        with RandomStream(0):
             again = {k: v.shape for k, v in self.networks(self.plan_).state_dict().items()}
         if again != {k: v.shape for k, v in tensors.items()}:
             raise InputError(
@@ -463,20 +478,25 @@ class Estimator(BaseEstimator, Generic[N]):
             When the file is not there, is damaged, or is of another estimator.
         """
         header, tensors = read_model(path)
-        header["parameters"] |= objects
-        model = from_description(cls, header, str(path))
-        arrays = {k: tensors.pop(k) for k in list(tensors) if k.startswith("facts/")}
-        for name, value in header["facts"].items():
-            if not name.isidentifier() or not name.endswith("_") or hasattr(cls, name):
-                raise InputError(f"{path}: expected facts of a fitted estimator, got {name!r}: the file is damaged")
-            setattr(model, name, decoded(value, arrays))
-        with torch.random.fork_rng([]):
-            nets = model.networks(model.plan_)
         try:
+            header["parameters"] |= objects
+            model = from_description(cls, header, str(path))
+            arrays = {k: tensors.pop(k) for k in list(tensors) if k.startswith("facts/")}
+            is_ours = type(model).__module__.startswith("aaekit.")
+            for name, value in header["facts"].items():
+                is_fact = name.isidentifier() and name.endswith("_") and not hasattr(type(model), name)
+                if not is_fact or (is_ours and name not in FACTS) or name == "networks_":
+                    raise DamageError(f"{name[:80]!r} is no fact of a fitted {type(model).__name__}")
+                setattr(model, name, decoded(value, arrays))
+            check_fitted(model)
+            check_weights(model, tensors)
+            with RandomStream(0):
+                nets = model.networks(model.plan_)
             nets.load_state_dict(tensors)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{path}: expected weights that fit the parameters, got others: {reason}") from error
+        except InputError:
+            raise
+        except (*DAMAGE, RecursionError) as error:
+            raise damaged(path, error) from error
         model.networks_ = nets.eval()
         return model
 

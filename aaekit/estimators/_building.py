@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from aaekit import divergences
+from aaekit.augment import symmetries_in
 from aaekit.estimators._plan import Plan
 from aaekit.nn import backbones
 from aaekit.nn.encoder import Decoder, Encoder, Posterior
@@ -32,7 +33,7 @@ def new_encoder(
         dropout=estimator.dropout,
         batch_norm=estimator.batch_norm,
     )
-    return Encoder(backbone, n_features, latent_dim, n_classes, posterior)
+    return Encoder(backbone, n_features, latent_dim, n_classes, posterior, symmetries_in(plan.augmentation))
 
 
 def new_decoder(estimator: "Autoencoder[Any]", plan: Plan, n_code: int, module: nn.Module | None = None) -> Decoder:

@@ -6,8 +6,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
-from sklearn.utils import check_random_state
 
+from aaekit.core.random import seed_of
 from aaekit.errors import InputError
 from aaekit.estimators._autoencoder import Autoencoder
 from aaekit.estimators._base import RandomState
@@ -54,7 +54,7 @@ class ParzenDensity(Autoencoder[AutoencoderNetworks]):
         rows = self._rows(X)
         if not isinstance(n_samples, (int, np.integer)) or n_samples < 1:
             raise InputError(f"n_samples: expected a whole number of at least 1, for instance 10000, got {n_samples!r}")
-        seed = int(check_random_state(random_state).randint(2**31 - 1))
+        seed = seed_of(random_state)
         density = {"n_samples": int(n_samples), "random_state": seed}
         self.sigma_: float = choose_parzen_sigma(rows, Samples(self, **density))
         self.density_ = density

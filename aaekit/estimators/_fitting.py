@@ -11,14 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length
 from torch import Tensor, nn
 
 from aaekit import priors
 from aaekit.core.batches import Minibatches, derived_seed
-from aaekit.core.distributed import broadcast_from_rank_zero
+from aaekit.core.callbacks import Callback
+from aaekit.core.distributed import broadcast_from_rank_zero, rank_and_world_size
 from aaekit.core.loop import Training
 from aaekit.core.phase import Phase
+from aaekit.core.random import RandomStream, seed_of
 from aaekit.core.settings import Settings
 from aaekit.errors import InputError, nearest
 from aaekit.estimators._hyperparameters import validated
@@ -26,6 +28,7 @@ from aaekit.estimators._io import model_file
 from aaekit.estimators._labels import checked_weights, label_weights, warn_of_balanced_labels
 from aaekit.estimators._plan import DataSummary, Plan
 from aaekit.estimators._rows import probabilities
+from aaekit.estimators._symmetries import are_photos, find_symmetries
 from aaekit.labels import UNLABELLED
 from aaekit.nn.step import EncoderStep
 
@@ -135,6 +138,7 @@ def prepared(
         getattr(estimator, "n_unlabelled_", 0),
         tuple(map(str, estimator.classes_)) if len(class_counts) else (),
         scaler.groups,
+        *_seen_in_images(estimator, X_train, y_train),
     )
     if getattr(estimator, "class_prior", "") == "labelled":
         warn_of_balanced_labels(data)
@@ -143,10 +147,19 @@ def prepared(
     )
 
 
+def _seen_in_images(
+    estimator: "Estimator[Any]", X: Tensor, y: NDArray[np.int64] | None
+) -> tuple[tuple[str, ...], bool]:
+    """Symmetries, and whether images are photos, where the augmentation depends on it."""
+    if X.ndim != 4 or not estimator.scaler_.unit_range or getattr(estimator, "augmentation", "none") != "auto":
+        return (), False
+    return find_symmetries(X.numpy(), y, estimator.seed_), are_photos(X.numpy())
+
+
 def initialised(estimator: E, X: ArrayLike, y: ArrayLike | None = None) -> E:
     """An estimator as it is in `fit` before the first step: with a plan and initial weights. It is changed."""
     plan = prepared(estimator, X, y).plan
-    with torch.random.fork_rng([]):
+    with RandomStream(0):
         nets = estimator.networks(plan)
     estimator.plan_ = with_phases(plan, nets, estimator.phases(nets, plan), settings_of(estimator, plan))
     estimator.networks_ = nets
@@ -264,24 +277,39 @@ def best_initialisation(
     X: Tensor,
     y: NDArray[np.int64] | None,
     announce: Callable[[str], None],
+    callbacks: Sequence[Callback] = (),
 ) -> Training:
-    """The least doubtful of `n_init` initialisations after a third of the steps, or `MAX_TRIAL` of them."""
+    """The least doubtful of `n_init` initialisations after a third of the steps, or `MAX_TRIAL` of them.
+
+    Those that a callback has saved before an interruption are not tried again.
+    """
     plan = estimator.plan_
     n_steps = min(plan.n_steps // 3, MAX_TRIAL)
     if plan.n_init == 1 or n_steps < MIN_TRIAL:
         return first
     unlabelled = np.arange(len(X)) if y is None else np.flatnonzero(y == UNLABELLED)
 
+    callbacks = callbacks if rank_and_world_size()[1] == 1 else ()
+    saved = next((callback for callback in callbacks if callback.starts()), None)
+    values = [] if saved is None else saved.starts()[: plan.n_init]
+
     def trainings() -> Iterator[Training]:
-        start, total = time.monotonic(), plan.n_steps + (plan.n_init - 1) * n_steps
-        for k in range(plan.n_init):
-            left = f", {(time.monotonic() - start) * (total / (k * n_steps) - 1):.0f} s left" if k else ""
+        start, before = time.monotonic(), len(values)
+        total = plan.n_steps + (plan.n_init - 1 - before) * n_steps
+        for k in range(before, plan.n_init):
+            n_done = (k - before) * n_steps
+            left = f", {(time.monotonic() - start) * (total / n_done - 1):.0f} s left" if n_done else ""
             announce(
                 f"initialisation {k + 1}/{plan.n_init} ({n_steps} steps); the best one is trained to completion{left}"
             )
             yield begin(k) if k else first
 
     best, lowest, seconds = first, math.inf, 0.0
+    if saved is not None:
+        lowest = min(values)
+        best = begin(k) if (k := values.index(lowest)) else first
+        saved.restore_start(best)
+        seconds = best.seconds
     for training in trainings():
         training.run(until=n_steps)
         seconds += training.seconds
@@ -290,8 +318,13 @@ def best_initialisation(
         p = probabilities(nets, X[unlabelled[:N_FOR_DOUBT]])
         value = torch.tensor(doubt(p, plan.class_prior, plan.weights["marginal_kl"]), device=training.device)
         broadcast_from_rank_zero([value])  # so that all processes choose the same one
+        values.append(float(value))
         if value < lowest:
             best, lowest = training, float(value)
+        best.seconds, own = seconds, best.seconds
+        for callback in callbacks:
+            callback.save_start(values, best)
+        best.seconds = own
     best.seconds = seconds
     return best
 
@@ -327,7 +360,7 @@ def with_phases(plan: Plan, nets: nn.Module, phases: Sequence[Phase[Any]], setti
 
 def drawn_seed(random_state: "RandomState") -> int:
     """The seed of everything random in a fit; processes that train together have the same."""
-    seed = torch.tensor(check_random_state(random_state).randint(2**31 - 1))
+    seed = torch.tensor(seed_of(random_state))
     broadcast_from_rank_zero([seed])
     return int(seed)
 

@@ -137,7 +137,7 @@ def validated(estimator: type, values: Mapping[str, Any], source: str = "") -> d
     declared = hyperparameters_of(estimator)
     where = f"{source}: " if source else ""
     problems = [
-        f"{where}expected a parameter of {estimator.__name__}, got {name!r}{nearest(name, declared)}"
+        f"{where}expected a parameter of {estimator.__name__}, got {_short(name)}{nearest(name[:80], declared)}"
         for name in values
         if name not in declared
     ]
@@ -151,10 +151,19 @@ def validated(estimator: type, values: Mapping[str, Any], source: str = "") -> d
         for name, errors in by_name.items():  # of the members of a union, one whose bounds or items are wrong says most
             clearest = next((e for e in errors if _out_of_bounds(e) or _of_an_item(e)), errors[0])
             h = declared[name]
-            problems.append(f"{where}{name}: {_expected(h, clearest)}, got {values[name]!r}{_hint(h, clearest)}")
+            problems.append(f"{where}{name}: {_expected(h, clearest)}, got {_short(values[name])}{_hint(h, clearest)}")
     if problems:
         raise InputError("\n".join(problems))
     return {name: getattr(parsed, name) for name in values}
+
+
+def _short(value: Any) -> str:
+    """A value as Python writes it, cut where it is long."""
+    try:
+        text = " ".join(repr(value).split())
+    except RecursionError:
+        text = f"a nested {type(value).__name__}"
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 @cache

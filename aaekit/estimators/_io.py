@@ -2,25 +2,34 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from pydantic import ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
+from typing_extensions import TypedDict
 
-from aaekit._files import write_atomically
+from aaekit._files import checked, parsed_json, write_atomically
 from aaekit.columns import Schema
-from aaekit.errors import InputError
+from aaekit.core.state import digest
+from aaekit.errors import DamageError, InputError
 from aaekit.estimators._hyperparameters import validated
 from aaekit.estimators._plan import Plan
 from aaekit.estimators._rows import Curve, RowScaler
 
 __all__ = [
+    "DAMAGE",
+    "FACTS",
+    "check_fitted",
+    "check_shapes",
+    "check_weights",
+    "damaged",
     "decoded",
     "described",
     "encoded",
@@ -31,7 +40,76 @@ __all__ = [
     "write_model",
 ]
 
-FORMAT = 3
+FORMAT = 4
+MAX_LAYERS = 64  # of a network, or as many as there are tensors in the file
+MAX_TEXT = 10_000  # characters of a text in an array
+DAMAGE = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    RuntimeError,
+    ArithmeticError,
+    AssertionError,
+    MemoryError,
+)
+
+
+class Description(TypedDict):
+    """An estimator in JSON: its class, and its parameters by name."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # pyright: ignore
+    estimator: str
+    parameters: dict[str, Any]
+
+
+class Header(Description):
+    """What a model file says besides the tensors."""
+
+    format: int
+    facts: dict[str, Any]
+
+
+class Stem(TypedDict):
+    """The encoder below a `PretrainedClassifier`."""
+
+    parameters: dict[str, Any]
+    plan: dict[str, Any]
+    latent_dim: int
+    n_classes: int
+    posterior: str
+
+
+Rows = list[dict[str, int | float | bool | None]]
+FACTS: dict[str, Any] = {  # fitted attributes, each of a class or as pydantic takes it
+    "scaler_": RowScaler,
+    "plan_": Plan,
+    "classes_": (np.ndarray, list),
+    "class_counts_": list[int],
+    "class_frequencies_": np.ndarray,
+    "n_unlabelled_": int,
+    "n_features_in_": int,
+    "feature_names_in_": np.ndarray,
+    "seed_": int,
+    "history_": Rows,
+    "n_steps_": int,
+    "training_seconds_": float,
+    "conditions_": list,
+    "condition_counts_": list[list[int]],
+    "teachers_": dict[str, dict[str, Any]],
+    "labels_": np.ndarray,
+    "cluster_counts_": np.ndarray,
+    "n_used_clusters_": int,
+    "marginal_entropy_": float,
+    "cluster_names_": dict[int, Any],
+    "sigma_": float,
+    "density_": dict[str, int],
+    "mixture_": dict,
+    "errors_": np.ndarray,
+    "standard_": np.ndarray,
+    "offset_": float,
+    "stem_": Stem,
+}
 E = TypeVar("E")
 
 
@@ -61,7 +139,7 @@ def write_model(path: str | os.PathLike[str], header: Mapping[str, Any], tensors
     Raises
     ------
     InputError
-        When labels are neither texts nor numbers, or the file cannot be written.
+        When labels are neither texts nor numbers, weights are not finite, or the file cannot be written.
     """
     try:
         text = json.dumps({"format": FORMAT, **header})
@@ -69,8 +147,17 @@ def write_model(path: str | os.PathLike[str], header: Mapping[str, Any], tensors
         raise InputError(
             f"expected labels that are texts or numbers, got others ({error}): a file cannot hold them"
         ) from error
+    if bad := not_finite(tensors):
+        raise InputError(f"expected weights that are finite, got NaN or infinity in {bad}: train again")
     contiguous = {k: v.contiguous() for k, v in tensors.items()}
-    write_atomically(path, lambda temporary: save_file(contiguous, temporary, {"aaekit": text}))
+    facts = {"aaekit": text, "aaekit_format": str(FORMAT), "sha256": digest(text, contiguous)}
+    write_atomically(path, lambda temporary: save_file(contiguous, temporary, facts))
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str:
+    """The name of a tensor of weights that are not all finite; "" if there is none."""
+    of_weights = ((k, v) for k, v in tensors.items() if v.is_floating_point() and not k.startswith("facts/"))
+    return next((k for k, v in of_weights if not torch.isfinite(v).all()), "")
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -79,34 +166,58 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     Raises
     ------
     InputError
-        When there is no such file, or it is damaged, or of another format.
+        When there is no such file, or it is damaged, or of another version.
     """
     from safetensors import safe_open
 
     if not Path(path).is_file():
         received = "a directory" if Path(path).is_dir() else "no such file"
         raise InputError(f"{path}: expected a model that `save` wrote, got {received}")
-    damaged = f"{path}: expected a model that aaekit saved, got a damaged or other file"
     try:
         with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {})["aaekit"])
-        if "format" not in header:
-            raise InputError(f"{damaged}: its header has no format")
+            metadata = file.metadata() or {}
+        _check_format(path, metadata)
+        tensors = load_file(path)
+        if metadata.get("sha256") != digest(metadata["aaekit"], tensors):
+            raise DamageError("its checksum is wrong")
+        header = parsed_json(metadata["aaekit"], Header)
         if header["format"] != FORMAT:
-            raise InputError(
-                f"{path}: expected a model of format {FORMAT}, got {header['format']}: load it with the version of "
-                "aaekit that saved it"
-            )
-        missing = [k for k in ("estimator", "parameters", "facts") if k not in header]
-        if missing:
-            raise InputError(f"{damaged}: its header has no {', '.join(missing)}")
-        return header, load_file(path)
-    except OSError as error:
-        raise InputError(f"{path}: expected a readable file, got {error.strerror or error}") from error
+            raise DamageError("its two formats differ")
+        if bad := not_finite(tensors):
+            raise DamageError(f"NaN or infinity in {bad[:80]}")
+        return header, tensors
     except InputError:
         raise
-    except (SafetensorError, KeyError, ValueError, AttributeError) as error:
-        raise InputError(f"{damaged}: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path}: expected a readable file, got {error.strerror or error}") from error
+    except (SafetensorError, *DAMAGE) as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: str | os.PathLike[str], error: BaseException | str) -> InputError:
+    """The error that says in one line that a model file is damaged."""
+    problem = " ".join(str(error).split())[:300] or type(error).__name__
+    return InputError(
+        f"{path}: expected a model that aaekit saved, got a damaged or other file ({problem}): restore the file, or "
+        "train again"
+    )
+
+
+def _check_format(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> None:
+    """Refuse models of other versions, which may be whole."""
+    if "aaekit" not in metadata:
+        raise DamageError("it says nothing of aaekit")
+    number = metadata.get("aaekit_format") or "3"  # earlier versions did not say it here
+    if not number.isdecimal() or len(number) > 9:
+        raise DamageError("its format is no number")
+    if int(number) != FORMAT:
+        version, advice = (
+            ("a later", "update aaekit") if int(number) > FORMAT else ("an earlier", "train it again, or load it there")
+        )
+        raise InputError(
+            f"{path}: expected a model of format {FORMAT}, got format {int(number)}, of {version} version of aaekit: "
+            f"{advice}"
+        )
 
 
 # --- parameters ------------------------------------------------------------------------------------------------------
@@ -131,7 +242,7 @@ def from_description(cls: type[E], description: Mapping[str, Any], path: str) ->
     """
     kinds = {c.__name__: c for c in _subclasses(cls)}
     if description["estimator"] not in kinds:
-        raise InputError(f"{path}: expected a saved {cls.__name__}, got a {description['estimator']}")
+        raise InputError(f"{path}: expected a saved {cls.__name__}, got a {description['estimator'][:80]}")
     kind = kinds[description["estimator"]]
     parameters = dict(description["parameters"])
     for name, value in parameters.items():
@@ -140,6 +251,7 @@ def from_description(cls: type[E], description: Mapping[str, Any], path: str) ->
                 f"{path}: expected the object {name}={value['object']} again, got none: call load(..., {name}=...)"
             )
         if isinstance(value, dict) and isinstance(value.get("estimator"), str):
+            checked(value, Description)
             inner = value["parameters"].items()
             objects = [k for k, v in inner if isinstance(v, dict) and isinstance(v.get("object"), str)]
             if objects:
@@ -198,8 +310,7 @@ def decoded(value: Any, arrays: Mapping[str, Tensor]) -> Any:
     if "tensor" in value:
         return arrays[value["tensor"]].numpy()
     if "array" in value:
-        array = np.array(value["array"], dtype=value["dtype"])
-        return array.reshape(value["shape"]) if "shape" in value else array[()]
+        return _array(value["array"], np.dtype(value["dtype"]), value.get("shape"))
     if "tuple" in value:
         return tuple(decoded(v, arrays) for v in value["tuple"])
     if "plan" in value:
@@ -209,4 +320,99 @@ def decoded(value: Any, arrays: Mapping[str, Tensor]) -> Any:
     for key, kind in (("scaler", RowScaler), ("curve", Curve)):
         if key in value:
             return kind(**{k: decoded(v, arrays) for k, v in value[key].items()})
+    if len(pairs := {k: None for k, _ in value["pairs"]}) < len(value["pairs"]):
+        raise DamageError(f"keys twice, of {len(pairs)}")
     return {k: decoded(v, arrays) for k, v in value["pairs"]}
+
+
+def _array(values: Any, dtype: np.dtype[Any], shape: list[int] | None) -> Any:
+    """An array of plain values, or one of them."""
+    items = np.array(values, dtype=object).ravel().tolist()
+    if dtype.kind not in "biufUO" or dtype.itemsize > 4 * MAX_TEXT or dtype.names:
+        raise DamageError(f"an array of {dtype}")
+    if not all(item is None or isinstance(item, str | int | float) for item in items):
+        raise DamageError("an array of other values than texts and numbers")
+    if dtype.kind in "biuf" and any(isinstance(item, str) or item is None for item in items):
+        raise DamageError("an array of numbers with other values")
+    array = np.array(values, dtype=dtype)
+    return array[()] if shape is None else array.reshape(checked(shape, list[int]))
+
+
+# --- whether it all fits ---------------------------------------------------------------------------------------------
+def check_fitted(model: Any) -> None:
+    """Raise a ValueError where the facts of a loaded model are of other kinds, or do not fit each other."""
+    for name, kind in FACTS.items():
+        if hasattr(model, name):
+            value = getattr(model, name)
+            if kind in (RowScaler, Plan, np.ndarray) or isinstance(kind, tuple):
+                if not isinstance(value, kind):
+                    raise DamageError(f"{name}: a {type(value).__name__}")
+            else:
+                checked(value, kind)
+    scaler, plan, n = model.scaler_, model.plan_, model.plan_.data.n_values
+    _check_scaler(scaler)
+    if scaler.shape != plan.data.shape or scaler.unit_range != plan.data.unit_range:
+        raise DamageError(f"rows of shape {scaler.shape} in the scaler, of {plan.data.shape} in the plan")
+    curve = scaler.curve
+    arrays = [] if curve is None else [v for k in fields(curve) if isinstance(v := getattr(curve, k.name), np.ndarray)]
+    if any(a.shape != (n,) for a in arrays) or (scaler.schema is not None and scaler.schema.n_values != n):
+        raise DamageError(f"a scaler of other than {n} values")
+    if scaler.groups != plan.data.groups and plan.data.groups:
+        raise DamageError("other choices in the scaler than in the plan")
+    classes, counts, K = getattr(model, "classes_", None), getattr(model, "class_counts_", None), plan.data.n_classes
+    if isinstance(classes, np.ndarray):
+        if classes.ndim != 1 or not len(classes):
+            raise DamageError(f"classes of shape {classes.shape}")
+        if counts is not None and not len(counts) == len(classes) == K:
+            raise DamageError(f"{len(classes)} classes, {len(counts)} counts, {K} classes in the plan")
+
+
+def _check_scaler(scaler: RowScaler) -> None:
+    """Raise a ValueError where the parts of a scaler are of other kinds."""
+    plain = {"shape": tuple[int, ...], "as_images": bool, "unit_range": bool, "unit": float, "data_radius": float,
+             "source": str}  # fmt: skip
+    for name, kind in plain.items():
+        checked(getattr(scaler, name), kind)
+    if not isinstance(scaler.curve, Curve | None) or not isinstance(scaler.schema, Schema | None):
+        raise DamageError("a scaler of other parts")
+    if scaler.curve is None and not scaler.unit_range:
+        raise DamageError("a scaler without a curve")
+    numbers = [scaler.unit, scaler.data_radius]
+    if scaler.curve is not None:
+        for field in fields(scaler.curve):
+            value = getattr(scaler.curve, field.name)
+            if value is not None and not (isinstance(value, float) or np.asarray(value).dtype.kind == "f"):
+                raise DamageError(f"curve.{field.name}: a {type(value).__name__}")
+            if field.name in ("scale", "deviation") and value is not None and not np.min(value, initial=1) > 0:
+                raise DamageError(f"curve.{field.name}: numbers that are not above 0")
+            numbers.append(0.0 if value is None or field.name == "reach" else np.abs(value).max(initial=0))
+    if not np.isfinite(numbers).all():
+        raise DamageError("a scaler that is not finite")
+
+
+def check_weights(model: Any, tensors: Mapping[str, Tensor]) -> None:
+    """Raise a ValueError where the networks that a loaded model describes are not those of its tensors.
+
+    They are made without values, so that their size is known before memory is taken.
+    """
+    for owner, name in ((model, "hidden"), (model, "discriminator_hidden"), (model.plan_, "hidden")):
+        if len(getattr(owner, name, ())) > max(MAX_LAYERS, len(tensors)):
+            raise DamageError(f"{name}: {len(getattr(owner, name))} layers, and {len(tensors)} tensors")
+    largest = max((max(v.shape, default=0) for v in tensors.values()), default=0)
+    if model.plan_.n_classes > largest:
+        raise DamageError(f"{model.plan_.n_classes} classes, and no tensor of more than {largest} rows or columns")
+    if not isinstance(model.backbone, str) or not type(model).__module__.startswith("aaekit."):
+        return  # made by somebody's own code
+    check_shapes(lambda: model.networks(model.plan_), tensors)
+
+
+def check_shapes(make: Callable[[], nn.Module], tensors: Mapping[str, Tensor]) -> None:
+    """Raise a ValueError where tensors are not the weights of networks, which are made without values."""
+    with torch.device("meta"):
+        shapes = {k: (tuple(v.shape), v.dtype) for k, v in make().state_dict().items()}
+    for name in (*shapes, *tensors):
+        tensor = tensors.get(name)
+        received = None if tensor is None else (tuple(tensor.shape), tensor.dtype)
+        if shapes.get(name) != received:
+            texts = ["no weights" if s is None else f"{s[1]} {s[0]}" for s in (shapes.get(name), received)]
+            raise DamageError(f"expected weights that fit the parameters, {texts[0]} of {name[:80]}, got {texts[1]}")

@@ -2,11 +2,15 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Self
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Self
 
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from aaekit._files import built, checked
 from aaekit.core.settings import Schedule, named
-from aaekit.errors import InputError
+from aaekit.errors import DamageError, InputError
 
 __all__ = ["Consistency", "DataSummary", "Plan", "consistency"]
 
@@ -33,6 +37,10 @@ class DataSummary:
         The classes of `class_counts`, as texts.
     groups : tuple of (first, behind the last)
         Values that are one choice: those of a category, or one for yes or no.
+    symmetries : tuple of str
+        Flips that leave the class of images alone, see `aaekit.augment.SYMMETRIES`.
+    is_photo : bool
+        Whether images fill their frame.
     """
 
     shape: tuple[int, ...]
@@ -43,6 +51,8 @@ class DataSummary:
     n_unlabelled: int = 0
     classes: tuple[str, ...] = ()
     groups: tuple[tuple[int, int], ...] = ()
+    symmetries: tuple[str, ...] = ()
+    is_photo: bool = False
 
     @property
     def n_values(self) -> int:
@@ -74,7 +84,7 @@ class Plan:
     data : DataSummary
         What it was decided from.
     backbone : str
-        "conv", "mlp" or "module".
+        "conv", "resnet", "mlp" or "module".
     hidden : tuple of int
         Widths of the hidden layers, or the channels of convolutional ones.
     batch_sizes : mapping from str to int
@@ -93,6 +103,8 @@ class Plan:
         How sure the class prior is, in [0, 1]; the losses that compare y with it weigh as much.
     min_class_share : float
         The part of its `class_prior` below which a class must not fall; 1 keeps all of them as they are.
+    augmentation : str
+        The augmentation by name, or "callable".
     uses_augmentation, uses_virtual_adversarial : bool
         Whether y must not change under the augmentation, or within a small ball.
     vat_epsilon, vat_xi : float
@@ -124,6 +136,7 @@ class Plan:
     class_prior: tuple[float, ...] = ()
     prior_certainty: float = 1.0
     min_class_share: float = 1.0
+    augmentation: str = "none"
     uses_augmentation: bool = False
     uses_virtual_adversarial: bool = False
     vat_epsilon: float = 0.0
@@ -167,21 +180,45 @@ class Plan:
 
     @classmethod
     def from_dict(cls, plan: Mapping[str, Any]) -> Self:
-        """What `as_dict` gave, as it comes out of JSON."""
-        values: dict[str, Any] = {f.name: plan[f.name] for f in fields(cls) if f.name in plan}
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        data: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plan["data"].items()}
-        data["groups"] = tuple((first, last) for first, last in data.get("groups", ()))
-        phases = plan["phases"]
-        return cls(
-            **values
+        """What `as_dict` gave, as it comes out of JSON.
+
+        Raises
+        ------
+        ValueError
+            When a part of it is missing, unknown or of another type.
+        """
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plan.items()}
+        data = {k: tuple(v) if isinstance(v, list) else v for k, v in checked(values.pop("data", None), dict).items()}
+        pairs = [list(pair) for pair in checked(data.get("groups", ()), tuple[list | tuple, ...])]
+        pairs = checked(pairs, list[Annotated[list[int], Field(min_length=2, max_length=2)]])
+        phases = checked(list(checked(values.pop("phases", ()), tuple)), list[_PhaseRow])
+        made = built(
+            cls,
+            values
             | {
-                "data": DataSummary(**data),
+                "data": built(DataSummary, data | {"groups": tuple((first, last) for first, last in pairs)}),
                 "weights": {p["name"]: p["weight"] for p in phases},
                 "learning_rates": {p["name"]: p["learning_rate"] for p in phases},
                 "moves": {p["name"]: tuple(p["moves"]) for p in phases if p["moves"]},
-            }
+            },
         )
+        n, K = made.data.n_values, made.n_classes
+        if not made.data.shape or min(made.data.shape) < 1 or len(made.data.shape) not in (1, 3):
+            raise DamageError(f"data.shape: expected numbers of at least 1, one or three, got {made.data.shape}")
+        if not all(0 <= first < last <= n for first, last in made.data.groups):
+            raise DamageError(f"data.groups: expected parts of {n} values, got others")
+        if K < 0 or len(made.class_prior) not in (0, K) or not all(p >= 0 for p in made.class_prior):
+            raise DamageError(f"class_prior: expected {K} frequencies, got {len(made.class_prior)} or negative ones")
+        return made
+
+
+class _PhaseRow(TypedDict):
+    """A phase in JSON."""
+
+    name: str
+    weight: float
+    learning_rate: float
+    moves: list[str]
 
 
 @dataclass(frozen=True)

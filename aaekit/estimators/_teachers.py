@@ -3,6 +3,7 @@
 A logistic regression, a forest and label propagation each give class probabilities of all rows. They are averaged by
 weights that their predictions for labels held out from them earn (stacking: Wolpert, 1992; Breiman, 1996), and the
 average is what the encoder is taught besides the labels themselves (distillation: Hinton et al., arXiv:1503.02531).
+Before, each method gets the temperature at which it makes these labels most likely (Guo et al., arXiv:1706.04599).
 """
 
 from collections.abc import Callable
@@ -35,6 +36,7 @@ PRIOR_COUNT = 2.0  # held-out labels that each method's weight is worth before a
 HOTTEST = 20.0  # temperature, at most
 TRUST = 20.0  # labels that the encoder's own certainty is worth when its accuracy is judged
 SMOOTHING = 0.02  # probability that is spread over all classes, so that no method is certain
+POWERS = np.geomspace(0.25, 8, 21)  # inverse temperatures of methods, whose logarithm is a priori normal around 0
 
 Probabilities = NDArray[np.floating]
 
@@ -109,7 +111,7 @@ def teach(
         answers = [
             spread if make is None else _answer(make(), X, y, labelled, asked, n_classes) for make in METHODS.values()
         ]
-        return np.stack([_smooth(p) for p in answers])
+        return np.stack(answers)
 
     labelled, unlabelled = random.permutation(np.flatnonzero(y >= 0)), np.flatnonzero(y < 0)
     labelled = labelled[:N_LABELLED]
@@ -124,9 +126,15 @@ def teach(
         held_out[:, folds[order] == fold] = said[:, : len(out)]
         by_fold.append(said[:, len(out) :])
     y_held_out = y[labelled[order]]
+    power = np.array([_power(p, y_held_out) for p in held_out])
+    held_out = _smooth(held_out, power[:, None, None])
     share = _weights(held_out[:, np.arange(len(order)), y_held_out])
-    mean = _mean(share, say(labelled, np.arange(len(X))))
-    counts = [_counts(_mean(share, said), class_prior) for said in by_fold]
+
+    def mean_of(said: Probabilities) -> Probabilities:
+        return _mean(share, _smooth(said, power[:, None, None]))
+
+    mean = mean_of(say(labelled, np.arange(len(X))))
+    counts = [_counts(mean_of(said), class_prior) for said in by_fold]
     frequencies, certainty = _moved(class_prior, _counts(mean[unlabelled], class_prior), counts)
     weight_of_class = frequencies / np.bincount(y[labelled], minlength=n_classes).clip(1)
     answers = dict(zip([*METHODS, "mean"], [*held_out, _mean(share, held_out)], strict=True))
@@ -166,10 +174,16 @@ def _answer(
     return p
 
 
-def _smooth(p: Probabilities) -> Probabilities:
-    """Probabilities none of which is 0; rows of zeros stay next to nothing."""
-    p = p / np.maximum(p.sum(1, keepdims=True), 1e-9)
-    return (1 - SMOOTHING) * p + SMOOTHING / p.shape[1]
+def _smooth(p: Probabilities, power: float | NDArray[np.floating]) -> Probabilities:
+    """Probabilities to a power, none of which is 0; rows of zeros become uniform."""
+    p = (p + 1e-3 / p.shape[-1]) ** power
+    return (1 - SMOOTHING) * p / p.sum(-1, keepdims=True) + SMOOTHING / p.shape[-1]
+
+
+def _power(p: Probabilities, y: NDArray[np.int64]) -> float:
+    """The inverse temperature at which a method makes labels `(n,)` most likely, a posteriori; 1 without labels."""
+    likelihood = np.log([_smooth(p, power)[np.arange(len(y)), y] for power in POWERS]).sum(1)
+    return float(POWERS[np.argmax(likelihood - np.log(POWERS) ** 2 / 2)])
 
 
 def _weights(likelihood: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Literal, Self
 
@@ -242,12 +241,10 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
         check_n_clusters(self.n_clusters, len(rows))
         return rows, None
 
-    def _augment(self, shape: Any) -> Callable[[Tensor], Tensor]:
+    def _augment(self, plan: Plan) -> Callable[[Tensor], Tensor]:
         """Warps do not bend here: no label says that a four whose top is bent shut is not a nine."""
-        transform = augment.make(self.augmentation, shape)
-        if isinstance(self.augmentation, str) and isinstance(transform, augment.AffineImages):
-            return replace(transform, bend=0.0)
-        return transform
+        transform = super()._augment(plan)
+        return augment.without_bending(transform) if isinstance(self.augmentation, str) else transform
 
     def _join(self, nets: ClusteringNetworks, code: Code, labels: Tensor | None) -> Tensor:
         """[y, z]. Where clusters follow from smoothness alone, the reconstruction does not move y."""

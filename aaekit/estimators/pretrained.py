@@ -106,7 +106,9 @@ class PretrainedClassifier(Classifier[ClassifierNetworks]):
             encoder = copy.deepcopy(self.autoencoder_.networks_.encoder)
         else:  # to be loaded
             stem = self.stem_
-            alike = AdversarialAutoencoder(**{k: stem["parameters"].get(k, getattr(self, k)) for k in OF_ENCODER})
+            parameters = {k: stem["parameters"].get(k, getattr(self, k)) for k in OF_ENCODER}
+            alike = AdversarialAutoencoder(**parameters)
+            check_parameters(alike)
             alike_plan = Plan.from_dict(stem["plan"])
             encoder = new_encoder(alike, alike_plan, stem["latent_dim"], stem["n_classes"], stem["posterior"])
         return ClassifierNetworks(encoder, nn.Linear(self.stem_["latent_dim"], plan.n_classes))

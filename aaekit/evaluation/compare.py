@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from aaekit.estimators._hyperparameters import hyperparameters_of
 from aaekit.estimators._labels import fold_of
 from aaekit.evaluation import metrics
 from aaekit.evaluation.heldout import HeldOut, to_training_units
-from aaekit.evaluation.methods import BASELINE, CLASSIFIERS, Method, Setting, answer
+from aaekit.evaluation.methods import AUGMENTED, BASELINE, CLASSIFIERS, Method, Setting, answer, suited
 from aaekit.labels import UNLABELLED, labelled_mask
 
 __all__ = ["compare", "cross_fitted", "simple_errors"]
@@ -60,7 +61,7 @@ def compare(
         )
     X, y = _training_rows(data, split)
     X_test, results = to_training_units(estimator, rows.X), []
-    for method in _methods(config, estimator, methods):
+    for method in _methods(config, data, estimator, methods):
         values, seconds, note = answer(method, X, X_test, _setting(config, data, X, y))
         error = metrics.error_rate(rows.y, values.argmax(1))
         results.append({"name": _with_note(method.name, note), "error": error, "seconds": round(seconds, 2)})
@@ -124,7 +125,7 @@ def cross_fitted(
         raise InputError(f"{data.name}: expected at least 2 labels of each class, got 1: label more rows")
     own = Method(type(estimator).__name__, lambda _: clone(estimator), is_ours=True)
     folds, results = fold_of(y, n_folds), []
-    for method in (own, *_methods(config, estimator, methods)):
+    for method in (own, *_methods(config, data, estimator, methods)):
         predicted, seconds, note = np.full(len(y), UNLABELLED), [], ""
         for fold in np.unique(folds[folds >= 0]):
             train, test = folds != fold, folds == fold
@@ -144,19 +145,28 @@ def _training_rows(data: Dataset, split: Split) -> tuple[NDArray[Any], NDArray[n
     return data.X[split.unlabelled], split.masked(data.y)[split.unlabelled]
 
 
-def _methods(config: Mapping[str, Any], estimator: Any, methods: Sequence[Method] | None) -> list[Method]:
-    """The simple methods, and the baseline with the backbone of the run, unless it is the run itself."""
+def _methods(
+    config: Mapping[str, Any], data: Dataset, estimator: Any, methods: Sequence[Method] | None
+) -> list[Method]:
+    """The simple methods for such rows, and the baselines with the backbone of the run, unless it is the run itself."""
     shared = set(hyperparameters_of(SupervisedBaseline)) & SHARED
     parameters = {name: value for name, value in config.items() if name in shared}
-    baseline = replace(BASELINE, make=lambda _: SupervisedBaseline(**parameters))
     is_baseline = isinstance(estimator, SupervisedBaseline)
-    chosen = [m for m in methods or CLASSIFIERS if not m.is_ours or (m is BASELINE and not is_baseline)]
-    return [baseline if method is BASELINE else method for method in chosen]
+    chosen = suited(methods or CLASSIFIERS, data.X.ndim > 2)
+    return [
+        replace(m, make=partial(_baseline, parameters, m)) if m.is_ours else m
+        for m in chosen
+        if not m.is_ours or (m in (BASELINE, AUGMENTED) and not is_baseline)
+    ]
+
+
+def _baseline(parameters: Mapping[str, Any], method: Method, setting: Setting) -> SupervisedBaseline:
+    return method.make(setting).set_params(**parameters)
 
 
 def _setting(config: Mapping[str, Any], data: Dataset, X: NDArray[Any], y: NDArray[np.int64]) -> Setting:
     n_classes = max(len(data.classes), int(y.max()) + 1)
-    return Setting(y, n_classes, int(X[:1].size), config["random_state"], torch.get_num_threads())
+    return Setting(y, n_classes, X.shape[1:], config["random_state"], torch.get_num_threads())
 
 
 def _with_note(name: str, note: str) -> str:

@@ -40,12 +40,15 @@ class HeldOut(NamedTuple):
         Labels, -1 where unknown.
     originals : ndarray or None
         What the rows are features of: images (n, channels, height, width), or texts (n,).
+    original_size : (width, height), optional
+        Of images in files: the size that most of them had before they became rows.
     """
 
     name: str
     X: NDArray[Any]
     y: NDArray[Any] | None
     originals: NDArray[Any] | None = None
+    original_size: tuple[int, int] | None = None
 
     @property
     def of_images(self) -> bool:
@@ -60,7 +63,7 @@ class HeldOut(NamedTuple):
     def at(self, index: Any) -> "HeldOut":
         """Some of the rows."""
         y, originals = (None if array is None else array[index] for array in (self.y, self.originals))
-        return HeldOut(self.name, self.X[index], y, originals)
+        return self._replace(X=self.X[index], y=y, originals=originals)
 
 
 def unit_of(estimator: Any) -> NDArray[Any] | float:

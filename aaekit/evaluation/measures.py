@@ -249,6 +249,9 @@ def evidence_of(estimator: Any, rows: HeldOut, simple_errors: Mapping[str, float
         "learning_rates": getattr(plan, "learning_rates", {}),
         "simple_errors": simple_errors,
     }
+    if len(estimator.shape_) == 3:
+        evidence |= {"image_shape": tuple(estimator.shape_), "original_size": rows.original_size}
+        evidence["X"] = as_samples(estimator, rows.X) / np.asarray(unit_of(estimator))
     if hasattr(estimator, "sample_prior"):
         unit = np.asarray(unit_of(estimator))
         evidence["X"] = as_samples(estimator, rows.X) / unit

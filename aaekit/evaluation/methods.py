@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +23,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import LocalOutlierFactor
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from sklearn.svm import SVC
 
@@ -38,6 +40,7 @@ from aaekit.estimators import (
 from aaekit.labels import UNLABELLED
 
 __all__ = [
+    "AUGMENTED",
     "BASELINE",
     "CLASSIFIERS",
     "CLUSTERERS",
@@ -48,6 +51,7 @@ __all__ = [
     "Setting",
     "answer",
     "check_options",
+    "suited",
 ]
 
 N_TREES = 200
@@ -68,8 +72,8 @@ class Setting:
         Labels of the training rows, -1 in unlabelled ones; all -1 for methods without labels.
     n_classes : int
         Number of classes, which is also the number of clusters.
-    n_features : int
-        Number of values of a row.
+    shape : tuple of int
+        Shape of a row: (n_features,), or (channels, height, width).
     random_state : int, default=0
         Seed.
     jobs : int, default=1
@@ -80,10 +84,15 @@ class Setting:
 
     y: NDArray[np.int64]
     n_classes: int
-    n_features: int
+    shape: tuple[int, ...]
     random_state: int = 0
     jobs: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def n_features(self) -> int:
+        """Number of values of a row."""
+        return math.prod(self.shape)
 
     @property
     def folds(self) -> int:
@@ -106,7 +115,11 @@ class Method:
     max_rows : int, optional
         Maximum number of training rows, labelled ones first.
     is_ours : bool, default=False
-        Whether it is one of our own estimators, which scale rows themselves.
+        Whether it is one of our own estimators, which scale rows themselves and have options.
+    is_compared : bool, optional
+        Whether regret is measured against it, by default if it is not ours.
+    images_only : bool, default=False
+        Whether it is for images and not for tables.
     package : str, default=""
         The optional package that it needs.
     question : str, default="predict_proba"
@@ -120,6 +133,13 @@ class Method:
     is_ours: bool = False
     package: str = ""
     question: str = "predict_proba"
+    is_compared: bool | None = None
+    images_only: bool = False
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether regret is measured against it."""
+        return not self.is_ours if self.is_compared is None else self.is_compared
 
 
 class Answer(NamedTuple):
@@ -242,6 +262,37 @@ def _self_training(setting: Setting) -> Any:
     return SelfTrainingClassifier(machine)
 
 
+def _calibrated(model: Any, setting: Setting) -> Any:
+    """Probabilities of a machine without any, by cross-validation; without two labels of each class, by its votes."""
+    if setting.folds < 2:
+        return make_pipeline(*[step for _, step in model.steps[:-1]], LogisticRegression(max_iter=1000))
+    return CalibratedClassifierCV(model, ensemble=False, cv=setting.folds)  # pyright: ignore[reportArgumentType]
+
+
+def _components_and_machine(setting: Setting) -> Any:
+    n = min(50, len(setting.y) - 1 - math.ceil(len(setting.y) / max(2, setting.folds)), setting.n_features)
+    components = PCA(max(1, n), random_state=setting.random_state)
+    return _calibrated(make_pipeline(components, SVC(C=10)), setting)
+
+
+def _gradients_and_machine(setting: Setting) -> Any:
+    histograms = FunctionTransformer(partial(_gradient_histograms, shape=setting.shape))
+    return _calibrated(make_pipeline(histograms, StandardScaler(), SVC(C=10)), setting)
+
+
+def _gradient_histograms(rows: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Histograms of oriented gradients (Dalal and Triggs, 2005) of flat images: about eight cells a side."""
+    feature: Any = require("skimage.feature", extra="suite")
+    cell = max(2, min(shape[1:]) // 8)
+    images = rows.reshape(-1, *shape).mean(1)
+    return np.stack([feature.hog(image, 9, (cell, cell), (2, 2)) for image in images])
+
+
+def suited(methods: Iterable[Method], is_image: bool) -> list[Method]:
+    """The methods that take such rows and whose packages are installed."""
+    return [m for m in methods if (is_image or not m.images_only) and (not m.package or find_spec(m.package))]
+
+
 def check_options(names: Iterable[str]) -> None:
     """Refuse parameters that none of our methods has; a method ignores those of others.
 
@@ -264,11 +315,20 @@ def _of_ours(kind: type[Any], setting: Setting, **parameters: Any) -> Any:
 
 
 BASELINE = Method("supervised baseline", partial(_of_ours, SupervisedBaseline), "labelled", is_ours=True)
+AUGMENTED = Method(
+    "augmented network", partial(_of_ours, SupervisedBaseline, augmentation="auto", backbone="auto", max_steps=600),
+    "labelled", is_ours=True, is_compared=True, images_only=True,
+)  # fmt: skip
 CLASSIFIERS = (
     Method("logistic regression", _logistic_regression, "labelled", N_LOGISTIC),
     Method("random forest", _random_forest, "labelled"),
     Method("label spreading", _label_spreading, "unlabelled", N_SPREADING),
     Method("self-training", _self_training, "unlabelled", N_SELF_TRAINING),
+    Method("components + SVM", _components_and_machine, "labelled", images_only=True),
+    Method(
+        "gradient histograms + SVM", _gradients_and_machine, "labelled", N_LOGISTIC, package="skimage", images_only=True
+    ),
+    AUGMENTED,
     BASELINE,
     Method("SemiSupervisedAAE", partial(_of_ours, SemiSupervisedAAE), is_ours=True),
 )

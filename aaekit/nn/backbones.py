@@ -23,11 +23,13 @@ __all__ = [
     "encoder_backbone",
     "hidden_widths",
     "n_halvings",
+    "pooled_encoder",
 ]
 
-BackboneName = Literal["mlp", "conv"]
+BackboneName = Literal["mlp", "conv", "resnet"]
 Widths = Literal["auto"] | Sequence[int]
 Shape = tuple[int, ...]
+N_FLAT = 32  # pixels a side, up to which features keep their places; in larger images they are pooled
 N_NARROW = 256  # values of an image up to which narrower layers are enough, as they are for tables
 
 
@@ -81,6 +83,50 @@ def conv_encoder(shape: Shape, channels: Sequence[int], n_features: int, *, drop
     return _channels_last(nn.Sequential(*layers))
 
 
+def pooled_encoder(shape: Shape, channels: Sequence[int], *, residual: bool = False, dropout: float = 0.0) -> nn.Module:
+    """`(n, c, h, w) -> (n, 2 channels[-1])`: convolutions, and the mean and the maximum of each channel over places.
+
+    A stem of stride 2, a convolution or a residual block (He et al., arXiv:1512.03385) for each further halving, down
+    to at most 8 pixels a side, and one more; `channels` are their widths in this order (the last is repeated).
+    """
+    strides = [2] * (n_halvings(shape) - 1) + [1]
+    widths = [*channels, *[channels[-1]] * (len(strides) + 1)][: len(strides) + 1]
+    layers: list[nn.Module] = _convolution(shape[0], widths[0], 2, kernel=5)
+    for n_in, n_out, stride in zip(widths, widths[1:], strides, strict=False):
+        layers += [_Residual(n_in, n_out, stride)] if residual else _convolution(n_in, n_out, stride)
+    layers += [_MeanAndMaximum()] + [nn.Dropout(dropout)] * (dropout > 0)
+    return _channels_last(nn.Sequential(*layers))
+
+
+def _convolution(n_in: int, n_out: int, stride: int = 1, kernel: int = 3) -> list[nn.Module]:
+    """A convolution with batch norm and ReLU."""
+    convolution = nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, bias=False)
+    return [convolution, nn.BatchNorm2d(n_out), nn.ReLU(inplace=True)]
+
+
+class _Residual(nn.Module):
+    """Two convolutions around which the input is added, by a linear map where its shape changes."""
+
+    def __init__(self, n_in: int, n_out: int, stride: int) -> None:
+        super().__init__()
+        second = nn.Conv2d(n_out, n_out, 3, padding=1, bias=False)
+        self.change: nn.Module = nn.Sequential(*_convolution(n_in, n_out, stride), second, nn.BatchNorm2d(n_out))
+        # means before the 1x1 convolution (He et al., arXiv:1812.01187); one of stride 2 crashes oneDNN on few channels
+        means = [nn.AvgPool2d(stride, ceil_mode=True)] * (stride > 1)
+        shortcut = [*means, nn.Conv2d(n_in, n_out, 1, bias=False), nn.BatchNorm2d(n_out)]
+        self.shortcut: nn.Module = nn.Sequential(*shortcut) if stride > 1 or n_in != n_out else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.change(x) + self.shortcut(x))
+
+
+class _MeanAndMaximum(nn.Module):
+    """The mean and the maximum of each channel: `(n, c, h, w) -> (n, 2 c)`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)
+
+
 def conv_decoder(n_code: int, shape: Shape, channels: Sequence[int]) -> nn.Module:
     """`(n, n_code) -> (n, c, h, w)`: one transposed convolution for each doubling, cropped to the size."""
     halvings, (h, w) = n_halvings(shape), _smallest(shape)
@@ -122,25 +168,30 @@ def backbone_name(spec: object, shape: Shape) -> BackboneName:
     Raises
     ------
     InputError
-        For other names, and for "conv" with rows that are no images of at least 8x8.
+        For other names, and for "conv" and "resnet" with rows that are no images of at least 8x8.
     """
     if spec == "auto":
         return "conv" if len(shape) == 3 and min(shape[1:]) >= 8 else "mlp"
-    if spec == "conv" and (len(shape) != 3 or min(shape[1:]) < 8):
+    if spec in ("conv", "resnet") and (len(shape) != 3 or min(shape[1:]) < 8):
         raise InputError(
-            f"backbone: expected images (channels, height, width) of 8x8 or larger for 'conv', got rows of shape "
+            f"backbone: expected images (channels, height, width) of 8x8 or larger for {spec!r}, got rows of shape "
             f"{shape}: pass X as (n, channels, height, width), set image_shape, or choose backbone='mlp'"
         )
-    if spec not in ("mlp", "conv"):
-        close = nearest(str(spec), ["auto", "mlp", "conv"])
-        raise InputError(f"backbone: expected 'auto', 'mlp', 'conv' or a torch.nn.Module, got {spec!r}{close}")
+    if spec not in ("mlp", "conv", "resnet"):
+        close = nearest(str(spec), ["auto", "mlp", "conv", "resnet"])
+        raise InputError(
+            f"backbone: expected 'auto', 'mlp', 'conv', 'resnet' or a torch.nn.Module, got {spec!r}{close}"
+        )
     return spec  # type: ignore[return-value]
 
 
 def hidden_widths(
     spec: Widths, shape: Shape, backbone: BackboneName, dense_widths: Sequence[int] | None = None
 ) -> Sequence[int]:
-    """Resolve "auto": channels of 32, 64, 64; else `dense_widths`, or two layers of 256, or 1,000 for larger images.
+    """Resolve "auto" to the widths of layers.
+
+    Channels of convolutional networks are 32, 64, 64, or 32, 64, 128 where features are pooled; else `dense_widths`, or
+    two layers of 256, or of 1,000 for larger images.
 
     Raises
     ------
@@ -148,14 +199,21 @@ def hidden_widths(
         When a convolutional network would have no channels.
     """
     if spec == "auto":
+        if backbone != "mlp":
+            return (32, 64, 128) if _is_pooled(backbone, shape) else (32, 64, 64)
         narrow = len(shape) == 1 or math.prod(shape) <= N_NARROW
-        return (32, 64, 64) if backbone == "conv" else dense_widths or ((256, 256) if narrow else (1000, 1000))
-    if backbone == "conv" and not len(spec):
+        return dense_widths or ((256, 256) if narrow else (1000, 1000))
+    if backbone != "mlp" and not len(spec):
         raise InputError(
             "hidden: expected the channels of at least one layer of a convolutional network, got none: choose "
             "backbone='mlp' for a network without hidden layers"
         )
     return spec
+
+
+def _is_pooled(backbone: BackboneName, shape: Shape) -> bool:
+    """Whether features are pooled over places: in images larger than 32 pixels a side, and in residual networks."""
+    return backbone == "resnet" or (backbone == "conv" and max(shape[1:]) > N_FLAT)
 
 
 def encoder_backbone(
@@ -172,13 +230,15 @@ def encoder_backbone(
     """
     if isinstance(spec, nn.Module):
         module = copy.deepcopy(spec)
-    else:
-        widths = hidden_widths(hidden, shape, name := backbone_name(spec, shape))
-        if name == "conv":
-            module = conv_encoder(shape, widths, 2 * widths[-1], dropout=dropout)
-        else:
-            module = dense_encoder(shape, widths, dropout=dropout, batch_norm=batch_norm)
-    return module, math.prod(_output_shape(module, shape, "backbone"))
+        return module, math.prod(_output_shape(module, shape, "backbone"))
+    widths = hidden_widths(hidden, shape, name := backbone_name(spec, shape))
+    if _is_pooled(name, shape):
+        last = widths[min(len(widths) - 1, n_halvings(shape))]
+        return pooled_encoder(shape, widths, residual=name == "resnet", dropout=dropout), 2 * last
+    if name == "conv":
+        return conv_encoder(shape, widths, 2 * widths[-1], dropout=dropout), 2 * widths[-1]
+    module = dense_encoder(shape, widths, dropout=dropout, batch_norm=batch_norm)
+    return module, [math.prod(shape), *widths][-1]
 
 
 def decoder_backbone(spec: object, n_code: int, shape: Shape, *, hidden: Widths, dropout: float) -> nn.Module:
@@ -200,7 +260,7 @@ def decoder_backbone(spec: object, n_code: int, shape: Shape, *, hidden: Widths,
         return module
     widths = hidden_widths(hidden, shape, name := backbone_name(spec, shape))
     return (
-        conv_decoder(n_code, shape, widths) if name == "conv" else dense_decoder(n_code, shape, widths, dropout=dropout)
+        dense_decoder(n_code, shape, widths, dropout=dropout) if name == "mlp" else conv_decoder(n_code, shape, widths)
     )
 
 

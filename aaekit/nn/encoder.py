@@ -1,5 +1,6 @@
 """The encoder, the latent code and the decoder."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aaekit.augment import SYMMETRIES
 from aaekit.nn.choices import Groups, expected_row
 
 __all__ = ["Code", "Decoder", "Encoder", "Posterior", "one_hot"]
@@ -71,6 +73,8 @@ class Encoder(nn.Module):
         How z depends on h (Makhzani et al., section 2.1): z = f(h), random only by the data; z ~ N(mu(h), sigma(h)^2);
         or z = f(h, eta) with input noise eta, a universal approximator of q(z|x). In evaluation mode there is no
         noise: mu(h) and f(h, 0).
+    symmetries : sequence of str, default=()
+        Keys of `aaekit.augment.SYMMETRIES`. In evaluation mode q(y|x) is the mean over an image and all its flips.
     """
 
     def __init__(
@@ -80,9 +84,11 @@ class Encoder(nn.Module):
         latent_dim: int,
         n_classes: int = 0,
         posterior: Posterior = "deterministic",
+        symmetries: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.backbone: nn.Module = backbone
+        self.symmetries: tuple[str, ...] = tuple(symmetries)
         self.n_noise: int = n_features // 2 + 1
         self.posterior = posterior
         if posterior == "universal":
@@ -95,7 +101,18 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Code:
         h = self.backbone(x).flatten(1)
         logits = None if self.head_y is None else self.head_y(h)
+        if self.symmetries and not self.training and logits is not None and self.head_y is not None:
+            logits = self._over_flips(x, logits, self.head_y)
         return Code(h.new_zeros(len(h), 0) if self.head_z is None else self._style(h, self.head_z), logits)
+
+    def _over_flips(self, x: Tensor, logits: Tensor, head: nn.Module) -> Tensor:
+        """The logarithm of the mean of q(y|x) over an image, whose logits are known, and all its flips."""
+        views = [x]
+        for name in self.symmetries:
+            views += [SYMMETRIES[name](view) for view in views]
+        flipped = [head(self.backbone(view).flatten(1)) for view in views[1:]]
+        log_p = torch.stack([logits, *flipped]).log_softmax(2)
+        return log_p.logsumexp(0) - math.log(len(views))
 
     def _style(self, h: Tensor, head: nn.Linear) -> Tensor:
         if self.posterior == "universal":

@@ -14,7 +14,7 @@ from pydantic import Field
 
 import aaekit
 from aaekit._extras import require
-from aaekit.errors import InputError, nearest
+from aaekit.errors import DamageError, InputError, nearest
 from aaekit.estimators._hyperparameters import Hyperparameter, hyperparameters, hyperparameters_of, validated
 from aaekit.estimators._io import json_value
 from aaekit.systems import find
@@ -29,8 +29,10 @@ __all__ = [
     "options_of",
     "read_config",
     "versions",
+    "yaml_values",
 ]
 
+MAX_YAML, MAX_DEPTH = 2**18, 8  # characters of a YAML text, and levels of its values
 YES, NO = ("true", "yes", "on"), ("false", "no", "off")
 
 
@@ -98,6 +100,14 @@ class DataOptions:
         int | None,
         Field(ge=0, description="seed of the choice of labelled and validation rows; none uses random_state"),
     ] = None
+    deterministic: Annotated[
+        bool,
+        "Machine",
+        Field(
+            description="deterministic algorithms, and always as many threads as at the start: the same bits on a busy "
+            "machine, too, but slower there"
+        ),
+    ] = False
 
 
 def options_of(system: str) -> dict[str, Hyperparameter]:
@@ -205,36 +215,73 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If it cannot be read, or is no mapping.
+        If it cannot be read, or is no mapping; otherwise as in `yaml_values`.
     """
-    yaml = require("yaml", extra="cli")
     try:
-        values = _yaml_values(yaml, Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         problem = " ".join(str(error).split())
         raise InputError(f"{path}: expected a YAML file that can be read, got ({problem}): correct the file") from error
+    values = yaml_values(text, str(path))
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected lines `name: value`, got {type(values).__name__}: write one option a line")
     return {str(k): tuple(v) if isinstance(v, list) else v for k, v in values.items()}
 
 
-def _yaml_values(yaml: Any, text: str) -> Any:
-    """The values of a YAML text whose keys are texts as written: `yes: 0.1` names the class yes, not True."""
-    loader = yaml.SafeLoader(text)
+def yaml_values(text: str, source: str) -> Any:
+    """Return the values of a YAML text whose keys are texts as written: `yes: 0.1` names the class yes, not True.
+
+    Raises
+    ------
+    InputError
+        If it is no YAML, has a key twice, or values of more than 8 levels, or is longer than 256 KiB; for aliases
+        (`*name`), by which a short text stands for a huge one. The message begins with `source`.
+    """
+    yaml = require("yaml", extra="cli")
+    if len(text) > MAX_YAML:
+        raise InputError(f"{source}: expected at most {MAX_YAML:,} characters, got {len(text):,}: shorten it")
+    loader = None
     try:
+        _check_events(yaml, text)
+        loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
         nodes = [root] if root is not None else []
         while nodes:
             node = nodes.pop()
             if isinstance(node, yaml.MappingNode):
-                for key, value in node.value:
-                    key.tag = "tag:yaml.org,2002:str" if isinstance(key, yaml.ScalarNode) else key.tag
-                    nodes.append(value)
+                _use_texts_as_keys(yaml, node)
+                nodes += [value for _, value in node.value]
             elif isinstance(node, yaml.SequenceNode):
                 nodes += node.value
         return None if root is None else loader.construct_document(root)
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+        problem = " ".join(str(error).split())[:300]
+        raise InputError(f"{source}: expected YAML, got ({problem}): correct it") from error
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
+
+
+def _check_events(yaml: Any, text: str) -> None:
+    """Raise a ValueError for aliases and for values too deep within each other, before anything is built of them."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH or isinstance(event, yaml.AliasEvent):
+            problem = f"values of more than {MAX_DEPTH} levels" if depth > MAX_DEPTH else f"the alias *{event.anchor}"
+            raise DamageError(f"{problem} in line {event.start_mark.line + 1}")
+
+
+def _use_texts_as_keys(yaml: Any, node: Any) -> None:
+    """Let the keys of a mapping be texts, each of which is there once."""
+    lines: dict[str, int] = {}
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode):
+            key.tag = "tag:yaml.org,2002:str"
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise DamageError(f"the key {key.value!r} twice, in lines {lines[key.value]} and {line}")
+            lines[key.value] = line
 
 
 def config_text(config: Mapping[str, Any]) -> str:

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from aaekit import data as datasets
-from aaekit._extras import require
 from aaekit.columns import Schema
 from aaekit.data import Dataset, Split
 from aaekit.errors import InputError
 from aaekit.estimators._labels import numbers_by_class
 from aaekit.evaluation.heldout import HeldOut
 from aaekit.labels import UNLABELLED
+from aaekit.runs.config import yaml_values
 from aaekit.systems import find
 
 __all__ = ["by_class_number", "data_options", "held_out", "load_data", "split_of", "targets", "training_rows"]
@@ -29,7 +29,7 @@ def load_data(config: Mapping[str, Any], schema: Schema | None = None) -> Datase
         config["data"], config["data_dir"], image_shape=shape, schema=schema, features=features, **options
     )
     test = config.get("test")
-    return data if test is None else datasets.with_test_rows(data, test, config["data_dir"], options.get("target"))
+    return data if test is None else datasets.with_test_rows(data, test, config["data_dir"], **options)
 
 
 def data_options(texts: Sequence[str]) -> dict[str, Any]:
@@ -56,15 +56,13 @@ def data_options(texts: Sequence[str]) -> dict[str, Any]:
 
 def _value(text: str, value: str) -> Any:
     """Read a value as YAML."""
-    yaml = require("yaml", extra="cli")
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise InputError(f"data_options: expected name=value, got {text!r}: write the value as in YAML") from None
+    return yaml_values(value, f"data_options: {text[:80]!r}")
 
 
 def split_of(config: Mapping[str, Any], data: Dataset) -> Split:
     """Choose labelled, unlabelled and validation rows: as prepared with the data, or drawn by the configuration.
+
+    Labelled rows are drawn among those that the data do not name for validation, unless others are set aside.
 
     Raises
     ------
@@ -87,6 +85,13 @@ def split_of(config: Mapping[str, Any], data: Dataset) -> Split:
         raise InputError(
             f"{data.name}: expected labels y to learn from, got {'none' if data.y is None else hidden}: {advice}"
         )
+    if data.split is not None and len(held := data.split.validation) and not n_validation:
+        left = np.full(len(data.X), UNLABELLED) if no_labels or data.y is None else data.y.copy()
+        left[held] = UNLABELLED
+        chosen = data.split.labelled[:0]
+        if (left != UNLABELLED).any():
+            chosen = datasets.split(left, config["labels"], 0, seed, config["label_draw"]).labelled
+        return Split(chosen, data.split.unlabelled, held, seed)
     if data.y is not None and len(np.unique(data.y[labelled])) > 1:
         return datasets.split(data.y, config["labels"], n_validation, seed, config["label_draw"])
     if n_validation >= n:
@@ -147,10 +152,12 @@ def by_class_number(config: Mapping[str, Any], data: Dataset) -> dict[str, dict[
 
 def held_out(config: Mapping[str, Any], data: Dataset, split: Split | None = None) -> HeldOut:
     """Return the rows to evaluate on, with their name: test rows, else validation rows, else all."""
+    sizes = {} if data.pictures is None else data.pictures.sizes
+    size = max(sizes, key=lambda size: sizes[size], default=None)
     if data.X_test is not None:
         y = targets(config, data.y_test, data.domain_test)
-        return HeldOut("test", data.X_test, y, data.originals_test)
-    rows = HeldOut("given", data.X, targets(config, data.y, data.domain), data.originals)
+        return HeldOut("test", data.X_test, y, data.originals_test, size)
+    rows = HeldOut("given", data.X, targets(config, data.y, data.domain), data.originals, size)
     if split is None:
         return rows
     return (rows.at(split.validation) if len(split.validation) else rows)._replace(

@@ -2,23 +2,36 @@
 
 import copy
 import csv
-import json
 import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import torch
+from pydantic import Field
 
 from aaekit import data as datasets
 from aaekit._extras import require
-from aaekit._files import write_history, write_json, write_text
+from aaekit._files import (
+    TEMPORARY,
+    cannot_write,
+    check_writable,
+    checked,
+    is_full,
+    read_json,
+    write_history,
+    write_json,
+    write_text,
+)
+from aaekit._locks import LOCK, locked, owner
 from aaekit.columns import Schema
 from aaekit.core.callbacks import Callback
 from aaekit.core.checkpoints import Checkpoints
@@ -26,6 +39,7 @@ from aaekit.core.loop import Training
 from aaekit.data import Dataset, Split
 from aaekit.errors import InputError, TrainingError
 from aaekit.estimators._base import Estimator
+from aaekit.estimators._plan import Plan
 from aaekit.evaluation import heldout
 from aaekit.evaluation.heldout import HeldOut
 from aaekit.runs.config import completed, config_text, configuration, estimator_of, read_config, versions
@@ -36,14 +50,17 @@ __all__ = ["Run"]
 
 # what draws and evaluates is imported where it is used: matplotlib takes a second before the first step
 
+BEFORE_CONFIG = {"versions.json"}  # written before the directory is a run
+DATA_FACTS, PLAN, NEW_RUN = "facts about the data of the run", "its plan", "restore it, or start a new run"
+
 
 class Run(Callback):
-    """A training and its directory, which is made when the first step begins.
+    """A training and its directory, which is made before anything else.
 
     ``config.yaml`` all options · ``versions.json`` · ``data.json`` · ``split.npz`` which rows are labelled ·
     ``plan.json`` what each "auto" stands for · ``metrics.csv`` a line an epoch · ``tensorboard/`` · ``checkpoints/``
-    the newest three · ``log.txt`` · ``model.safetensors`` the fitted estimator, read by its `load` ·
-    ``results.json`` · ``figures/`` · ``report.html``.
+    the newest three, until the run is complete · ``log.txt`` · ``model.safetensors`` the fitted estimator, read by its
+    `load` · ``results.json`` · ``figures/`` · ``report.html``.
 
     A run that is interrupted (Ctrl-C, SIGTERM) completes its step and writes a checkpoint. Resumed, it gives the same
     numbers as if it had not been interrupted. Make runs by `create` and `open`.
@@ -53,6 +70,7 @@ class Run(Callback):
         self.path: Path = Path(path)
         self.config: dict[str, Any] = dict(config)
         self.fresh = fresh
+        self._new = False
         self.estimator: Any = estimator_of(self.config)
         self._columns: list[str] = []
         self._writer: Any = None
@@ -61,18 +79,22 @@ class Run(Callback):
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], config: Mapping[str, Any]) -> "Run":
-        """Make a new run of a complete configuration; nothing is written before the training starts.
+        """Make a new run of a complete configuration; nothing is written before `train`.
 
         Raises
         ------
         InputError
-            If there is something at `path` already.
+            If there is something at `path` already, other than what a killed run wrote before its first step; if
+        nothing can be written there.
         """
         path = Path(path)
-        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or _was_killed(path))):
             resume = f", or resume it: aae resume {path}" if (path / "config.yaml").exists() else ""
             raise InputError(f"expected a new directory, got {path}, which exists: choose another one{resume}")
-        return cls(path, config, fresh=True)
+        check_writable(path, is_folder=True)
+        run = cls(path, config, fresh=True)
+        run._new = True
+        return run
 
     @classmethod
     def open(
@@ -102,7 +124,11 @@ class Run(Callback):
             problem = (
                 "a directory without config.yaml" if path.is_dir() else "a file" if path.exists() else "no directory"
             )
-            raise InputError(f"{path}: expected a run directory, got {problem}: make one with `aae train`")
+            if who := owner(path):
+                raise InputError(f"{path}: expected a run that has begun, got one that {who} is starting: wait for it")
+            again = "it was stopped before its first step, so give the same command again"
+            advice = again if path.is_dir() and _was_killed(path) else "make one with `aae train`"
+            raise InputError(f"{path}: expected a run directory, got {problem}: {advice}")
         values = read_config(path / "config.yaml")
         if "system" not in values and "low_size" in values:
             raise InputError(
@@ -120,7 +146,7 @@ class Run(Callback):
             config["data_dir"] = str(data_dir)
         elif config["data_dir"] is not None and not Path(config["data_dir"]).is_dir():
             config["data_dir"] = None
-        return cls(path, config, fresh=False)
+        return cls(path, config, fresh=not (path / "data.json").is_file())
 
     @property
     def complete(self) -> bool:
@@ -139,7 +165,8 @@ class Run(Callback):
 
     def _checked_features(self, data: Dataset) -> Dataset:
         """The same data; features of another encoder than that of the training rows are refused."""
-        expected = data.checksum if self.fresh else self._facts.get("checksum", data.checksum)
+        is_known = not self.fresh and "checksum" in self._facts
+        expected = self._fact("checksum", str) if is_known else data.checksum
         if data.checksum != expected:
             raise InputError(
                 f"{self.path}: expected the encoder {data.features} of the training, checksum {expected[:16]}, got "
@@ -150,6 +177,8 @@ class Run(Callback):
     def other_data(self, data: str, data_dir: str | Path | None = None, labelled: bool = True) -> Dataset:
         """Load another set, its rows as those of the run, with its labels if `labelled`."""
         options = data_options(self.config["data_options"])
+        if "bits" in self._facts:
+            options["bits"] = self._facts["bits"]
         other = datasets.load(
             data,
             data_dir or self.config["data_dir"],
@@ -157,11 +186,7 @@ class Run(Callback):
             schema=self.schema,
             classes=(self.class_labels or None) if labelled else (),
             features=self.features,
-            **{
-                name: options[name]
-                for name in ("target", "empty", "header")
-                if name in options and name in datasets.options_of(data)
-            },
+            **{name: options[name] for name in datasets.options_of(data) if name in options and name != "drop"},
         )
         return self._checked_features(other)
 
@@ -203,14 +228,23 @@ class Run(Callback):
     def _facts(self) -> dict[str, Any]:
         """Contents of data.json."""
         try:
-            return dict(json.loads((self.path / "data.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            return read_json(self.path / "data.json", DATA_FACTS, dict[str, Any], NEW_RUN)
+        except FileNotFoundError as error:
             raise self._damaged_facts(error) from error
+
+    def _fact(self, key: str, kind: Any) -> Any:
+        """An entry of data.json, checked."""
+        facts = self._facts
+        if key not in facts:
+            raise self._damaged_facts(f"no {key}")
+        try:
+            return checked(facts[key], kind)
+        except ValueError as error:
+            raise self._damaged_facts(f"{key}: {error}") from error
 
     def _damaged_facts(self, problem: object) -> InputError:
         return InputError(
-            f"{self.path / 'data.json'}: expected facts about the data of the run, got a damaged file ({problem}): "
-            "restore it, or start a new run"
+            f"{self.path / 'data.json'}: expected {DATA_FACTS}, got a damaged file ({problem}): {NEW_RUN}"
         )
 
     @property
@@ -222,7 +256,14 @@ class Run(Callback):
     def plan(self) -> dict[str, Any]:
         """What each "auto" stands for, as written when the training started; empty before."""
         path = self.path / "plan.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        plan = read_json(path, PLAN, dict[str, Any], NEW_RUN)
+        try:
+            Plan.from_dict(plan)
+        except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+            raise InputError(f"{path}: expected {PLAN}, got a damaged file ({error}): {NEW_RUN}") from error
+        return plan
 
     def fitted(self) -> Any:
         """Load the trained estimator.
@@ -234,6 +275,10 @@ class Run(Callback):
         """
         path = self.path / "model.safetensors"
         if not path.exists():
+            if who := owner(self.path):
+                raise InputError(
+                    f"{self.path}: expected a trained model, got a run that {who} is training: wait for it"
+                )
             raise InputError(
                 f"{self.path}: expected a trained model, got a run that was stopped: resume it with "
                 f"aae resume {self.path}"
@@ -243,28 +288,23 @@ class Run(Callback):
     @property
     def labels(self) -> list[str]:
         """The names of the labels that its estimator was given, by their number: classes, or domains."""
-        return self._names("domains" if self.config.get("condition", "class") != "class" else "classes")
+        key = "domains" if self.config.get("condition", "class") != "class" else "classes"
+        return self._fact(key, list[str])
 
     @property
     def class_labels(self) -> list[str]:
         """The names of the classes, by their number, also where domains are the first label."""
-        return self._names("classes")
-
-    def _names(self, key: str) -> list[str]:
-        try:
-            return list(self._facts[key])
-        except (KeyError, TypeError) as error:
-            raise self._damaged_facts(f"no {key}") from error
+        return self._fact("classes", list[str])
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of a training row."""
-        return tuple(self._facts["shape"])
+        return tuple(self._fact("shape", list[Annotated[int, Field(ge=1)]]))
 
     @property
     def features(self) -> str | None:
         """The encoder whose features the rows are; None if they are none."""
-        return self._facts.get("features")
+        return self._fact("features", str) if "features" in self._facts else None
 
     @property
     def schema(self) -> Schema | None:
@@ -272,7 +312,10 @@ class Run(Callback):
         facts = self._facts
         if facts.get("columns") and "schema" not in facts:
             raise InputError(f"{self.path}: expected a run of this version of aaekit, got an older one: train it again")
-        return Schema.from_dict(facts["schema"]) if facts.get("schema") else None
+        try:
+            return Schema.from_dict(facts["schema"]) if facts.get("schema") else None
+        except InputError as error:
+            raise self._damaged_facts(error) from error
 
     def class_names(self, estimator: Any) -> list[str]:
         """The names of a fitted estimator's classes or clusters, in its order; empty if it has none."""
@@ -304,9 +347,56 @@ class Run(Callback):
         """
         for package in ("matplotlib", "PIL", "jinja2"):
             require(package, extra="plots")  # before the training rather than after it
-        X, y, eval_set = training_rows(self.config, self.data, self.split)
-        self.estimator.set_params(**by_class_number(self.config, self.data))
+        with locked(self.path):
+            self.check_state()
+            with self._algorithms():
+                return self._train(callbacks)
+
+    @contextmanager
+    def _algorithms(self) -> Iterator[None]:
+        """If the run is deterministic, use such algorithms and as many threads as at its start within the block."""
+        if not self.config["deterministic"]:
+            yield
+            return
+        was_on, n_threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+        path = self.path / "versions.json"
+        facts = read_json(path, "versions", dict[str, Any], NEW_RUN) if path.is_file() and not self.fresh else {}
         try:
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            torch.set_num_threads(checked(facts.get("threads", n_threads), int))
+            yield
+        except ValueError as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"{path}: expected a number of threads, got a damaged file ({error}): {NEW_RUN}"
+            ) from error
+        finally:
+            torch.use_deterministic_algorithms(was_on)
+            torch.set_num_threads(n_threads)
+
+    def check_state(self) -> None:
+        """Refuse to train what another process has begun or completed since this run was made or opened."""
+        if self._new and (self.path / "config.yaml").exists():
+            raise InputError(
+                f"expected a new directory, got {self.path}, where another run has begun: choose another one"
+            )
+        if not self._new and self.complete:
+            raise InputError(
+                f"{self.path}: expected a run that was stopped, got one that is complete: see its report, "
+                f"{self.path / 'report.html'}"
+            )
+
+    def _train(self, callbacks: Sequence[Callback]) -> Estimator[Any]:
+        made, self._new = self._new, False
+        try:
+            if made:
+                write_json(self.path / "versions.json", versions())
+                write_text(self.path / "config.yaml", config_text(self.config))  # it makes this a run directory
+                self.log("created")
+            X, y, eval_set = training_rows(self.config, self.data, self.split)
+            self.estimator.set_params(**by_class_number(self.config, self.data))
+            self._write_facts()
             self.estimator.fit(X, y, callbacks=[self, *callbacks], eval_set=eval_set)
             self.estimator.save(self.path / "model.safetensors")
             self.log(f"trained: {self.estimator.n_steps_} steps in {self.estimator.training_seconds_:.1f} s")
@@ -314,10 +404,11 @@ class Run(Callback):
 
             self.conclude(self.estimator, evaluate(self.estimator, self.held_out))
         except KeyboardInterrupt:
-            if not (self.path / "config.yaml").exists():
-                raise KeyboardInterrupt("stopped before the first step") from None
             where = f"stopped at step {self.n_done} of {self.n_steps}"
-            if (n_saved := self.checkpoints.n_saved) != self.n_done:
+            if not self.n_steps:
+                n_tried = len(self.checkpoints.starts())
+                where = f"stopped after {n_tried} initialisations" if n_tried else "stopped before the first step"
+            elif (n_saved := self.checkpoints.n_saved) != self.n_done:
                 where += f", saved up to step {n_saved}" if n_saved else ", before the first checkpoint"
             raise KeyboardInterrupt(f"{where}; resume with: aae resume {self.path}") from None
         except TrainingError as error:
@@ -326,25 +417,56 @@ class Run(Callback):
             text = f"{error}. The last good checkpoint: {checkpoint}"
             self.log(text)
             raise TrainingError(text) from error
+        except (InputError, OSError) as error:
+            if made and not (self.path / "plan.json").exists():
+                shutil.rmtree(self.path, ignore_errors=True)  # nothing was trained, and it is in the way of a next try
+            if not is_full(error) and not is_full(error.__cause__):
+                raise
+            full = error if isinstance(error, InputError) else cannot_write(Path(error.filename or self.path), error)
+            raise InputError(f"{full}; then go on with: {self._again}") from error
         return self.estimator
+
+    @property
+    def _again(self) -> str:
+        """The command by which a run that was stopped goes on."""
+        return f"aae resume {self.path}" if (self.path / "config.yaml").exists() else "the same command"
 
     def restores(self) -> bool:
         """Whether there is a checkpoint to start from."""
-        return not self.fresh and self.checkpoints.restores()
+        return self.checkpoints.restores()
 
-    def start(self, training: Training) -> None:
-        """Write the configuration, the data's facts and the plan, or restore the newest checkpoint."""
-        self.n_steps: int = training.settings.n_steps
+    def starts(self) -> list[float]:
+        """How doubtful the initialisations are that were tried before an interruption."""
+        return self.checkpoints.starts()
+
+    def save_start(self, values: list[float], best: Training) -> None:
+        """Write the least doubtful initialisation so far."""
+        self._write_plan()
+        self.checkpoints.save_start(values, best)
+        self.log(f"initialisation {len(values)} tried")
+
+    def restore_start(self, training: Training) -> None:
+        """Go on with the least doubtful initialisation that was tried."""
+        self.checkpoints.restore_start(training)
+
+    def _write_facts(self) -> None:
+        """Write the facts about the data, once."""
         if self.fresh:
-            write_json(self.path / "versions.json", versions())
             schema = None if self.data.schema is None else self.data.schema.as_dict()
             facts = self.data.describe() | {"schema": schema, "fingerprints": self._fingerprints()}
-            write_json(self.path / "data.json", facts)
             self.split.save(self.path / "split.npz")
-            if hasattr(self.estimator, "plan_"):
-                write_json(self.path / "plan.json", self.estimator.plan_.as_dict())
-            write_text(self.path / "config.yaml", config_text(self.config))  # last: it makes this a run directory
+            write_json(self.path / "data.json", facts)  # last: with it, the run is no longer a fresh one
             self.fresh: bool = False
+
+    def _write_plan(self) -> None:
+        path = self.path / "plan.json"
+        if hasattr(self.estimator, "plan_") and not path.exists():
+            write_json(path, self.estimator.plan_.as_dict())
+
+    def start(self, training: Training) -> None:
+        """Write the plan, and restore the newest checkpoint if there is one."""
+        self.n_steps: int = training.settings.n_steps
+        self._write_plan()
         self.checkpoints.start(training)
         self.n_done = training.n_done
         self.log(f"step {self.n_done} of {self.n_steps}: started")
@@ -395,6 +517,8 @@ class Run(Callback):
             return None
         from torch.utils.tensorboard import SummaryWriter
 
+        if threading.excepthook is not _quietly:
+            threading.excepthook = _quietly
         return SummaryWriter(str(self.path / "tensorboard"), purge_step=self.n_done + 1 if self.n_done else None)
 
     def _draw_codes(self, training: Training) -> None:
@@ -433,7 +557,17 @@ class Run(Callback):
         return simple_errors(self.config, self.data, self.split, estimator, self.held_out, comparison)
 
     def conclude(self, estimator: Any, results: Mapping[str, Any]) -> None:
-        """Write results.json, the figures and report.html."""
+        """Write results.json, the figures and report.html.
+
+        Raises
+        ------
+        InputError
+            If another process works in the directory, or a file cannot be written.
+        """
+        with locked(self.path):
+            self._conclude(estimator, results)
+
+    def _conclude(self, estimator: Any, results: Mapping[str, Any]) -> None:
         from aaekit import plots, report
         from aaekit.evaluation import measures
         from aaekit.plots import draw
@@ -467,3 +601,17 @@ class Run(Callback):
             versions=versions(),
             subtitle=subtitle,
         )
+        shutil.rmtree(self.checkpoints.folder, ignore_errors=True)  # a complete run is not resumed
+
+
+def _quietly(failed: threading.ExceptHookArgs) -> None:
+    """Print what ended a thread, unless it is TensorBoard's writer, which raises it again in the training."""
+    if type(failed.thread).__name__ != "_AsyncWriterThread":
+        threading.__excepthook__(failed)
+
+
+def _was_killed(path: Path) -> bool:
+    """Whether a folder has what a run wrote that was killed before its first step, and nothing else."""
+    names = {entry.name for entry in path.iterdir()}
+    written = BEFORE_CONFIG | {name for name in names if TEMPORARY.fullmatch(name)}
+    return LOCK in names and names <= written | {LOCK}

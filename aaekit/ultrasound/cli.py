@@ -5,8 +5,7 @@ torch is imported only by the commands that need it.
 
 import inspect
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -79,9 +78,10 @@ def phantoms(
     random_state: RandomState = 0,
 ) -> None:
     """Write phantoms: tissue maps of random arteries, and frames of a rich physics simulation in place of real ones."""
-    from aaekit._files import write_json
+    from aaekit._files import check_writable, write_json
     from aaekit.ultrasound.geometry import check_geometry
 
+    check_writable(out, is_folder=True)
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out}: expected an empty or new folder, got one that is not empty: choose another")
     maps = ultrasound.make_phantoms(n, size, geometry=check_geometry(geometry), random_state=random_state)
@@ -145,20 +145,34 @@ def _train(
     maps: Path, frames: Path, out: Path, config: Path | None, test_share: float, log: Path | None, quiet: bool,
     **options: Any,
 ) -> None:  # fmt: skip
-    import time
-
-    from aaekit._files import write_json
+    from aaekit._files import check_writable
+    from aaekit._locks import locked
 
     options = {name: value for name, value in options.items() if value is not None}
     simulator = _configured(config, options)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"{out}: expected an empty or new directory, got a path that exists: choose another")
+    check_writable(out, is_folder=True)
+    if log is not None:
+        check_writable(log)
+    with locked(out):
+        _train_into(out, simulator, maps, frames, test_share, log, options, quiet)
+
+
+def _train_into(
+    out: Path, simulator: "ultrasound.TwoStageSimulator", maps: Path, frames: Path, test_share: float,
+    log: Path | None, options: Mapping[str, Any], quiet: bool,
+) -> None:  # fmt: skip
+    """Train a simulator and write its run directory."""
+    import time
+
+    from aaekit._files import write_json
+
     images, train_rows, test_rows = _read_and_split(maps, frames, simulator, test_share)
     assert images.frames is not None
     real = images.frames[train_rows] if simulator.paired else images.frames
     start = time.process_time()
-    with _new_directory(out):
-        simulator.fit(images.maps[train_rows], real, callbacks=callbacks(quiet))
+    simulator.fit(images.maps[train_rows], real, callbacks=callbacks(quiet))
     results: dict[str, Any] = {
         "training": {"maps": len(train_rows), "frames": len(real), "steps": simulator.n_steps_,
                      "seconds": simulator.training_seconds_, "cpu_seconds": time.process_time() - start}
@@ -229,18 +243,6 @@ def _evaluate(
         f"divergences_{simulator.size}": simulator.divergences(maps, frames, resolution="high"),
         f"divergences_{simulator.low_size}": simulator.divergences(maps, frames, resolution="low"),
     }
-
-
-@contextmanager
-def _new_directory(path: Path) -> Iterator[None]:
-    """Create a directory and remove it if the block fails."""
-    path.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    except BaseException:
-        with suppress(OSError):
-            path.rmdir()
-        raise
 
 
 def _as_typed(name: str, value: Any) -> str:
@@ -371,6 +373,9 @@ def apply(
     random_state: RandomState = 0,
 ) -> None:
     """Simulate a frame of each tissue map in a folder, under the same file name."""
+    from aaekit._files import check_writable
+
+    check_writable(out, is_folder=True)
     simulator, images = _load(run), ultrasound.read_folders(maps)
     existing = next((out / name for name in images.map_names if (out / name).exists()), None)
     if existing:
@@ -397,8 +402,11 @@ def pairs(
     import numpy as np
 
     from aaekit import plots
+    from aaekit._files import check_writable
     from aaekit.ultrasound import plots as drawings
 
+    key = check_writable(key or out.with_name(f"{out.name}-key.json"))
+    check_writable(out, is_folder=True)
     simulator, images = _load(run), ultrasound.read_folders(maps, frames)
     assert images.frames is not None
     if n > len(images.maps):
@@ -409,7 +417,6 @@ def pairs(
     rows = rng.choice(len(images.maps), n, replace=False)
     simulated = simulator.simulate(images.maps[rows], random_state=rng)
     test = ultrasound.turing_test(simulator.resample(images.frames[rows]), simulated, rng)
-    key = key or out.with_name(f"{out.name}-key.json")
     test.write(out, key)
     plots.save(drawings.turing_sheet(test.a, test.b, test.names), out / "sheet.png")
     typer.echo(f"wrote {n} pairs to {out}\nwrote the key, which the viewer must not see, to {key}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aaekit._extras import require
 from aaekit._files import write_bytes
-from aaekit.data.folders import open_image
+from aaekit.data.images import open_image
 from aaekit.errors import InputError
 from aaekit.ultrasound.checks import check_maps, check_pairs
 

@@ -15,15 +15,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aaekit import divergences
+from aaekit._files import checked
 from aaekit.core.batches import Minibatches
 from aaekit.core.callbacks import Callback, Progress
 from aaekit.core.loop import Training
 from aaekit.core.phase import Phase, Step, match, when
+from aaekit.core.random import RandomStream
 from aaekit.core.settings import Precision, Settings
-from aaekit.errors import InputError
+from aaekit.errors import DamageError, InputError
 from aaekit.estimators._fitting import drawn_seed
 from aaekit.estimators._hyperparameters import Positive, Rate, Share, Weight, hyperparameters, validated
-from aaekit.estimators._io import described, read_model, write_model
+from aaekit.estimators._io import DAMAGE, FACTS, check_shapes, damaged, described, read_model, write_model
 from aaekit.estimators._sklearn import BaseEstimator
 from aaekit.ultrasound import physics
 from aaekit.ultrasound.checks import check_frames, check_maps, check_pairs
@@ -277,9 +279,7 @@ class TwoStageSimulator(BaseEstimator):
         self.history_: list[dict[str, float]] = []
         self.n_steps_: int = 0
         self.training_seconds_: float = 0.0
-        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(self.seed_)
+        with RandomStream(self.seed_):
             nets = Refiners(self.channels)
             real_low = [self._pool(real), memberships] if self.paired else [self._pool(real)]
             nets.stage1 = self._train_stage(1, nets.stage1, [low, repeated_memberships], real_low, callbacks)
@@ -587,16 +587,17 @@ class TwoStageSimulator(BaseEstimator):
         if header["estimator"] != cls.__name__:
             raise InputError(f"{path}: expected a saved {cls.__name__}, got a {header['estimator']}")
         self = cls(**validated(cls, header["parameters"], str(path)))
-        for name in cls._facts:
-            setattr(self, name, header["facts"][name])
-        with torch.random.fork_rng([]):
-            nets = Refiners(self.channels)
         try:
+            if set(header["facts"]) != set(cls._facts):
+                raise DamageError(f"facts {sorted(header['facts'])[:9]}")
+            for name in cls._facts:
+                setattr(self, name, checked(header["facts"][name], FACTS[name]))
+            check_shapes(lambda: Refiners(self.channels), tensors)
+            with RandomStream(0):
+                nets = Refiners(self.channels)
             nets.load_state_dict(tensors)
-        except RuntimeError as error:
-            raise InputError(
-                f"{path}: expected weights that fit the parameters, got others: {str(error).splitlines()[0]}"
-            ) from error
+        except DAMAGE as error:
+            raise damaged(path, error) from error
         self.networks_ = nets.eval()
         return self
 

@@ -9,6 +9,7 @@ from aaekit.evaluation import metrics
 from aaekit.evaluation.health import measures, remedies
 from aaekit.evaluation.health.evidence import Evidence, HealthFinding
 from aaekit.evaluation.health.thresholds import (
+    ALIKE,
     CERTAIN,
     CERTAIN_LEAST_SQUARES,
     FAR_DISTANCE,
@@ -23,6 +24,8 @@ from aaekit.evaluation.health.thresholds import (
     MIN_STEPS,
     N_ERRORS,
     NEIGHBOURS,
+    REDUCED,
+    SAME,
     SCHEDULE_ENDED,
     THIN,
     TURNED,
@@ -102,9 +105,37 @@ def discriminator(e: Evidence) -> Iterator[HealthFinding]:
             )
 
 
+def images(e: Evidence) -> Iterator[HealthFinding]:
+    """Images that show nothing different, or of which little is left."""
+    (X,) = e.arrays("X")
+    if e.image_shape is None:
+        return
+    if measures.has_rows(X) and (spread := measures.spread(X)) < ALIKE:
+        yield HealthFinding(
+            "all images look alike",
+            "problem",
+            f"they differ from their mean by {255 * spread:.1f} of 255 grey values, root mean square",
+            "There is hardly anything to learn from: the images are blank, or nearly black, or show a small thing on a "
+            "large background. Usually they were read in another way than intended, such as 16 bits as too many.",
+            "look at what `aae data info` draws; if files of 16 bits are dark, bits=12 in aaekit.data.load; on the "
+            "command line: --data-options bits=12",
+        )
+    channels, height, width = e.image_shape
+    if e.original_size is not None and (before := max(e.original_size)) >= REDUCED * (now := max(height, width)):
+        yield HealthFinding(
+            "images much reduced",
+            "warning",
+            f"most images were reduced from {before} to {now} pixels a side",
+            "What is smaller than a few of the original pixels is lost: texture, thin lines, small marks. If classes "
+            "differ by these, no training can tell them apart.",
+            remedies.enlarge_images(channels, height, width),
+        )
+
+
 def reconstruction(e: Evidence) -> Iterator[HealthFinding]:
-    """Reconstructions that are not better than the mean row."""
+    """Reconstructions that are not better than the mean row, or all the same."""
     if not measures.reconstruction_is_constant(e):
+        yield from _identical(e)
         return
     explained = measures.explained_variance(e) or 0.0
     quality = "worse than the mean row" if explained < 0 else f"explain {100 * explained:.1f} % of the variance"
@@ -117,6 +148,22 @@ def reconstruction(e: Evidence) -> Iterator[HealthFinding]:
         "of summed.",
         remedies.reconstruct_more(e),
     )
+
+
+def _identical(e: Evidence) -> Iterator[HealthFinding]:
+    """Reconstructions of images that are all the same, although those explain nothing that a code could hold."""
+    X, X_hat = e.arrays("X", "X_hat")
+    if e.image_shape is None or not measures.has_rows(X, X_hat) or (spread := measures.spread(X)) < ALIKE:
+        return
+    if (share := measures.spread(X_hat) / spread) < SAME:
+        yield HealthFinding(
+            "identical reconstructions",
+            "warning",
+            f"the reconstructions vary by {100 * share:.1f} % of what the images vary by",
+            "The decoder returns the same picture for every image. The images are of a kind that so few numbers do not "
+            "describe, such as fine texture or noise, or the training has not begun to learn them.",
+            remedies.describe_more(e),
+        )
 
 
 def prior(e: Evidence) -> Iterator[HealthFinding]:
@@ -325,5 +372,5 @@ def unfinished(e: Evidence) -> Iterator[HealthFinding]:
 
 
 CHECKS: tuple[Callable[[Evidence], Iterable[HealthFinding]], ...] = (
-    discriminator, reconstruction, prior, holes, clusters, classes, style, labels, nothing_gained, unfinished,
+    images, discriminator, reconstruction, prior, holes, clusters, classes, style, labels, nothing_gained, unfinished,
 )  # fmt: skip

@@ -70,6 +70,10 @@ class Evidence:
         True labels of the rows, numbered as the columns of y; -1 where unknown.
     class_prior : array-like of shape (K,), optional
         How often the classes should be predicted; by default as often as they are among `labels`.
+    image_shape : (channels, height, width), optional
+        Of a row, if rows are images.
+    original_size : (width, height), optional
+        What most images had in their files.
     conditional : bool, default False
         Whether the codes are meant to contain the label: a plain autoencoder, a class-conditional prior, a map.
     clusters : bool, default False
@@ -93,6 +97,8 @@ class Evidence:
     y: ArrayLike | None = None
     labels: ArrayLike | None = None
     class_prior: ArrayLike | None = None
+    image_shape: tuple[int, int, int] | None = None
+    original_size: tuple[int, int] | None = None
     conditional: bool = False
     clusters: bool = False
 

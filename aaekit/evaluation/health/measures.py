@@ -78,6 +78,11 @@ def codes_off_prior(e: Evidence) -> tuple[list[Dimension], float]:
     return dimensions if off else [], auc
 
 
+def spread(X: Array) -> float:
+    """The root mean square distance of rows from their mean, by value."""
+    return float(np.sqrt(X.var(0).mean()))
+
+
 def explained_variance(e: Evidence) -> float | None:
     """Fraction of the variance of the rows that the reconstructions explain."""
     X, X_hat = e.arrays("X", "X_hat")

@@ -72,6 +72,20 @@ def reconstruct_more(e: Evidence) -> str:
     return set_rate(e, "reconstruction", max(1e-3, 3 * rate))
 
 
+def enlarge_images(channels: int, height: int, width: int) -> str:
+    """Twice as many pixels a side."""
+    shape = (channels, 2 * height, 2 * width)
+    return _advice(f"image_shape={shape} in aaekit.data.load", f"--image-shape {','.join(map(str, shape))}")
+
+
+def describe_more(e: Evidence) -> str:
+    """What lets codes say more of an image."""
+    if n_steps(e) < MIN_STEPS or is_improving(e):
+        return train_longer(e, 4)
+    (z,) = e.arrays("z")
+    return set_parameter(e, "latent_dim", 2 * (z.shape[1] if z is not None else 8))
+
+
 def remove_label_from_style(e: Evidence) -> str:
     """What keeps the label out of z."""
     (z,) = e.arrays("z")

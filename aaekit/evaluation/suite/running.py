@@ -25,7 +25,7 @@ from aaekit.evaluation.methods import Method, Setting, answer
 from aaekit.evaluation.suite.tasks import FAMILIES, Task, problem
 from aaekit.labels import UNLABELLED
 
-__all__ = ["FORMAT", "Cell", "Failure", "Progress", "read_logs", "run"]
+__all__ = ["FORMAT", "Cell", "Failure", "Progress", "has_images", "read_logs", "run"]
 
 FORMAT = 1
 
@@ -237,6 +237,11 @@ def _measured(cell: Cell) -> "dict[str, Any] | Failure":
         return Failure(cell, f"{type(error).__name__}: {error}")
 
 
+def has_images(task: Task, data_dir: str | None) -> bool:
+    """Whether the rows of a task are images."""
+    return _loaded(task.data, data_dir, task.options, task.test, task.seed).X.ndim > 2
+
+
 @lru_cache(maxsize=2)
 def _loaded(
     data: str, data_dir: str | None, options: tuple[tuple[str, Any], ...], test: str | None, seed: int
@@ -248,14 +253,17 @@ def _loaded(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ColumnWarning)  # of one's own set they are printed once, before
         loaded = datasets.load(data, data_dir, **all_options)
-        return loaded if test is None else datasets.with_test_rows(loaded, test, data_dir, all_options.get("target"))
+        return (
+            loaded
+            if test is None
+            else datasets.with_test_rows(loaded, test, data_dir, target=all_options.get("target"))
+        )
 
 
 def _scores(cell: Cell, data: Dataset) -> dict[str, Any]:
     """Train the method of a cell and score its answer."""
     rows, family = problem(cell.task, data), FAMILIES[cell.task.family]
-    n_features = int(rows.X[:1].size)
-    setting = Setting(rows.y, rows.n_classes, n_features, cell.task.seed, options=cell.options)
+    setting = Setting(rows.y, rows.n_classes, rows.X.shape[1:], cell.task.seed, options=cell.options)
     values, seconds, note = answer(cell.method, rows.X, rows.X_test, setting)
     scores = {name: float(f"{value:.6g}") for name, value in family.score(values, rows).items()}
     log = {
@@ -265,7 +273,7 @@ def _scores(cell: Cell, data: Dataset) -> dict[str, Any]:
         "n_rows": len(rows.X),
         "n_labelled": int((rows.y != UNLABELLED).sum()),
         "n_test": len(rows.X_test),
-        "n_features": n_features,
+        "n_features": setting.n_features,
         "note": note,
     }
     if cell.own:

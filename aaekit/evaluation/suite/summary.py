@@ -78,8 +78,8 @@ def regrets(logs: Iterable[Log]) -> list[Regret]:
             for family in FAMILIES}  # fmt: skip
     made = []
     for (family, data, question), losses in _losses(logs).items():
-        own = {method.name for method in FAMILIES[family].methods if method.is_ours}
-        simple = {name: values for name, values in losses.items() if name not in own}
+        of_family = {method.name for method in FAMILIES[family].methods if method.is_simple}
+        simple = {name: values for name, values in losses.items() if name in of_family}
         if simple and ours[family] in losses:
             best = min(simple, key=lambda name, values=simple: float(np.mean(values[name])))
             made.append(Regret(family, data, question, losses, best, ours[family]))

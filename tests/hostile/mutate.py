@@ -1,0 +1,78 @@
+"""Inputs made of good ones by a seeded mutator, and what reading them must come to."""
+
+import random
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from aaekit.errors import InputError
+
+SECONDS = 20  # that one input may take, on a busy machine
+MEMORY = 2**30  # bytes that one input may allocate
+TOKENS = b'\0 \xff\xff\xff\xff -1 1e999 NaN null [] {} " , : 99999999'.split(b" ")
+
+
+def mutated(data: bytes, seed: int) -> bytes:
+    """Good bytes with one to four accidents: bits flipped, parts cut out, repeated, swapped or put in."""
+    rng, changed = random.Random(seed), bytearray(data)
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        n = len(changed)
+        i = rng.randrange(n + 1)
+        j = min(n, i + rng.choice((1, 1, 4, 16, 256)))
+        kind = rng.randrange(7)
+        if kind == 0 and i < n:
+            changed[i] ^= 1 << rng.randrange(8)
+        elif kind == 1 and i < n:
+            changed[i] = rng.randrange(256)
+        elif kind == 2:
+            del changed[i:j]
+        elif kind == 3:
+            changed[i:i] = changed[i:j] * rng.choice((1, 2, 50))
+        elif kind == 4:
+            changed[i:j] = rng.choice(TOKENS)
+        elif kind == 5:
+            changed[i:i] = rng.randbytes(j - i)
+        else:
+            del changed[i:]
+    return bytes(changed)
+
+
+def ends_well(read: Callable[[], object], seconds: float = SECONDS, memory: int = MEMORY) -> bool:
+    """Whether reading succeeds, rather than with an InputError of a line for each problem; the test fails otherwise."""
+    try:
+        with limits(seconds, memory):
+            read()
+    except InputError as error:
+        lines = str(error).split("\n")  # several parameters may be wrong
+        assert all(line.strip() and len(line) < 1500 for line in lines), (
+            f"{[len(n) for n in lines]}: {lines[0][:200]!r}"
+        )
+        return False
+    return True
+
+
+@contextmanager
+def limits(seconds: float, memory: int) -> Iterator[None]:
+    """Raise TimeoutError after so many seconds, and whatever a full memory raises after so many bytes more."""
+    if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    import resource
+
+    def late(*_: object) -> None:
+        raise TimeoutError(f"expected an answer within {seconds} s, got none")
+
+    before, old = resource.getrlimit(resource.RLIMIT_AS), signal.signal(signal.SIGALRM, late)
+    with open("/proc/self/statm") as file:
+        now = int(file.read().split()[0]) * resource.getpagesize()
+    # pytest-timeout's own alarm goes on afterwards
+    rest = signal.setitimer(signal.ITIMER_REAL, seconds)[0]
+    resource.setrlimit(resource.RLIMIT_AS, (now + memory, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+        signal.signal(signal.SIGALRM, old)
+        signal.setitimer(signal.ITIMER_REAL, rest)

@@ -1,0 +1,204 @@
+"""Hostile model files: damaged bytes, and whole files whose header lies."""
+
+import copy
+import json
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from sklearn.exceptions import ConvergenceWarning
+
+from aaekit import AdversarialAutoencoder, ClusteringAAE, PretrainedClassifier, SemiSupervisedAAE
+from aaekit.errors import InputError
+from aaekit.estimators import _io
+from aaekit.estimators._base import Estimator
+from tests.hostile.mutate import ends_well, limits, mutated
+
+QUICK = {
+    "max_steps": 2,
+    "hidden": (4,),
+    "discriminator_hidden": (4,),
+    "batch_size": 20,
+    "random_state": 0,
+    "precision": "float32",
+}
+X = np.random.default_rng(0).normal(size=(60, 3)).round(3)
+Y = np.where(np.arange(60) < 20, np.arange(60) % 2, -1)
+KINDS = {
+    "generator": lambda: AdversarialAutoencoder(**QUICK, backbone="mlp").fit(X),
+    "classifier": lambda: SemiSupervisedAAE(**QUICK).fit(X, Y),
+    "clusters": lambda: ClusteringAAE(**QUICK, n_clusters=3).fit(X).name_clusters({0: "a", 1: "b"}),
+    "pretrained": lambda: PretrainedClassifier(
+        autoencoder=AdversarialAutoencoder(**QUICK), **{k: v for k, v in QUICK.items() if k[0] != "d"}
+    ).fit(X, Y),
+}
+N_FAST, N_SLOW = 15, 1200  # of each kind
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def saved(request, tmp_path_factory):
+    """The file of a model, its header and its tensors."""
+    path = tmp_path_factory.mktemp("good") / "model.safetensors"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it is hardly trained
+        KINDS[request.param]().save(path)
+    return path, *_io.read_model(path)
+
+
+def use(path):
+    """Load a model, and ask it something; what it then says of the rows is its own affair."""
+    model = Estimator.load(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            (model.predict if hasattr(model, "predict") else model.transform)(X)
+    except (ValueError, TypeError) as error:
+        assert len(str(error).splitlines()) == 1
+    return model
+
+
+def is_loaded(path, header, tensors):
+    """Whether a file with such a header, and the right checksum, is loaded."""
+    text = json.dumps(header)
+    metadata = {"aaekit": text, "aaekit_format": str(_io.FORMAT), "sha256": _io.digest(text, tensors)}
+    save_file(tensors, str(path), metadata)
+    return ends_well(lambda: use(path))
+
+
+def places(value, at=()):
+    """The paths to everything in a header, but what is in long lists."""
+    yield at
+    items = value.items() if isinstance(value, dict) else enumerate(value[:3]) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from places(inner, (*at, key))
+
+
+def replaced(header, at, value):
+    header = copy.deepcopy(header)
+    if not at:
+        return value
+    inner = header
+    for key in at[:-1]:
+        inner = inner[key]
+    inner[at[-1]] = value
+    return header
+
+
+def test_a_good_file_is_loaded(saved, tmp_path):
+    path, header, tensors = saved
+    assert is_loaded(tmp_path / "m", header, tensors)
+
+
+def test_each_flipped_bit_is_noticed(saved, tmp_path):
+    data = saved[0].read_bytes()
+    for k in np.linspace(0, 8 * len(data) - 1, 25).astype(int):
+        changed = bytearray(data)
+        changed[k // 8] ^= 1 << (k % 8)
+        (tmp_path / "m").write_bytes(changed)
+        assert not ends_well(lambda: use(tmp_path / "m")), f"bit {k}"
+
+
+def damaged_bytes(saved, path, seeds):
+    data = saved[0].read_bytes()
+    for seed in seeds:
+        if (changed := mutated(data, seed)) != data:
+            path.write_bytes(changed)
+            assert not ends_well(lambda: use(path)), seed
+
+
+def test_damaged_bytes_are_refused(saved, tmp_path):
+    damaged_bytes(saved, tmp_path / "m", range(N_FAST))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_thousands_of_damaged_files_are_refused(saved, tmp_path):
+    damaged_bytes(saved, tmp_path / "m", range(N_FAST, N_FAST + N_SLOW))
+
+
+VALUES = (
+    st.sampled_from(
+        [None, True, -1, 0, 1, 10**9, 10**30, 1e308, float("nan"), float("inf"), "", "x", [], {}, [[]], "predict"]
+    )
+    | st.lists(st.integers(-1, 10**6), max_size=3)
+    | st.just([4] * 100_000)
+    | st.dictionaries(
+        st.sampled_from(["tensor", "array", "plan", "pairs", "tuple", "scaler", "x_"]), st.integers(), max_size=2
+    )
+)
+
+
+@pytest.mark.timeout(600)
+def test_a_header_that_lies_is_loaded_or_refused_in_a_line(saved, tmp_path_factory):
+    _, header, tensors = saved
+    path = tmp_path_factory.mktemp("lies") / "m"
+
+    @settings(max_examples=12, deadline=None, database=None, derandomize=True)
+    @given(st.sampled_from(list(places(header))), VALUES)
+    def law(at, value):
+        is_loaded(path, replaced(header, at, value), tensors)
+
+    law()
+
+
+HUGE = 10**9
+LIES = [
+    (("parameters", "latent_dim"), HUGE, "weights that fit"),
+    (("parameters", "hidden"), [HUGE], None),
+    (("parameters", "hidden"), [4] * 100_000, "100000 layers"),
+    (("parameters", "discriminator_hidden"), [4] * 100_000, "100000 layers"),
+    (("facts", "plan_", "plan", "hidden"), [HUGE], "weights that fit"),
+    (("facts", "plan_", "plan", "n_classes"), HUGE, "frequencies"),
+    (("facts", "plan_", "plan", "data", "shape"), [1, 10**5, 10**5], "rows of shape"),
+    (("facts", "predict"), "text", "no fact"),
+    (("facts", "networks_"), "text", "no fact"),
+    (("facts", "sparkle_"), "text", "no fact"),
+    (("facts", "shape_"), [3], "no fact"),
+    (("facts", "classes_"), {"array": ["a"] * 3, "dtype": "<U900000000", "shape": [3]}, "not understood|an array of"),
+    (("facts", "classes_"), {"array": [0], "dtype": "int64", "shape": [1]}, "1 classes, 2 counts"),
+    (("facts", "scaler_"), 3, "scaler_: a int"),
+    (("estimator",), "Path", "expected a saved"),
+    (("estimator",), ["SemiSupervisedAAE"], "estimator"),
+    (("facts",), [], "facts: "),
+    (("format",), 5, "two formats"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    path = tmp_path_factory.mktemp("good") / "model.safetensors"
+    KINDS["classifier"]().save(path)
+    return _io.read_model(path)
+
+
+@pytest.mark.parametrize("at, value, words", LIES, ids=lambda v: str(v)[:40])
+def test_what_a_header_may_not_say(at, value, words, classifier, tmp_path):
+    header, tensors = classifier
+    text = json.dumps(replaced(header, at, value))
+    metadata = {"aaekit": text, "aaekit_format": str(_io.FORMAT), "sha256": _io.digest(text, tensors)}
+    save_file(tensors, str(tmp_path / "m"), metadata)
+    with limits(10, 2**28):
+        if words is None:
+            use(tmp_path / "m")
+            return
+        with pytest.raises(InputError, match=words) as refused:
+            Estimator.load(tmp_path / "m")
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(value, classifier, tmp_path):
+    header, tensors = classifier
+    name = "encoder.backbone.1.weight"
+    bad = {**tensors, name: torch.full_like(tensors[name], value)}
+    with pytest.raises(InputError, match=f"finite, got NaN or infinity in {name}"):
+        _io.write_model(tmp_path / "m", header, bad)
+    text = json.dumps(header)
+    metadata = {"aaekit": text, "aaekit_format": str(_io.FORMAT), "sha256": _io.digest(text, bad)}
+    save_file(bad, str(tmp_path / "m"), metadata)
+    with pytest.raises(InputError, match=f"NaN or infinity in {name}"):
+        Estimator.load(tmp_path / "m")
