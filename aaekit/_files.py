@@ -1,10 +1,11 @@
-"""Files are written atomically, under a temporary name that replaces the file once complete; JSON is read strictly."""
+"""Files: written atomically, under a temporary name until complete; JSON is read strictly; the cache folder."""
 
 import csv
 import errno
 import json
 import os
 import re
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -276,3 +277,14 @@ def write_history(path: str | os.PathLike[str], history: Sequence[Mapping[str, f
     columns = list(dict.fromkeys(name for row in history for name in row))
     write_csv(path, [columns, *([row.get(name, "") for name in columns] for row in history)])
     return columns
+
+
+def user_cache() -> Path:
+    """Return the user's cache folder of aaekit, where the operating system keeps such folders."""
+    home = Path.home()
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local"
+        return Path(local) / "aaekit" / "aaekit" / "Cache"
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "aaekit"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "aaekit"

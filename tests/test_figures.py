@@ -47,6 +47,7 @@ EVERY_FIGURE = {
     "code_vs_prior": lambda x: plots.code_vs_prior(Z5, Z5),
     "label_distribution": lambda x: plots.label_distribution(P),
     "modes_and_samples": lambda x: plots.modes_and_samples(x[:4], x, Y),
+    "predicted_rows": lambda x: plots.predicted_rows(x, Y, P.max(1), ["a", "b", "c", "d"]),
     "style_label_grid": lambda x: plots.style_label_grid(x[:2], x[:6], ["a", "b", "$c"], [7, 8]),
     "learned_modes": lambda x: plots.learned_modes(x, n_columns=5),
     "roll_walk": lambda x: plots.roll_walk(x, 3, None, Z2[:12], Z2),
@@ -80,7 +81,7 @@ def legend(axes):
 SAMPLES = {"grey": IMAGES, "colour": COLOUR, "table": TABLE}
 OF_SAMPLES = [
     "sample_grid", "code_grid", "reconstruction_pairs", "style_grid", "confident_mistakes", "first_layer_features",
-    "modes_and_samples", "style_label_grid", "learned_modes", "roll_walk", "domain_translation",
+    "modes_and_samples", "predicted_rows", "style_label_grid", "learned_modes", "roll_walk", "domain_translation",
 ]  # fmt: skip
 CASES = [(name, kind) for name in EVERY_FIGURE for kind in SAMPLES if kind == "grey" or name in OF_SAMPLES]
 

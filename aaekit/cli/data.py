@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from aaekit.cli.options import DataDir, RandomState, SetName, SetOptions, image_shape_of, new_app, notes
+from aaekit.cli.options import DataDir, Features, RandomState, SetName, SetOptions, image_shape_of, new_app, notes
 from aaekit.errors import ColumnWarning, ImageWarning, InputError
 
 if TYPE_CHECKING:
@@ -80,11 +80,14 @@ def info(
         Path | None,
         typer.Option(help="PNG to draw images into, some of each class, as a model sees them.", show_default=False),
     ] = None,
+    features: Features = None,
 ) -> None:
     """Describe a data set: its rows, labels, columns or images, and where its files are; nothing is downloaded."""
     from aaekit import data
 
     options: dict[str, Any] = _data_options(data_options)
+    if features is not None:
+        options["features"] = features
     shape = None if image_shape is None else image_shape_of(image_shape)
     with_split = labels is not None or validation > 0
     if options or with_split or shape or test or sheet or not set(name.split("+")) <= set(data.names()):
@@ -168,18 +171,21 @@ def _describe(dataset: "Dataset") -> None:
 
 def _print_pictures(dataset: "Dataset", pictures: "Pictures") -> None:
     """Print the sizes of images and what becomes of them, and every file that is left out or read in another way."""
-    channels, height, width = dataset.X.shape[1:]
     by_count = sorted(pictures.sizes.items(), key=lambda item: -item[1])
     sizes = ", ".join(f"{w}x{h} ({n})" for (w, h), n in by_count[:N_CLASSES])
     if more := by_count[N_CLASSES:]:
         sides = [side for size, _ in by_count for side in size]
         sizes += f" and {len(more)} more from {min(sides)} to {max(sides)} pixels a side"
     _line("images", f"width x height: {sizes}")
-    kept = list(pictures.sizes) == [(width, height)]
-    becomes = "kept" if kept else f"fitted into {width}x{height}"
-    _line("become", f"{becomes}, {'grey' if channels == 1 else 'colours'}")
-    if not kept and max(width, height) < max(map(max, pictures.sizes)):
-        _line("", "what is lost cannot be learned: see --sheet, and --image-shape for another size")
+    if dataset.features is not None:
+        _line("become", f"features by {dataset.features}")
+    else:
+        channels, height, width = dataset.X.shape[1:]
+        kept = list(pictures.sizes) == [(width, height)]
+        becomes = "kept" if kept else f"fitted into {width}x{height}"
+        _line("become", f"{becomes}, {'grey' if channels == 1 else 'colours'}")
+        if not kept and max(width, height) < max(map(max, pictures.sizes)):
+            _line("", "what is lost cannot be learned: see --sheet, and --image-shape for another size")
     if pictures.bits > 8:
         _line("bits", f"{pictures.bits} of the 16 in files; choose by bits=16 (--data-options)")
     for key, pairs in (("left out", pictures.left_out), ("remarks", pictures.remarks)):
@@ -253,6 +259,8 @@ def _content(column: "Column") -> str:
     """The range or the categories of a column."""
     if column.kind == "number":
         return f"{column.low:.7g} to {column.high:.7g}"
+    if column.kind == "encoded text":
+        return f"{column.n_features} features by {column.encoder}"
     if column.kind == "date":
         first, last = (str(day)[:10] for day in np.array([column.low, column.high]).astype("datetime64[D]"))
         return f"{first} to {last}"

@@ -13,6 +13,7 @@ from aaekit._files import check_writable, read_json, write_csv, write_json
 from aaekit._locks import locked
 from aaekit.cli.options import (
     DataDir,
+    Features,
     InputRows,
     Predictions,
     Quiet,
@@ -46,6 +47,8 @@ class Settings(TypedDict):
     data_options: list[str]
     image_shape: list[int] | None
     schema: dict[str, Any] | None
+    features: str | None
+    checksum: str
 
 
 label_app: typer.Typer = new_app(help="Label few rows: it asks for the labels that help most, and predicts the others.")
@@ -71,6 +74,7 @@ def ask(
             show_default=False,
         ),
     ] = None,
+    features: Features = None,
     clusters: Annotated[
         int, typer.Option(min=2, help="Number of clusters of the first call; each should contain one class.")
     ] = 20,
@@ -84,6 +88,7 @@ def ask(
 ) -> None:
     """Write the rows to label to FOLDER: a CSV file to fill in and, for images, a picture of them."""
     from aaekit.data import chosen_folder, whole_path
+    from aaekit.encoders import absolute
 
     check_writable(folder, is_folder=True)
     is_new = not (folder / "settings.json").exists()
@@ -94,11 +99,13 @@ def ask(
             "data": whole_path(data),
             "data_options": data_options.split(",") if data_options is not None else [],
             "image_shape": None if image_shape is None else image_shape_of(image_shape),
+            "features": None if features is None else absolute(features),
             "clusters": clusters,
             "max_steps": max_steps,
             "random_state": random_state,
             "data_dir": chosen_folder(data_dir),
             "schema": None,
+            "checksum": "",
         }
     else:
         settings = _settings(folder)
@@ -137,12 +144,20 @@ def _write_questions(path: Path, session: Any, dataset: Any, rows: Any) -> None:
     from aaekit import plots
     from aaekit.evaluation import heldout
 
-    images = dataset.X.ndim == 4
-    features, *values = [[]] * (1 + len(rows)) if images else table_lines(dataset.X[rows], dataset.schema)
-    lines = [[row, "", *texts[:N_FEATURES]] for row, texts in zip(rows, values, strict=True)]
-    write_csv(path, with_files([["row", "label", *features[:N_FEATURES]], *lines], dataset.files))
-    if images:
-        X = heldout.as_samples(session.model or session.clusters_, dataset.X[rows])
+    of = heldout.HeldOut("", dataset.X, None, dataset.originals).at(rows)
+    if of.of_images or dataset.X.ndim == 4:
+        columns, *values = [[]] * (1 + len(rows))
+    else:
+        columns, *values = table_lines(of.X, dataset.schema)
+        if of.originals is not None:
+            columns, values = (
+                ["text", *columns],
+                [[text, *cells] for text, cells in zip(of.originals, values, strict=True)],
+            )
+    lines = [[row, "", *cells[:N_FEATURES]] for row, cells in zip(rows, values, strict=True)]
+    write_csv(path, with_files([["row", "label", *columns[:N_FEATURES]], *lines], dataset.files))
+    if of.of_images or dataset.X.ndim == 4:
+        X = heldout.rows_for_plots(session.model or session.clusters_, of)
         typer.echo(f"look at: {plots.save(plots.questions(X, rows.tolist()), path.with_suffix('.png'))}")
 
 
@@ -203,7 +218,12 @@ def predict(
     shape = model.shape_ if len(model.shape_) == 3 else None
     schema = Schema.from_dict(settings["schema"]) if settings["schema"] else None
     with notes():
-        dataset = data.load(rows, data_dir, image_shape=shape, schema=schema, classes=())
+        dataset = data.load(rows, data_dir, image_shape=shape, schema=schema, classes=(), features=settings["features"])
+    if dataset.checksum != settings["checksum"]:
+        raise InputError(
+            f"{folder}: expected the encoder {settings['features']} of the session, got another: install the same one"
+        )
+    with notes():
         lines = _predictions(model, to_training_units(model, held_out({}, dataset).X))
     files = dataset.files if dataset.X_test is None else dataset.files_test
     write_csv(out, with_files([["row", "label", "probability"], *lines], files))
@@ -225,7 +245,14 @@ def _session(folder: Path, settings: Settings) -> tuple[Any, Any]:
     from aaekit.runs.data import data_options
 
     options = data_options(settings["data_options"])
-    dataset = data.load(settings["data"], settings["data_dir"], image_shape=settings["image_shape"], **options)
+    dataset = data.load(
+        settings["data"],
+        settings["data_dir"],
+        image_shape=settings["image_shape"],
+        features=settings["features"],
+        **options,
+    )
+    settings["checksum"] = dataset.checksum
     settings["schema"] = None if dataset.schema is None else dataset.schema.as_dict()
     seed = settings["random_state"]
     common = {"random_state": seed, "max_steps": settings["max_steps"]}

@@ -42,11 +42,20 @@ DataDir = Annotated[
 MovedData = Annotated[
     str | None, typer.Option(help="The data of the run, if they are elsewhere now.", show_default=False)
 ]
+Features = Annotated[
+    str | None,
+    typer.Option(
+        help="Pretrained encoder of photos or texts: efficientnet-lite0, minilm, a .onnx file, or OWNER/MODEL of "
+        "Hugging Face.",
+        show_default="none",
+    ),
+]
 SetOptions = Annotated[
     str | None,
     typer.Option(
-        help="Options of the set as name=value; for tables target=COLUMN, drop=COLUMN (repeatable), empty=refuse and "
-        "header=yes; for images damaged=skip, masks=skip, class_from=last, bits=12 and max_pixels=NUMBER.",
+        help="Options of the set as name=value; for tables target=COLUMN, drop=COLUMN (repeatable), empty=refuse, "
+        "header=yes and text=COLUMN, to encode by --features; for images damaged=skip, masks=skip, class_from=last, "
+        "bits=12 and max_pixels=NUMBER.",
         metavar="A,B,...",
         show_default=False,
     ),

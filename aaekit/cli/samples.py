@@ -53,6 +53,7 @@ def sample(
     directory = _open(run)
     _check_out(out, directory)
     estimator = _decoding(directory)
+    _refuse_pictures_of_features(directory, out)
     as_samples, for_plots = partial(heldout.as_samples, estimator), partial(heldout.for_plots, estimator)
     if grid and (label is not None or walk or out.suffix != ".png"):
         raise InputError(
@@ -91,6 +92,7 @@ def reconstruct(
     directory = _open(run)
     _check_out(out, directory)
     estimator = _decoding(directory)
+    _refuse_pictures_of_features(directory, out)
     X, _ = _first_rows(directory, data, data_dir, n)
     with notes():
         rows = heldout.as_samples(estimator, estimator.reconstruct(heldout.to_training_units(estimator, X)))
@@ -121,6 +123,7 @@ def translate(
             f"{run}: expected a style model or a classifier, got a {directory.config['system']}: train one by "
             "aae train style, or aae train classifier --style-matching per_class"
         )
+    _refuse_pictures_of_features(directory, out)
     _note_marginal_style(estimator)
     X, y = _first_rows(directory, data, data_dir, n)
     label = _class_of(to, directory, estimator, "--to")
@@ -142,6 +145,20 @@ def _open(path: Path) -> Any:
     from aaekit.runs.run import Run
 
     return Run.open(path)
+
+
+def _refuse_pictures_of_features(directory: Any, out: Path) -> None:
+    """Refuse a picture, or a table without columns, where the model decodes features."""
+    if directory.features is None:
+        return
+    is_text = directory.schema is not None
+    has_cells = is_text and any(column.kind != "encoded text" for column in directory.schema.used)
+    if out.suffix == ".png" or (is_text and out.suffix == ".csv" and not has_cells):
+        what = "texts" if is_text else "pictures"
+        raise InputError(
+            f"{directory.path}: expected a name that ends in .npy, got {out}: the model decodes features by "
+            f"{directory.features}, which are no {what}"
+        )
 
 
 def _decoding(directory: Any) -> Any:
@@ -203,7 +220,7 @@ def _first_rows(directory: Any, data: str | None, data_dir: Path | None, n: int)
     from aaekit.data.domains import same_shape
 
     if data is None:
-        _, X, y = directory.held_out
+        _, X, y, _ = directory.held_out
         return X[:n], None if y is None else y[:n] if y.ndim == 1 else y[:n, -1]
     with notes():
         other = directory.other_data(data, data_dir)

@@ -1,11 +1,12 @@
 """`aae suite`: methods compared on many data sets, or on a data set of one's own."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from aaekit.cli.options import DataDir, Quiet, SetOptions, Stopped, notes, print_table, say
+from aaekit.cli.options import DataDir, Features, Quiet, SetOptions, Stopped, notes, print_table, say
 from aaekit.errors import InputError, nearest
 
 LIST = "A,B,..."
@@ -46,6 +47,7 @@ def suite(
     jobs: Annotated[int, typer.Option(min=1, help="Number of methods measured at the same time, in processes.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder for the logs and the page.")] = Path("suite"),
     data_options: SetOptions = None,
+    features: Features = None,
     data_dir: DataDir = None,
     quiet: Quiet = False,
 ) -> None:
@@ -58,7 +60,9 @@ def suite(
 
     from aaekit._files import check_writable
     from aaekit._locks import locked
+    from aaekit.data import load
     from aaekit.data.sets import paths_of
+    from aaekit.encoders import absolute
     from aaekit.evaluation import suite as suites
     from aaekit.evaluation.methods import check_options
     from aaekit.runs.config import machine, versions
@@ -68,6 +72,7 @@ def suite(
     if data is not None and sets is not None:
         raise InputError("expected --data or --sets, got both: leave one of them out")
     of_set = as_options([*_names(data_options), *([] if target is None else [f"target={target}"])])
+    with_features = {} if features is None else {"features": absolute(features)}
     if data is None and (of_set or test is not None):
         raise InputError("expected --data with --target, --test or --data-options, got none: name your data set")
     numbers, of_ours = _numbers(k), as_options(_names(options))
@@ -76,9 +81,12 @@ def suite(
         chosen = suites.tasks(_names(families), _names(sets) or suites.SETS, numbers or (5, 20), draws)
         for name in dict.fromkeys(task.data for task in chosen):
             paths_of(name, data_dir, download=True)  # before anything is measured
+            if with_features:
+                load(name, data_dir, features=with_features["features"])
+        chosen = [replace(task, options=(*task.options, *with_features.items())) for task in chosen]
         facts: dict[str, Any] = {}
     else:
-        chosen, facts = _own_tasks(data, of_set, test, numbers, draws, data_dir)
+        chosen, facts = _own_tasks(data, of_set | with_features, test, numbers, draws, data_dir)
     folder = None if data_dir is None else str(data_dir)
     is_image = {task.data: suites.has_images(task, folder) for task in {t.data: t for t in chosen}.values()}
     cells = [

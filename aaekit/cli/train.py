@@ -115,6 +115,7 @@ def _train(
     **options: Any,
 ) -> None:
     from aaekit.data import chosen_folder, whole_path
+    from aaekit.encoders import absolute
     from aaekit.runs.config import completed, config_text, configuration, read_config
     from aaekit.runs.run import Run
 
@@ -123,6 +124,8 @@ def _train(
     values = configuration(system.name, from_file, str(config)) | configuration(system.name, from_line)
     complete = completed(system.name, values)
     complete |= {name: whole_path(complete[name]) for name in ("data", "test") if complete[name] is not None}
+    if complete["features"] is not None:
+        complete["features"] = absolute(complete["features"])
     for name in ("data_dir", "autoencoder"):  # absolute, so that the run can be resumed from other directories
         if complete.get(name) is not None:
             complete[name] = str(Path(complete[name]).expanduser().resolve())

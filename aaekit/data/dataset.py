@@ -51,6 +51,12 @@ class Dataset:
         The file of each row, for images in files; else empty.
     pictures : Pictures or None
         Of images in files: their sizes, and what was left out.
+    features : str or None
+        The encoder that made rows of images or texts, see `aaekit.features`; None if rows are not features.
+    checksum : str
+        That of the encoder.
+    originals, originals_test : ndarray or None
+        What the rows are features of: images (n, channels, height, width) uint8 as pictures show them, or texts (n,).
     """
 
     name: str
@@ -69,6 +75,10 @@ class Dataset:
     files: tuple[str, ...] = ()
     files_test: tuple[str, ...] = ()
     pictures: Pictures | None = None
+    features: str | None = None
+    checksum: str = ""
+    originals: NDArray[Any] | None = None
+    originals_test: NDArray[Any] | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -95,6 +105,8 @@ class Dataset:
             facts["domains"] = self.domains
         if self.columns:
             facts["columns"] = self.columns
+        if self.features is not None:
+            facts["features"], facts["checksum"] = self.features, self.checksum
         if self.split is not None:
             facts["split"] = f"{len(self.split.labelled)} labelled, {len(self.split.validation)} validation"
         if self.pictures is not None and self.pictures.bits > 8:
@@ -143,8 +155,14 @@ def checked(
         ("columns", () if schema is None else data.columns, X.shape[1]),
         ("files", data.files, len(X)),
         ("files_test", data.files_test, 0 if X_test is None else len(X_test)),
+        ("originals", () if data.originals is None else data.originals, len(X)),
+        (
+            "originals_test",
+            () if data.originals_test is None else data.originals_test,
+            0 if X_test is None else len(X_test),
+        ),
     ):
-        if texts and len(texts) != n:
+        if len(texts) and len(texts) != n:
             raise InputError(f"{data.name}: {key}: expected {n}, as X has, got {len(texts)}")
     labels = [arrays[key] for key in ("y", "y_test") if key in arrays]
     n_classes = max((int(array.max(initial=-1)) for array in labels), default=-1) + 1

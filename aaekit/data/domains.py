@@ -1,6 +1,7 @@
 """Join sets of images into one: with one size, one number of channels, and a domain for each row."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,12 @@ def join(sets: Sequence[Dataset]) -> Dataset:
     if len(set(names)) < len(names):
         raise InputError(f"{name}: expected sets of different names to join, got {max(names, key=names.count)} twice")
     for part in sets:
-        if part.X.ndim != 4:
+        if (part.X if part.originals is None else part.originals).ndim != 4:
             raise InputError(f"{part.name}: expected images to join, got a table of shape {part.X.shape}")
         if part.domains:
             raise InputError(f"{part.name}: expected a set of one domain to join, got {' and '.join(part.domains)}")
+    if any(part.features is not None for part in sets):
+        return _joined_features(sets)
     classes = check_same_classes({part.name: part.classes for part in sets if part.y is not None})
     channels, height, width = (max(part.X.shape[axis] for part in sets) for axis in (1, 2, 3))
     X, y, domain = _stacked([(part.X, part.y) for part in sets], (channels, height, width), names)
@@ -51,6 +54,21 @@ def join(sets: Sequence[Dataset]) -> Dataset:
     source = "; ".join(part.source for part in sets)
     chosen = _joined_split(sets) if any(part.split is not None for part in sets) else None
     return Dataset(name, X, y, X_test, y_test, classes, source, domain, domain_test, names, chosen)
+
+
+def _joined_features(sets: Sequence[Dataset]) -> Dataset:
+    """Sets of features of images as one, which has the joined pictures beside them."""
+    pictures: list[Any] = [replace(part, X=part.originals, X_test=part.originals_test, features=None) for part in sets]
+    joined, tests = join(pictures), [part.X_test for part in sets if part.X_test is not None]
+    return replace(
+        joined,
+        X=np.concatenate([part.X for part in sets]),
+        X_test=np.concatenate(tests) if tests else None,
+        originals=joined.X,
+        originals_test=joined.X_test,
+        features=sets[0].features,
+        checksum=sets[0].checksum,
+    )
 
 
 def _joined_split(sets: Sequence[Dataset]) -> Split:

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from aaekit._extras import require
 from aaekit._files import shown
+from aaekit.data.encoding import PICTURE, ImageFiles
 from aaekit.data.images import MAX_PIXELS, SUFFIXES, Item, grouped, read_images
 from aaekit.data.splits import split_with_validation
+from aaekit.encoders import Encoder, encoded
 from aaekit.errors import InputError
 from aaekit.labels import UNLABELLED
 
@@ -40,6 +42,7 @@ def read_folder(
     bits: int | None = None,
     max_pixels: int = MAX_PIXELS,
     damaged: str = "refuse",
+    encoder: Encoder | None = None,
 ) -> dict[str, Any]:
     """Read the images of a folder (PNG, JPEG, BMP, GIF, TIFF, WebP, PBM, PGM, PPM, HEIC, AVIF), in the order of paths.
 
@@ -73,12 +76,15 @@ def read_folder(
         Images of more pixels are not read.
     damaged : "refuse" or "skip", default="refuse"
         What becomes of images that cannot be read.
+    encoder : Encoder, optional
+        X are its features of the images in their own size, beside pictures of 64x64 as originals.
 
     Returns
     -------
     dict
         X (n, channels, height, width) uint8, y (n,) int64 or None, classes, files, their paths in the folder, and
-        pictures; of "test" likewise X_test, y_test and files_test; with "val", split.
+        pictures; of "test" likewise X_test, y_test and files_test; with "val", split. With `encoder`, X (n, n_features)
+        and X_test are float32, and there are features, checksum, originals and originals_test.
 
     Raises
     ------
@@ -115,7 +121,7 @@ def read_folder(
         for part, files in found.items()
     }
     options = {"bits": bits, "max_pixels": max_pixels, "damaged": damaged}
-    return dataset_fields(shown(path), items, shape, classes, left_out, options)
+    return dataset_fields(shown(path), items, shape, classes, left_out, options, encoder)
 
 
 def dataset_fields(
@@ -125,22 +131,33 @@ def dataset_fields(
     classes: Sequence[str] | None,
     left_out: Sequence[tuple[str, str]],
     options: Mapping[str, Any],
+    encoder: Encoder | None = None,
 ) -> dict[str, Any]:
     """Return the fields of a `Dataset` of images by part: "train", and perhaps "validation" and "test"."""
+    if encoder is not None and shape is not None:
+        raise InputError(f"{where}: expected image_shape or features, got both: leave image_shape out")
     every = [item for part in items.values() for item in part]
     if classes is None:
         names = {item.label for item in every if item.label is not None}
         numbers = all(name.isdecimal() for name in names)
         classes = sorted(names, key=int if numbers else None)  # pyright: ignore[reportArgumentType]
     labels = _labels(where, every, classes)
+    shape = shape if encoder is None else PICTURE
     images, good, pictures = read_images(where, every, shape, left_out=left_out, **options)
     part_of = np.repeat(list(items), [len(part) for part in items.values()])[good]
     files = np.array([item.name for item in every], object)[good]
     result: dict[str, Any] = {"classes": tuple(classes), "pictures": pictures}
+    arrays: dict[str, NDArray[Any]] = {"X": images}
+    if encoder is not None:
+        readable = [item for item, ok in zip(every, good, strict=True) if ok]
+        photos = ImageFiles(readable, pictures.bits, options.get("max_pixels", MAX_PIXELS))
+        arrays = {"X": encoded(photos, encoder), "originals": images}
+        result |= {"features": encoder.name, "checksum": encoder.checksum}
     for suffix, rows in (("", part_of != "test"), ("_test", part_of == "test")):
         if "test" in items or not suffix:
             y = None if labels is None else labels[good][rows]
-            result |= {f"X{suffix}": images[rows], f"y{suffix}": y, f"files{suffix}": tuple(files[rows])}
+            result |= {f"{key}{suffix}": array[rows] for key, array in arrays.items()}
+            result |= {f"y{suffix}": y, f"files{suffix}": tuple(files[rows])}
     if "validation" in items:
         result["split"] = split_with_validation(result["y"], part_of[part_of != "test"] == "validation")
     return result

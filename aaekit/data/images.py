@@ -91,10 +91,12 @@ def read_images(
     max_pixels: int = MAX_PIXELS,
     damaged: str = "refuse",
     left_out: Sequence[tuple[str, str]] = (),
+    quiet: bool = False,
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], Pictures]:
     """Return the images, shape (n, channels, height, width), which of the items they are, and what became of them.
 
-    Parameters and errors are those of `read_folder`; `left_out` are files that are none of the items.
+    Parameters and errors are those of `read_folder`; `left_out` are files that are none of the items. If `quiet`, there
+    are no warnings and no progress.
     """
     require("PIL", extra="data")
     if shape is not None and (len(shape) != 3 or shape[0] not in (1, 3)):
@@ -107,7 +109,7 @@ def read_images(
     with _without_limit(), ThreadPoolExecutor() as pool:
         looks: list[Any] = list(pool.map(lambda item: _look(item, max_pixels, bits is None), items))
         seen = [look for look in looks if isinstance(look, _Look)]
-        depth = bits or next(b for b in DEPTHS if max((look.largest for look in seen), default=0) < 2**b)
+        depth = bits or _depth(seen)
         channels, height, width = shape or _common_shape(seen)
         images = np.zeros((len(items), channels, height, width), np.uint8)
 
@@ -124,7 +126,7 @@ def read_images(
         heavy = [k for k, look in enumerate(looks) if isinstance(look, _Look) and look.heavy]
         light = sorted(set(range(len(items))) - set(heavy))
         done = chain(pool.map(read, light), map(read, heavy))  # the heavy ones one by one
-        found = list(_with_progress(done, len(items)))
+        found = list(done if quiet else _with_progress(done, len(items)))
     remarks = [text for _, text in sorted(zip([*light, *heavy], found, strict=True))]
     good = np.array([isinstance(look, _Look) for look in looks], bool)
     bad = [(item.name, reason) for item, reason, ok in zip(items, remarks, good, strict=True) if not ok]
@@ -138,8 +140,24 @@ def read_images(
     sizes = Counter(look.size for look in looks if isinstance(look, _Look))
     has_depth = any(look.largest for look in seen)
     pictures = Pictures(dict(sizes), depth if has_depth else bits or 8, (*left_out, *bad), tuple(noted))
-    _warn(where, pictures, guessed=bits is None and has_depth and depth < 16)
+    if not quiet:
+        _warn(where, pictures, guessed=bits is None and has_depth and depth < 16)
     return images, good, pictures
+
+
+def bits_of(where: str, items: Sequence[Item], max_pixels: int = MAX_PIXELS) -> int:
+    """Return the bits that images in files of 16 bits fill, 8 if there are none; errors are those of `read_images`."""
+    require("PIL", extra="data")
+    with _without_limit(), ThreadPoolExecutor() as pool:
+        looks = list(pool.map(lambda item: _look(item, max_pixels, True), items))
+    if bad := [(item.name, look) for item, look in zip(items, looks, strict=True) if isinstance(look, str)]:
+        raise _cannot_be_read(where, bad, skippable=False)
+    return _depth([look for look in looks if isinstance(look, _Look)])
+
+
+def _depth(looks: Sequence[_Look]) -> int:
+    """The bits that hold the largest value of files of 16 bits."""
+    return next(b for b in DEPTHS if max((look.largest for look in looks), default=0) < 2**b)
 
 
 def _cannot_be_read(where: str, bad: Sequence[tuple[str, str]], skippable: bool) -> InputError:

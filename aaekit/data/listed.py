@@ -12,6 +12,7 @@ from aaekit._files import shown
 from aaekit.data.folders import PARTS, dataset_fields
 from aaekit.data.images import SUFFIXES, Item
 from aaekit.data.tables import TARGETS, first_lines, read_frame, read_labels
+from aaekit.encoders import Encoder
 from aaekit.errors import InputError, nearest
 
 FILES = ("file", "files", "filename", "file_name", "filepath", "path", "image", "images", "image_path", "image_file")
@@ -36,6 +37,7 @@ def read_listed(
     header: bool | None = None,
     shape: Sequence[int] | None = None,
     classes: Sequence[str] | None = None,
+    encoder: Encoder | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Read the images that a column of a table names, relative to the folder of the table.
@@ -48,7 +50,7 @@ def read_listed(
         The column.
     target, header, classes
         As in `read_table`.
-    shape, **options
+    shape, encoder, **options
         As in `read_folder`: bits, max_pixels and damaged.
 
     Returns
@@ -72,7 +74,7 @@ def read_listed(
         for k, name in enumerate(frame[images])
         if name == name and name is not None
     ]
-    fields = dataset_fields(shown(path), {"train": items}, shape, of_classes, left_out, options)
+    fields = dataset_fields(shown(path), {"train": items}, shape, of_classes, left_out, options, encoder)
     return fields | {"target": target}
 
 
@@ -91,6 +93,7 @@ def read_hugging_face(
     target: str | None = None,
     shape: Sequence[int] | None = None,
     classes: Sequence[str] | None = None,
+    encoder: Encoder | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Read a set of images of the package datasets: an object, or a folder that its `save_to_disk` wrote.
@@ -103,7 +106,7 @@ def read_hugging_face(
         The column of images. Default: the only one.
     target : str, optional
         The column of labels. Default: the one of class labels, or the one called y, label, labels, class or target.
-    shape, classes, **options
+    shape, classes, encoder, **options
         As in `read_folder`.
 
     Returns
@@ -129,7 +132,7 @@ def read_hugging_face(
         names = names_of_labels if names is None else names
     if "train" not in items:
         items = {"train": [item for part in items.values() for item in part]}
-    return dataset_fields(where, items, shape, names, (), options)
+    return dataset_fields(where, items, shape, names, (), options, encoder)
 
 
 def _items(

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,14 @@ from aaekit.columns import Schema
 from aaekit.data import folders, images, listed
 from aaekit.data.dataset import Dataset, checked
 from aaekit.data.domains import check_same_classes, join
+from aaekit.data.encoding import with_features
 from aaekit.data.folders import dataset_fields, read_folder
 from aaekit.data.sets import SETS, find, paths_of
 from aaekit.data.splits import Draw, Split, split, split_with_validation
 from aaekit.data.store import MAX_BYTES, names_of_arrays, open_rows, read_npz, remove, write_npz
 from aaekit.data.tables import SUFFIXES, TEXT_SUFFIXES, as_bytes, read_table, suffix_of
+from aaekit.encoders import Encoder
+from aaekit.encoders import find as find_encoder
 from aaekit.errors import ColumnWarning, ImageWarning, InputError, nearest
 from aaekit.labels import UNLABELLED
 
@@ -32,7 +35,7 @@ NPZ_ARRAYS = {  # our names of rows and labels, and those of Keras, MedMNIST and
 }
 NPZ_TEXTS = ("classes", "domains", "columns", "schema", "files", "files_test")
 NPZ_KEYS = ("X", "y", "X_test", "y_test", "domain", "domain_test", *NPZ_TEXTS)  # that `prepare` writes
-TABLE_OPTIONS = ("target", "drop", "empty", "max_bytes", "images", *images.OPTIONS)
+TABLE_OPTIONS = ("target", "drop", "empty", "text", "max_bytes", "images", *images.OPTIONS)
 OPTIONS = {  # of each kind of path
     ".npz": ("max_bytes",),
     ".npy": ("memory_limit_bytes", "cache_dir"),
@@ -51,6 +54,7 @@ def load(
     image_shape: Sequence[int] | None = None,
     schema: Schema | None = None,
     classes: Sequence[str] | None = None,
+    features: "str | Encoder | Callable[..., Any] | None" = None,
     **options: Any,
 ) -> Dataset:
     """Load a named set, arrays from a file, a table, or a folder of images.
@@ -89,12 +93,16 @@ def load(
     classes : sequence of str, optional
         For tables and folders: the names of the labels of an earlier set, so that labels mean the same. If it is empty,
         labels are not read.
+    features : str, Encoder or callable, optional
+        A pretrained encoder, see `aaekit.encoders.find`, such as "efficientnet-lite0" or "minilm": rows are its
+        features of the images, and of the free texts of a table beside its other columns. Features are cached.
     **options
         For "digits" and the embedded tables: ``test_random_state`` (default 0), the seed of the held-out rows.
         For "fonts": ``n_rows`` (20,000), the number of training rows, and ``random_state`` (0), the seed.
         For .npy: ``memory_limit_bytes`` (4 GiB), beyond which rows stay on the disk, and ``cache_dir``, see `as_store`.
-        For tables: ``target``, ``drop`` and ``empty``, of text files also ``header``, see `read_table`; ``images``, the
-        column of image files (default: one called file, path, image or the like whose cells are such names).
+        For tables: ``target``, ``drop``, ``empty`` and ``text``, of text files also ``header``, see `read_table`;
+        ``images``, the column of image files (default: one called file, path, image or the like whose cells are such
+        names).
         For images: ``bits``, ``max_pixels`` and ``damaged``, for folders also ``masks`` and ``class_from``, see
         `read_folder`; for sets of datasets ``images`` and ``target``, their columns.
         For .npz and compressed tables: ``max_bytes`` (2 GiB), what they may hold once they are decompressed.
@@ -112,7 +120,7 @@ def load(
         cannot be joined.
     """
     if listed.is_hugging_face(name_or_path):
-        return _load_hugging_face(name_or_path, image_shape, classes, options)
+        return _load_hugging_face(name_or_path, image_shape, classes, features, options)
     name, path = str(name_or_path), Path(name_or_path).expanduser()
     _check_options(name, options)
     parts = _parts(name)
@@ -120,24 +128,27 @@ def load(
         if len(set(parts)) < len(parts):
             raise InputError(f"{name}: expected different sets to join, got {max(parts, key=parts.count)} twice")
         check_same_classes({part: SETS[part].classes for part in parts if part in SETS})  # before a download
-        return join([load(part, data_dir, download, image_shape, None, classes, **options) for part in parts])
+        return join([load(part, data_dir, download, image_shape, None, classes, features, **options) for part in parts])
     kind = _kind(name)
-    if kind is None:
-        return _load_named(name, data_dir, download, options)
-    if kind == ".npz":
-        return _load_npz(path, image_shape, schema, **options)
-    if kind == ".npy":
-        return checked(Dataset(path.stem, open_rows(path), source=str(path)), image_shape, **options)
-    if kind == "folder":
-        fields = read_folder(path, image_shape, classes, **options)
-        return checked(Dataset(shown(path.resolve().name), **fields, source=shown(path)))
-    if kind == "image":
-        item = images.Item(shown(path.name), path)
-        fields = dataset_fields(shown(path), {"train": [item]}, image_shape, classes, (), options)
-        return checked(Dataset(shown(path.stem), **fields, source=shown(path)))
+    if kind in SUFFIXES:
+        return _load_table(path, image_shape, schema, classes, features, options)
     if kind == "hugging face":
-        return _load_hugging_face(path, image_shape, classes, options)
-    return _load_table(path, image_shape, schema, classes, options)
+        return _load_hugging_face(path, image_shape, classes, features, options)
+    encoder = None if features is None else find_encoder(features)
+    if kind is None:
+        data = _load_named(name, data_dir, download, encoder, options)
+    elif kind == ".npz":
+        data = _load_npz(path, image_shape, schema, **options)
+    elif kind == ".npy":
+        data = checked(Dataset(path.stem, open_rows(path), source=str(path)), image_shape, **options)
+    elif kind == "folder":
+        fields = read_folder(path, image_shape, classes, **options, encoder=encoder)
+        return checked(Dataset(shown(path.resolve().name), **fields, source=shown(path)))
+    else:
+        item = images.Item(shown(path.name), path)
+        fields = dataset_fields(shown(path), {"train": [item]}, image_shape, classes, (), options, encoder)
+        return checked(Dataset(shown(path.stem), **fields, source=shown(path)))
+    return data if encoder is None or data.features is not None else with_features(data, encoder)
 
 
 def with_test_rows(data: Dataset, test: str | Path, data_dir: str | Path | None = None, **options: Any) -> Dataset:
@@ -174,22 +185,29 @@ def with_test_rows(data: Dataset, test: str | Path, data_dir: str | Path | None 
         image_shape=shape,
         schema=data.schema,
         classes=data.classes,
+        features=data.features,
         **options,
     )
     X, y = (rows.X, rows.y) if rows.X_test is None else (rows.X_test, rows.y_test)
     files = rows.files if rows.X_test is None else rows.files_test
+    originals = rows.originals if rows.X_test is None else rows.originals_test
     if y is None or not (y != UNLABELLED).any():
         raise InputError(f"{test}: expected labels of the test rows, got none: add the column of labels")
-    return checked(replace(data, X_test=X, y_test=y, files_test=files, domain_test=rows.domain))
+    fields: dict[str, Any] = {"X_test": X, "y_test": y, "files_test": files, "originals_test": originals}
+    return checked(replace(data, **fields, domain_test=rows.domain))
 
 
-def _load_named(name: str, data_dir: str | Path | None, download: bool, options: Mapping[str, Any]) -> Dataset:
-    """Load a named set."""
+def _load_named(
+    name: str, data_dir: str | Path | None, download: bool, encoder: Encoder | None, options: Mapping[str, Any]
+) -> Dataset:
+    """Load a named set; one of photos as features, if there is an encoder."""
     entry = SETS[name]
-    content = entry.read(paths_of(name, data_dir, download), **options)
+    if encoder is not None and entry.encodes_files:
+        options = {**options, "encoder": encoder}
+    content: Any = entry.read(paths_of(name, data_dir, download), **options)
     if isinstance(content, tuple):
         content = dict(zip(("X", "y", "X_test", "y_test"), content, strict=True))
-    return checked(Dataset(name, **{"classes": entry.classes, "source": entry.source} | content))
+    return checked(Dataset(name, **{"classes": entry.classes, "source": entry.source, **content}))
 
 
 def _load_table(
@@ -197,19 +215,31 @@ def _load_table(
     image_shape: Sequence[int] | None,
     schema: Schema | None,
     classes: Sequence[str] | None,
+    features: Any,
     options: Mapping[str, Any],
 ) -> Dataset:
-    """Load a table, or the images that it names; with `image_shape` its values are those of images."""
-    column = options.get("images") or (listed.column_of_images(path) if suffix_of(path) in TEXT_SUFFIXES else None)
-    if column is not None and schema is None:
-        return _load_listed(path, column, image_shape, classes, options)
-    _refuse_others(path, options, ("target", "drop", "empty", "header", "max_bytes"))
-    fields = read_table(path, **options, schema=schema, classes=classes, pixels=image_shape is not None)
+    """Load a table, or the images that it names; with `image_shape` its values are those of images.
+
+    `features` encode the images, else the free texts.
+    """
+    images_in = options.get("images") or (listed.column_of_images(path) if suffix_of(path) in TEXT_SUFFIXES else None)
+    if images_in is not None and schema is None:
+        return _load_listed(path, images_in, image_shape, classes, features, options)
+    _refuse_others(path, options, ("target", "drop", "empty", "text", "header", "max_bytes"))
+    is_images = image_shape is not None
+    fields = read_table(
+        path, **options, schema=schema, classes=classes, pixels=is_images, features=None if is_images else features
+    )
     name = path.name[: -len(suffix_of(path))]
-    if image_shape is not None:
+    if is_images:
         fields["X"] = as_bytes(np.asarray(fields["X"]))
-        return checked(Dataset(name, **fields, source=str(path)), image_shape)
-    return checked(Dataset(name, **fields, schema=fields["X"].schema, source=str(path)))
+        data = checked(Dataset(name, **fields, source=str(path)), image_shape)
+        return data if features is None else with_features(data, find_encoder(features))
+    learned: Schema = fields["X"].schema
+    for column in learned.columns:
+        if column.encoder:
+            fields |= {"features": column.encoder, "checksum": column.checksum}
+    return checked(Dataset(name, **fields, schema=learned, source=str(path)))
 
 
 def _load_listed(
@@ -217,6 +247,7 @@ def _load_listed(
     column: str,
     image_shape: Sequence[int] | None,
     classes: Sequence[str] | None,
+    features: Any,
     options: Mapping[str, Any],
 ) -> Dataset:
     """Load the images that a column of a table names."""
@@ -228,16 +259,24 @@ def _load_listed(
             stacklevel=3,
         )
     _refuse_others(path, options, ("target", "header", "images", *images.OPTIONS))
-    fields = listed.read_listed(path, **{**options, "images": column}, shape=image_shape, classes=classes)
+    encoder = None if features is None else find_encoder(features)
+    fields = listed.read_listed(
+        path, **{**options, "images": column}, shape=image_shape, classes=classes, encoder=encoder
+    )
     return checked(Dataset(path.name[: -len(suffix_of(path))], **fields, source=shown(path)))
 
 
 def _load_hugging_face(
-    data: Any, image_shape: Sequence[int] | None, classes: Sequence[str] | None, options: Mapping[str, Any]
+    data: Any,
+    image_shape: Sequence[int] | None,
+    classes: Sequence[str] | None,
+    features: Any,
+    options: Mapping[str, Any],
 ) -> Dataset:
     """Load a set of images of the package datasets."""
     _refuse_others("the data set", options, OPTIONS["hugging face"])
-    fields = listed.read_hugging_face(data, **options, shape=image_shape, classes=classes)
+    encoder = None if features is None else find_encoder(features)
+    fields = listed.read_hugging_face(data, **options, shape=image_shape, classes=classes, encoder=encoder)
     name = shown(data.resolve().name) if isinstance(data, Path) else "dataset"
     return checked(Dataset(name, **fields, source=shown(data) if isinstance(data, Path) else ""))
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aaekit._extras import require
-from aaekit._files import cannot_write
+from aaekit._files import cannot_write, user_cache
 from aaekit.data.fonts import read_fonts
 from aaekit.data.formats import (
     Arrays,
@@ -22,8 +22,8 @@ from aaekit.data.formats import (
     read_usps,
     read_wine,
 )
-from aaekit.data.store import user_cache
 from aaekit.data.suite import Fields, read_arrays, read_medical, read_penguins, read_photographs, read_tables
+from aaekit.encoders import Encoder
 from aaekit.errors import InputError, nearest
 
 
@@ -56,7 +56,12 @@ class NamedSet:
     @property
     def options(self) -> tuple[str, ...]:
         """The names of the options that `read` takes."""
-        return tuple(signature(self.read).parameters)[1:]
+        return tuple(name for name in tuple(signature(self.read).parameters)[1:] if name != "encoder")
+
+    @property
+    def encodes_files(self) -> bool:
+        """Whether `read` makes features of its files by an `encoder`."""
+        return "encoder" in signature(self.read).parameters
 
 
 DIGITS = tuple("0123456789")
@@ -105,14 +110,14 @@ def _banking(name: str) -> tuple[str, ...]:
     return tuple(f"{GITHUB}PolyAI-LDN/task-specific-datasets/{commit}/banking_data/{name}" for commit in commits)
 
 
-def _read_hand_signs(paths: list[Path], *, test_random_state: int = 0) -> Fields:
-    """Read the hand signs in colour, 64x64."""
-    return read_photographs(paths, (3, 64, 64), test_random_state)
+def _read_hand_signs(paths: list[Path], *, test_random_state: int = 0, encoder: Encoder | None = None) -> Fields:
+    """Read the hand signs in colour, 64x64; with `encoder` beside their features."""
+    return read_photographs(paths, (3, 64, 64), test_random_state, encoder)
 
 
-def _read_steel(paths: list[Path], *, test_random_state: int = 0) -> Fields:
-    """Read the surfaces of steel in grey, 64x64."""
-    return read_photographs(paths, (1, 64, 64), test_random_state)
+def _read_steel(paths: list[Path], *, test_random_state: int = 0, encoder: Encoder | None = None) -> Fields:
+    """Read the surfaces of steel in grey, 64x64; with `encoder` beside their features."""
+    return read_photographs(paths, (1, 64, 64), test_random_state, encoder)
 
 
 SETS: dict[str, NamedSet] = {

@@ -2,8 +2,6 @@
 
 import hashlib
 import math
-import os
-import sys
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from aaekit._files import check_regular, replacing
+from aaekit._files import check_regular, replacing, user_cache
 from aaekit.data.checks import blocks, check_whole
 from aaekit.errors import InputError
 
@@ -139,17 +137,6 @@ def names_of_arrays(path: Path) -> list[str]:
         raise InputError(
             f"{path}: expected a .npz archive of plain arrays, got a damaged one ({reason(error)}): write it again"
         ) from error
-
-
-def user_cache() -> Path:
-    """Return the user's cache folder of aaekit, where the operating system keeps such folders."""
-    home = Path.home()
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local"
-        return Path(local) / "aaekit" / "aaekit" / "Cache"
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "aaekit"
-    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "aaekit"
 
 
 def remove(path: Path) -> None:

@@ -11,6 +11,7 @@ from aaekit.data.checks import check_whole
 from aaekit.data.folders import read_folder
 from aaekit.data.store import read_npz
 from aaekit.data.tables import read_table
+from aaekit.encoders import Encoder
 from aaekit.errors import InputError
 
 Fields = dict[str, Any]  # of a `Dataset`
@@ -51,8 +52,13 @@ def read_medical(paths: list[Path]) -> Fields:
     return {"X": X, "y": y.ravel(), "X_test": X_test, "y_test": y_test.ravel()}
 
 
-def read_photographs(paths: list[Path], shape: tuple[int, int, int], test_random_state: int) -> Fields:
-    """Read a .tar with a folder of images for each class, 50 images of each class held out."""
+def read_photographs(
+    paths: list[Path], shape: tuple[int, int, int], test_random_state: int, encoder: Encoder | None
+) -> Fields:
+    """Read a .tar with a folder of images for each class, 50 images of each class held out.
+
+    With `encoder`, the rows are its features of the files, beside pictures of them as originals.
+    """
     with tempfile.TemporaryDirectory() as folder:
         try:
             with tarfile.open(paths[0]) as archive:
@@ -60,10 +66,11 @@ def read_photographs(paths: list[Path], shape: tuple[int, int, int], test_random
         except (OSError, tarfile.TarError) as error:
             raise InputError(f"{paths[0]}: expected a .tar of images, got ({error}): download it again") from error
         (root,) = Path(folder).iterdir()
-        fields = read_folder(root, shape)
+        fields = read_folder(root, shape if encoder is None else None, encoder=encoder)
     order, y = _permutation(len(fields["X"]), test_random_state), fields["y"]
     chosen = [order[y[order] == k][:N_TEST_PER_CLASS] for k in range(len(fields["classes"]))]
-    return _held_out({k: fields[k] for k in ("X", "y", "classes")}, np.sort(np.concatenate(chosen)))
+    fields = {k: fields[k] for k in ("X", "y", "classes", "originals", "features", "checksum") if k in fields}
+    return _held_out(fields, np.sort(np.concatenate(chosen)))
 
 
 def _permutation(n: int, test_random_state: int) -> np.ndarray:
@@ -74,9 +81,10 @@ def _permutation(n: int, test_random_state: int) -> np.ndarray:
 
 def _held_out(fields: Fields, test: np.ndarray) -> Fields:
     """Move rows to the test rows."""
-    X, y = fields["X"], fields["y"]
-    train = np.setdiff1d(np.arange(len(X)), test)
-    return fields | {"X": X[train], "y": y[train], "X_test": X[test], "y_test": y[test]}
+    train = np.setdiff1d(np.arange(len(fields["X"])), test)
+    arrays = {key: fields[key] for key in ("X", "y", "originals") if fields.get(key) is not None}
+    held_out = {f"{key}_test": array[test] for key, array in arrays.items()}
+    return fields | {key: array[train] for key, array in arrays.items()} | held_out
 
 
 def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:

@@ -41,6 +41,8 @@ def read_table(
     classes: Sequence[str] | None = None,
     pixels: bool = False,
     max_bytes: int = MAX_BYTES,
+    features: str | None = None,
+    text: str | Sequence[str] = (),
 ) -> dict[str, Any]:
     """Read a table from a file, by the suffix of its name.
 
@@ -75,12 +77,16 @@ def read_table(
         Whether each column is a value as it is, also where all cells are the same.
     max_bytes : int, default=2 GiB
         What a file may hold once it is decompressed.
+    features : str, optional
+        The encoder of free texts, see `aaekit.encoders.find`. Default: free texts are left out.
+    text : str or sequence of str, optional
+        Columns of texts to encode. Default: all that look like free texts.
 
     Returns
     -------
     dict
-        X (n, n_values), a `TableRows` with its schema, y (n,) int64 or None, classes, a tuple of str, and target, the
-        name of the column of labels, or None.
+        X (n, n_values), a `TableRows` with its schema, y (n,) int64 or None, classes, a tuple of str, target, the name
+        of the column of labels, or None, and originals (n,), the texts of each row if they are encoded, or None.
 
     Raises
     ------
@@ -98,27 +104,45 @@ def read_table(
         raise InputError(f"{path}: expected header=yes or header=no, got {header}")
     if empty not in ("fill", "refuse"):
         raise InputError(f"{path}: expected fill or refuse for empty cells, got {empty}: write empty=refuse")
-    drop = [drop] if isinstance(drop, str) else list(drop)
-    categories = [] if schema is None else [column.name for column in schema.columns if column.kind == "category"]
-    frame, decimal = read_frame(path, header, [*TARGETS, *([target] if target else []), *categories], max_bytes)
+    drop, text = ([names] if isinstance(names, str) else list(names) for names in (drop, text))
+    if text and features is None and schema is None:
+        raise InputError(f"{path}: expected features with text={text[0]}, got none: add for instance --features minilm")
+    as_texts = ("category", "encoded text")
+    texts = text if schema is None else [column.name for column in schema.columns if column.kind in as_texts]
+    frame, decimal = read_frame(path, header, [*TARGETS, *([target] if target else []), *texts], max_bytes)
     names = list(frame.columns)
     if schema is None:
         for name in drop:
             _check_column(path, names, name)
     target, y, names_of_classes = read_labels(path, frame, target, drop, classes, optional=schema is not None)
-    features = frame.drop(columns=[c for c in [*drop, target] if c in names])
+    columns = frame.drop(columns=[c for c in [*drop, target] if c in names])
     if empty == "refuse":
-        _refuse_empty(path, features)
+        _refuse_empty(path, columns)
     try:
         if schema is None:
-            if not len(features.columns):
+            if not len(columns.columns):
                 raise InputError("expected columns beside the labels, got none: check target and drop")
-            names = list(features.columns)
-            schema = Schema.of_numbers(features.to_numpy(), names) if pixels else Schema.fit(features, decimal)
-        X = schema.transform(features, decimal)
+            names = list(columns.columns)
+            schema = (
+                Schema.of_numbers(columns.to_numpy(), names) if pixels else Schema.fit(columns, decimal, features, text)
+            )
+        X = schema.transform(columns, decimal)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    return {"X": X, "y": y, "classes": names_of_classes, "target": target}
+    return {
+        "X": X, "y": y, "classes": names_of_classes, "target": target, "originals": _originals(columns, schema)
+    }  # fmt: skip
+
+
+def _originals(frame: Any, schema: Schema) -> NDArray[np.object_] | None:
+    """The encoded texts of each row in one text; None if there are none."""
+    names = [column.name for column in schema.columns if column.kind == "encoded text"]
+    if not names:
+        return None
+    rows = zip(*(frame[name].fillna("").map(text_of) for name in names), strict=True)
+    texts = np.empty(len(frame), object)
+    texts[:] = [" | ".join(row) for row in rows]
+    return texts
 
 
 def read_frame(

@@ -19,6 +19,7 @@ __all__ = [
     "mask_unseen_labels",
     "names_of",
     "reconstruct",
+    "rows_for_plots",
     "to_training_units",
     "unit_of",
 ]
@@ -37,6 +38,8 @@ class HeldOut(NamedTuple):
         Rows.
     y : ndarray of shape (n,) or (n, n_conditions), or None
         Labels, -1 where unknown.
+    originals : ndarray or None
+        What the rows are features of: images (n, channels, height, width), or texts (n,).
     original_size : (width, height), optional
         Of images in files: the size that most of them had before they became rows.
     """
@@ -44,12 +47,23 @@ class HeldOut(NamedTuple):
     name: str
     X: NDArray[Any]
     y: NDArray[Any] | None
+    originals: NDArray[Any] | None = None
     original_size: tuple[int, int] | None = None
+
+    @property
+    def of_images(self) -> bool:
+        """Whether the rows are features of images."""
+        return self.originals is not None and self.originals.ndim == 4
 
     def subset(self, n: int = N_PLOTTED) -> "HeldOut":
         """At most `n` random rows, the same in each call."""
         index = np.sort(np.random.default_rng(0).permutation(len(self.X))[:n])
-        return self._replace(X=self.X[index], y=None if self.y is None else self.y[index])
+        return self.at(index)
+
+    def at(self, index: Any) -> "HeldOut":
+        """Some of the rows."""
+        y, originals = (None if array is None else array[index] for array in (self.y, self.originals))
+        return self._replace(X=self.X[index], y=y, originals=originals)
 
 
 def unit_of(estimator: Any) -> NDArray[Any] | float:
@@ -74,6 +88,16 @@ def for_plots(estimator: Any, rows: Any) -> NDArray[np.float32]:
     """
     rows = as_samples(estimator, rows)
     return estimator.scaler_.curve.scaled(rows) if is_standardised(estimator) else rows
+
+
+def rows_for_plots(estimator: Any, rows: HeldOut) -> NDArray[Any]:
+    """Rows as figures show them: what they are features of, images in [0, 1] or texts; else as `for_plots`."""
+    if rows.originals is None:
+        return for_plots(estimator, rows.X)
+    if not rows.of_images:
+        return rows.originals
+    scale = 255 if rows.originals.dtype == np.uint8 else 1
+    return rows.originals.astype(np.float32) / np.float32(scale)
 
 
 def is_standardised(estimator: Any) -> bool:

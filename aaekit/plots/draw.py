@@ -14,7 +14,14 @@ from sklearn.base import is_classifier, is_clusterer
 from aaekit import plots
 from aaekit.errors import InputError
 from aaekit.estimators import SupervisedAAE
-from aaekit.evaluation.heldout import HeldOut, for_plots, mask_unseen_labels, names_of, reconstruct
+from aaekit.evaluation.heldout import (
+    HeldOut,
+    for_plots,
+    mask_unseen_labels,
+    names_of,
+    reconstruct,
+    rows_for_plots,
+)
 from aaekit.labels import labelled_mask
 from aaekit.priors import SwissRoll
 
@@ -61,7 +68,7 @@ def draw_all(estimator: Any, rows: HeldOut, labels: Sequence[str], slow: bool = 
         figures["latent_tsne"] = plots.latent_tsne(embedding, None if y is None else y[:2000], labels or None)
     figures["learning_curves"] = plots.learning_curves(estimator.history_)
     weights = next((p for p in estimator.networks_.encoder.parameters() if p.dim() in (2, 4)), None)
-    if weights is not None:
+    if weights is not None and rows.originals is None:
         shape = estimator.shape_ if len(estimator.shape_) == 3 and weights.dim() == 2 else None
         figures["first_layer_features"] = plots.first_layer_features(weights.detach().numpy(), shape)
     return figures
@@ -91,7 +98,7 @@ def class_figures(estimator: Any, rows: HeldOut, labels: Sequence[str]) -> dict[
         predicted = estimator.classes_[p.argmax(1)]
         figures["confusion_matrix"] = plots.confusion_matrix(y, predicted, labels or None)
         figures["confident_mistakes"] = plots.confident_mistakes(
-            for_plots(estimator, rows.X), y, predicted, p.max(1), labels or None
+            rows_for_plots(estimator, rows), y, predicted, p.max(1), labels or None
         )
     return figures
 
@@ -101,14 +108,17 @@ def class_code_figures(estimator: Any, rows: HeldOut, labels: Sequence[str]) -> 
     proba = estimator.cluster_proba if hasattr(estimator, "cluster_proba") else estimator.predict_proba
     p = proba(rows.X)
     predicted, names = p.argmax(1), _value_names(estimator, labels)
-    figures = {
-        "label_distribution": plots.label_distribution(p, names, estimator.class_prior_),
-        "modes_and_samples": plots.modes_and_samples(
+    figures = {"label_distribution": plots.label_distribution(p, names, estimator.class_prior_)}
+    if rows.of_images:
+        figures["predicted_rows"] = plots.predicted_rows(rows_for_plots(estimator, rows), predicted, p.max(1), names)
+    elif rows.originals is None:
+        figures["modes_and_samples"] = plots.modes_and_samples(
             for_plots(estimator, estimator.modes()), for_plots(estimator, rows.X), predicted, names
-        ),
-    }
+        )
     if is_clusterer(estimator) and rows.y is not None and labelled_mask(rows.y).any():
         figures["cluster_matrix"] = plots.cluster_matrix(rows.y, predicted, labels or None, names)
+    if rows.originals is not None:  # what is decoded are features
+        return figures
     if getattr(estimator.networks_, "mode_decoder", None) is not None:
         figures["learned_modes"] = plots.learned_modes(for_plots(estimator, estimator.learned_modes()), names)
     if estimator.n_code > estimator.latent_dim:
@@ -119,14 +129,19 @@ def class_code_figures(estimator: Any, rows: HeldOut, labels: Sequence[str]) -> 
 def code_figures(estimator: Any, rows: HeldOut, labels: Sequence[str]) -> dict[str, Figure]:
     """The figures of an autoencoder: samples, reconstructions, codes, and a grid over what they represent."""
     z, prior_samples = estimator.transform(rows.X), estimator.sample_prior(2000, random_state=0)
-    first = HeldOut(rows.name, rows.X[:10], None if rows.y is None else rows.y[:10])
+    codes = {
+        "latent_scatter": plots.latent_scatter(z, _first_label(rows), labels or None, prior_samples),
+        "code_vs_prior": plots.code_vs_prior(z, prior_samples),
+    }
+    if rows.originals is not None:  # what is decoded are features
+        return codes
+    first = rows.at(slice(10))
     figures = {
         "sample_grid": plots.sample_grid(for_plots(estimator, estimator.sample(100, random_state=0))),
         "reconstruction_pairs": plots.reconstruction_pairs(
             for_plots(estimator, first.X), for_plots(estimator, reconstruct(estimator, first))
         ),
-        "latent_scatter": plots.latent_scatter(z, _first_label(rows), labels or None, prior_samples),
-        "code_vs_prior": plots.code_vs_prior(z, prior_samples),
+        **codes,
     }
     if hasattr(estimator, "conditions_") or (
         hasattr(estimator, "translate") and getattr(estimator, "style_matching", None) == "per_class"

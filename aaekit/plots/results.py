@@ -1,5 +1,6 @@
 """Results: mistakes, clusters, outliers."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,8 +50,8 @@ def confident_mistakes(
 
     Parameters
     ----------
-    X : array-like of shape (m, c, h, w) or (m, d)
-        Samples.
+    X : array-like of shape (m, c, h, w), (m, d) or (m,)
+        Samples: images, rows of numbers, or texts.
     y_true, y_pred : array-like of shape (m,)
         Labels; rows where `y_true` is -1 are ignored.
     confidence : array-like of shape (m,)
@@ -69,7 +70,8 @@ def confident_mistakes(
     InputError
         If the lengths differ.
     """
-    x, p = check_samples(X), np.asarray(confidence, dtype=float)
+    p, is_text = np.asarray(confidence, dtype=float), np.asarray(X).dtype.kind in "OU"
+    x = np.asarray(X) if is_text else check_samples(X)
     (true, predicted), names = class_numbers([y_true, y_pred], classes)
     if not len(x) == len(true) == len(predicted) == len(p):
         raise InputError(
@@ -82,10 +84,11 @@ def confident_mistakes(
     n_wrong, wrong = len(wrong), wrong[:n]
     if not n_wrong:
         return message(f"No mistakes among {labelled.sum()} samples")
-    split = "\n" if max(map(len, names)) > 3 else ""
+    split = "\n" if max(map(len, names)) > 3 and not is_text else ""
     captions = [f"{names[true[k]]} \u2192 {split}{names[predicted[k]]}\n{100 * p[k]:.0f} %" for k in wrong]
     subset = "" if n_wrong == len(wrong) else f", the {len(wrong)} most confident"
-    return _captioned(x[wrong], captions, f"{n_wrong} of {labelled.sum()} wrong{subset} (true \u2192 predicted)")
+    title = f"{n_wrong} of {labelled.sum()} wrong{subset} (true \u2192 predicted)"
+    return _text_list(x[wrong], captions, title) if is_text else _captioned(x[wrong], captions, title)
 
 
 @described("Samples to label", "The row number is below each sample.")
@@ -112,6 +115,21 @@ def questions(X: ArrayLike, rows: Sequence[int]) -> Figure:
     if not len(x) or len(x) != len(rows):
         raise InputError(f"expected one row number per sample, got {len(x)} samples and {len(rows)} numbers")
     return _captioned(x, [str(k) for k in rows], "Samples to label, by row number")
+
+
+def _text_list(texts: NDArray[Any], captions: list[str], title: str) -> Figure:
+    """Texts below each other, each below its caption."""
+    figure = new_figure((8.2, 0.42 * len(texts) + 0.5))
+    axes = figure.add_subplot()
+    axes.set_axis_off()
+    for k, (text, caption) in enumerate(zip(texts, captions, strict=True)):
+        heading = textwrap.shorten(caption.replace("\n", ", "), 110, placeholder="…")
+        place: dict[str, Any] = {"transform": axes.transAxes, "va": "top", "parse_math": False}
+        axes.text(0, 1 - k / len(texts), heading, fontsize=8, color=GREY, **place)
+        line = textwrap.shorten(str(text), 110, placeholder="…")
+        axes.text(0, 1 - (k + 0.42) / len(texts), line, fontsize=10, color=INK, **place)
+    figure.suptitle(title, fontsize=12, color=INK, x=0.01, ha="left")
+    return figure
 
 
 def _captioned(x: NDArray[np.float32], captions: list[str], title: str) -> Figure:

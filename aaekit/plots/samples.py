@@ -39,6 +39,7 @@ __all__ = [
     "first_layer_features",
     "learned_modes",
     "modes_and_samples",
+    "predicted_rows",
     "reconstruction_pairs",
     "roll_walk",
     "sample_grid",
@@ -310,6 +311,57 @@ def modes_and_samples(
     return _first_column_and_rows(
         cells, class_names(row_labels, K), ["mode", *[""] * n], title, "$y$", blank, "real rows"
     )
+
+
+@described(
+    "Rows by prediction",
+    "Real rows of each predicted label or cluster, the most confident ones first. They should look alike; a mixed row "
+    "is a label that represents several classes.",
+)
+def predicted_rows(X: ArrayLike, y: ArrayLike, confidence: ArrayLike, row_labels: Sequence[Any], n: int = 10) -> Figure:
+    """Real rows of each predicted label or cluster, in descending order of confidence.
+
+    Parameters
+    ----------
+    X : array-like of shape (m, c, h, w) or (m, d)
+        Real rows.
+    y : array-like of shape (m,)
+        The predicted label or cluster of each row, 0 ... K - 1.
+    confidence : array-like of shape (m,)
+        Probability of the predicted label, 0 to 1.
+    row_labels : sequence of K names
+        Of the labels or clusters.
+    n : int, default 10
+        Maximum number of rows of each label.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    InputError
+        If the lengths differ.
+    """
+    x, p, K = check_samples(X), np.asarray(confidence, dtype=float), len(row_labels)
+    ((labels,), _) = class_numbers([y], range(K))
+    if not len(x) == len(labels) == len(p):
+        raise InputError(f"expected one label and confidence per row, got {len(labels)} and {len(p)} for {len(x)} rows")
+    n = max(1, min(n, int(np.bincount(labels, minlength=K).max())))
+    cells = np.zeros((K, n, *x.shape[1:]), np.float32)
+    blank = np.ones((K, n), bool)
+    for k in range(K):
+        rows = np.flatnonzero(labels == k)
+        rows = rows[np.argsort(-p[rows], kind="stable")][:n]
+        cells[k, : len(rows)], blank[k, : len(rows)] = x[rows], False
+    names = class_names(row_labels, K)
+    samples = cells.reshape(-1, *x.shape[1:])
+    figure, axes = mosaic_figure(samples, n, extra=(0.3 + 0.085 * max(map(len, names)), 0.4))
+    _, height = draw_mosaic(axes, samples, n, blank=blank.ravel())
+    axes.set_yticks(np.arange(K) + height / 2, names)
+    axes.tick_params(length=0)
+    set_title(axes, "Rows by prediction, the most confident first")
+    return figure
 
 
 @described(

@@ -66,6 +66,13 @@ class DataOptions:
             "target=COLUMN"
         ),
     ] = ()
+    features: Annotated[
+        str | None,
+        Field(
+            description="pretrained encoder of photos or texts, whose features are the rows: efficientnet-lite0, "
+            "minilm, a .onnx file, or OWNER/MODEL of Hugging Face; @160 behind it is the size of photos"
+        ),
+    ] = None
     labels: Annotated[
         int | None,
         Field(ge=0, description="number of labelled rows, drawn by label_draw; none uses all labels, 0 uses no label"),

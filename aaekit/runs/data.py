@@ -20,14 +20,20 @@ __all__ = ["by_class_number", "data_options", "held_out", "load_data", "split_of
 
 def load_data(config: Mapping[str, Any], schema: Schema | None = None) -> Dataset:
     """Load the data set of a configuration; with a schema, the columns of a table mean what they meant before."""
-    options, shape = data_options(config["data_options"]), config.get("image_shape")
-    data = datasets.load(config["data"], config["data_dir"], image_shape=shape, schema=schema, **options)
+    options, shape, features = data_options(config["data_options"]), config.get("image_shape"), config.get("features")
+    if features is not None and shape is not None:
+        raise InputError(
+            f"expected image_shape or features, got both: leave image_shape out, since {features} resizes images itself"
+        )
+    data = datasets.load(
+        config["data"], config["data_dir"], image_shape=shape, schema=schema, features=features, **options
+    )
     test = config.get("test")
     return data if test is None else datasets.with_test_rows(data, test, config["data_dir"], **options)
 
 
 def data_options(texts: Sequence[str]) -> dict[str, Any]:
-    """Read options of a data set from texts name=value; `drop` may be given several times.
+    """Read options of a data set from texts name=value; `drop` and `text` may be given several times.
 
     Raises
     ------
@@ -39,7 +45,7 @@ def data_options(texts: Sequence[str]) -> dict[str, Any]:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not equals:
             raise InputError(f"data_options: expected name=value, got {text!r}: write for instance target=COLUMN")
-        if name == "drop":
+        if name in ("drop", "text"):
             options[name] = [*options.get(name, ()), value]
         elif name in options:
             raise InputError(f"data_options: expected {name} once, got it twice: leave one of them out")
@@ -149,8 +155,11 @@ def held_out(config: Mapping[str, Any], data: Dataset, split: Split | None = Non
     sizes = {} if data.pictures is None else data.pictures.sizes
     size = max(sizes, key=lambda size: sizes[size], default=None)
     if data.X_test is not None:
-        return HeldOut("test", data.X_test, targets(config, data.y_test, data.domain_test), size)
-    y = targets(config, data.y, data.domain)
-    if split is not None and len(split.validation):
-        return HeldOut("validation", data.X[split.validation], None if y is None else y[split.validation], size)
-    return HeldOut("training" if split is not None else "given", data.X, y, size)
+        y = targets(config, data.y_test, data.domain_test)
+        return HeldOut("test", data.X_test, y, data.originals_test, size)
+    rows = HeldOut("given", data.X, targets(config, data.y, data.domain), data.originals, size)
+    if split is None:
+        return rows
+    return (rows.at(split.validation) if len(split.validation) else rows)._replace(
+        name="validation" if len(split.validation) else "training"
+    )

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from pydantic import Field
 
@@ -160,21 +161,34 @@ class Run(Callback):
                 f"{self.path}: expected the data of the run, got nothing at {missing[0]}: put them back, or say where "
                 "they are now by --data (aae doctor, plot and resume have it)"
             )
-        return load_data(self.config, None if self.fresh else self.schema)
+        return self._checked_features(load_data(self.config, None if self.fresh else self.schema))
+
+    def _checked_features(self, data: Dataset) -> Dataset:
+        """The same data; features of another encoder than that of the training rows are refused."""
+        is_known = not self.fresh and "checksum" in self._facts
+        expected = self._fact("checksum", str) if is_known else data.checksum
+        if data.checksum != expected:
+            raise InputError(
+                f"{self.path}: expected the encoder {data.features} of the training, checksum {expected[:16]}, got "
+                f"{data.checksum[:16]}: install the same one"
+            )
+        return data
 
     def other_data(self, data: str, data_dir: str | Path | None = None, labelled: bool = True) -> Dataset:
         """Load another set, its rows as those of the run, with its labels if `labelled`."""
         options = data_options(self.config["data_options"])
         if "bits" in self._facts:
             options["bits"] = self._facts["bits"]
-        return datasets.load(
+        other = datasets.load(
             data,
             data_dir or self.config["data_dir"],
             image_shape=self.shape if len(self.shape) == 3 else None,
             schema=self.schema,
             classes=(self.class_labels or None) if labelled else (),
+            features=self.features,
             **{name: options[name] for name in datasets.options_of(data) if name in options and name != "drop"},
         )
+        return self._checked_features(other)
 
     @cached_property
     def split(self) -> Split:
@@ -203,9 +217,12 @@ class Run(Callback):
         return split
 
     def _fingerprints(self) -> list[list[int]]:
-        """Identify its training rows and their labels."""
-        X, y = self.data.X, self.data.y
-        return [datasets.fingerprint(X)] + ([] if y is None else [datasets.fingerprint(y, len(y))])
+        """Identify its training rows and their labels; features by what they are of, since they vary by a rounding."""
+        X, y, originals, schema = self.data.X, self.data.y, self.data.originals, self.data.schema
+        rows = [X] if originals is None else [originals]
+        if originals is not None and schema is not None and (plain := schema.plain_values):
+            rows.append(np.asarray(X)[:, plain])
+        return [datasets.fingerprint(r) for r in rows] + ([] if y is None else [datasets.fingerprint(y, len(y))])
 
     @property
     def _facts(self) -> dict[str, Any]:
@@ -283,6 +300,11 @@ class Run(Callback):
     def shape(self) -> tuple[int, ...]:
         """The shape of a training row."""
         return tuple(self._fact("shape", list[Annotated[int, Field(ge=1)]]))
+
+    @property
+    def features(self) -> str | None:
+        """The encoder whose features the rows are; None if they are none."""
+        return self._fact("features", str) if "features" in self._facts else None
 
     @property
     def schema(self) -> Schema | None:
@@ -565,7 +587,9 @@ class Run(Callback):
         )
         if hasattr(estimator, "class_counts_"):
             subtitle += f"; {n_labelled} of them labelled"
-        if heldout.is_standardised(estimator):
+        if self.data.features is not None:
+            subtitle += f"; rows are features by {self.data.features}"
+        elif heldout.is_standardised(estimator):
             subtitle += "; pictures show each value in standard deviations from its mean, column by column"
         report.write_report(
             self.path / "report.html",
