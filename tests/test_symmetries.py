@@ -90,3 +90,11 @@ def test_a_plan_says_what_was_found():
     plan = SemiSupervisedAAE(max_steps=2).plan_for(X, np.where(np.arange(len(y)) < 20, y, -1))
     assert plan.augmentation == "flip+flip_vertical+transpose+light+affine_edge" and plan.data.is_photo
     assert SemiSupervisedAAE(augmentation="none", max_steps=2).plan_for(X, y).augmentation == "none"
+
+
+def test_noise_is_not_added_to_photos():
+    X, y = textures(60, 16)
+    assert SemiSupervisedAAE(max_steps=2).plan_for(X, y).input_noise == 0
+    assert SemiSupervisedAAE(max_steps=2, input_noise=0.3).plan_for(X, y).input_noise == 0.3
+    drawings = np.where(X > 0.6, X, 0)
+    assert SemiSupervisedAAE(max_steps=2).plan_for(drawings, y).input_noise == 0.1

@@ -98,7 +98,7 @@ class Autoencoder(TransformerMixin, Estimator[A]):
             nets.encoder,
             nets.decoder,
             **by_view(batch),
-            corrupt=partial(with_noise, scale=self.input_noise),
+            corrupt=partial(with_noise, scale=plan.input_noise),
             join=lambda code, known: self._join(nets, code, known),
             together=plan.schedule == "joint",
         )

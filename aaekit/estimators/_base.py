@@ -30,7 +30,7 @@ from aaekit.estimators._fitting import (
     training_of,
     with_phases,
 )
-from aaekit.estimators._hyperparameters import Positive, Rate, Share, hyperparameters
+from aaekit.estimators._hyperparameters import Positive, Rate, Share, Weight, hyperparameters
 from aaekit.estimators._io import (
     DAMAGE,
     FACTS,
@@ -58,6 +58,7 @@ RandomState = int | np.random.RandomState | None
 Sources = dict[str, dict[str, Tensor]]  # by view: "rows" and, where there are any, "labels", "weights", "soft_labels"
 N = TypeVar("N", bound=Networks)
 
+NOISE = 0.1  # standard deviation, in the units of scaled rows
 N_FOR_STATISTICS = 10_000  # about as many rows give batch normalisation its statistics
 
 BatchNorm = Annotated[
@@ -120,12 +121,11 @@ class Estimator(BaseEstimator, Generic[N]):
         0.0
     )
     input_noise: Annotated[
-        float,
+        Literal["auto"] | Weight,
         "Losses",
         Field(
-            ge=0,
-            allow_inf_nan=False,
-            description="standard deviation of the noise added to the encoder's input during training",
+            description="standard deviation of the noise added to the encoder's input during training; 'auto' is 0.1, "
+            "or 0 for photos, whose texture it hides"
         ),
     ] = 0.0
     learning_rate: Annotated[Rate, "Training", Field(description="learning rate of encoder and decoder")] = 1e-3
@@ -383,6 +383,7 @@ class Estimator(BaseEstimator, Generic[N]):
             batch_sizes=batch_sizes,
             n_steps=n_steps,
             augmentation=augmentation if isinstance(augmentation, str) else "callable",
+            input_noise=(0.0 if data.is_photo else NOISE) if self.input_noise == "auto" else self.input_noise,
             warmup_steps=min(200, n_steps // 10) if self.learning_rate_schedule == "cosine" else 0,
             **decisions,
         )
@@ -399,7 +400,7 @@ class Estimator(BaseEstimator, Generic[N]):
             views(batch, self._augment(plan), plan.uses_augmentation),
             nets.encoder,
             **by_view(batch),
-            corrupt=partial(with_noise, scale=self.input_noise),
+            corrupt=partial(with_noise, scale=plan.input_noise),
             together=plan.schedule == "joint",
         )
 

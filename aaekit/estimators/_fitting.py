@@ -150,10 +150,11 @@ def prepared(
 def _seen_in_images(
     estimator: "Estimator[Any]", X: Tensor, y: NDArray[np.int64] | None
 ) -> tuple[tuple[str, ...], bool]:
-    """Symmetries, and whether images are photos, where the augmentation depends on it."""
-    if X.ndim != 4 or not estimator.scaler_.unit_range or getattr(estimator, "augmentation", "none") != "auto":
+    """Symmetries, if the augmentation depends on them, and whether images are photos."""
+    if X.ndim != 4 or not estimator.scaler_.unit_range:
         return (), False
-    return find_symmetries(X.numpy(), y, estimator.seed_), are_photos(X.numpy())
+    is_auto = getattr(estimator, "augmentation", "none") == "auto"
+    return find_symmetries(X.numpy(), y, estimator.seed_) if is_auto else (), are_photos(X.numpy())
 
 
 def initialised(estimator: E, X: ArrayLike, y: ArrayLike | None = None) -> E:

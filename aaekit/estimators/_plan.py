@@ -105,6 +105,8 @@ class Plan:
         The part of its `class_prior` below which a class must not fall; 1 keeps all of them as they are.
     augmentation : str
         The augmentation by name, or "callable".
+    input_noise : float
+        Standard deviation of the noise that is added to what the encoder sees.
     uses_augmentation, uses_virtual_adversarial : bool
         Whether y must not change under the augmentation, or within a small ball.
     vat_epsilon, vat_xi : float
@@ -137,6 +139,7 @@ class Plan:
     prior_certainty: float = 1.0
     min_class_share: float = 1.0
     augmentation: str = "none"
+    input_noise: float = 0.0
     uses_augmentation: bool = False
     uses_virtual_adversarial: bool = False
     vat_epsilon: float = 0.0

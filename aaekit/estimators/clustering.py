@@ -121,7 +121,7 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
     ] = "auto"
     latent_dim = 10
     batch_norm = True
-    input_noise = 0.1
+    input_noise = "auto"
     discriminator_hidden = (200, 200)
     learning_rate = 2e-3
     learning_rate_schedule = "cosine"

@@ -98,7 +98,7 @@ class EmbeddingAAE(Autoencoder[EmbeddingNetworks]):
     pseudo_label_threshold: PseudoLabelThreshold = 0.95
     vat_epsilon: VatEpsilon = 0.25
     batch_norm = True
-    input_noise = 0.1
+    input_noise = "auto"
     discriminator_hidden = (200, 200)
     learning_rate = 2e-3
     discriminator_learning_rate = 3e-3

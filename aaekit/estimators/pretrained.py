@@ -183,5 +183,5 @@ class PretrainedClassifier(Classifier[ClassifierNetworks]):
     def _make_step(self, nets: ClassifierNetworks, plan: Plan, batch: Sources) -> EncoderStep:
         if self.frozen:
             nets.encoder.eval()
-        rows, noise = views(batch, lambda x: x, with_augmented=False), partial(with_noise, scale=self.input_noise)
+        rows, noise = views(batch, lambda x: x, with_augmented=False), partial(with_noise, scale=plan.input_noise)
         return EncoderStep(rows, lambda x: self._code(nets, x), **by_view(batch), corrupt=noise, together=True)

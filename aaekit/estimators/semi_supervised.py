@@ -125,7 +125,7 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
     ] = "auto"
     latent_dim = 10
     batch_norm = True
-    input_noise = 0.1
+    input_noise = "auto"
     discriminator_hidden = (200, 200)
     learning_rate = 2e-3
     learning_rate_schedule = "cosine"
