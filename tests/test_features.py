@@ -20,7 +20,7 @@ from aaekit.data.encoding import PICTURE, ImageFiles
 from aaekit.data.images import Item
 from aaekit.data.suite import read_photographs
 from aaekit.encoders import Encoder, ImageArrays, Texts, cache, encoded, huggingface, vision
-from aaekit.errors import ColumnWarning
+from aaekit.errors import ColumnWarning, ImageWarning
 
 EFFICIENTNET, TEXTS = vision.EfficientNetLite0, huggingface.HuggingFaceTexts
 QUICK = ("--max-steps", 4, "--hidden", 8, "--batch-size", 10, "-q")
@@ -219,6 +219,40 @@ def test_photos_of_a_folder_are_features_with_pictures(photos):
         data.load("wine", features="efficientnet-lite0")
 
 
+def test_photos_are_encoded_from_their_files_however_they_are_given(photos, tmp_path):
+    expected = data.load(photos / "train", features="efficientnet-lite0")
+    files = expected.files
+    (photos / "train" / "list.csv").write_text("file,label\n" + "".join(f"{f},{f.split('/')[0]}\n" for f in files))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ColumnWarning)
+        listed = data.load(photos / "train" / "list.csv", features="efficientnet-lite0")
+    assert np.array_equal(listed.X, expected.X) and np.array_equal(listed.y, expected.y)
+    one = data.load(photos / "train" / files[3], features="efficientnet-lite0")
+    assert np.array_equal(one.X, expected.X[3:4]) and one.originals.shape == (1, *PICTURE)
+    with pytest.warns(ImageWarning, match="list.csv .no name of an image"):
+        joined = data.load(f"{photos / 'train'}+{photos / 'test'}", features="efficientnet-lite0")
+    assert np.array_equal(joined.X[:12], expected.X) and joined.originals.shape == (16, *PICTURE)
+    assert (joined.features, joined.checksum) == ("efficientnet-lite0", "photos-None")
+
+
+def test_photos_are_read_as_images_are(tmp_path):
+    """Damaged ones are left out with their features, and files of 16 bits fill as many bits as in the training."""
+    for k, value in enumerate((1000, 2000, 4000)):
+        Image.fromarray(np.full((40, 40), value, np.uint16)).save(tmp_path / f"{k}.png")
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match="bad.png: expected an image that can be read"):
+        data.load(tmp_path, features="efficientnet-lite0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImageWarning)
+        rows = data.load(tmp_path, features="efficientnet-lite0", damaged="skip")
+        assert rows.files == ("0.png", "1.png", "2.png") and rows.pictures.bits == 12
+        assert np.allclose(rows.X[:, 0], np.array([1000, 2000, 4000]) / 4095, atol=1 / 255)
+        other = data.load(tmp_path, features="efficientnet-lite0", damaged="skip", bits=16)
+        assert np.allclose(other.X[:, 0], np.array([1000, 2000, 4000]) / 65535, atol=1 / 255), "cached apart"
+    files = [tmp_path / f"{k}.png" for k in range(3)]
+    assert np.array_equal(features.encode(files, "efficientnet-lite0"), rows.X)
+
+
 def test_images_of_arrays_are_features(tmp_path):
     X = np.random.default_rng(0).integers(0, 255, (9, 1, 8, 8), np.uint8)
     np.savez(tmp_path / "mine.npz", X=X, y=np.arange(9) % 3, X_test=X[:2], y_test=[0, 1])
@@ -299,10 +333,11 @@ def test_a_run_on_photos(photos, tmp_path, aae):
     drawn = {path.stem for path in (run / "figures").glob("*.png")}
     assert {"predicted_rows", "confident_mistakes"} <= drawn
     assert not drawn & {"sample_grid", "reconstruction_pairs", "modes_and_samples", "style_grid", "code_grid"}
+    assert "become:      features by" in aae("data", "info", photos, "--features", "efficientnet-lite0")[1]
     assert aae("predict", run, new, "--out", out)[0] == 0
     lines = read(out)
     assert [line["file"] for line in lines] == [f"{name}{k}.png" for name in ("green", "red") for k in (0, 1)]
-    assert aae("evaluate", run, "--no-compare")[0] == aae("doctor", run)[0] == 0
+    assert aae("evaluate", run, "--data", photos / "test")[0] == aae("doctor", run)[0] == 0
     code, _, errors = aae("sample", run)
     assert code == 2 and errors == [
         f"error: {run}: expected a name that ends in .npy, got samples.png: the model decodes features by "
@@ -342,11 +377,12 @@ def test_a_run_on_texts(complaints, tmp_path, aae):
 
 
 def test_all_methods_of_the_suite_get_the_features(photos, tmp_path, aae):
-    out, methods = tmp_path / "suite", "logistic regression,supervised baseline"
+    out, methods = tmp_path / "suite", "logistic regression,supervised baseline,components + SVM"
     options = ("--features", "efficientnet-lite0", "--methods", methods, "--options", "max_steps=3", "-q", "--out", out)
     assert aae("suite", "--data", photos, "--k", 2, "--draws", 1, *options)[0] == 0
     logs = [json.loads(path.read_text()) for path in out.glob("*.json")]
-    assert len(logs) == 2 and {log["n_features"] for log in logs} == {48}
+    assert len(logs) == 2, "methods of images are not asked about features"
+    assert {log["n_features"] for log in logs} == {48}
     assert all(["features", "efficientnet-lite0"] in log["task"]["options"] for log in logs)
 
 

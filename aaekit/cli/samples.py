@@ -220,7 +220,7 @@ def _first_rows(directory: Any, data: str | None, data_dir: Path | None, n: int)
     from aaekit.data.domains import same_shape
 
     if data is None:
-        _, X, y, _ = directory.held_out
+        X, y = directory.held_out.X, directory.held_out.y
         return X[:n], None if y is None else y[:n] if y.ndim == 1 else y[:n, -1]
     with notes():
         other = directory.other_data(data, data_dir)
