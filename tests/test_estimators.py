@@ -432,11 +432,12 @@ def test_models_of_another_version_are_refused(few_labels, tmp_path):
     header, tensors = _io.read_model(tmp_path / "m")
     text = json.dumps(header)
     for metadata, message in (
-        ({"aaekit": "of another kind", "aaekit_format": "99"}, "format 99, of a later version of aaekit: update"),
+        ({"aaekit": "99 of another kind"}, "format 99, of a later version of aaekit: update"),
         ({"aaekit": json.dumps({**header, "format": 3})}, "format 3, of an earlier version of aaekit: train it again"),
-        ({"aaekit": text, "aaekit_format": "four"}, "its format is no number"),
-        ({"aaekit": text, "aaekit_format": "4"}, "its checksum is wrong"),
-        ({"aaekit_format": "4"}, "it says nothing of aaekit"),
+        ({"aaekit": f"four 0 {text}"}, "its format is no number"),
+        ({"aaekit": f"4 0 {text}"}, "its checksum is wrong"),
+        ({"aaekit": "4"}, "its checksum is wrong"),
+        ({"other": "4"}, "it says nothing of aaekit"),
     ):
         _io.save_file(tensors, str(tmp_path / "other"), metadata)
         with pytest.raises(InputError, match=message):

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -349,3 +350,14 @@ def test_sets_are_read(name):
     assert len(rows.X) > 200 and len(rows.X_test) >= 100 and rows.X.shape[1:] == rows.X_test.shape[1:]
     assert set(rows.y.tolist()) == set(range(len(rows.classes))) >= set(rows.y_test.tolist())
     assert json.dumps(data.info(name), default=str)
+
+
+def test_the_results_in_the_documentation_are_those_of_the_logs():
+    logs = suite.read_logs(Path(__file__).parents[1] / "reproduction" / "logs" / "suite")
+    text = (Path(__file__).parents[1] / "docs" / "suite.md").read_text(encoding="utf-8")
+    table = suite.table(logs, "classes")
+    assert len(table.rows) == 14
+    for row in table.rows:
+        assert f"| {' | '.join(row)} |" in text
+    mean = float(np.mean([regret.value for regret in suite.regrets(logs)]))
+    assert f"fourteen questions is {mean:.1f} points" in text

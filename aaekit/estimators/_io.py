@@ -150,8 +150,15 @@ def write_model(path: str | os.PathLike[str], header: Mapping[str, Any], tensors
     if bad := not_finite(tensors):
         raise InputError(f"expected weights that are finite, got NaN or infinity in {bad}: train again")
     contiguous = {k: v.contiguous() for k, v in tensors.items()}
-    facts = {"aaekit": text, "aaekit_format": str(FORMAT), "sha256": digest(text, contiguous)}
-    write_atomically(path, lambda temporary: save_file(contiguous, temporary, facts))
+    write_atomically(path, lambda temporary: save_file(contiguous, temporary, sealed(text, contiguous)))
+
+
+def sealed(text: str, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """The metadata of a model file: its format, the checksum, and the header as JSON, in one value.
+
+    safetensors writes several values in random order, so that the same model would be different files.
+    """
+    return {"aaekit": f"{FORMAT} {digest(text, tensors)} {text}"}
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> str:
@@ -176,11 +183,11 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-        _check_format(path, metadata)
+        checksum, text = _unsealed(path, metadata)
         tensors = load_file(path)
-        if metadata.get("sha256") != digest(metadata["aaekit"], tensors):
+        if checksum != digest(text, tensors):
             raise DamageError("its checksum is wrong")
-        header = parsed_json(metadata["aaekit"], Header)
+        header = parsed_json(text, Header)
         if header["format"] != FORMAT:
             raise DamageError("its two formats differ")
         if bad := not_finite(tensors):
@@ -203,11 +210,12 @@ def damaged(path: str | os.PathLike[str], error: BaseException | str) -> InputEr
     )
 
 
-def _check_format(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> None:
-    """Refuse models of other versions, which may be whole."""
+def _unsealed(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> tuple[str, str]:
+    """Checksum and header; models of other versions, which may be whole, are refused."""
     if "aaekit" not in metadata:
         raise DamageError("it says nothing of aaekit")
-    number = metadata.get("aaekit_format") or "3"  # earlier versions did not say it here
+    number, checksum, text = [*metadata["aaekit"].split(" ", 2), "", ""][:3]
+    number = "3" if number.startswith("{") else number  # earlier versions wrote the header alone
     if not number.isdecimal() or len(number) > 9:
         raise DamageError("its format is no number")
     if int(number) != FORMAT:
@@ -218,6 +226,7 @@ def _check_format(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> 
             f"{path}: expected a model of format {FORMAT}, got format {int(number)}, of {version} version of aaekit: "
             f"{advice}"
         )
+    return checksum, text
 
 
 # --- parameters ------------------------------------------------------------------------------------------------------

@@ -64,8 +64,7 @@ def use(path):
 def is_loaded(path, header, tensors):
     """Whether a file with such a header, and the right checksum, is loaded."""
     text = json.dumps(header)
-    metadata = {"aaekit": text, "aaekit_format": str(_io.FORMAT), "sha256": _io.digest(text, tensors)}
-    save_file(tensors, str(path), metadata)
+    save_file(tensors, str(path), _io.sealed(text, tensors))
     return ends_well(lambda: use(path))
 
 
@@ -179,8 +178,7 @@ def classifier(tmp_path_factory):
 def test_what_a_header_may_not_say(at, value, words, classifier, tmp_path):
     header, tensors = classifier
     text = json.dumps(replaced(header, at, value))
-    metadata = {"aaekit": text, "aaekit_format": str(_io.FORMAT), "sha256": _io.digest(text, tensors)}
-    save_file(tensors, str(tmp_path / "m"), metadata)
+    save_file(tensors, str(tmp_path / "m"), _io.sealed(text, tensors))
     with limits(10, 2**28):
         if words is None:
             use(tmp_path / "m")
@@ -198,7 +196,6 @@ def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(value, classif
     with pytest.raises(InputError, match=f"finite, got NaN or infinity in {name}"):
         _io.write_model(tmp_path / "m", header, bad)
     text = json.dumps(header)
-    metadata = {"aaekit": text, "aaekit_format": str(_io.FORMAT), "sha256": _io.digest(text, bad)}
-    save_file(bad, str(tmp_path / "m"), metadata)
+    save_file(bad, str(tmp_path / "m"), _io.sealed(text, bad))
     with pytest.raises(InputError, match=f"NaN or infinity in {name}"):
         Estimator.load(tmp_path / "m")
