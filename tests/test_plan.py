@@ -361,7 +361,9 @@ summaries = st.builds(
     data_radius=finite,
     class_counts=st.lists(positive, max_size=4).map(tuple),
     n_unlabelled=positive,
-    groups=st.lists(st.tuples(positive, positive), max_size=3).map(tuple),
+    groups=st.sampled_from([(), ((0, 1),)]),
+    symmetries=st.sampled_from([(), ("flip", "transpose")]),
+    is_photo=st.booleans(),
 )
 
 
@@ -369,6 +371,7 @@ summaries = st.builds(
 def plans(draw) -> Plan:
     phases = draw(st.lists(names, unique=True, min_size=1))
     weights = {name: draw(finite) for name in phases}
+    class_prior = tuple(draw(st.lists(st.floats(0, 1e6), max_size=4)))
     return Plan(
         data=draw(summaries),
         backbone=draw(st.sampled_from(["conv", "mlp", "module"])),
@@ -379,8 +382,8 @@ def plans(draw) -> Plan:
         n_init=draw(positive),
         schedule=draw(st.sampled_from(["joint", "alternating"])),
         reconstruction=draw(st.sampled_from(["bernoulli", "gaussian", ""])),
-        n_classes=draw(positive),
-        class_prior=tuple(draw(st.lists(finite, max_size=4))),
+        n_classes=len(class_prior),
+        class_prior=class_prior,
         min_class_share=draw(finite),
         uses_augmentation=draw(st.booleans()),
         uses_virtual_adversarial=draw(st.booleans()),
