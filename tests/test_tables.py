@@ -1,5 +1,6 @@
 """Tables in files: which columns become which values, what is a label, and every refusal."""
 
+import re
 import warnings
 from contextlib import nullcontext
 
@@ -155,6 +156,8 @@ def test_what_is_written_as_csv_is_read_again(tmp_path_factory, drawn):
     path = tmp_path_factory.mktemp("table") / "t.csv"
     delimiter = drawn.draw(st.sampled_from(",;\t"), "delimiter")
     assume(n > 1)
+    formulas = re.compile("'+[=+@-]")  # as a spreadsheet marks texts that it would compute
+    assume(not any(formulas.match(str(cell)) for cells in [columns, *columns.values()] for cell in cells))
     pd.DataFrame(columns | {"y": labels}).to_csv(path, index=False, sep=delimiter)
     table = read(path, header=True)
     schema = table["X"].schema

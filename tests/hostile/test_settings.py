@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from aaekit.active import ActiveLearner
 from aaekit.cli.label import _settings
+from aaekit.core.callbacks import Callback
 from aaekit.data import fingerprint
 from aaekit.errors import InputError
 from aaekit.runs.config import completed, config_text, configuration, read_config, yaml_values
@@ -70,7 +71,7 @@ def good_files(root):
     facts = {"rows": fingerprint(np.asarray(ROWS)), "random_state": 0, "labels": [[0, "a"], [2, "b"]]}
     (root / "session" / "session.json").write_text(json.dumps(facts))
     session = {"data": "digits", "clusters": 3, "max_steps": None, "random_state": 0, "data_dir": None,
-               "data_options": [], "image_shape": [1, 8, 8], "schema": None}  # fmt: skip
+               "data_options": [], "image_shape": [1, 8, 8], "schema": None, "features": None, "checksum": None}  # fmt: skip
     (root / "session" / "settings.json").write_text(json.dumps(session))
 
 
@@ -141,9 +142,18 @@ def test_json_of_any_shape_ends_in_one_line(name, good, tmp_path_factory):
     law()
 
 
-def test_a_damaged_checkpoint_is_not_resumed_from(good, tmp_path):
-    shutil.copytree(good / "run", tmp_path / "run")
-    (tmp_path / "run" / "report.html").unlink()
+class Stop(Callback):
+    """Interrupts a training at its second step."""
+
+    def step(self, training):
+        if training.n_done == 2:
+            raise KeyboardInterrupt
+
+
+def test_a_damaged_checkpoint_is_not_resumed_from(tmp_path):
+    run = Run.create(tmp_path / "run", completed("baseline", configuration("baseline", OPTIONS)))
+    with pytest.raises(KeyboardInterrupt):
+        run.train([Stop()])
     run = Run.open(tmp_path / "run")
     newest = run.checkpoints.paths()[0].with_suffix(".safetensors")
     data = bytearray(newest.read_bytes())
