@@ -407,7 +407,7 @@ class Estimator(BaseEstimator, Generic[N]):
     def _augment(self, plan: Plan) -> Callable[[Tensor], Tensor]:
         """What does not change the class of a row."""
         spec: Any = getattr(self, "augmentation", "none")
-        return augment.make(spec if callable(spec) else plan.augmentation, plan.data.shape)
+        return augment.make(plan.augmentation if spec is None or isinstance(spec, str) else spec, plan.data.shape)
 
     def _recalibrate_batch_norm(self, nets: N, X: Tensor) -> None:
         """Let the encoder normalise by clean rows: evenly chosen ones of those that it is trained on."""

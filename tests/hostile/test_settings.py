@@ -71,7 +71,8 @@ def good_files(root):
     facts = {"rows": fingerprint(np.asarray(ROWS)), "random_state": 0, "labels": [[0, "a"], [2, "b"]]}
     (root / "session" / "session.json").write_text(json.dumps(facts))
     session = {"data": "digits", "clusters": 3, "max_steps": None, "random_state": 0, "data_dir": None,
-               "data_options": [], "image_shape": [1, 8, 8], "schema": None, "features": None, "checksum": None}  # fmt: skip
+               "data_options": [], "image_shape": [1, 8, 8], "schema": None, "features": None,
+               "checksum": ""}  # fmt: skip
     (root / "session" / "settings.json").write_text(json.dumps(session))
 
 
@@ -79,6 +80,8 @@ def good_files(root):
 def good(tmp_path_factory):
     root = tmp_path_factory.mktemp("good")
     good_files(root)
+    for read in READERS.values():
+        read(root)
     return root
 
 
