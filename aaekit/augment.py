@@ -147,9 +147,7 @@ class Mirror:
         _require_strength(self.strength)
 
     def __call__(self, images: Tensor) -> Tensor:
-        if self.symmetry == "transpose" and images.shape[-1] != images.shape[-2]:
-            h, w = images.shape[-2:]
-            raise InputError(f"augmentation: expected square images for 'transpose', got {h}x{w}: leave it out")
+        _require_square(self.symmetry, images.shape[1:])
         chosen = torch.rand(len(images), device=images.device) < min(1.0, self.strength) / 2
         return torch.where(chosen.view(-1, 1, 1, 1), SYMMETRIES[self.symmetry](images), images)
 
@@ -320,8 +318,7 @@ def _named(name: str, shape: Sequence[int], strength: float) -> Transform:
             f"augmentation: expected images (channels, height, width) for {name!r}, got rows of shape {tuple(shape)}: "
             "use 'noise'"
         )
-    if name == "transpose" and shape[1] != shape[2]:
-        raise InputError(f"augmentation: expected square images for 'transpose', got {tuple(shape)}: leave it out")
+    _require_square(name, shape)
     return AUGMENTATIONS[name](strength=strength)
 
 
@@ -348,6 +345,11 @@ def _bumps(at: Tensor) -> Tensor:
     knots = torch.linspace(-1, 1, N_KNOTS, device=at.device)
     heights = torch.exp(-(((at[:, None] - knots) / (0.7 * (knots[1] - knots[0]))) ** 2) / 2)
     return F.normalize(heights, dim=1)
+
+
+def _require_square(name: str, shape: Sequence[int]) -> None:
+    if name == "transpose" and shape[1] != shape[2]:
+        raise InputError(f"augmentation: expected square images for 'transpose', got {tuple(shape)}: leave it out")
 
 
 def _require_strength(strength: float) -> None:

@@ -1,5 +1,7 @@
 """Which flips leave images alone, and whether images are photos: found in the images, and in the labels there are."""
 
+from functools import cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -7,12 +9,12 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from torch import Tensor
 
-from aaekit.augment import SYMMETRIES
+from aaekit.augment import SYMMETRIES, Transform
 from aaekit.estimators._labels import fold_of
 from aaekit.labels import UNLABELLED
 
@@ -23,7 +25,7 @@ N_LABELLED = 300
 SMALLEST = 16  # pixels a side; a smaller image shows too little of its orientation
 SIDE = 32  # pixels, to which larger images are reduced
 N_DIRECTIONS, N_CELLS = 8, 4  # of histograms of gradients
-RECOGNISED = 0.8  # area under the ROC curve from which on a flipped image is told from an original
+RECOGNISED = 0.8  # area under the ROC curve from which on flipped images are distinguished from originals
 
 
 def are_photos(X: NDArray) -> bool:
@@ -68,7 +70,25 @@ def find_symmetries(X: NDArray, y: NDArray[np.int64] | None, random_state: int) 
     random = np.random.default_rng(random_state)
     images = _reduced(X[random.permutation(len(X))[:N_IMAGES]])
     labelled = [] if y is None else random.permutation(np.flatnonzero(y != UNLABELLED))[:N_LABELLED]
-    originals, found = _gradients(images), []
+    originals, symmetries = _gradients(images), []
+
+    @cache
+    def labelled_images() -> tuple[Tensor, NDArray[np.float32], NDArray[np.bool_]]:
+        """Labelled images, their gradients, and which of them a machine gets wrong without flipped copies."""
+        assert y is not None
+        reduced = _reduced(X[labelled])
+        gradients = _gradients(reduced)
+        return reduced, gradients, _held_out_mistakes(gradients, y[labelled])
+
+    def is_harmful(flip: Transform) -> bool:
+        """Whether flipped copies of labelled images make a machine clearly worse at labels that are held out."""
+        if y is None:
+            return False
+        reduced, gradients, before = labelled_images()
+        after = _held_out_mistakes(gradients, y[labelled], _gradients(flip(reduced)))
+        newly_wrong, newly_right = (after & ~before).sum(), (before & ~after).sum()
+        return bool(newly_wrong - newly_right > max(1.0, np.sqrt(newly_wrong + newly_right)))
+
     is_flipped = np.arange(len(images)) % 2 == 0
     for name, flip in SYMMETRIES.items():
         if name == "transpose" and h != w:
@@ -77,29 +97,22 @@ def find_symmetries(X: NDArray, y: NDArray[np.int64] | None, random_state: int) 
         linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=200))
         mixed = np.where(is_flipped[:, None], flipped, originals)
         decisions = cross_val_predict(linear, mixed, is_flipped, cv=5, method="decision_function")
-        if roc_auc_score(is_flipped, decisions) < RECOGNISED and (
-            y is None or not _is_harmful(_reduced(X[labelled]), y[labelled], flip)
-        ):
-            found.append(name)
-    return tuple(found)
+        if roc_auc_score(is_flipped, decisions) < RECOGNISED and not is_harmful(flip):
+            symmetries.append(name)
+    return tuple(symmetries)
 
 
-def _is_harmful(images: Tensor, y: NDArray[np.int64], flip) -> bool:
-    """Whether flipped copies of labelled images make a machine clearly worse at labels that are held out."""
-    originals, flipped = _gradients(images), _gradients(flip(images))
-    folds, is_wrong = fold_of(y, 5), np.zeros((2, len(y)), bool)
+def _held_out_mistakes(X: NDArray[np.float32], y: NDArray[np.int64], *copies: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which labels `(n,)` a support vector machine gets wrong that learns from the others, and from copies of them."""
+    folds, is_wrong = fold_of(y, 5), np.zeros(len(y), bool)
     for fold in range(folds.max(initial=UNLABELLED) + 1):
         train, test = folds != fold, folds == fold
         if len(np.unique(y[train])) > 1:
-            both = np.concatenate([originals[train], flipped[train]]), np.concatenate([y[train]] * 2)
-            is_wrong[0, test] = _machine().fit(originals[train], y[train]).predict(originals[test]) != y[test]
-            is_wrong[1, test] = _machine().fit(*both).predict(originals[test]) != y[test]
-    newly_wrong, newly_right = (is_wrong[1] & ~is_wrong[0]).sum(), (is_wrong[0] & ~is_wrong[1]).sum()
-    return bool(newly_wrong - newly_right > max(1.0, np.sqrt(newly_wrong + newly_right)))
-
-
-def _machine() -> Pipeline:
-    return make_pipeline(StandardScaler(), SVC(C=10))
+            rows = np.concatenate([part[train] for part in (X, *copies)])
+            labels = np.tile(y[train], 1 + len(copies))
+            machine = make_pipeline(StandardScaler(), SVC(C=10)).fit(rows, labels)
+            is_wrong[test] = machine.predict(X[test]) != y[test]
+    return is_wrong
 
 
 def _reduced(X: NDArray) -> Tensor:

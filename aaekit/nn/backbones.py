@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ __all__ = [
     "encoder_backbone",
     "hidden_widths",
     "n_halvings",
+    "n_pooled",
     "pooled_encoder",
 ]
 
@@ -71,12 +72,10 @@ def conv_encoder(shape: Shape, channels: Sequence[int], n_features: int, *, drop
     """
     halvings, stem_halves = n_halvings(shape), max(shape[1:]) >= 16
     strides = [2 if stem_halves else 1] + [2] * (halvings - stem_halves) + [1]
-    widths = [*channels, *[channels[-1]] * len(strides)][: len(strides)]
+    widths = _extended(channels, len(strides))
     layers: list[nn.Module] = []
     for i, (n_in, n_out, stride) in enumerate(zip([shape[0], *widths], widths, strides, strict=False)):
-        kernel = 5 if i == 0 and stem_halves else 3
-        layers += [nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(n_out)]
-        layers += [nn.ReLU(inplace=True)]
+        layers += _convolution(n_in, n_out, stride, kernel=5 if i == 0 and stem_halves else 3)
     h, w = _smallest(shape)
     layers += [nn.Flatten()] + [nn.Dropout(dropout)] * (dropout > 0)
     layers += [nn.Linear(widths[-1] * h * w, n_features, bias=False), nn.BatchNorm1d(n_features), nn.ReLU(inplace=True)]
@@ -84,18 +83,28 @@ def conv_encoder(shape: Shape, channels: Sequence[int], n_features: int, *, drop
 
 
 def pooled_encoder(shape: Shape, channels: Sequence[int], *, residual: bool = False, dropout: float = 0.0) -> nn.Module:
-    """`(n, c, h, w) -> (n, 2 channels[-1])`: convolutions, and the mean and the maximum of each channel over places.
+    """`(n, c, h, w) -> (n, n_pooled(shape, channels))`: convolutions, and mean and maximum of each channel over places.
 
     A stem of stride 2, a convolution or a residual block (He et al., arXiv:1512.03385) for each further halving, down
     to at most 8 pixels a side, and one more; `channels` are their widths in this order (the last is repeated).
     """
     strides = [2] * (n_halvings(shape) - 1) + [1]
-    widths = [*channels, *[channels[-1]] * (len(strides) + 1)][: len(strides) + 1]
+    widths = _extended(channels, 1 + len(strides))
     layers: list[nn.Module] = _convolution(shape[0], widths[0], 2, kernel=5)
     for n_in, n_out, stride in zip(widths, widths[1:], strides, strict=False):
         layers += [_Residual(n_in, n_out, stride)] if residual else _convolution(n_in, n_out, stride)
     layers += [_MeanAndMaximum()] + [nn.Dropout(dropout)] * (dropout > 0)
     return _channels_last(nn.Sequential(*layers))
+
+
+def n_pooled(shape: Shape, channels: Sequence[int]) -> int:
+    """How many features `pooled_encoder` makes: two for each channel of its last layer."""
+    return 2 * _extended(channels, 1 + n_halvings(shape))[-1]
+
+
+def _extended(channels: Sequence[int], n: int) -> list[int]:
+    """The widths of n layers: the last one is repeated, or those that are too many are left out."""
+    return [*channels, *[channels[-1]] * n][:n]
 
 
 def _convolution(n_in: int, n_out: int, stride: int = 1, kernel: int = 3) -> list[nn.Module]:
@@ -130,7 +139,7 @@ class _MeanAndMaximum(nn.Module):
 def conv_decoder(n_code: int, shape: Shape, channels: Sequence[int]) -> nn.Module:
     """`(n, n_code) -> (n, c, h, w)`: one transposed convolution for each doubling, cropped to the size."""
     halvings, (h, w) = n_halvings(shape), _smallest(shape)
-    widths = [shape[0], *channels, *[channels[-1]] * halvings][: halvings + 1][::-1]
+    widths = [shape[0], *_extended(channels, halvings)][::-1]
     first = widths[0] * h * w
     layers: list[nn.Module] = [nn.Linear(n_code, first, bias=False), nn.BatchNorm1d(first), nn.ReLU()]
     layers += [nn.Unflatten(1, (widths[0], h, w))]
@@ -177,10 +186,11 @@ def backbone_name(spec: object, shape: Shape) -> BackboneName:
             f"backbone: expected images (channels, height, width) of 8x8 or larger for {spec!r}, got rows of shape "
             f"{shape}: pass X as (n, channels, height, width), set image_shape, or choose backbone='mlp'"
         )
-    if spec not in ("mlp", "conv", "resnet"):
-        close = nearest(str(spec), ["auto", "mlp", "conv", "resnet"])
+    if spec not in get_args(BackboneName):
+        names = ["auto", *get_args(BackboneName)]
         raise InputError(
-            f"backbone: expected 'auto', 'mlp', 'conv', 'resnet' or a torch.nn.Module, got {spec!r}{close}"
+            f"backbone: expected {', '.join(map(repr, names))} or a torch.nn.Module, got {spec!r}"
+            f"{nearest(str(spec), names)}"
         )
     return spec  # type: ignore[return-value]
 
@@ -233,8 +243,8 @@ def encoder_backbone(
         return module, math.prod(_output_shape(module, shape, "backbone"))
     widths = hidden_widths(hidden, shape, name := backbone_name(spec, shape))
     if _is_pooled(name, shape):
-        last = widths[min(len(widths) - 1, n_halvings(shape))]
-        return pooled_encoder(shape, widths, residual=name == "resnet", dropout=dropout), 2 * last
+        module = pooled_encoder(shape, widths, residual=name == "resnet", dropout=dropout)
+        return module, n_pooled(shape, widths)
     if name == "conv":
         return conv_encoder(shape, widths, 2 * widths[-1], dropout=dropout), 2 * widths[-1]
     module = dense_encoder(shape, widths, dropout=dropout, batch_norm=batch_norm)
