@@ -124,3 +124,24 @@ def test_a_deterministic_run_goes_on_with_the_threads_that_it_began_with(tmp_pat
     Run.open(tmp_path / "run").train()
     assert seen == [(1, True)] * 4 + [(2, True)] * 4
     assert torch.get_num_threads() == 1 and not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize("threads", ["many", 0])
+def test_a_damaged_number_of_threads_is_said_and_an_error_of_the_training_is_its_own(threads, tmp_path, monkeypatch):
+    import json
+
+    from aaekit.errors import InputError
+    from aaekit.runs.config import completed, configuration
+    from aaekit.runs.run import Run
+
+    def fail(self, training):
+        raise ValueError("of a callback")
+
+    options = {"data": "digits", "labels": 50, "max_steps": 4, "hidden": "8", "device": "cpu", "deterministic": "yes"}
+    monkeypatch.setattr(Run, "step", fail)
+    with pytest.raises(ValueError, match="^of a callback$"):
+        Run.create(tmp_path / "run", completed("baseline", configuration("baseline", options))).train()
+    facts = json.loads((tmp_path / "run" / "versions.json").read_text())
+    (tmp_path / "run" / "versions.json").write_text(json.dumps({**facts, "threads": threads}))
+    with pytest.raises(InputError, match="expected a number of threads, got a damaged file"):
+        Run.open(tmp_path / "run").train()

@@ -13,6 +13,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from aaekit._files import parsed_json, write_atomically, write_text
 from aaekit.core.callbacks import Callback
@@ -75,17 +76,16 @@ class Checkpoints(Callback):
         if self.restores() or not path.is_file():
             return []
         try:
-            return [float(value) for value in json.loads(path.read_text(encoding="utf-8"))["doubts"]]
+            return [float(value) for value in parsed_json(path.read_text(encoding="utf-8"), dict[str, Any])["doubts"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             self.log(f"{path.name} is damaged, so that all initialisations are tried again: {error}")
             return []
 
     def save_start(self, values: list[float], best: Training) -> None:
         """Write the least doubtful initialisation so far, and the random state after the last one."""
-        tensors, facts = capture(best)
-        (self.folder / f"{START}.json").unlink(missing_ok=True)  # it is complete only with its tensors
-        write_atomically(self.folder / f"{START}.safetensors", lambda p: save_file(tensors, p))
-        write_text(self.folder / f"{START}.json", json.dumps({"doubts": values, **facts}))
+        path = self.folder / f"{START}.json"
+        path.unlink(missing_ok=True)  # it is complete only with its tensors
+        _write_state(path, best, {"doubts": values})
 
     def restore_start(self, training: Training) -> None:
         """Restore what `save_start` wrote.
@@ -97,8 +97,7 @@ class Checkpoints(Callback):
         """
         path = self.folder / f"{START}.json"
         try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
-            restore(training, load_file(path.with_suffix(".safetensors")), facts)
+            restore(training, *_read_state(path))
         except (OSError, ValueError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
             raise InputError(
                 f"{path}: expected an initialisation of this configuration, got another or a damaged one "
@@ -142,12 +141,9 @@ class Checkpoints(Callback):
 
     def _write(self, training: Training) -> None:
         began = time.monotonic()
-        tensors, facts = capture(training)
         epoch, steps = divmod(training.n_done, training.steps_per_epoch)
         path = self.folder / (f"epoch-{epoch:04d}" + (f"-step-{training.n_done}" if steps else ""))
-        write_atomically(path.with_suffix(".safetensors"), lambda p: save_file(tensors, p))
-        facts["sha256"] = digest(json.dumps(facts), tensors)
-        write_text(path.with_suffix(".json"), json.dumps(facts))
+        _write_state(path.with_suffix(".json"), training, {})
         self.n_saved: int = training.n_done
         for suffix in (".json", ".safetensors"):
             (self.folder / START).with_suffix(suffix).unlink(missing_ok=True)  # no longer needed
@@ -161,10 +157,7 @@ class Checkpoints(Callback):
         paths = self.paths()
         for path in paths:
             try:
-                facts = parsed_json(path.read_text(encoding="utf-8"), dict[str, Any])
-                tensors = load_file(path.with_suffix(".safetensors"))
-                if facts.pop("sha256", "") != digest(json.dumps(facts), tensors):
-                    raise DamageError("its checksum is wrong")
+                tensors, facts = _read_state(path)
             except (OSError, ValueError, SafetensorError) as error:
                 self.log(f"checkpoint {path.stem} is damaged, trying the one before: {error}")
                 continue
@@ -182,3 +175,20 @@ class Checkpoints(Callback):
                 f"{self.folder} is damaged: none of its {len(paths)} checkpoints can be read: "
                 "delete the folder to train from the beginning"
             )
+
+
+def _write_state(path: Path, training: Training, more: Mapping[str, Any]) -> None:
+    """Write a training as tensors, and then as JSON with more facts and a checksum of both."""
+    tensors, facts = capture(training)
+    facts = {**more, **facts}
+    write_atomically(path.with_suffix(".safetensors"), lambda p: save_file(tensors, p))
+    write_text(path, json.dumps({**facts, "sha256": digest(json.dumps(facts), tensors)}))
+
+
+def _read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and facts that `_write_state` wrote; a ValueError, OSError or SafetensorError if they are damaged."""
+    facts = parsed_json(path.read_text(encoding="utf-8"), dict[str, Any])
+    tensors = load_file(path.with_suffix(".safetensors"))
+    if facts.pop("sha256", "") != digest(json.dumps(facts), tensors):
+        raise DamageError("its checksum is wrong")
+    return tensors, facts

@@ -291,8 +291,8 @@ def best_initialisation(
     unlabelled = np.arange(len(X)) if y is None else np.flatnonzero(y == UNLABELLED)
 
     callbacks = callbacks if rank_and_world_size()[1] == 1 else ()
-    saved = next((callback for callback in callbacks if callback.starts()), None)
-    values = [] if saved is None else saved.starts()[: plan.n_init]
+    saved, values = next(((callback, starts) for callback in callbacks if (starts := callback.starts())), (None, []))
+    values = values[: plan.n_init]
 
     def trainings() -> Iterator[Training]:
         start, before = time.monotonic(), len(values)

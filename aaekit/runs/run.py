@@ -359,21 +359,27 @@ class Run(Callback):
             yield
             return
         was_on, n_threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
-        path = self.path / "versions.json"
-        facts = read_json(path, "versions", dict[str, Any], NEW_RUN) if path.is_file() and not self.fresh else {}
+        n_at_start = self._threads_at_start(n_threads)
         try:
             torch.use_deterministic_algorithms(True, warn_only=True)
-            torch.set_num_threads(checked(facts.get("threads", n_threads), int))
+            torch.set_num_threads(n_at_start)
             yield
-        except ValueError as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(
-                f"{path}: expected a number of threads, got a damaged file ({error}): {NEW_RUN}"
-            ) from error
         finally:
             torch.use_deterministic_algorithms(was_on)
             torch.set_num_threads(n_threads)
+
+    def _threads_at_start(self, n_now: int) -> int:
+        """The number of threads that the run began with."""
+        path = self.path / "versions.json"
+        if self.fresh or not path.is_file():
+            return n_now
+        facts = read_json(path, "versions", dict[str, Any], NEW_RUN)
+        try:
+            return checked(facts.get("threads", n_now), Annotated[int, Field(ge=1)])
+        except ValueError as error:
+            raise InputError(
+                f"{path}: expected a number of threads, got a damaged file ({error}): {NEW_RUN}"
+            ) from error
 
     def check_state(self) -> None:
         """Refuse to train what another process has begun or completed since this run was made or opened."""
