@@ -56,11 +56,8 @@ def suite(
     What has a log in the folder is not measured again: a command that was stopped can be given again, and sets, draws
     and methods are added.
     """
-    from importlib.util import find_spec
-
     from aaekit._files import check_writable
     from aaekit._locks import locked
-    from aaekit.data import load
     from aaekit.data.sets import paths_of
     from aaekit.encoders import absolute
     from aaekit.evaluation import suite as suites
@@ -81,21 +78,21 @@ def suite(
         chosen = suites.tasks(_names(families), _names(sets) or suites.SETS, numbers or (5, 20), draws)
         for name in dict.fromkeys(task.data for task in chosen):
             paths_of(name, data_dir, download=True)  # before anything is measured
-            if with_features:
-                load(name, data_dir, features=with_features["features"])
         chosen = [replace(task, options=(*task.options, *with_features.items())) for task in chosen]
         facts: dict[str, Any] = {}
     else:
         chosen, facts = _own_tasks(data, of_set | with_features, test, numbers, draws, data_dir)
     folder = None if data_dir is None else str(data_dir)
+    # this also encodes features, if there are any, so that processes find them in the cache
     is_image = {task.data: suites.has_images(task, folder) for task in {t.data: t for t in chosen}.values()}
     cells = [
         suites.Cell(task, method, of_ours, folder, facts)
         for task in chosen
         for method in _methods(suites.FAMILIES[task.family].methods, _names(methods), families, is_image[task.data])
     ]  # fmt: skip
-    for method in {m for task in chosen for m in suites.FAMILIES[task.family].methods} - {c.method for c in cells}:
-        if method.package and not find_spec(method.package) and (not methods or method.name in _names(methods)):
+    suitable = {m for t in chosen for m in suites.FAMILIES[t.family].methods if m.takes(is_image[t.data])}
+    for method in suitable:
+        if not method.is_installed and (not methods or method.name in _names(methods)):
             say(f'note: {method.name} is left out, since it is not installed: pip install "aaekit[suite]"')
     records = {"versions": versions(), "machine": machine(), "side_by_side": jobs}
     try:

@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from aaekit._files import check_regular, replacing, user_cache
 from aaekit.data.checks import blocks, check_whole
-from aaekit.errors import InputError
+from aaekit.errors import DamageError, InputError
 
 MEMORY_LIMIT = 4 * 2**30  # bytes of one array that are kept in memory
 BLOCK = 2**24  # bytes that are read at a time
@@ -22,10 +22,6 @@ MAX_BYTES = 2**31  # of a compressed file once it is decompressed
 def reason(error: Exception) -> str:
     """Return why numpy could not read a file, without its advice to unpickle it."""
     return "its bytes are of another kind, or Python objects" if "pickle" in str(error) else str(error)
-
-
-class Damaged(InputError):
-    """A file is damaged; the message is the reason alone."""
 
 
 def too_large(path: Path, what: str, max_bytes: int) -> InputError:
@@ -41,26 +37,26 @@ def read_header(file: IO[bytes], n_bytes: int) -> tuple[tuple[int, ...], bool, n
 
     Raises
     ------
-    Damaged
+    DamageError
         If it is no .npy file, its values are objects, or there are more or fewer of them than the shape says.
     """
     try:
         version = np.lib.format.read_magic(file)
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
         if read is None:
-            raise Damaged(f"version {version[0]}.{version[1]} of .npy, which has no plain numbers")
+            raise DamageError(f"version {version[0]}.{version[1]} of .npy, which has no plain numbers")
         shape, fortran_order, dtype = read(file)
-    except Damaged:
+    except DamageError:
         raise
     except Exception as error:  # of damaged headers numpy raises TokenError, OverflowError, TypeError and more
-        raise Damaged(f"a damaged header: {' '.join(str(error).split())[:100]}") from error
+        raise DamageError(f"a damaged header: {' '.join(str(error).split())[:100]}") from error
     if dtype.hasobject or dtype.names is not None:
-        raise Damaged("its bytes are of another kind, or Python objects")
+        raise DamageError("its bytes are of another kind, or Python objects")
     if any(type(n) is not int or n < 0 for n in shape):
-        raise Damaged(f"a damaged header: shape {shape}")
+        raise DamageError(f"a damaged header: shape {shape}")
     expected = math.prod(shape) * dtype.itemsize
     if expected != n_bytes - file.tell():
-        raise Damaged(f"{n_bytes - file.tell()} bytes of values instead of {expected}")
+        raise DamageError(f"{n_bytes - file.tell()} bytes of values instead of {expected}")
     return shape, fortran_order, dtype
 
 
@@ -98,18 +94,16 @@ def read_npz(path: Path, names: Collection[str] | None = None, max_bytes: int = 
                 raise too_large(path, "of arrays", max_bytes)
             for name, member in members.items():
                 if member.compress_type == zipfile.ZIP_STORED and member.file_size > path.stat().st_size:
-                    raise Damaged(f"{member.file_size} bytes of {name}, more than the file has")
+                    raise DamageError(f"{member.file_size} bytes of {name}, more than the file has")
                 with archive.open(member) as file:
                     shape, fortran_order, dtype = read_header(file, member.file_size)
                     values = np.empty(math.prod(shape), dtype)
                     if values.nbytes and _read_into(file, values.view(np.uint8)) < values.nbytes:
-                        raise Damaged(f"{name} is cut off")
+                        raise DamageError(f"{name} is cut off")
                 arrays[name] = values.reshape(shape, order="F" if fortran_order else "C")
-    except FileNotFoundError:
+    except (FileNotFoundError, InputError):
         raise
     except Exception as error:  # of damaged archives zipfile raises struct.error, NotImplementedError and more
-        if isinstance(error, InputError) and not isinstance(error, Damaged):
-            raise
         raise InputError(
             f"{path}: expected a .npz archive of plain arrays, got a damaged one ({reason(error)}): write it again"
         ) from error
@@ -178,7 +172,7 @@ def open_rows(path: str | Path) -> NDArray[Any]:
     try:
         with open(path, "rb") as file:
             if file.read(4) == b"PK\3\4":
-                raise Damaged("a .npz archive, which needs that suffix")
+                raise DamageError("a .npz archive, which needs that suffix")
             file.seek(0)
             shape, fortran_order, dtype = read_header(file, path.stat().st_size)
             offset, order = file.tell(), "F" if fortran_order else "C"

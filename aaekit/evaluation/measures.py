@@ -251,10 +251,10 @@ def evidence_of(estimator: Any, rows: HeldOut, simple_errors: Mapping[str, float
     }
     if len(estimator.shape_) == 3:
         evidence |= {"image_shape": tuple(estimator.shape_), "original_size": rows.original_size}
-        evidence["X"] = as_samples(estimator, rows.X) / np.asarray(unit_of(estimator))
-    if hasattr(estimator, "sample_prior"):
-        unit = np.asarray(unit_of(estimator))
+    unit, is_generator = np.asarray(unit_of(estimator)), hasattr(estimator, "sample_prior")
+    if is_generator or len(estimator.shape_) == 3:
         evidence["X"] = as_samples(estimator, rows.X) / unit
+    if is_generator:
         evidence["X_hat"] = as_samples(estimator, reconstruct(estimator, rows)) / unit
         evidence["z"] = estimator.transform(rows.X)
         evidence["prior"] = estimator.sample_prior(4 * len(rows.X), random_state=0)

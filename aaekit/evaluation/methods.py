@@ -141,6 +141,15 @@ class Method:
         """Whether regret is measured against it."""
         return not self.is_ours if self.is_compared is None else self.is_compared
 
+    @property
+    def is_installed(self) -> bool:
+        """Whether the package that it needs is there, if it needs one."""
+        return not self.package or find_spec(self.package) is not None
+
+    def takes(self, is_image: bool) -> bool:
+        """Whether it is for such rows, images or tables."""
+        return is_image or not self.images_only
+
 
 class Answer(NamedTuple):
     """What a trained method says of the test rows.
@@ -256,28 +265,29 @@ def _label_spreading(setting: Setting) -> Any:
 
 def _self_training(setting: Setting) -> Any:
     """Self-training of support vector machines; of logistic regression if a class has a single label."""
-    if setting.folds < 2:
-        return SelfTrainingClassifier(LogisticRegression(max_iter=1000))
-    machine = CalibratedClassifierCV(SVC(), ensemble=False, cv=setting.folds)  # pyright: ignore[reportArgumentType]
-    return SelfTrainingClassifier(machine)
+    return SelfTrainingClassifier(_machine(setting, SVC()))
 
 
-def _calibrated(model: Any, setting: Setting) -> Any:
-    """Probabilities of a machine without any, by cross-validation; without two labels of each class, by its votes."""
+def _machine(setting: Setting, machine: SVC, *before: Any) -> Any:
+    """Transformers and a support vector machine with calibrated probabilities.
+
+    They are calibrated by cross-validation; if a class has a single label, logistic regression takes its place.
+    """
     if setting.folds < 2:
-        return make_pipeline(*[step for _, step in model.steps[:-1]], LogisticRegression(max_iter=1000))
+        return make_pipeline(*before, LogisticRegression(max_iter=1000))
+    model = make_pipeline(*before, machine)
     return CalibratedClassifierCV(model, ensemble=False, cv=setting.folds)  # pyright: ignore[reportArgumentType]
 
 
 def _components_and_machine(setting: Setting) -> Any:
     n = min(50, len(setting.y) - 1 - math.ceil(len(setting.y) / max(2, setting.folds)), setting.n_features)
     components = PCA(max(1, n), random_state=setting.random_state)
-    return _calibrated(make_pipeline(components, SVC(C=10)), setting)
+    return _machine(setting, SVC(C=10), components)
 
 
 def _gradients_and_machine(setting: Setting) -> Any:
     histograms = FunctionTransformer(partial(_gradient_histograms, shape=setting.shape))
-    return _calibrated(make_pipeline(histograms, StandardScaler(), SVC(C=10)), setting)
+    return _machine(setting, SVC(C=10), histograms, StandardScaler())
 
 
 def _gradient_histograms(rows: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -290,7 +300,7 @@ def _gradient_histograms(rows: NDArray[Any], shape: tuple[int, ...]) -> NDArray[
 
 def suited(methods: Iterable[Method], is_image: bool) -> list[Method]:
     """The methods that take such rows and whose packages are installed."""
-    return [m for m in methods if (is_image or not m.images_only) and (not m.package or find_spec(m.package))]
+    return [method for method in methods if method.takes(is_image) and method.is_installed]
 
 
 def check_options(names: Iterable[str]) -> None:
@@ -316,7 +326,7 @@ def _of_ours(kind: type[Any], setting: Setting, **parameters: Any) -> Any:
 
 BASELINE = Method("supervised baseline", partial(_of_ours, SupervisedBaseline), "labelled", is_ours=True)
 AUGMENTED = Method(
-    "augmented network", partial(_of_ours, SupervisedBaseline, augmentation="auto", backbone="auto", max_steps=600),
+    "augmented network", partial(_of_ours, SupervisedBaseline, augmentation="auto", max_steps=600),
     "labelled", is_ours=True, is_compared=True, images_only=True,
 )  # fmt: skip
 CLASSIFIERS = (
