@@ -55,11 +55,11 @@ def test_twelve_bits_in_sixteen_are_no_darkness(suffix, tmp_path):
         (tmp_path / "a.pgm").write_bytes(b"P5 12 10 4095\n" + values.astype(">u2").tobytes())
     else:
         save(tmp_path / f"a{suffix}", values)
-    found = quiet(tmp_path)
-    np.testing.assert_array_equal(found.X[0, 0], seen)
+    loaded = quiet(tmp_path)
+    np.testing.assert_array_equal(loaded.X[0, 0], seen)
     if suffix == ".pgm":
         return
-    assert found.describe()["bits"] == found.pictures.bits == 12
+    assert loaded.describe()["bits"] == loaded.pictures.bits == 12
     with pytest.warns(ImageWarning, match="read as 12 bits, since no value is larger; choose by bits=16"):
         data.load(tmp_path)
     assert data.load(tmp_path, bits=16).X.max() == 15
@@ -96,17 +96,17 @@ def test_every_mode_shows_the_same(tmp_path):
     turned = Image.Exif()
     turned[0x0112] = 6
     save(tmp_path / "a" / "turned.jpg", picture.transpose(Image.Transpose.ROTATE_90), exif=turned, quality=98)
-    found = data.load(tmp_path)
-    assert found.X.shape == (10, 3, 10, 12) and found.pictures.sizes == {(12, 10): 10}
-    difference = np.abs(found.X.astype(int) - COLOURS.transpose(2, 0, 1)).mean((1, 2, 3))
-    assert (difference < 6).all(), dict(zip(found.files, difference, strict=True))
+    loaded = data.load(tmp_path)
+    assert loaded.X.shape == (10, 3, 10, 12) and loaded.pictures.sizes == {(12, 10): 10}
+    difference = np.abs(loaded.X.astype(int) - COLOURS.transpose(2, 0, 1)).mean((1, 2, 3))
+    assert (difference < 6).all(), dict(zip(loaded.files, difference, strict=True))
     grey = Image.fromarray(WIDE)
     save(tmp_path / "b" / "grey.png", grey)
     save(tmp_path / "b" / "alpha.png", grey.convert("LA"))
     save(tmp_path / "b" / "bit.png", grey.point(lambda v: 255 * (v > 127)).convert("1"))
-    found = data.load(tmp_path / "b")
-    assert found.X.shape == (3, 1, 10, 12)
-    np.testing.assert_array_equal(found.X[:, 0], [WIDE, 255 * (WIDE > 127), WIDE])
+    loaded = data.load(tmp_path / "b")
+    assert loaded.X.shape == (3, 1, 10, 12)
+    np.testing.assert_array_equal(loaded.X[:, 0], [WIDE, 255 * (WIDE > 127), WIDE])
 
 
 def test_white_on_transparent_is_seen(tmp_path):
@@ -117,8 +117,8 @@ def test_white_on_transparent_is_seen(tmp_path):
     save(tmp_path / "white.png", white)
     save(tmp_path / "grey.png", grey)
     with pytest.warns(ImageWarning, match=r"white\.png \(white on transparent, so it is put on black\)"):
-        found = data.load(tmp_path)
-    np.testing.assert_array_equal(found.X[:, 0], [np.where(alpha, 90, 255), alpha])
+        loaded = data.load(tmp_path)
+    np.testing.assert_array_equal(loaded.X[:, 0], [np.where(alpha, 90, 255), alpha])
 
 
 def test_heic(tmp_path):
@@ -126,8 +126,8 @@ def test_heic(tmp_path):
     heif.register_heif_opener()
     smooth = np.kron(np.array([[30, 200], [120, 60]], np.uint8), np.ones((32, 32), np.uint8))
     save(tmp_path / "a.heic", np.dstack([smooth] * 3), quality=95)
-    found = data.load(tmp_path, image_shape=(1, 64, 64))
-    assert np.abs(found.X[0, 0].astype(int) - smooth).mean() < 4
+    loaded = data.load(tmp_path, image_shape=(1, 64, 64))
+    assert np.abs(loaded.X[0, 0].astype(int) - smooth).mean() < 4
 
 
 def test_floats_and_negative_values_are_named(tmp_path):
@@ -148,9 +148,9 @@ def test_everything_left_out_is_named(tmp_path):
     (tmp_path / "b" / "gone.png").symlink_to("nowhere")
     (tmp_path / "b" / "link").symlink_to(tmp_path / "a")
     with pytest.warns(ImageWarning, match="7 files are left out"):
-        found = data.load(tmp_path, damaged="skip")
-    assert found.files == ("a/a.png", "b/a.png") and found.classes == ("a", "b")
-    assert dict(found.pictures.left_out) == {
+        loaded = data.load(tmp_path, damaged="skip")
+    assert loaded.files == ("a/a.png", "b/a.png") and loaded.classes == ("a", "b")
+    assert dict(loaded.pictures.left_out) == {
         "a/notes.txt": "no name of an image",
         "b/Thumbs.db": "no name of an image",
         "b/c.png": "no image of a known format",
@@ -165,10 +165,10 @@ def test_parts_of_a_set(tmp_path):
     """Images for validation are training rows that a split names."""
     for name in ("train/cat/a.png", "train/dog/a.png", "val/dog/a.png", "test/cat/a.png"):
         save(tmp_path / name, WIDE)
-    found = data.load(tmp_path)
-    assert found.files == ("train/cat/a.png", "train/dog/a.png", "val/dog/a.png") and len(found.X_test) == 1
-    assert found.y.tolist() == [0, 1, 1] and found.y_test.tolist() == [0]
-    assert found.split.validation.tolist() == [2] and found.split.labelled.tolist() == [0, 1]
+    loaded = data.load(tmp_path)
+    assert loaded.files == ("train/cat/a.png", "train/dog/a.png", "val/dog/a.png") and len(loaded.X_test) == 1
+    assert loaded.y.tolist() == [0, 1, 1] and loaded.y_test.tolist() == [0]
+    assert loaded.split.validation.tolist() == [2] and loaded.split.labelled.tolist() == [0, 1]
     paths = data.prepare(tmp_path, out=tmp_path / "out")
     assert data.load(paths[0]).split.validation.tolist() == [2]
 
@@ -183,16 +183,16 @@ def test_folders_in_folders(kind, classes, tmp_path):
         with pytest.raises(InputError, match="expected class_from=first or class_from=last, got 'other'"):
             data.load(tmp_path, class_from=kind)
         return
-    found = data.load(tmp_path, class_from=kind)
-    assert found.classes == classes and found.y[-1] == -1
+    loaded = data.load(tmp_path, class_from=kind)
+    assert loaded.classes == classes and loaded.y[-1] == -1
     assert data.load(tmp_path, classes=()).y is None, "without labels there is nothing to ask"
 
 
 def test_masks(tmp_path):
     for name in ("a/1.png", "a/1_mask.png", "a/1_mask_2.png", "a/2.png", "b/images/1.png", "b/masks/1.png"):
         save(tmp_path / name, WIDE)
-    found = quiet(tmp_path, masks="skip", class_from="first")
-    assert found.files == ("a/1.png", "a/2.png", "b/images/1.png")
+    loaded = quiet(tmp_path, masks="skip", class_from="first")
+    assert loaded.files == ("a/1.png", "a/2.png", "b/images/1.png")
     assert len(data.load(tmp_path, masks="read", class_from="first").X) == 6
 
 
@@ -203,14 +203,14 @@ def test_names_that_are_not_utf8(tmp_path):
     save(tmp_path / "a.png", WIDE)
     os.rename(tmp_path / "a.png", folder + b"/\xff.png")
     save(tmp_path / "tea" / "a.png", WIDE)
-    found = data.load(tmp_path)
-    assert found.classes == (r"\xe9t\xe9", "tea") and set(found.files) == {r"\xe9t\xe9/\xff.png", "tea/a.png"}
-    assert data.load(data.prepare(tmp_path, out=tmp_path / "out")[0]).classes == found.classes
+    loaded = data.load(tmp_path)
+    assert loaded.classes == (r"\xe9t\xe9", "tea") and set(loaded.files) == {r"\xe9t\xe9/\xff.png", "tea/a.png"}
+    assert data.load(data.prepare(tmp_path, out=tmp_path / "out")[0]).classes == loaded.classes
 
 
 def test_one_image(tmp_path):
-    found = data.load(save(tmp_path / "a.png", WIDE))
-    assert found.X.shape == (1, 1, 10, 12) and found.y is None and found.files == ("a.png",)
+    loaded = data.load(save(tmp_path / "a.png", WIDE))
+    assert loaded.X.shape == (1, 1, 10, 12) and loaded.y is None and loaded.files == ("a.png",)
     with pytest.raises(InputError, match=r"no\.png: expected an image that can be read, got .*no such file"):
         data.load(tmp_path / "no.png")
 
@@ -242,11 +242,11 @@ def test_a_table_of_files(tmp_path):
     lines = [f"pictures/{k}.png,{name},{k}" for k, name in zip((3, 1, 0, 2), ("dog", "cat", "", "dog"), strict=True)]
     table.write_text("\n".join(["path,label,age", *lines, ",cat,3"]) + "\n")
     with pytest.warns((ColumnWarning, ImageWarning)) as said:
-        found = data.load(table)
+        loaded = data.load(table)
     texts = " ".join(str(w.message) for w in said)
     assert "images that the column path names" in texts and "row 4 (no file)" in texts and "column label" in texts
-    assert found.X[:, 0, 0, 0].tolist() == [3, 1, 0, 2] and found.y.tolist() == [1, 0, -1, 1]
-    assert found.classes == ("cat", "dog") and found.files[0] == "pictures/3.png"
+    assert loaded.X[:, 0, 0, 0].tolist() == [3, 1, 0, 2] and loaded.y.tolist() == [1, 0, -1, 1]
+    assert loaded.classes == ("cat", "dog") and loaded.files[0] == "pictures/3.png"
     explicit = quiet(table, images="path", target="age")
     assert explicit.classes == ("0", "1", "2", "3")
     (tmp_path / "pictures" / "1.png").unlink()
@@ -268,15 +268,15 @@ def test_names_of_arrays_that_others_use(tmp_path):
         **{f"{p}_images": X[s] for p, s in parts.items()},
         **{f"{p}_labels": y[s] for p, s in parts.items()},
     )
-    found = data.load(tmp_path / "a.npz")
-    np.testing.assert_array_equal(found.X, X[:7].transpose(0, 3, 1, 2))
-    np.testing.assert_array_equal(found.X_test, X[7:].transpose(0, 3, 1, 2))
-    assert found.y.tolist() == [0, 1, 0, 1, 0, 1, 0] and found.split.validation.tolist() == [5, 6]
+    loaded = data.load(tmp_path / "a.npz")
+    np.testing.assert_array_equal(loaded.X, X[:7].transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(loaded.X_test, X[7:].transpose(0, 3, 1, 2))
+    assert loaded.y.tolist() == [0, 1, 0, 1, 0, 1, 0] and loaded.split.validation.tolist() == [5, 6]
     for keys in (("data", "target"), ("images", "labels"), ("x", "y"), ("features", "label")):
         np.savez(tmp_path / "b.npz", **dict(zip(keys, (X[..., 0], y[:, 0]), strict=True)), weights=np.ones(3))
         with pytest.warns(ImageWarning, match="arrays are left out: weights"):
-            found = data.load(tmp_path / "b.npz")
-        assert found.X.shape == (9, 1, 8, 8) and found.y.sum() == 4
+            loaded = data.load(tmp_path / "b.npz")
+        assert loaded.X.shape == (9, 1, 8, 8) and loaded.y.sum() == 4
     np.savez(tmp_path / "c.npz", train_images=X, train_labels=np.ones((9, 14), int))
     with pytest.raises(InputError, match=r"expected one label per row.*\(9, 14\)|labels"):
         data.load(tmp_path / "c.npz")
@@ -308,9 +308,9 @@ def test_a_folder_that_datasets_saved(tmp_path):
     write_saved(tmp_path / "set" / "train", [(3, 1), (1, 0), (2, None)])
     write_saved(tmp_path / "set" / "test", [(9, 1)])
     (tmp_path / "set" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
-    found = data.load(tmp_path / "set")
-    assert found.X[:, 0, 0, 0].tolist() == [3, 1, 2] and found.y.tolist() == [1, 0, -1]
-    assert found.classes == ("cat", "dog") and found.y_test.tolist() == [1] and found.X_test[0, 0, 0, 0] == 9
+    loaded = data.load(tmp_path / "set")
+    assert loaded.X[:, 0, 0, 0].tolist() == [3, 1, 2] and loaded.y.tolist() == [1, 0, -1]
+    assert loaded.classes == ("cat", "dog") and loaded.y_test.tolist() == [1] and loaded.X_test[0, 0, 0, 0] == 9
     assert len(data.load(tmp_path / "set" / "train", classes=()).X) == 3
     (tmp_path / "set" / "train" / "data.arrow").write_bytes(b"damaged")
     with pytest.raises(InputError, match="expected a data set of save_to_disk, got a damaged one"):
@@ -322,9 +322,9 @@ def test_objects_of_datasets():
     features = hf.Features({"image": hf.Image(), "label": hf.ClassLabel(names=["cat", "dog"])})
     pictures = [Image.fromarray(np.full((6, 5), 10 * k, np.uint8)) for k in range(4)]
     whole = hf.Dataset.from_dict({"image": pictures, "label": [0, 1, 0, 1]}, features=features)
-    found = data.load(hf.DatasetDict({"train": whole, "test": whole.select([1, 0])}))
-    assert found.X[:, 0, 0, 0].tolist() == [0, 10, 20, 30] and found.y.tolist() == [0, 1, 0, 1]
-    assert found.X_test[:, 0, 0, 0].tolist() == [10, 0] and found.y_test.tolist() == [1, 0]
+    loaded = data.load(hf.DatasetDict({"train": whole, "test": whole.select([1, 0])}))
+    assert loaded.X[:, 0, 0, 0].tolist() == [0, 10, 20, 30] and loaded.y.tolist() == [0, 1, 0, 1]
+    assert loaded.X_test[:, 0, 0, 0].tolist() == [10, 0] and loaded.y_test.tolist() == [1, 0]
 
 
 # --- what `aae data info` prints -------------------------------------------------------------------------------------
@@ -352,8 +352,8 @@ def test_labels_are_drawn_beside_the_images_for_validation(tmp_path):
     for part, n in (("train", 4), ("val", 2)):
         for k in range(n):
             save(tmp_path / part / ("cat", "dog")[k % 2] / f"{k}.png", WIDE)
-    found = data.load(tmp_path)
+    loaded = data.load(tmp_path)
     for labels, n_labelled in ((2, 2), (None, 4)):
-        split = split_of(completed("classifier", {"labels": labels}), found)
-        assert found.files[split.validation[0]].startswith("val") and len(split.validation) == 2
+        split = split_of(completed("classifier", {"labels": labels}), loaded)
+        assert loaded.files[split.validation[0]].startswith("val") and len(split.validation) == 2
         assert len(split.labelled) == n_labelled and not set(split.labelled) & set(split.validation)

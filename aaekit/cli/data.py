@@ -181,10 +181,10 @@ def _print_pictures(dataset: "Dataset", pictures: "Pictures") -> None:
         _line("become", f"features by {dataset.features}")
     else:
         channels, height, width = dataset.X.shape[1:]
-        kept = list(pictures.sizes) == [(width, height)]
-        becomes = "kept" if kept else f"fitted into {width}x{height}"
+        is_unchanged = list(pictures.sizes) == [(width, height)]
+        becomes = "kept" if is_unchanged else f"fitted into {width}x{height}"
         _line("become", f"{becomes}, {'grey' if channels == 1 else 'colours'}")
-        if not kept and max(width, height) < max(map(max, pictures.sizes)):
+        if not is_unchanged and max(width, height) < max(map(max, pictures.sizes)):
             _line("", "what is lost cannot be learned: see --sheet, and --image-shape for another size")
     if pictures.bits > 8:
         _line("bits", f"{pictures.bits} of the 16 in files; choose by bits=16 (--data-options)")

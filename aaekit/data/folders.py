@@ -102,23 +102,23 @@ def read_folder(
         if value not in (None, *allowed):
             raise InputError(f"{shown(path)}: expected {name}={allowed[0]} or {name}={allowed[1]}, got {value!r}")
     left_out: LeftOut = []
-    found = {
+    by_part = {
         part: _without_masks(path, list(_files(folder, path, left_out)), masks, left_out)
         for part, folder in _parts(path, left_out).items()
     }
-    if not any(found.values()):
+    if not any(by_part.values()):
         raise InputError(
             f"{shown(path)}: expected images ({' '.join(SUFFIXES)}) in a subfolder for each class, got "
             f"{grouped(left_out, 10) if left_out else 'none'}"
         )
     if classes is None or len(classes):
-        _check_depth(path, found, class_from)
+        _check_depth(path, by_part, class_from)
     items = {
         part: [
             Item(shown(file.relative_to(path)), file, names[-1 if class_from == "last" else 0] if names else None)
             for file, names in files
         ]
-        for part, files in found.items()
+        for part, files in by_part.items()
     }
     options = {"bits": bits, "max_pixels": max_pixels, "damaged": damaged}
     return dataset_fields(shown(path), items, shape, classes, left_out, options, encoder)
@@ -255,26 +255,26 @@ def _without_masks(
         match = MASK.match(file.stem)
         return file.parent in of_masks or (match is not None and file.with_name(match[1]) in stems)
 
-    found = [file for file, _ in files if is_mask(file)]
-    if found and masks is None:
+    mask_files = [file for file, _ in files if is_mask(file)]
+    if mask_files and masks is None:
         raise InputError(
-            f"{shown(path)}: expected images, got {len(found)} that look like masks of others, such as "
-            f"{shown(found[0].relative_to(path))}: leave them out by masks=skip, or take them for images by masks=read "
-            "(--data-options)"
+            f"{shown(path)}: expected images, got {len(mask_files)} that look like masks of others, such as "
+            f"{shown(mask_files[0].relative_to(path))}: leave them out by masks=skip, or take them for images by "
+            "masks=read (--data-options)"
         )
-    left_out += [(shown(file.relative_to(path)), "a mask") for file in found]
-    gone = set(found)
+    left_out += [(shown(file.relative_to(path)), "a mask") for file in mask_files]
+    gone = set(mask_files)
     return [pair for pair in files if pair[0] not in gone]
 
 
 def _check_depth(
-    path: Path, found: Mapping[str, Sequence[tuple[Path, tuple[str, ...]]]], class_from: str | None
+    path: Path, by_part: Mapping[str, Sequence[tuple[Path, tuple[str, ...]]]], class_from: str | None
 ) -> None:
     """Refuse folders in folders, unless it is said which one is the class."""
-    deep = next((names for files in found.values() for _, names in files if len(names) > 1), None)
+    deep = next((names for files in by_part.values() for _, names in files if len(names) > 1), None)
     if deep is not None and class_from is None:
-        tops = {names[0] for files in found.values() for _, names in files if names}
-        inner = f", or give the folder inside, {shown(path / deep[0])}" if len(tops) == 1 and len(found) == 1 else ""
+        tops = {names[0] for files in by_part.values() for _, names in files if names}
+        inner = f", or give the folder inside, {shown(path / deep[0])}" if len(tops) == 1 and len(by_part) == 1 else ""
         raise InputError(
             f"{shown(path)}: expected a folder of images for each class, got folders in folders, such as "
             f"{'/'.join(deep)}: choose by class_from=first (the class {deep[0]}) or class_from=last (the class "

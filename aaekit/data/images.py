@@ -126,8 +126,8 @@ def read_images(
         heavy = [k for k, look in enumerate(looks) if isinstance(look, _Look) and look.heavy]
         light = sorted(set(range(len(items))) - set(heavy))
         done = chain(pool.map(read, light), map(read, heavy))  # the heavy ones one by one
-        found = list(done if quiet else _with_progress(done, len(items)))
-    remarks = [text for _, text in sorted(zip([*light, *heavy], found, strict=True))]
+        texts = list(done if quiet else _with_progress(done, len(items)))
+    remarks = [text for _, text in sorted(zip([*light, *heavy], texts, strict=True))]
     good = np.array([isinstance(look, _Look) for look in looks], bool)
     bad = [(item.name, reason) for item, reason, ok in zip(items, remarks, good, strict=True) if not ok]
     if bad and (damaged == "refuse" or not good.any()):

@@ -134,7 +134,7 @@ def load(
         return _load_table(path, image_shape, schema, classes, features, options)
     if kind == "hugging face":
         return _load_hugging_face(path, image_shape, classes, features, options)
-    encoder = None if features is None else find_encoder(features)
+    encoder = _encoder(features)
     if kind is None:
         data = _load_named(name, data_dir, download, encoder, options)
     elif kind == ".npz":
@@ -259,7 +259,7 @@ def _load_listed(
             stacklevel=3,
         )
     _refuse_others(path, options, ("target", "header", "images", *images.OPTIONS))
-    encoder = None if features is None else find_encoder(features)
+    encoder = _encoder(features)
     fields = listed.read_listed(
         path, **{**options, "images": column}, shape=image_shape, classes=classes, encoder=encoder
     )
@@ -275,10 +275,15 @@ def _load_hugging_face(
 ) -> Dataset:
     """Load a set of images of the package datasets."""
     _refuse_others("the data set", options, OPTIONS["hugging face"])
-    encoder = None if features is None else find_encoder(features)
+    encoder = _encoder(features)
     fields = listed.read_hugging_face(data, **options, shape=image_shape, classes=classes, encoder=encoder)
     name = shown(data.resolve().name) if isinstance(data, Path) else "dataset"
     return checked(Dataset(name, **fields, source=shown(data) if isinstance(data, Path) else ""))
+
+
+def _encoder(features: Any) -> Encoder | None:
+    """The encoder of images, if rows are to be features."""
+    return None if features is None else find_encoder(features)
 
 
 def _refuse_others(where: object, options: Iterable[str], allowed: Sequence[str]) -> None:
@@ -320,7 +325,7 @@ def _read_npz(path: Path, max_bytes: int) -> dict[str, Any]:
         for key, others in NPZ_ARRAYS.items():
             if name := next((name for name in (key, *others) if name in in_file), None):
                 keys[key] = name
-        found = read_npz(path, keys.values(), max_bytes)
+        by_name = read_npz(path, keys.values(), max_bytes)
     except FileNotFoundError:
         raise InputError(f"{path}: expected a .npz archive, got no such file: check the path") from None
     if "X" not in keys:
@@ -329,7 +334,7 @@ def _read_npz(path: Path, max_bytes: int) -> dict[str, Any]:
         )
     if others := [name for name in in_file if name not in keys.values()]:
         warnings.warn(f"{path}: arrays are left out: {', '.join(others)}", ImageWarning, stacklevel=4)
-    arrays: dict[str, Any] = {key: found[name] for key, name in keys.items()}
+    arrays: dict[str, Any] = {key: by_name[name] for key, name in keys.items()}
     names = {key: tuple(map(str, np.atleast_1d(arrays.pop(key)))) for key in NPZ_TEXTS if key in arrays}
     for key, array in arrays.items():
         if key.startswith("X") and array.ndim == 4 and array.shape[3] in (1, 3) and array.shape[1] > 4:

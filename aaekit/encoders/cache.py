@@ -73,11 +73,11 @@ def _features(
     items: Items,
     encoder: Encoder,
     missing: NDArray[np.int64],
-    known: NDArray[np.float32] | None,
+    cached: NDArray[np.float32] | None,
     keys: NDArray[np.void],
     folder: Path | None = None,
 ) -> NDArray[np.float32]:
-    """The features of all items: those that are `known`, NaN elsewhere, and those of the `missing` rows.
+    """The features of all items: those that are `cached`, NaN elsewhere, and those of the `missing` rows.
 
     If it is interrupted, what is done is written to the folder.
     """
@@ -85,7 +85,7 @@ def _features(
 
     lengths = np.array([items.length(k) for k in missing])
     order = missing[np.argsort(-lengths, kind="stable")]  # texts of one length are a batch; the longest first
-    features, n_done = known, 0
+    features, n_done = cached, 0
     try:
         with _Progress(items.kind, len(order)) as progress, SharedThreads() as threads:
             while n_done < len(order):
@@ -130,7 +130,7 @@ def _opened(path: Path, n: int) -> NDArray[np.float32] | None:
 def _missing(folder: Path, keys: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
     """Rows that no earlier set has, one of each content, and the features of the others (None if there are none)."""
     unique, first = np.unique(keys, return_index=True)
-    known, is_missing = None, np.ones(len(unique), bool)
+    cached, is_missing = None, np.ones(len(unique), bool)
     for path in sorted(folder.glob("*-items.npy")):
         items = _items(path)
         stored = None if items is None else _opened(path.with_name(path.name.replace("-items", "")), len(items))
@@ -138,11 +138,12 @@ def _missing(folder: Path, keys: NDArray[np.void]) -> tuple[NDArray[np.int64], N
             continue
         _, here, there = np.intersect1d(unique[is_missing], items, return_indices=True)
         if len(here):
-            known = np.full((len(keys), stored.shape[1]), np.nan, np.float32) if known is None else known
+            if cached is None:
+                cached = np.full((len(keys), stored.shape[1]), np.nan, np.float32)
             rows = np.flatnonzero(is_missing)[here]
-            known[first[rows]] = stored[there]
+            cached[first[rows]] = stored[there]
             is_missing[rows] = False
-    return first[is_missing], known
+    return first[is_missing], cached
 
 
 def _items(path: Path) -> NDArray[np.void] | None:

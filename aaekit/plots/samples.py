@@ -302,15 +302,22 @@ def modes_and_samples(
     counts = np.bincount(labels[labels >= 0], minlength=K)
     if row_labels is None:
         row_labels = [f"{k} ({count})" for k, count in enumerate(counts)]
-    n = max(1, min(n, int(counts.max())))
-    cells = np.zeros((K, 1 + n, *first.shape[1:]), dtype=np.float32)
-    blank = np.ones((K, 1 + n), dtype=bool)
+    cells, blank = _by_label(x, labels, K, n)
+    cells, blank = np.concatenate([first[:, None], cells], 1), np.concatenate([np.zeros((K, 1), bool), blank], 1)
+    column_labels = ["mode", *[""] * (cells.shape[1] - 1)]
+    return _first_column_and_rows(cells, class_names(row_labels, K), column_labels, title, "$y$", blank, "real rows")
+
+
+def _by_label(
+    x: NDArray[np.float32], labels: NDArray[np.intp], K: int, n: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The first n rows of each label `(K, n, ...)`, at least one column, and which of the cells have none."""
+    n = max(1, min(n, int(np.bincount(labels[labels >= 0], minlength=K).max())))
+    cells, blank = np.zeros((K, n, *x.shape[1:]), np.float32), np.ones((K, n), bool)
     for k in range(K):
         rows = np.flatnonzero(labels == k)[:n]
-        cells[k, 0], cells[k, 1 : 1 + len(rows)], blank[k, : 1 + len(rows)] = first[k], x[rows], False
-    return _first_column_and_rows(
-        cells, class_names(row_labels, K), ["mode", *[""] * n], title, "$y$", blank, "real rows"
-    )
+        cells[k, : len(rows)], blank[k, : len(rows)] = x[rows], False
+    return cells, blank
 
 
 @described(
@@ -347,14 +354,9 @@ def predicted_rows(X: ArrayLike, y: ArrayLike, confidence: ArrayLike, row_labels
     ((labels,), _) = class_numbers([y], range(K))
     if not len(x) == len(labels) == len(p):
         raise InputError(f"expected one label and confidence per row, got {len(labels)} and {len(p)} for {len(x)} rows")
-    n = max(1, min(n, int(np.bincount(labels, minlength=K).max())))
-    cells = np.zeros((K, n, *x.shape[1:]), np.float32)
-    blank = np.ones((K, n), bool)
-    for k in range(K):
-        rows = np.flatnonzero(labels == k)
-        rows = rows[np.argsort(-p[rows], kind="stable")][:n]
-        cells[k, : len(rows)], blank[k, : len(rows)] = x[rows], False
-    names = class_names(row_labels, K)
+    order = np.argsort(-p, kind="stable")
+    cells, blank = _by_label(x[order], labels[order], K, n)
+    names, n = class_names(row_labels, K), cells.shape[1]
     samples = cells.reshape(-1, *x.shape[1:])
     figure, axes = mosaic_figure(samples, n, extra=(0.3 + 0.085 * max(map(len, names)), 0.4))
     _, height = draw_mosaic(axes, samples, n, blank=blank.ravel())
