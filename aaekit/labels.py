@@ -117,6 +117,13 @@ def labelled_mask(y: ArrayLike, name: str = "y") -> NDArray[np.bool_]:
     return split_labels(y, name)[1]
 
 
+def as_integers(labels: NDArray[Any], labelled: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Labels `(n,)` that are integers where `labelled`, of any type of integers, and -1 elsewhere."""
+    integers = np.full(len(labels), UNLABELLED, np.int64)
+    integers[labelled] = labels[labelled]
+    return integers
+
+
 def label_indices(y: ArrayLike, classes: ArrayLike | Sequence[Any], name: str = "y") -> NDArray[np.int64]:
     """Return the index of each label in `classes`, and -1 in unlabelled rows.
 

@@ -14,7 +14,7 @@ from aaekit import SemiSupervisedAAE, labels, plots
 from aaekit.data import split
 from aaekit.errors import InputError, UnlabelledWarning
 from aaekit.evaluation.metrics import clustering_accuracy, error_rate
-from aaekit.labels import as_labels, label_indices, labelled_mask, split_labels
+from aaekit.labels import as_integers, as_labels, label_indices, labelled_mask, split_labels
 
 MISSING = [-1, None, np.nan, float("nan"), np.float32("nan"), pd.NA, np.int8(-1), -1.0]
 
@@ -213,3 +213,12 @@ def test_the_same_labels_in_another_spelling_train_the_same(few_labels):
         model = SemiSupervisedAAE(**QUICK).fit(X, np.array([gap if k < 0 else k for k in y], dtype=object))
         np.testing.assert_array_equal(model.predict_proba(X), expected)
         assert model.classes_.tolist() == list(range(10))
+
+
+@pytest.mark.parametrize("dtype", "bBhHiIlL")
+def test_integers_of_every_type_are_taken(dtype):
+    labels = np.array([2, 0, 1], dtype)
+    labelled = np.array([True, False, True])
+    integers = as_integers(labels, labelled)
+    assert integers.dtype == np.int64
+    assert integers.tolist() == [2, -1, 1]

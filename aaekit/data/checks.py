@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aaekit.errors import InputError
-from aaekit.labels import split_labels
+from aaekit.labels import as_integers, split_labels
 
 BLOCK_BYTES = 64 * 2**20
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -139,4 +139,4 @@ def check_labels(y: ArrayLike, n: int, n_classes: int | None = None, name: str =
                 f"{name}: expected classes numbered from 0, got {n_labels} labels up to {largest}: "
                 "number them, for instance by numpy.unique(y, return_inverse=True)"
             )
-    return np.where(labelled, labels, -1).astype(np.int64)
+    return as_integers(labels, labelled)

@@ -68,8 +68,8 @@ def steps_without_labels(n_rows: int) -> int:
 
 
 def taught_steps(n_rows: int) -> int:
-    """Steps that teach what unlabelled rows can teach besides simple methods: 1,000 for 10,000 rows."""
-    return min(500 + n_rows // 20, steps_without_labels(n_rows))
+    """Steps that teach what unlabelled rows can teach besides simple methods: 300, and 1,000 for 10,000 rows."""
+    return min(300 + n_rows * 7 // 100, steps_without_labels(n_rows))
 
 
 def vat_lengths(

@@ -32,6 +32,7 @@ N_COUNTED = 2000  # unlabelled rows in which the classes are counted once for ea
 SURE = 0.01  # variance of the logarithms of class frequencies up to which they count in full
 LEAST_SURE = 0.3
 LARGE_ERROR = 0.1  # of the methods, from which on there is as much to gain as can be
+DOUBT = 4.0  # squared standard errors of labels in proportion that a shift of class frequencies must exceed by far
 PRIOR_COUNT = 2.0  # held-out labels that each method's weight is worth before any is looked at
 HOTTEST = 20.0  # temperature, at most
 TRUST = 20.0  # labels that the encoder's own certainty is worth when its accuracy is judged
@@ -135,8 +136,9 @@ def teach(
 
     mean = mean_of(say(labelled, np.arange(len(X))))
     counts = [_counts(mean_of(said), class_prior) for said in by_fold]
-    frequencies, certainty = _moved(class_prior, _counts(mean[unlabelled], class_prior), counts)
-    weight_of_class = frequencies / np.bincount(y[labelled], minlength=n_classes).clip(1)
+    n_labels = np.bincount(y[labelled], minlength=n_classes)
+    frequencies, certainty = _moved(class_prior, _counts(mean[unlabelled], class_prior), counts, n_labels)
+    weight_of_class = frequencies / n_labels.clip(1)
     answers = dict(zip([*METHODS, "mean"], [*held_out, _mean(share, held_out)], strict=True))
     weights = dict(zip(METHODS, share.tolist(), strict=True)) | {"mean": 1.0}
     errors = {name: _error(p, y_held_out, weight_of_class) for name, p in answers.items()}
@@ -204,20 +206,25 @@ def _counts(p: Probabilities, class_prior: NDArray[np.floating]) -> NDArray[np.f
 
 
 def _moved(
-    prior: NDArray[np.floating], estimate: NDArray[np.floating], by_fold: list[NDArray[np.floating]]
+    prior: NDArray[np.floating],
+    estimate: NDArray[np.floating],
+    by_fold: list[NDArray[np.floating]],
+    n_labels: NDArray[np.integer],
 ) -> tuple[NDArray[np.floating], float]:
     """The prior moved towards an estimate as far as that is sure of itself, and how sure that is.
 
     Log frequencies move by the share that their shift has in the sum of its square and their variance, which is the
-    jackknife's between folds of the labels.
+    jackknife's between folds of the labels. Labels that are not equally many in each class may be so in proportion:
+    then the variance of their own frequencies is added, four times. A class with a single label does not move.
     """
-    n = len(by_fold)
+    n, has_more = len(by_fold), n_labels > 1
     if n < 2:
         return prior, LEAST_SURE
-    variance = float((n - 1) ** 2 / n * np.log(by_fold).var(0, ddof=1).mean())
-    shift = np.log(estimate) - np.log(prior)
+    variance = float((n - 1) ** 2 / n * np.log(by_fold).var(0, ddof=1)[has_more].mean())
+    shift = np.where(has_more, np.log(estimate) - np.log(prior), 0.0)
     square = float((shift**2).mean())
-    moved = prior * np.exp(square / max(square + variance, 1e-12) * shift)
+    doubt = DOUBT * float((1 / n_labels.clip(1)).mean()) if len(set(n_labels.tolist())) > 1 else 0.0
+    moved = prior * np.exp(square / max(square + variance + doubt, 1e-12) * shift)
     return moved / moved.sum(), max(LEAST_SURE, SURE / max(SURE, variance))
 
 

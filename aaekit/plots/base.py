@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from aaekit._files import write_bytes
 from aaekit.errors import InputError
-from aaekit.labels import label_indices, split_labels
+from aaekit.labels import as_integers, label_indices, split_labels
 
 __all__ = ["DESCRIPTIONS", "Description", "described", "palette", "save", "to_png"]
 
@@ -133,7 +133,7 @@ def class_numbers(
             raise InputError(
                 f"expected labels from -1 to {n_classes - 1}, got {present.min()} to {present.max()}: check the classes"
             )
-        return [np.where(labelled, y, -1).astype(np.int64) for y, labelled in arrays], class_names(classes, n_classes)
+        return [as_integers(y, labelled) for y, labelled in arrays], class_names(classes, n_classes)
     names = np.unique(present) if values is None else values
     return [label_indices(y, names, "labels") for y in labels], class_names(names.tolist(), len(names))
 
