@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,11 @@ def test_processes_measure_the_same(tmp_path):
     one, _ = suite.run(cells(), tmp_path / "one")
     two, _ = suite.run(cells(), tmp_path / "two", jobs=2)
     assert [log["scores"] for log in one] == [log["scores"] for log in two]
+
+
+def test_all_methods_can_be_sent_to_processes():
+    methods = [method for family in FAMILIES.values() for method in family.methods]
+    assert [method.name for method in pickle.loads(pickle.dumps(methods))] == [method.name for method in methods]
 
 
 def test_a_log_of_other_settings_is_not_continued(tmp_path):

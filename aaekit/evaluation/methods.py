@@ -365,6 +365,10 @@ def _umap(setting: Setting) -> Any:
     return umap.UMAP(random_state=setting.random_state, n_jobs=1)
 
 
+def _components(setting: Setting) -> Any:
+    return PCA(2, random_state=setting.random_state)
+
+
 def _isolation_forest(setting: Setting) -> Any:
     return IsolationForest(n_estimators=N_TREES, n_jobs=setting.jobs, random_state=setting.random_state)
 
@@ -376,25 +380,27 @@ class _ReconstructionError(PCA):
         return -np.square(X - self.inverse_transform(self.transform(X))).sum(1)
 
 
+def _local_outlier_factor(setting: Setting) -> Any:
+    return LocalOutlierFactor(novelty=True, n_jobs=setting.jobs)
+
+
+def _reconstruction_error(setting: Setting) -> Any:
+    return _ReconstructionError(n_components=0.95, svd_solver="full")
+
+
 CLUSTERERS = (
     Method("k-means", _k_means, question="predict"),
     Method("Gaussian mixture", _gaussian_mixture, question="predict"),
     Method("ClusteringAAE", _clusters, question="predict", is_ours=True),
 )
 MAPS = (
-    Method("principal components", lambda setting: PCA(2, random_state=setting.random_state), question="transform"),
+    Method("principal components", _components, question="transform"),
     Method("UMAP", _umap, max_rows=N_NEIGHBOURS, question="transform", package="umap"),
     Method("EmbeddingAAE", partial(_of_ours, EmbeddingAAE), question="transform", is_ours=True),
 )
 DETECTORS = (
     Method("isolation forest", _isolation_forest, question="score_samples"),
-    Method(
-        "local outlier factor", lambda setting: LocalOutlierFactor(novelty=True, n_jobs=setting.jobs),
-        max_rows=N_NEIGHBOURS, question="score_samples",
-    ),
-    Method(
-        "principal components", lambda setting: _ReconstructionError(n_components=0.95, svd_solver="full"),
-        question="score_samples",
-    ),
+    Method("local outlier factor", _local_outlier_factor, max_rows=N_NEIGHBOURS, question="score_samples"),
+    Method("principal components", _reconstruction_error, question="score_samples"),
     Method("AAEOutlierDetector", partial(_of_ours, AAEOutlierDetector), question="score_samples", is_ours=True),
-)  # fmt: skip
+)
