@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import before_first_step
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_wine
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.metrics import normalized_mutual_info_score
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from aaekit import ClusteringAAE, InputError, augment
 from aaekit.estimators import _fitting
+from aaekit.estimators.clustering import k_means_clusters
 from aaekit.evaluation.metrics import clustering_accuracy
 from aaekit.nn import frequencies
 
@@ -107,12 +108,24 @@ def test_the_decoder_is_shown_cluster_and_style(rows):
     np.testing.assert_allclose(model.inverse_transform(codes), model.reconstruct(rows[0][:5]), atol=1e-5)
 
 
+def test_clusters_of_tables_follow_k_means_at_first():
+    X, y = load_wine(return_X_y=True)
+    model = ClusteringAAE(n_clusters=3, hidden=(32,), max_steps=100, random_state=0).fit(X)
+    k_means = k_means_clusters(model._rows(X).astype(np.float32), 3, 0)
+    assert adjusted_rand_score(k_means, model.labels_) > 0.7
+    assert adjusted_rand_score(y, model.labels_) > 0.7
+    free = ClusteringAAE(n_clusters=3, hidden=(32,), max_steps=2, loss_weights={"soft_label": 0}).fit(X)
+    assert "soft_label" in model.plan_.weights and "soft_label" not in free.plan_.weights
+    warm = ClusteringAAE(n_clusters=3, hidden=(32,), max_steps=2, warm_start_from=free).fit(X)
+    assert "soft_label" not in warm.plan_.weights  # it would forget where it starts
+
+
 @pytest.mark.parametrize("shape", [(1, 8, 8), (64,)])
 def test_clusters_may_differ_in_size_where_warps_support_them(shape, rows, monkeypatch):
     """Their expected shares are corrected, down to half of an even share; where nothing supports them, they stay."""
     monkeypatch.setattr(frequencies, "N_FORMING", 10)
     weights = {"marginal_kl": 0.1, "conditional_entropy": 1.0}
-    quick = {**SMALL, "max_steps": 60, "loss_weights": weights, "n_init": 1}
+    quick = {**SMALL, "max_steps": 60, "loss_weights": weights | {"soft_label": 0}, "n_init": 1}
     with pytest.warns(ConvergenceWarning, match="expected 10 clusters, got"):
         fitted = ClusteringAAE(**quick).fit(rows[0][:500].reshape(500, *shape))
     share = 0.5 if len(shape) == 3 else 1.0

@@ -39,19 +39,26 @@ def test_streams_in_threads_are_those_of_one_after_another():
 
 
 def test_threads_take_turns_within_a_stream():
-    order, started = [], threading.Barrier(2)
+    order, first_is_in, second_was_in = [], threading.Event(), threading.Event()
 
-    def work(name):
-        started.wait()
+    def first():
         with RandomStream(0):
-            for _ in range(5):
-                order.append(name)
-                with paused():
-                    pass
+            order.append("first")
+            first_is_in.set()
+            with paused():
+                assert second_was_in.wait(60)  # only a pause lets it in
+            order.append("first again")
+
+    def second():
+        assert first_is_in.wait(60)
+        with RandomStream(0):
+            order.append("second")
+            second_was_in.set()
 
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(work, "ab"))
-    assert sorted(order) == list("aaaaabbbbb") and "".join(order) not in ("aaaaabbbbb", "bbbbbaaaaa")
+        for work in (pool.submit(first), pool.submit(second)):
+            work.result()
+    assert order == ["first", "second", "first again"]
 
 
 def test_a_stream_within_a_stream_and_its_state():

@@ -112,7 +112,7 @@ class Plan:
     vat_epsilon, vat_xi : float
         Radius of that ball, and the finite-difference step, in the units of (scaled) rows.
     propagates_labels : bool
-        Whether labels are propagated to nearest neighbours for the first steps.
+        Whether y follows label propagation, or k-means where there are no labels, for the first steps.
     has_teachers : bool
         Whether simple methods teach throughout what labels mean for unlabelled rows.
     room : float

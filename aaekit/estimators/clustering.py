@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Literal, Self
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
+from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -17,7 +19,7 @@ from aaekit import augment, divergences, losses, priors
 from aaekit.core.phase import Phase, match, when
 from aaekit.errors import InputError
 from aaekit.estimators._autoencoder import Autoencoder, broadcast, draw, reconstruction_score
-from aaekit.estimators._base import Augmentation
+from aaekit.estimators._base import Augmentation, Sources
 from aaekit.estimators._building import new_coders, new_critic, new_decoder
 from aaekit.estimators._categorical import (
     VatEpsilon,
@@ -40,6 +42,9 @@ from aaekit.nn.step import EncoderStep
 __all__ = ["ClusteringAAE"]
 
 GENERATOR = 0.1  # weight of fooling the discriminators
+N_KMEANS = 10  # initialisations of k-means
+N_KMEANS_ROWS = 50_000
+N_FOLLOWED = 300  # steps until k-means has no more weight
 MIN_SHARE = 0.5  # of an even share, below which no cluster of warped images is pushed
 
 
@@ -52,7 +57,8 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
     style_l2, mode_reconstruction and mode_separation, which are off by default, and `adversarial_prior` is the fifth.
     What makes clusters agree with classes is mostly something else: y must not change under small changes of a row
     (`consistency`), be certain (conditional_entropy), and use all clusters (marginal_kl), as in Hu et al., *Learning
-    Discrete Representations via Information Maximizing Self-Augmented Training*, arXiv:1702.08720.
+    Discrete Representations via Information Maximizing Self-Augmented Training*, arXiv:1702.08720. Many divisions of a
+    table are as certain and as even, so there y follows k-means at first (soft_label), for 300 steps.
 
     Attributes
     ----------
@@ -132,7 +138,7 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
         """What every "auto" stands for on such data."""
         y_keeps = consistency(self.consistency, self.augmentation, data, with_labels=False)
         warps = y_keeps.augmentation and data.is_image
-        return self._planned(
+        plan = self._planned(
             data,
             min(800 + steps_without_labels(data.n_rows), 5000),  # clusters settle late
             n_init=(6 if warps else 1) if self.n_init == "auto" else self.n_init,
@@ -143,6 +149,8 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
             uses_virtual_adversarial=y_keeps.virtual_adversarial,
             **vat_lengths(self.vat_epsilon, data.data_radius, y_keeps.augmentation),
         )
+        follows = not data.is_image and self.warm_start_from is None
+        return replace(plan, propagates_labels=plan.weight("soft_label", float(follows)) > 0)
 
     def networks(self, plan: Plan) -> ClusteringNetworks:
         """Encoder to y and z, decoder of both, a critic of each, and what the additions need."""
@@ -205,6 +213,16 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
                 encoder,
                 weight=weight("y/generator", y_generator),
             ),
+            *when(
+                plan.propagates_labels,
+                Phase(
+                    "soft_label",
+                    losses.soft_label_cross_entropy,
+                    encoder,
+                    weight("soft_label", 1.0),
+                    anneal_steps=N_FOLLOWED,
+                ),
+            ),
             Phase("conditional_entropy", losses.conditional_entropy, encoder, weight("conditional_entropy", 0.1)),
             *when(
                 plan.uses_augmentation,
@@ -240,6 +258,13 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
         rows = learn_rows(self, X)
         check_n_clusters(self.n_clusters, len(rows))
         return rows, None
+
+    def _sources(self, X: Tensor, y: NDArray[np.int64] | None, plan: Plan) -> tuple[Sources, Plan]:
+        sources, plan = super()._sources(X, y, plan)
+        if plan.propagates_labels:
+            clusters = torch.from_numpy(k_means_clusters(X.flatten(1).numpy(), self.n_clusters, self.seed_))
+            sources["unlabelled"]["soft_labels"] = one_hot(clusters, self.n_clusters)
+        return sources, plan
 
     def _augment(self, plan: Plan) -> Callable[[Tensor], Tensor]:
         """Warps do not bend here: no label says that a four whose top is bent shut is not a nine."""
@@ -385,6 +410,16 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
             return max(clusters, key=lambda k: self.cluster_counts_[k])
         self._check_cluster(label, "label")
         return int(label)  # pyright: ignore[reportArgumentType]
+
+
+def k_means_clusters(X: NDArray[np.floating], n_clusters: int, random_state: int) -> NDArray[np.int64]:
+    """The cluster of each row `(n,)` by k-means, whose centres at most 50,000 rows decide."""
+    random_state %= 2**32
+    k_means = KMeans(n_clusters, n_init=N_KMEANS, random_state=random_state)  # pyright: ignore[reportArgumentType]
+    chosen = np.random.default_rng(random_state).permutation(len(X))[:N_KMEANS_ROWS]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of fewer different rows than clusters
+        return k_means.fit(X[np.sort(chosen)]).predict(X).astype(np.int64)
 
 
 def check_n_clusters(n_clusters: int, n_rows: int) -> None:
