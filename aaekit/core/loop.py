@@ -92,6 +92,7 @@ class Training:
         self.turns: list[Turn] = turns(self.phases, networks, settings)
         self.steps: Steps = Steps(self.device)
 
+    @reproducible()
     def run(self, callbacks: Sequence[Callback] = (), until: int | None = None) -> None:
         """Train to the end, or to an interruption (Ctrl-C), which is passed on after the callbacks' `stop`.
 
@@ -107,13 +108,13 @@ class Training:
             torch.manual_seed(derived_seed(self.settings.random_state, rank))
             callbacks = callbacks if rank == 0 else ()
         self.networks.train()
+        self.bfloat16 = self.steps.prefer_bfloat16(self)
         with paused():
             for callback in callbacks:
                 callback.start(self)
         complete, last = False, self.settings.n_steps if until is None else until
         try:
-            with SharedThreads() as threads, reproducible():
-                self.bfloat16 = self.steps.prefer_bfloat16(self)
+            with SharedThreads() as threads:
                 while self.n_done < last and not 0 < self.settings.patience <= self.n_waited:
                     start = time.perf_counter()
                     self.advance()
