@@ -147,8 +147,7 @@ class Training:
     def advance(self) -> None:
         """Make one step: each turn in its order, as often as it repeats."""
         self.sums.add(self.steps.make(self))
-        self.n_done += 1
-        self.n_summed += 1
+        self.n_done, self.n_summed = self.n_done + 1, self.n_summed + 1
 
     def upcoming(self) -> tuple[Kind, list[Batch], list[float]]:
         """The next step: its kind, its minibatches by repeat, and what else changes from step to step."""
