@@ -43,7 +43,13 @@ class UnlabelledWarning(UserWarning):
     """Rows whose label is a text that marks unlabelled rows: an empty text, or "-1"."""
 
 
-WARNINGS = (RangeWarning, ColumnWarning, ImageWarning, ClassPriorWarning, LostClassWarning, UnlabelledWarning)
+class SpeedWarning(UserWarning):
+    """Training is slower than it could be on this device."""
+
+
+WARNINGS = (
+    RangeWarning, ColumnWarning, ImageWarning, ClassPriorWarning, LostClassWarning, UnlabelledWarning, SpeedWarning,
+)  # fmt: skip
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ from aaekit import AdversarialAutoencoder, SemiSupervisedAAE
 from aaekit.core.batches import Minibatches
 from aaekit.core.device import has_fast_bfloat16
 from aaekit.core.loop import Training
+from aaekit.core.profiling import operations
 from benchmarks import sides
 
 BATCHES = (100, 500)
@@ -222,9 +223,7 @@ def profile(X: np.ndarray, batch: int, steps: int = 20) -> list[dict[str, Any]]:
                 profiler.stop()
 
     sides.adversarial_autoencoder("joint", "auto", AfterWarmup)(X, batch, sides.WARMUP + steps)
-    events = sorted(profiler.key_averages(), key=lambda e: -e.self_cpu_time_total)
-    total = sum(e.self_cpu_time_total for e in events)
-    return [{"operation": e.key, "share": e.self_cpu_time_total / total, "calls": e.count / steps} for e in events]
+    return [{"operation": o.name, "share": o.share, "calls": o.calls} for o in operations(profiler, steps)]
 
 
 # --- costs besides training ------------------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def discriminator(n_in: int = N_CODE) -> nn.Sequential:
 
 
 # --- pythae ----------------------------------------------------------------------------------------------------------
-def pythae(X: np.ndarray, batch: int, steps: int) -> float:
+def pythae(X: np.ndarray, batch: int, steps: int, no_cuda: bool = True) -> float:
     """`AdversarialTrainer` of pythae, with its defaults except networks, batch size and learning rates."""
     from pythae.data.datasets import BaseDataset
     from pythae.models import Adversarial_AE, Adversarial_AE_Config
@@ -181,14 +181,14 @@ def pythae(X: np.ndarray, batch: int, steps: int) -> float:
     rows = torch.from_numpy(X[: batch * steps]).flatten(1).float() / 255
     with tempfile.TemporaryDirectory() as folder:
         settings = AdversarialTrainerConfig(
-            output_dir=folder, num_epochs=1, per_device_train_batch_size=batch, no_cuda=True,
+            output_dir=folder, num_epochs=1, per_device_train_batch_size=batch, no_cuda=no_cuda,
             autoencoder_learning_rate=1e-3, discriminator_learning_rate=1e-3,
         )  # fmt: skip
         trainer = Timed(model, train_dataset=BaseDataset(rows, torch.zeros(len(rows))), training_config=settings)
         trainer.callback_handler = _Silent()
         trainer.set_autoencoder_optimizer()
         trainer.set_discriminator_optimizer()
-        trainer.train_step(1)
+        trainer.train_step(1)  # it reads each loss, which waits for a graphics card
     return watch.seconds()
 
 

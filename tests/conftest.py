@@ -1,11 +1,14 @@
 """Fixtures that tests share: small real data and estimators that train in a second."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
 
 from aaekit.core.callbacks import Callback
+from aaekit.core.device import find_device
 
 QUICK = {
     "max_steps": 5,
@@ -14,6 +17,21 @@ QUICK = {
     "random_state": 0,
     "precision": "float32",
 }
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", choices=["cpu", "cuda", "mps"], help="where to train; by default the fastest there is")
+
+
+def pytest_configure(config):
+    """Make "auto" the device that was asked for, in programs of their own, too."""
+    device = config.getoption("--device")
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        torch.backends.mps.is_available = lambda: False
+    elif device is not None and find_device("auto").type != device:
+        raise pytest.UsageError(f"--device: expected a device of this machine, got {device}")
+    config.addinivalue_line("filterwarnings", "ignore::aaekit.errors.SpeedWarning")  # of some devices
 
 
 class FirstStep(Callback):
@@ -26,9 +44,11 @@ class FirstStep(Callback):
         nets = training.networks
         self.hooks = [
             nets.encoder.register_forward_hook(
-                lambda _, x, code: self.encoded.append((x[0].detach().numpy(), code.detach()))
+                lambda _, x, code: self.encoded.append((x[0].detach().cpu().numpy(), code.detach()))
             ),
-            nets.z_discriminator.register_forward_hook(lambda _, x, out: self.judged.append(x[0].detach().numpy())),
+            nets.z_discriminator.register_forward_hook(
+                lambda _, x, out: self.judged.append(x[0].detach().cpu().numpy())
+            ),
         ]
 
     def step(self, training):

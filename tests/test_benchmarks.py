@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from aaekit import AdversarialAutoencoder
 from aaekit.core.loop import Training
 from aaekit.data import Dataset
 from benchmarks import __main__ as program
-from benchmarks import chart, measures, page, sides
+from benchmarks import chart, gpu, measures, page, sides
 
 
 @pytest.fixture(autouse=True)
@@ -155,3 +156,18 @@ def test_the_page_shows_the_newest_log():
     text = page.PAGE.read_text(encoding="utf-8")
     assert page.renewed(text, page.newest()) == text, "run python -m benchmarks.page"
     assert page.renewed(text, {**page.newest(), "rounds": 77}) != text
+
+
+# --- on a graphics card
+def test_without_a_graphics_card_nothing_is_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    gpu.main(["--out", str(tmp_path / "log.json")])
+    assert "no graphics card" in capsys.readouterr().out and not any(tmp_path.iterdir())
+
+
+def test_steps_are_timed_as_they_are_asked_for(rows, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(gpu, "WARMUP", 2)
+    watch = gpu.CardWatch(recorded=False)
+    AdversarialAutoencoder(max_steps=5, hidden=(4,), batch_size=20).fit(rows[0], callbacks=[watch])
+    assert watch.n == 5 and len(watch.ended) == 2 and watch.speed() > 0 and watch.training.steps.recording is None

@@ -45,7 +45,7 @@ def recorded(case: str) -> dict:
     variant, schedule = case.rsplit(", ", 1)
     X, y = few_labelled_digits()
     recorder = Recorder()
-    model = VARIANTS[variant](**{**QUICK, "schedule": schedule, "max_steps": N_STEPS})
+    model = VARIANTS[variant](**{**QUICK, "schedule": schedule, "max_steps": N_STEPS, "device": "cpu"})
     if model.backbone != "mlp":
         model.set_params(hidden=(4, 8))
     model.fit(X, y, callbacks=[recorder])

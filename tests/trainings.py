@@ -17,7 +17,7 @@ from aaekit.nn.step import EncoderStep
 
 N, D, BATCH, LATENT_DIM = 20, 4, 5, 2
 STEPS_PER_EPOCH = N // BATCH
-DEFAULTS = Settings(n_steps=12, precision="float32", device="cpu")
+DEFAULTS = Settings(n_steps=12, precision="float32")
 
 
 class Networks(nn.Module):
@@ -42,7 +42,7 @@ def aae(settings=DEFAULTS, evaluate=None, seed=0, critic_steps=1) -> Training:
     phases = [
         Phase("reconstruction", lambda step: reconstruction_loss(step, "bernoulli"), (encoder, decoder),
               learning_rate=0.01),
-        *match("z", lambda step: step.code().z, lambda step: torch.randn(len(step.rows["unlabelled"]), LATENT_DIM),
+        *match("z", lambda step: step.code().z, lambda step: torch.randn_like(step.rows["unlabelled"][:, :LATENT_DIM]),
                gan, critic, [encoder], critic_rate=0.02, generator_rate=0.005),
         Phase("classification", classification_loss, (encoder,), learning_rate=0.01),
     ]  # fmt: skip
@@ -89,7 +89,7 @@ def line(settings=DEFAULTS, evaluate=None, rate=0.1, momentum=0.0) -> Training:
 
 
 def weights(training, which="networks") -> list[Tensor]:
-    return [v.clone() for v in getattr(training, which).state_dict().values()]
+    return [v.cpu().clone() for v in getattr(training, which).state_dict().values()]
 
 
 def all_equal(a, b) -> bool:
@@ -106,7 +106,7 @@ def scored(scores, seen=None):
 
     def evaluate(nets):
         if seen is not None:
-            seen.append((nets.training, [v.clone() for v in nets.state_dict().values()]))
+            seen.append((nets.training, [v.cpu().clone() for v in nets.state_dict().values()]))
         return {"validation/score": next(scores), "validation/error": 1.0}
 
     return evaluate

@@ -58,6 +58,13 @@ OPTIONS: dict[str, tuple[Any, Any]] = {  # of the command itself: type and defau
         False,
     ),
     "compare": (Compare, False),
+    "profile": (
+        Annotated[
+            bool,
+            typer.Option("--profile", help="Write where the time of a step goes: OUT/profile, a trace and a table."),
+        ],
+        False,
+    ),
     "quiet": (Quiet, False),
 }
 
@@ -111,6 +118,7 @@ def _train(
     print_config: bool,
     plan: bool,
     quiet: bool,
+    profile: bool,
     compare: bool = False,
     **options: Any,
 ) -> None:
@@ -137,7 +145,7 @@ def _train(
         raise InputError("expected a directory for the run, got none: give --out, for instance --out runs/first")
     else:
         complete["data_dir"] = chosen_folder(complete["data_dir"])  # so that later commands need no variable
-        _finish(Run.create(out, complete), quiet, compare)
+        _finish(Run.create(out, complete), quiet, compare, profile)
 
 
 # --- what a training will do -----------------------------------------------------------------------------------------
@@ -181,11 +189,14 @@ def _settings_lines(settings: dict[str, Any], prefix: str = "") -> list[list[str
 
 
 # --- training --------------------------------------------------------------------------------------------------------
-def _finish(run: Any, quiet: bool, compare: bool) -> None:
+def _finish(run: Any, quiet: bool, compare: bool, profile: bool = False) -> None:
     """Train a run to its end and print its results."""
+    from aaekit.core.profiling import StepProfile
+
     try:
         with notes():
-            estimator = run.train(callbacks(quiet))
+            observers = [StepProfile(run.path / "profile")] if profile else []
+            estimator = run.train([*callbacks(quiet), *observers])
         if compare:
             from aaekit.evaluation.measures import evaluate
 
@@ -196,6 +207,8 @@ def _finish(run: Any, quiet: bool, compare: bool) -> None:
         raise Stopped((str(stop) or again) + resumed) from None
     if not quiet:
         print_results(run)
+        if profile:
+            typer.echo(f"profile: {run.path / 'profile' / 'operations.txt'}")
 
 
 def add_comparison(run: Any, estimator: Any, results: dict[str, Any], cross_fit: bool = True) -> None:

@@ -11,6 +11,8 @@ from aaekit.errors import InputError
 
 __all__ = ["Minibatches", "derived_seed"]
 
+MAX_SHARE = 0.5  # of the free memory of a graphics card that rows may take
+
 
 def derived_seed(*words: int) -> int:
     """A seed for a tuple of whole numbers below 2**32, the same on every machine.
@@ -48,7 +50,16 @@ class Minibatches:
         self.batch_size: int = batch_size
         self.random_state: int = random_state
         self.steps_per_epoch: int = len(arrays[0]) // batch_size
+        self._device: torch.device = self.arrays[0].device
         self._orders: dict[int, tuple[int, Tensor]] = {}
+
+    def to(self, device: torch.device) -> None:
+        """Let minibatches be on a device, and the rows, too, if it has room for them."""
+        n_bytes = sum(a.nbytes for a in self.arrays if a.device != device)
+        if device.type != "cuda" or n_bytes <= MAX_SHARE * torch.cuda.mem_get_info(device)[0]:
+            self.arrays = [a.to(device) for a in self.arrays]
+        self._device = device
+        self._orders = {}
 
     def at(self, n_done: int, repeat: int = 0) -> list[Tensor]:
         """The rows of each array after so many steps; each `repeat` of a step has minibatches of its own."""
@@ -56,8 +67,17 @@ class Minibatches:
         if self._orders.get(repeat, (-1,))[0] != epoch:
             words = (self.random_state, epoch, repeat) if repeat else (self.random_state, epoch)
             generator = torch.Generator().manual_seed(derived_seed(*words))
-            self._orders[repeat] = epoch, torch.randperm(len(self.arrays[0]), generator=generator)
+            order = torch.randperm(len(self.arrays[0]), generator=generator)
+            self._orders[repeat] = epoch, order.to(self.arrays[0].device)
         rank, world_size = rank_and_world_size()
         first = position * self.batch_size
         chosen = self._orders[repeat][1][first + rank : first + self.batch_size : world_size]
-        return [a.index_select(0, chosen.to(a.device)) for a in self.arrays]
+        if self.arrays[0].device == self._device:
+            return [a.index_select(0, chosen) for a in self.arrays]
+        return [self._sent(a, chosen) for a in self.arrays]
+
+    def _sent(self, array: Tensor, chosen: Tensor) -> Tensor:
+        """Rows of the main memory, sent to the device while it computes an earlier step."""
+        shape = (len(chosen), *array.shape[1:])
+        rows = torch.empty(shape, dtype=array.dtype, pin_memory=self._device.type == "cuda")
+        return torch.index_select(array, 0, chosen, out=rows).to(self._device, non_blocking=True)

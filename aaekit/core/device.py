@@ -1,10 +1,13 @@
 """The choice of the device and of its arithmetic."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from aaekit.errors import InputError
 
-__all__ = ["find_device", "has_fast_bfloat16"]
+__all__ = ["find_device", "has_fast_bfloat16", "reproducible"]
 
 
 def find_device(name: str) -> torch.device:
@@ -31,3 +34,14 @@ def has_fast_bfloat16(device: str = "cpu") -> bool:
     if device != "cpu":
         return False
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+
+
+@contextmanager
+def reproducible() -> Iterator[None]:
+    """In the block, convolutions on a graphics card add up in a fixed order, so that a seed gives the same weights."""
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before

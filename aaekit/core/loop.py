@@ -11,20 +11,19 @@ from torch import Tensor, nn
 
 from aaekit.core.batches import Minibatches, derived_seed
 from aaekit.core.callbacks import Callback
-from aaekit.core.device import find_device, has_fast_bfloat16
+from aaekit.core.device import find_device, has_fast_bfloat16, reproducible
 from aaekit.core.distributed import all_reduce_mean, broadcast_from_rank_zero, rank_and_world_size
 from aaekit.core.frozen import frozen
+from aaekit.core.graphs import Batch, Kind, Notes, Steps
 from aaekit.core.phase import Phase, Step
 from aaekit.core.random import paused
 from aaekit.core.schedule import Turn, turns
 from aaekit.core.settings import Settings
-from aaekit.core.state import MovingAverage
+from aaekit.core.state import MovingAverage, Sums
 from aaekit.core.threads import SharedThreads
 from aaekit.errors import TrainingError
 
 __all__ = ["Training"]
-
-Batch = Mapping[str, Sequence[Tensor]]
 
 
 class Training:
@@ -74,12 +73,12 @@ class Training:
         self.settings: Settings = settings
         self.evaluate: Callable[[nn.Module], dict[str, float]] | None = evaluate
         self.device: torch.device = find_device(settings.device)
-        fast = settings.precision == "auto" and has_fast_bfloat16(self.device.type)
-        self.bfloat16: bool = fast or settings.precision == "bfloat16"
+        auto = settings.precision == "auto"
+        self.bfloat16: bool = has_fast_bfloat16(self.device.type) if auto else settings.precision == "bfloat16"
         networks.to(self.device).train()
         broadcast_from_rank_zero(networks.state_dict().values())
         for source in minibatches.values():
-            source.arrays = [a.to(self.device) for a in source.arrays]
+            source.to(self.device)
         self._average = MovingAverage(networks, settings.ema_decay)
         self.averaged: nn.Module = self._average.networks
         self.steps_per_epoch: int = next(iter(minibatches.values())).steps_per_epoch
@@ -89,9 +88,11 @@ class Training:
         self.seconds: float = 0.0
         self.history: list[dict[str, float]] = []
         self.best: tuple[float, dict[str, Tensor]] | None = None
-        self.sums: dict[str, Tensor] = {}  # of losses and notes in the epoch so far
+        self.sums: Sums = Sums()  # of losses and notes in the epoch so far
         self.turns: list[Turn] = turns(self.phases, networks, settings)
+        self.steps: Steps = Steps(self.device)
 
+    @reproducible()
     def run(self, callbacks: Sequence[Callback] = (), until: int | None = None) -> None:
         """Train to the end, or to an interruption (Ctrl-C), which is passed on after the callbacks' `stop`.
 
@@ -107,6 +108,7 @@ class Training:
             torch.manual_seed(derived_seed(self.settings.random_state, rank))
             callbacks = callbacks if rank == 0 else ()
         self.networks.train()
+        self.bfloat16 = self.steps.prefer_bfloat16(self)
         with paused():
             for callback in callbacks:
                 callback.start(self)
@@ -144,31 +146,39 @@ class Training:
 
     def advance(self) -> None:
         """Make one step: each turn in its order, as often as it repeats."""
-        step = self.step_at(self.n_done)
-        for turn in self.turns:
-            for repeat in range(turn.repeats):
-                self._update(turn, self.step_at(self.n_done, repeat) if repeat else step, repeat)
-        self.n_done += 1
-        self._average.update(self.n_done)
-        for name, value in step.notes.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
-        self.n_summed += 1
+        self.sums.add(self.steps.make(self))
+        self.n_done, self.n_summed = self.n_done + 1, self.n_summed + 1
 
-    def _update(self, turn: Turn, step: Step, repeat: int) -> None:
+    def upcoming(self) -> tuple[Kind, list[Batch], list[float]]:
+        """The next step: its kind, its minibatches by repeat, and what else changes from step to step."""
+        n, repeats = self.n_done, range(max(turn.repeats for turn in self.turns))
+        batches: list[Batch] = [{name: s.at(n, repeat) for name, s in self.minibatches.items()} for repeat in repeats]
+        numbers = [self._average.share_at(n + 1), *(x for t in self.turns for x in t.numbers_at(n, self.settings))]
+        return Kind(tuple(p.name for p in self.phases if not p.is_over(n)), self.bfloat16), batches, numbers
+
+    def compute(self, kind: Kind, batches: Sequence[Batch], numbers: Sequence[Any]) -> Notes:
+        """Make an `upcoming` step, whose numbers may be on the device, and return its losses and notes."""
+        step, rest = self.make_step(batches[0]), iter(numbers[1:])
+        for turn in self.turns:
+            weights = turn.use(rest)
+            for repeat in range(turn.repeats):
+                self._update(turn, self.make_step(batches[repeat]) if repeat else step, repeat, kind, weights)
+        self._average.update(numbers[0])
+        return step.notes
+
+    def _update(self, turn: Turn, step: Step, repeat: int, kind: Kind, weights: Mapping[str, Any]) -> None:
         """One forward and backward pass of a turn's phases, and one update."""
-        phases = [p for p in turn.phases if p.repeats > repeat and not p.is_over(self.n_done)]
+        phases = [p for p in turn.phases if p.repeats > repeat and p.name in kind.phases]
         for p in turn.phases:
-            if p.is_over(self.n_done):
+            if p.name not in kind.phases:
                 step.note(p.name, torch.zeros((), device=self.device))
         if not phases:
             return
-        for group in turn.optimizer.param_groups:
-            group["lr"] = group["full"] * self.settings.factor_at(self.n_done, group["scheduled"])
         with frozen(*turn.fixed):
-            with torch.autocast(self.device.type, torch.bfloat16, self.bfloat16):
+            with torch.autocast(self.device.type, torch.bfloat16, kind.bfloat16):
                 losses = [p.loss(step) for p in phases]
-            weights = [p.weight_at(self.n_done) for p in phases]
-            torch.as_tensor(sum(x if w == 1 else w * x for w, x in zip(weights, losses, strict=True))).backward()
+            weighted = [weights[p.name] * x for p, x in zip(phases, losses, strict=True)]
+            torch.as_tensor(sum(weighted)).backward()
         all_reduce_mean(p.grad for g in turn.optimizer.param_groups for p in g["params"] if p.grad is not None)
         turn.optimizer.step()
         turn.optimizer.zero_grad()
@@ -178,7 +188,7 @@ class Training:
             step.note(p.name, loss)
 
     def _check_finite(self) -> None:
-        if bad := [name for name, value in self.sums.items() if not torch.isfinite(value).all()]:
+        if bad := [name for name, value in self.sums.read().items() if not math.isfinite(value)]:
             name = next((p.name for p in self.phases if p.name in bad), bad[0])
             raise TrainingError(
                 f"step {self.n_done}: expected a finite loss, got {float(self.sums[name]):g} in {name!r}: "
@@ -188,9 +198,8 @@ class Training:
     @property
     def losses(self) -> dict[str, float]:
         """Means of the epoch so far, by name, or of the last one when none has begun. Reading waits for the device."""
-        if self.n_summed:
-            return {name: float(total) / self.n_summed for name, total in self.sums.items()}
-        return dict(self.history[-1]) if self.history else {}
+        means = {name: total / self.n_summed for name, total in self.sums.read().items()}
+        return means or (dict(self.history[-1]) if self.history else {})
 
     def close_epoch(self) -> dict[str, float]:
         """Add the row of the epoch so far to the history, with what `evaluate` gives."""
@@ -199,7 +208,7 @@ class Training:
         broadcast_from_rank_zero(chain(self.networks.buffers(), self.averaged.buffers()))  # all decide alike
         row |= self.losses
         row["learning_rate"] = self.settings.factor_at(self.n_done - 1)
-        self.sums, self.n_summed = {}, 0
+        self.sums, self.n_summed = Sums(), 0
         if self.evaluate is not None:
             self.averaged.eval()
             row |= self.evaluate(self.averaged)

@@ -1,13 +1,16 @@
-"""Adam without the two seconds in which the first `torch.optim.Adam` of a process imports a compiler."""
+"""Optimisers: Adam without the two seconds in which the first `torch.optim.Adam` of a process imports a compiler."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.adam import adam
 
-__all__ = ["Adam"]
+from aaekit.core.phase import Phase
+from aaekit.core.settings import Settings
+
+__all__ = ["Adam", "Updates", "optimizer_of"]
 
 
 class Adam:
@@ -73,3 +76,25 @@ class Adam:
 def _like(value: Tensor, parameter: Tensor) -> Tensor:
     """A moment with the device and memory layout of its parameter: the fused update pairs values by their layout."""
     return torch.empty_like(parameter, dtype=value.dtype).copy_(value) if value.dim() else value.to(parameter.device)
+
+
+Updates = Adam | torch.optim.SGD
+
+
+def optimizer_of(phases: Sequence[Phase[Any]], settings: Settings) -> Updates:
+    """One optimiser for some phases; a module moves at the learning rate of the first phase that names it."""
+    first: dict[nn.Module, Phase[Any]] = {}
+    for phase in phases:
+        for module in phase.moves:
+            first.setdefault(module, phase)
+    groups: list[dict[str, Any]] = []
+    for module, phase in first.items():
+        rate = settings.rate_of(phase)
+        groups.append({"params": list(module.parameters()), "lr": rate, "full": rate, "scheduled": phase.scheduled})
+        if settings.optimizer == "sgd":
+            groups[-1]["momentum"] = settings.momentum
+        else:
+            groups[-1]["betas"] = (settings.momentum, 0.999)
+    if settings.optimizer == "adam":
+        return Adam(groups)
+    return torch.optim.SGD(groups, fused=True)

@@ -1,19 +1,16 @@
 """When phases run: all of them in one update, or one after the other, each with its optimiser."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import nn
 
-from aaekit.core.optim import Adam
+from aaekit.core.optim import Updates, optimizer_of
 from aaekit.core.phase import Phase
 from aaekit.core.settings import Settings
 
 __all__ = ["Turn", "turns"]
-
-Updates = Adam | torch.optim.SGD
 
 
 @dataclass(frozen=True)
@@ -29,6 +26,17 @@ class Turn:
         """Updates in each step."""
         return max(p.repeats for p in self.phases)
 
+    def numbers_at(self, n_done: int, settings: Settings) -> list[float]:
+        """Learning rates, and weights of phases that end, after so many steps."""
+        rates = [g["full"] * settings.factor_at(n_done, g["scheduled"]) for g in self.optimizer.param_groups]
+        return rates + [p.weight_at(n_done) for p in self.phases if p.anneal_steps]
+
+    def use(self, numbers: Iterator[Any]) -> dict[str, Any]:
+        """Take what `numbers_at` returned: set the learning rates, and return the weights of all phases by name."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = next(numbers)
+        return {p.name: next(numbers) if p.anneal_steps else p.weight for p in self.phases}
+
 
 def turns(phases: Sequence[Phase[Any]], networks: nn.Module, settings: Settings) -> list[Turn]:
     """The turns of a step.
@@ -39,7 +47,7 @@ def turns(phases: Sequence[Phase[Any]], networks: nn.Module, settings: Settings)
     """
     if settings.schedule == "alternating":
         modules = set(networks.children())
-        return [Turn((p,), _optimizer([p], settings), tuple(modules - set(p.moves))) for p in phases]
+        return [Turn((p,), optimizer_of([p], settings), tuple(modules - set(p.moves))) for p in phases]
     critics = [p for p in phases if p.is_critic]
     others = [p for p in phases if not p.is_critic]
     first: dict[nn.Module, float] = {}
@@ -48,22 +56,5 @@ def turns(phases: Sequence[Phase[Any]], networks: nn.Module, settings: Settings)
             first.setdefault(module, settings.rate_of(p))
     weighted = [replace(p, weight=p.weight * settings.rate_of(p) / first[p.moves[0]]) for p in others]
     fixed = tuple({m for p in critics for m in p.moves})
-    both = [Turn(tuple(critics), _optimizer(critics, settings))] if critics else []
-    return [*both, Turn(tuple(weighted), _optimizer(others, settings), fixed)]
-
-
-def _optimizer(phases: Sequence[Phase[Any]], settings: Settings) -> Updates:
-    """One optimiser for some phases; a module moves at the learning rate of the first phase that names it."""
-    first: dict[nn.Module, Phase[Any]] = {}
-    for phase in phases:
-        for module in phase.moves:
-            first.setdefault(module, phase)
-    groups: list[dict[str, Any]] = []
-    for module, phase in first.items():
-        rate = settings.rate_of(phase)
-        groups.append({"params": list(module.parameters()), "lr": rate, "full": rate, "scheduled": phase.scheduled})
-        if settings.optimizer == "sgd":
-            groups[-1]["momentum"] = settings.momentum
-        else:
-            groups[-1]["betas"] = (settings.momentum, 0.999)
-    return torch.optim.SGD(groups) if settings.optimizer == "sgd" else Adam(groups)
+    both = [Turn(tuple(critics), optimizer_of(critics, settings))] if critics else []
+    return [*both, Turn(tuple(weighted), optimizer_of(others, settings), fixed)]

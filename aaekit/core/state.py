@@ -13,13 +13,14 @@ from aaekit.core import random
 if TYPE_CHECKING:
     from aaekit.core.loop import Training
 
-__all__ = ["MovingAverage", "capture", "digest", "restore"]
+__all__ = ["MovingAverage", "Sums", "capture", "digest", "moving_tensors", "restore"]
 
 
 class MovingAverage:
     """An exponential moving average of weights and buffers; the first steps are forgotten fast.
 
-    After n steps it keeps min(decay, n / (n + 10)) of what it was. With a decay of 0 it is the networks themselves.
+    After n steps it forgets 1 - min(decay, n / (n + 10)) of what it was. With a decay of 0 it is the networks
+    themselves.
     """
 
     def __init__(self, networks: nn.Module, decay: float) -> None:
@@ -27,18 +28,41 @@ class MovingAverage:
         self._source = networks
         self.networks: nn.Module = copy.deepcopy(networks).eval() if decay else networks
 
+    def share_at(self, n_done: int) -> float:
+        """What `update` forgets after so many steps."""
+        return 1 - min(self.decay, n_done / (n_done + 10))
+
     @torch.no_grad()
-    def update(self, n_done: int) -> None:
-        """Move a little towards the present weights and buffers."""
+    def update(self, share: float | Tensor) -> None:
+        """Move by a share of the distance towards the present weights and buffers."""
         if not self.decay:
             return
-        keep = min(self.decay, n_done / (n_done + 10))
         pairs = list(zip(self.networks.state_dict().values(), self._source.state_dict().values(), strict=True))
-        floats = [pair for pair in pairs if pair[0].is_floating_point()]
-        torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], 1 - keep)
+        means, values = zip(*[pair for pair in pairs if pair[0].is_floating_point()], strict=True)
+        if isinstance(share, Tensor):  # which torch's lerp would wait for
+            steps = torch._foreach_sub(values, means)
+            torch._foreach_mul_(steps, share)
+            torch._foreach_add_(means, steps)
+        else:
+            torch._foreach_lerp_(means, values, share)
         for a, b in pairs:
             if not a.is_floating_point():
                 a.copy_(b)
+
+
+class Sums(dict[str, Tensor]):
+    """Sums of the losses and notes of steps, by name."""
+
+    def add(self, notes: Mapping[str, Tensor]) -> None:
+        """Add those of a step."""
+        if names := [name for name in notes if name in self]:
+            torch._foreach_add_([self[name] for name in names], [notes[name] for name in names])
+        self.update({name: value.clone() for name, value in notes.items() if name not in self})
+
+    def read(self) -> dict[str, float]:
+        """The sums as numbers; this waits for the device, once."""
+        values = torch.stack([value.reshape(()) for value in self.values()]).tolist() if self else []
+        return dict(zip(self, values, strict=True))
 
 
 def digest(text: str, tensors: Mapping[str, Tensor]) -> str:
@@ -51,15 +75,20 @@ def digest(text: str, tensors: Mapping[str, Tensor]) -> str:
     return total.hexdigest()
 
 
-def capture(training: "Training") -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """All that is needed to go on with exactly the next step: tensors, and what fits JSON."""
+def moving_tensors(training: "Training") -> dict[str, Tensor]:
+    """What a step changes, itself and no copies: weights, buffers, their averages and the states of optimisers."""
     tensors = {f"networks/{k}": v for k, v in training.networks.state_dict().items()}
     if training.averaged is not training.networks:
         tensors |= {f"averaged/{k}": v for k, v in training.averaged.state_dict().items()}
     for i, turn in enumerate(training.turns):
         for j, slots in turn.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{i}/{j}/{k}": v for k, v in slots.items() if v is not None}
-    tensors |= {f"sums/{k}": v for k, v in training.sums.items()}
+    return tensors
+
+
+def capture(training: "Training") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All that is needed to go on with exactly the next step: tensors, and what fits JSON."""
+    tensors = moving_tensors(training) | {f"sums/{k}": v for k, v in training.sums.items()}
     tensors |= {f"random/{k}": v for k, v in random.state().items() if k in ("cpu", training.device.type)}
     if training.best is not None:
         tensors |= {f"best/{k}": v for k, v in training.best[1].items()}
@@ -70,6 +99,7 @@ def capture(training: "Training") -> tuple[dict[str, Tensor], dict[str, Any]]:
         "history": [dict(row) for row in training.history],
         "n_waited": training.n_waited,
         "n_summed": training.n_summed,
+        "bfloat16": training.bfloat16,
         "best_score": None if training.best is None else training.best[0],
     }
     return {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, facts
@@ -96,9 +126,10 @@ def restore(training: "Training", tensors: Mapping[str, Tensor], facts: Mapping[
             j, name = key.split("/")
             slots.setdefault(int(j), {})[name] = value.clone()
         turn.optimizer.load_state_dict({**turn.optimizer.state_dict(), "state": slots})
-    training.sums = {k: v.to(training.device) for k, v in below("sums/").items()}
+    training.sums = Sums({k: v.to(training.device, copy=True) for k, v in below("sums/").items()})
     random.use_state({k: v for k, v in below("random/").items() if k in ("cpu", training.device.type)})
     training.n_done, training.seconds = int(facts["n_done"]), float(facts["seconds"])
     training.history, training.n_waited = list(facts["history"]), int(facts["n_waited"])
-    training.n_summed = int(facts["n_summed"])
+    training.n_summed, training.bfloat16 = int(facts["n_summed"]), bool(facts["bfloat16"])
+    training.steps.forget()
     training.best = None if facts["best_score"] is None else (float(facts["best_score"]), below("best/"))

@@ -133,7 +133,7 @@ class Autoencoder(TransformerMixin, Estimator[A]):
 
     def _encode(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """Codes of scaled rows."""
-        return in_batches(lambda x: self.networks_.encoder(x).z, rows)
+        return in_batches(self.networks_, lambda nets, x: nets.encoder(x).z, rows, self.device)
 
     def inverse_transform(self, Z: ArrayLike) -> NDArray[Any]:
         """Rows made from codes, of the shape and in the units of those of fit.
@@ -161,12 +161,14 @@ class Autoencoder(TransformerMixin, Estimator[A]):
 
     def _decode(self, codes: NDArray[Any] | Tensor, decoder: Decoder | None = None) -> NDArray[Any]:
         """Rows, in the units of fit, made of what a decoder sees."""
-        return self.scaler_.inverse_transform(in_batches((decoder or self.networks_.decoder).mean, codes))
+        rows = in_batches(decoder or self.networks_.decoder, lambda decoder, z: decoder.mean(z), codes, self.device)
+        return self.scaler_.inverse_transform(rows)
 
     def reconstruct(self, X: ArrayLike) -> NDArray[Any]:
         """Rows as the autoencoder reconstructs them, of the shape and in the units of those of fit."""
-        rows, nets = self._rows(X), self.networks_
-        return self._decode(in_batches(lambda x: self._join(nets, nets.encoder(x), None), rows))
+        rows = self._rows(X)
+        codes = in_batches(self.networks_, lambda nets, x: self._join(nets, nets.encoder(x), None), rows, self.device)
+        return self._decode(codes)
 
     def sample(self, n_samples: int = 1, random_state: RandomState = None, *, label: object = None) -> NDArray[Any]:
         """New rows decoded from draws of the prior.
@@ -293,16 +295,14 @@ def reconstruction_score(
     estimator: Autoencoder[Any], nets: AutoencoderNetworks, X: Tensor, labels: Tensor | None = None
 ) -> dict[str, float]:
     """Mean reconstruction error of rows, from clean codes."""
-    plan, device = estimator.plan_, next(nets.parameters()).device
-    batches = iter(() if labels is None else labels.split(1000))
+    plan, batches = estimator.plan_, iter(() if labels is None else labels.split(1000))
 
-    def errors(x: Tensor) -> Tensor:
-        x, y = x.to(device), next(batches, None)
-        decoder = nets.decoder
-        out = decoder(estimator._join(nets, nets.encoder(x), None if y is None else y.to(device)))
+    def errors(nets: AutoencoderNetworks, x: Tensor) -> Tensor:
+        y, decoder = next(batches, None), nets.decoder
+        out = decoder(estimator._join(nets, nets.encoder(x), None if y is None else y.to(x.device)))
         return reconstruction_error(out, x, plan.reconstruction, decoder.unit_range, decoder.groups).expand(len(x))
 
-    error = float(in_batches(errors, X, size=1000).mean())
+    error = float(in_batches(nets, errors, X, size=1000).mean())
     return {"score": error, "reconstruction": error}
 
 

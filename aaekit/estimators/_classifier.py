@@ -100,8 +100,7 @@ class Classifier(ClassifierMixin, Estimator[N]):
 
     def _of_codes(self, nets: N, values: Callable[[Code], Tensor], rows: NDArray[Any] | Tensor) -> NDArray[np.float32]:
         """What `values` gives for the codes of scaled rows."""
-        device = next(nets.parameters()).device
-        return in_batches(lambda x: values(self._code(nets, x.to(device))), rows)
+        return in_batches(nets, lambda nets, x: values(self._code(nets, x)), rows, self.device)
 
     def _score(self, nets: N, X: Tensor, y: NDArray[np.int64] | None) -> dict[str, float]:
         if y is None or not (labelled := y != UNLABELLED).any():

@@ -100,4 +100,5 @@ class Samples:
         random = np.random.RandomState(self.random_state)
         for i in range(0, self.n_samples, self.block):
             codes = self.model._draw_codes(min(self.block, self.n_samples - i), None, random)
-            yield in_batches(self.model.networks_.decoder.mean, codes).reshape(len(codes), -1)
+            decoder = self.model.networks_.decoder
+            yield in_batches(decoder, lambda decoder, z: decoder.mean(z), codes).reshape(len(codes), -1)

@@ -233,7 +233,10 @@ def training_of(
         return estimator._make_step(nets, plan, named)
 
     phases, settings = estimator.phases(nets, plan), settings_of(estimator, plan)
-    return Training(nets, phases, minibatches, make_step, settings, evaluate)
+    training = Training(nets, phases, minibatches, make_step, settings, evaluate)
+    for view, source in minibatches.items():  # of the next initialisation, too, which need not be sent again
+        sources[view] = dict(zip(names[view], source.arrays, strict=True))
+    return training
 
 
 def initial_weights(source: Any, load: Callable[[Path], Any]) -> dict[str, Tensor]:

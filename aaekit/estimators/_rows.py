@@ -1,17 +1,18 @@
 """Rows as the networks take them: validated, scaled, and back in the units of what was fitted."""
 
+import copy
 import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.utils.validation import validate_data
-from torch import Tensor
+from torch import Tensor, nn
 
 from aaekit._extras import require
 from aaekit.columns import Schema, is_frame
@@ -22,12 +23,16 @@ from aaekit.nn.networks import Networks
 
 __all__ = ["RowScaler", "as_float", "in_batches", "probabilities", "shape_of"]
 
+M = TypeVar("M", bound=nn.Module)
+
 N_FOR_RADIUS = 5000  # rows from which the radius of the data and the quartiles of columns are estimated
 FAR = 5.0  # scaled units from the mean, beyond which values are far unless some of fit were, too
 WIDEST = 10.0  # sine of a value that moves mean and deviation, at most
 DENSE_LIMIT = 8 * 2**30  # bytes that a sparse matrix may take in memory
 SMALLEST, LARGEST = 1e-307, 1e300  # so that nothing is infinite
 BLOCK = 2**24  # values that are scaled at once
+MANY_ROWS = 20_000  # from which on a graphics card is worth the copy of the networks
+N_VALUES_ON_CARD = 2**23  # of a minibatch of rows there
 
 
 @dataclass(frozen=True)
@@ -382,15 +387,26 @@ def as_float(rows: Tensor) -> Tensor:
 
 
 def in_batches(
-    function: Callable[[Tensor], Tensor], rows: NDArray[Any] | Tensor, size: int = 1000
+    nets: M,
+    function: Callable[[M, Tensor], Tensor],
+    rows: NDArray[Any] | Tensor,
+    device: str = "cpu",
+    size: int = 1000,
 ) -> NDArray[np.float32]:
-    """What `function` gives for each row, computed in minibatches without gradients."""
+    """What `function(nets, x)` gives for each row, computed in minibatches without gradients, where the networks are.
+
+    Of many rows it is computed on a graphics card, if `device` is that or "auto" and there is one.
+    """
+    if len(rows) >= MANY_ROWS and device in ("auto", "cuda") and torch.cuda.is_available():
+        nets = copy.deepcopy(nets).to("cuda")
+        size = max(size, N_VALUES_ON_CARD // max(1, int(np.prod(rows.shape[1:]))))
     X = torch.as_tensor(np.require(rows, requirements="W") if isinstance(rows, np.ndarray) else rows)
+    here = next((p.device for p in nets.parameters()), X.device)
     result = np.empty(0, np.float32)
     with torch.inference_mode():
         for i in range(0, max(1, len(X)), size):
-            batch = as_float(X[i : i + size])
-            part = function(batch).float().cpu().numpy()
+            batch = as_float(X[i : i + size].to(here))
+            part = function(nets, batch).float().cpu().numpy()
             assert len(part) == len(batch), (part.shape, len(batch))
             if i == 0:  # in one piece: small arrays between freed large ones keep these from being used again
                 result = np.empty((len(X), *part.shape[1:]), np.float32)
@@ -398,10 +414,9 @@ def in_batches(
     return result
 
 
-def probabilities(nets: Networks, rows: NDArray[Any] | Tensor) -> NDArray[np.float32]:
-    """q(y|x) of scaled rows, by an encoder with a categorical code."""
-    device = next(nets.parameters()).device
-    return in_batches(lambda x: nets.encoder(x.to(device)).y, rows)
+def probabilities(nets: Networks, rows: NDArray[Any] | Tensor, device: str = "cpu") -> NDArray[np.float32]:
+    """q(y|x) of scaled rows, by an encoder with a categorical code; `device` as in `in_batches`."""
+    return in_batches(nets, lambda nets, x: nets.encoder(x).y, rows, device)
 
 
 def learn_rows(estimator: Any, X: ArrayLike) -> NDArray[Any]:

@@ -300,7 +300,7 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
 
     def _finish(self, rows: NDArray[Any], y: NDArray[np.int64] | None) -> None:
         """Assign the rows of fit, count the clusters in use, and warn of a collapse."""
-        p = probabilities(self.networks_, rows)
+        p = probabilities(self.networks_, rows, self.device)
         self.labels_: Any = p.argmax(1)
         use = cluster_use(p)
         self.cluster_counts_: NDArray[np.int64] = np.asarray(use.counts)
@@ -319,7 +319,7 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
     def cluster_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """q(y|x) of each row, shape `(n, n_clusters)`."""
         rows = self._rows(X)
-        return probabilities(self.networks_, rows)
+        return probabilities(self.networks_, rows, self.device)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The cluster of each row, shape `(n,)`; once clusters have names, the most probable name."""

@@ -295,8 +295,7 @@ class EmbeddingAAE(Autoencoder[EmbeddingNetworks]):
 
     def _places(self, nets: EmbeddingNetworks, rows: NDArray[Any] | Tensor) -> NDArray[np.float32]:
         """Scaled rows on the map."""
-        device = next(nets.parameters()).device
-        return in_batches(lambda x: self._join(nets, nets.encoder(x.to(device)), None), rows)
+        return in_batches(nets, lambda nets, x: self._join(nets, nets.encoder(x), None), rows, self.device)
 
     def _encode(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         return self._places(self.networks_, rows)
@@ -304,7 +303,7 @@ class EmbeddingAAE(Autoencoder[EmbeddingNetworks]):
     def cluster_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """q(y|x) of each row, shape `(n, n_classes)`: of the classes or, without labels, the clusters."""
         rows = self._rows(X)
-        return probabilities(self.networks_, rows)
+        return probabilities(self.networks_, rows, self.device)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The class, or without labels the cluster, whose centroid is nearest on the map; shape `(n,)`."""

@@ -147,7 +147,7 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
         # float32 would round by what rows are in the minibatch, and scores magnify it
         nets = copy.deepcopy(self.networks_).double()
 
-        def encode(x: Tensor) -> Tensor:
+        def encode(nets: AutoencoderNetworks, x: Tensor) -> Tensor:
             x = x.double()
             z = nets.encoder(x).z
             error = (nets.decoder.mean(z) - x).flatten(1).square().sum(1, keepdim=True)
@@ -155,7 +155,7 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
 
         if rows.dtype != np.uint8:
             rows = rows.clip(-CLIP, CLIP)
-        both = in_batches(encode, rows).astype(np.float64)
+        both = in_batches(nets, encode, rows).astype(np.float64)
         return both[:, :-1], both[:, -1]
 
     def _normality(self, z: NDArray[np.float64], e: NDArray[np.float64]) -> NDArray[np.float64]:

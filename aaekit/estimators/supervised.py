@@ -196,12 +196,12 @@ class SupervisedAAE(Autoencoder[AutoencoderNetworks]):
             labels = self._broadcast_labels(y, len(rows), with_unlabelled=True)
         missing = (labels == UNLABELLED).any(1)
         if missing.any():
-            labels[missing] = in_batches(self._best_labels, rows[missing])
+            labels[missing] = in_batches(self.networks_, self._best_labels, rows[missing])
         return self._decode(self._joined(torch.from_numpy(labels), torch.from_numpy(self._encode(rows))))
 
-    def _best_labels(self, x: Tensor) -> Tensor:
+    def _best_labels(self, nets: AutoencoderNetworks, x: Tensor) -> Tensor:
         """The labels `(n, n_conditions)` under which rows are reconstructed best."""
-        nets, z, errors = self.networks_, self.networks_.encoder(x).z, []
+        z, errors = nets.encoder(x).z, []
         choices = list(itertools.product(*(range(len(c)) for c in self.conditions_)))
         for choice in choices:
             hot = self._hot(torch.tensor([choice])).expand(len(x), -1)

@@ -59,8 +59,8 @@ class Run(Callback):
 
     ``config.yaml`` all options · ``versions.json`` · ``data.json`` · ``split.npz`` which rows are labelled ·
     ``plan.json`` what each "auto" stands for · ``metrics.csv`` a line an epoch · ``tensorboard/`` · ``checkpoints/``
-    the newest three, until the run is complete · ``log.txt`` · ``model.safetensors`` the fitted estimator, read by its
-    `load` · ``results.json`` · ``figures/`` · ``report.html``.
+    the newest three, until the run is complete · ``profile/`` with `--profile` · ``log.txt`` · ``model.safetensors``
+    the fitted estimator, read by its `load` · ``results.json`` · ``figures/`` · ``report.html``.
 
     A run that is interrupted (Ctrl-C, SIGTERM) completes its step and writes a checkpoint. Resumed, it gives the same
     numbers as if it had not been interrupted. Make runs by `create` and `open`.
@@ -361,6 +361,7 @@ class Run(Callback):
         was_on, n_threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
         n_at_start = self._threads_at_start(n_threads)
         try:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it products on a graphics card vary
             torch.use_deterministic_algorithms(True, warn_only=True)
             torch.set_num_threads(n_at_start)
             yield
@@ -475,7 +476,8 @@ class Run(Callback):
         self._write_plan()
         self.checkpoints.start(training)
         self.n_done = training.n_done
-        self.log(f"step {self.n_done} of {self.n_steps}: started")
+        arithmetic = "bfloat16" if training.bfloat16 else "float32"
+        self.log(f"step {self.n_done} of {self.n_steps}: started on {training.device.type} in {arithmetic}")
         self._write_metrics(training)
         self._writer = self._tensorboard()
 
