@@ -115,9 +115,9 @@ def test_clusters_of_tables_follow_k_means_at_first():
     assert adjusted_rand_score(k_means, model.labels_) > 0.7
     assert adjusted_rand_score(y, model.labels_) > 0.7
     free = ClusteringAAE(n_clusters=3, hidden=(32,), max_steps=2, loss_weights={"soft_label": 0}).fit(X)
-    assert "soft_label" in model.plan_.weights and "soft_label" not in free.plan_.weights
+    assert model.plan_.weights["soft_label"] == 1 and free.plan_.weights["soft_label"] == 0
     warm = ClusteringAAE(n_clusters=3, hidden=(32,), max_steps=2, warm_start_from=free).fit(X)
-    assert "soft_label" not in warm.plan_.weights  # it would forget where it starts
+    assert warm.plan_.weights["soft_label"] == 0  # it would forget where it starts
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (64,)])
