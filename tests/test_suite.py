@@ -231,6 +231,7 @@ def test_each_family_measures_its_methods(family, tmp_path, monkeypatch):
 
 def test_files_of_logs_differ_for_all_cells():
     tasks = suite.tasks(tuple(FAMILIES), ("wine", "breast-cancer", *RARE), (5, 20), 3)
+    tasks += [Task("outliers", "census", variant=name) for name in ("<=50K", ">50K", "50K", "50 K", "50_K")]
     tasks += suite.own_tasks("my.csv") + suite.own_tasks("my.csv", k=(5,)) + suite.own_tasks("my.csv", test="t.csv")
     names = [Cell(task, method).file for task in tasks for method in FAMILIES[task.family].methods]
     assert len(set(map(str.casefold, names))) == len(names)

@@ -60,7 +60,8 @@ class Cell:
         task = self.task
         parts = (Path(task.data).stem, task.family, f"{task.k} labels" if task.k else "", task.variant)
         name = "-".join(filter(None, (*parts, f"draw {task.seed}", self.method.name)))
-        return re.sub(r"[^\w.-]+", "_", name) + ".json"
+        # all signs but spaces become numbers, so that <=50K and >50K have files of their own
+        return re.sub(r"[^a-zA-Z0-9.-]", lambda sign: "_" if sign[0] == " " else f"{ord(sign[0]):x}", name) + ".json"
 
     @property
     def asked(self) -> dict[str, Any]:
