@@ -19,7 +19,7 @@ from aaekit._extras import require
 from aaekit._files import check_regular, from_text_cell
 from aaekit.cells import MISSING, parse_numbers, text_of
 from aaekit.columns import Schema
-from aaekit.data.store import MAX_BYTES, too_large
+from aaekit.data.store import MAX_BYTES, read_at_most, too_large
 from aaekit.errors import ColumnWarning, InputError, nearest, repeated
 from aaekit.labels import UNLABELLED
 
@@ -233,7 +233,7 @@ def _decoded(path: Path, n_bytes: int | None = None, max_bytes: int = MAX_BYTES)
     check_regular(path, "a table")
     try:
         with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb") as file:
-            content = bytes(file.read(n_bytes or max_bytes + 1))
+            content = read_at_most(file, n_bytes or max_bytes + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: expected a table, got a file that cannot be read ({error}): check it") from error
     if n_bytes is None and len(content) > max_bytes:
