@@ -16,7 +16,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from safetensors import SafetensorError
 
-from aaekit.errors import DamageError, InputError
+from aaekit.errors import DamageError, InputError, repeated
 
 D = TypeVar("D")
 
@@ -203,8 +203,7 @@ def parsed_json(text: str, kind: Any = None) -> Any:
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(values := dict(pairs)) < len(pairs):
-            names = [name for name, _ in pairs]
-            raise DamageError(f"the key {next(n for n in values if names.count(n) > 1)!r} twice")
+            raise DamageError(f"the key {repeated(name for name, _ in pairs)!r} twice")
         return values
 
     try:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from aaekit._files import built, checked
 from aaekit.cells import cells_of, missing, parse_dates, parse_numbers, text_of, written_dates
 from aaekit.encoders import Encoder, Texts, encoded, find
-from aaekit.errors import ColumnWarning, InputError, nearest
+from aaekit.errors import ColumnWarning, InputError, nearest, repeated
 
 __all__ = ["Column", "Schema", "TableRows", "is_frame"]
 
@@ -28,6 +28,7 @@ LEAST_FOR_KIND = 5  # numbers (or dates) beside which one cell of another kind i
 MIN_CATEGORIES, MAX_CATEGORIES = 10, 100  # of a column that become a value each; between them a tenth of the rows
 LEAST_FOR_UNIQUE = 20  # rows from which texts that (nearly) all differ are identifiers
 MAX_DECIMALS = 6
+N_AT_ONCE = 10**6  # cells of numbers that are learned or transformed together
 DAY = 86400
 
 
@@ -264,7 +265,7 @@ class Schema:
         ColumnWarning
             For each column that left out or in which a cell is not of the kind of the others.
         """
-        columns = tuple(_learned(name, k, column, decimal) for k, (name, column) in enumerate(_items(frame)))
+        columns = _all_learned(list(_items(frame)), decimal)
         if features is not None:
             columns = _with_encoded_texts(columns, dict(_items(frame)), features, texts)
         schema = cls(columns)
@@ -282,7 +283,7 @@ class Schema:
     def of_numbers(cls, X: NDArray[Any], names: Sequence[str] = ()) -> Self:
         """Return the schema of numbers (n, n_columns), NaN where empty, each of which is a value."""
         names = names or [f"x{k}" for k in range(X.shape[1])]
-        return cls(tuple(_of_numbers(name, X[:, k].astype(np.float64)) for k, name in enumerate(names)))
+        return cls(tuple(_of_numbers(names, X.T.astype(np.float64))))
 
     @property
     def used(self) -> list[Column]:
@@ -351,7 +352,7 @@ class Schema:
         Raises
         ------
         InputError
-            If a column is missing, or a number is infinite.
+            If a column is missing or of another length, or a number is infinite.
 
         Warns
         -----
@@ -359,27 +360,34 @@ class Schema:
             If cells are empty or not of their kind where that did not occur in the table of `fit`; one line.
         """
         table = dict(_items(frame))
-        if absent := [column.name for column in self.used if column.name not in table]:
+        used = [(c, place) for c, place in zip(self.columns, self._places(), strict=True) if c.kind not in LEFT_OUT]
+        if absent := [column.name for column, _ in used if column.name not in table]:
             raise InputError(f"expected the columns of the training rows, got none called {_listed(absent)}: add them")
-        parts, lines = [], []
-        for column in self.used:
+        if len(lengths := {len(table[column.name]) for column, _ in used}) > 1:
+            raise InputError(f"expected columns of the same length, got {min(lengths)} and {max(lengths)} cells")
+        rows = np.empty((min(lengths, default=0), self.n_values))
+        plain = [
+            (column, first) for column, (first, _) in used if column.kind == "number" and _is_plain(table[column.name])
+        ]
+        lines = _write_numbers(rows, plain, table)
+        for column, (first, last) in used:
+            if column.name in lines:
+                continue
             cells = cells_of(table[column.name])
             _check_finite(column.name, cells)
-            values, is_gap, unread = column.encode(cells, decimal)
-            parts.append(values)
+            rows[:, first:last], is_gap, unread = column.encode(cells, decimal)
             n_empty = 0 if column.n_gaps else int(missing(cells).sum())
             n_unread = 0 if column.n_unread else int((is_gap & ~missing(cells)).sum())
-            if n_empty or n_unread:
-                counts = [f"{n_empty} empty"] * (n_empty > 0)
-                counts += [f"{n_unread} new, such as {unread[0]!r}" if unread else f"{n_unread} new"] * (n_unread > 0)
-                lines.append(f"{column.name} ({'; '.join(counts)})")
-        if lines:
+            counts = [f"{n_empty} empty"] * (n_empty > 0)
+            counts += [f"{n_unread} new, such as {unread[0]!r}" if unread else f"{n_unread} new"] * (n_unread > 0)
+            lines[column.name] = "; ".join(counts)
+        if remarks := [f"{column.name} ({lines[column.name]})" for column, _ in used if lines[column.name]]:
             warnings.warn(
-                f"expected cells as in the training rows, got others in {_listed(lines)}: they count as unknown",
+                f"expected cells as in the training rows, got others in {_listed(remarks)}: they count as unknown",
                 ColumnWarning,
                 stacklevel=2,
             )
-        return TableRows.of(np.concatenate(parts, 1), self)
+        return TableRows.of(rows, self)
 
     def inverse_transform(self, values: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return the columns of a valid table, by name, made of values (n, n_values), for instance those of a decoder.
@@ -532,13 +540,57 @@ def _items(frame: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(frame, Mapping):
         yield from frame.items()
         return
-    names = [str(name) for name in frame.columns]
-    if repeated := [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []:
-        raise InputError(f"expected a different name for each column, got {repeated[0]!r} twice: rename one")
+    labels = list(frame.columns)
+    names = [str(name) for name in labels]
+    if (name := repeated(names)) is not None:
+        raise InputError(f"expected a different name for each column, got {name!r} twice: rename one")
     is_number = [isinstance(kind, np.dtype) and kind.kind in "iuf" for kind in list(frame.dtypes)]
     numbers = iter(frame.loc[:, is_number].to_numpy(np.float64).T.copy() if any(is_number) else ())
-    for name, column, is_plain in zip(names, frame.columns, is_number, strict=True):
-        yield name, next(numbers) if is_plain else frame[column]  # one by one, columns of wide tables are slow
+    for name, label, is_plain in zip(names, labels, is_number, strict=True):
+        yield name, next(numbers) if is_plain else frame[label]  # one by one, columns of wide tables are slow
+
+
+def _is_plain(column: Any) -> bool:
+    """Whether a column is an array of numbers."""
+    return isinstance(column, np.ndarray) and column.dtype.kind in "iuf"
+
+
+def _at_once(columns: Sequence[Any]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Columns of numbers in a few arrays (n_columns, n): which they are, and their cells."""
+    n = max(1, N_AT_ONCE // max(1, len(columns[0]))) if columns else 1
+    for k in range(0, len(columns), n):
+        yield slice(k, k + n), np.stack(columns[k : k + n]).astype(np.float64, copy=False)
+
+
+def _write_numbers(
+    rows: NDArray[np.float64], columns: Sequence[tuple[Column, int]], table: Mapping[str, Any]
+) -> dict[str, str]:
+    """Write the values of columns of numbers, each from its first place on; return what is new in each, if anything."""
+    lines: dict[str, str] = {}
+    for part, cells in _at_once([table[column.name] for column, _ in columns]):
+        _check_all_finite([column.name for column, _ in columns[part]], cells)
+        is_gap = np.isnan(cells)
+        first = np.array([first for _, first in columns[part]])
+        fill = np.array([column.fill for column, _ in columns[part]])
+        rows[:, first] = np.where(is_gap, fill[:, None], cells).T
+        has_gaps = np.array([column.n_gaps > 0 for column, _ in columns[part]])
+        rows[:, first[has_gaps] + 1] = is_gap[has_gaps].T
+        n_empty = np.where(has_gaps, 0, is_gap.sum(1)).tolist()
+        lines |= {c.name: f"{n} empty" if n else "" for (c, _), n in zip(columns[part], n_empty, strict=True)}
+    return lines
+
+
+def _all_learned(items: Sequence[tuple[str, Any]], decimal: str) -> tuple[Column, ...]:
+    """What all columns of a table are; those of numbers are learned together, since wide tables have many."""
+    plain = [place for place, (_, column) in enumerate(items) if _is_plain(column)]
+    learned: dict[int, Column] = {}
+    for part, cells in _at_once([items[place][1] for place in plain]):
+        names = [items[place][0] for place in plain[part]]
+        learned |= zip(plain[part], _of_columns_of_numbers(names, plain[part], cells), strict=True)
+    return tuple(
+        learned[place] if place in learned else _learned(name, place, column, decimal)
+        for place, (name, column) in enumerate(items)
+    )
 
 
 def _learned(name: str, place: int, column: Any, decimal: str) -> Column:
@@ -548,7 +600,7 @@ def _learned(name: str, place: int, column: Any, decimal: str) -> Column:
     is_gap = missing(cells)
     present, n_gaps = cells[~is_gap], int(is_gap.sum())
     if not len(present):
-        return Column(name, "empty", n_gaps=n_gaps, remark="left out, since all cells are empty")
+        return _empty(name, n_gaps)
     if str(getattr(column, "dtype", "")) in ("category", "Categorical", "Enum") and cells.dtype.kind == "f":
         numbers = [int(value) if value.is_integer() else value for value in present.tolist()]
         texts = _column([text_of(value) for value in numbers])
@@ -556,7 +608,7 @@ def _learned(name: str, place: int, column: Any, decimal: str) -> Column:
     if cells.dtype.kind == "M":
         return _of_days(Column(name, "date"), Column(name, "date")._numbers(cells)[0])
     if cells.dtype.kind == "f":
-        return _of_column_of_numbers(name, place, cells)
+        return _of_columns_of_numbers([name], [place], cells[None])[0]
     if isinstance(present[0], (bool, np.bool_)):
         return _boolean_or_constant(name, [False, True], sorted(set(map(bool, present))), n_gaps)
     return _of_text_cells(name, cells, decimal)
@@ -574,7 +626,7 @@ def _of_text_cells(name: str, cells: NDArray[np.object_], decimal: str) -> Colum
     numbers, decimal = parse_numbers(texts.tolist(), decimal)
     if _mostly(counts, np.isnan(numbers)):
         values, unread = Column(name, "number", decimal=decimal)._numbers(cells)
-        learned = replace(_of_column_of_numbers(name, -1, values), decimal=decimal)
+        learned = replace(_of_columns_of_numbers([name], [-1], values[None])[0], decimal=decimal)
     else:
         dates, written = parse_dates(texts.tolist())
         if not _mostly(counts, np.isnat(dates)):
@@ -600,22 +652,33 @@ def _mostly(counts: NDArray[Any], unread: NDArray[np.bool_]) -> bool:
     return n - n_bad >= LEAST_FOR_KIND and n_read > int(unread.sum()) and n_bad <= max(1, (1 - SHARE_OF_KIND) * n)
 
 
-def _of_column_of_numbers(name: str, place: int, numbers: NDArray[np.float64]) -> Column:
-    """A column of numbers: a boolean if they are 0 and 1, a constant, an identifier, or a measurement."""
-    present = numbers[~np.isnan(numbers)]
-    n_gaps = len(numbers) - len(present)
-    learned = _of_numbers(name, numbers)
+def _of_columns_of_numbers(names: Sequence[str], places: Sequence[int], cells: NDArray[np.float64]) -> list[Column]:
+    """Columns of numbers (n_columns, n): booleans if they are 0 and 1, constants, identifiers, or measurements."""
+    _check_all_finite(names, cells)
+    columns = _of_numbers(names, cells)
+    return [_of_meaning(*of_column) for of_column in zip(columns, places, cells, strict=True)]
+
+
+def _of_meaning(learned: Column, place: int, numbers: NDArray[np.float64]) -> Column:
+    """A column of numbers as what they mean: nothing, a constant, an identifier, yes or no, or a measurement."""
+    name, n_gaps, n = learned.name, learned.n_gaps, len(numbers)
+    if n_gaps == n:
+        return _empty(name, n)
     if learned.low == learned.high and not n_gaps:
         value = int(learned.low) if learned.decimals == 0 else learned.low
         return Column(name, "constant", (value,), n_distinct=1, remark="left out, since all cells are the same")
-    is_identifier = not n_gaps and learned.decimals == 0 and learned.n_distinct == len(numbers)
+    is_identifier = not n_gaps and learned.decimals == 0 and learned.n_distinct == n
     if is_identifier and (remark := _identifier(name, place, numbers)):
-        return Column(name, "identifier", n_distinct=len(numbers), remark=remark)
-    if ((present == 0) | (present == 1)).all() and learned.low < learned.high:
+        return Column(name, "identifier", n_distinct=n, remark=remark)
+    if (learned.low, learned.high, learned.n_distinct) == (0, 1, 2):
         return _boolean_or_constant(name, [0, 1], [0, 1], n_gaps)
-    if is_identifier and len(numbers) >= LEAST_FOR_UNIQUE and (np.diff(numbers) == 1).all():
+    if is_identifier and n >= LEAST_FOR_UNIQUE and (np.diff(numbers) == 1).all():
         return replace(learned, remark="counts the rows: drop it if it is an identifier")
     return learned
+
+
+def _empty(name: str, n: int) -> Column:
+    return Column(name, "empty", n_gaps=n, remark="left out, since all cells are empty")
 
 
 def _identifier(name: str, place: int, numbers: NDArray[np.float64]) -> str:
@@ -627,35 +690,54 @@ def _identifier(name: str, place: int, numbers: NDArray[np.float64]) -> str:
     return "left out as an identifier, since it has another value in each row" if is_named else ""
 
 
-def _of_numbers(name: str, numbers: NDArray[np.float64]) -> Column:
-    """A column of numbers as they are."""
-    present = numbers[~np.isnan(numbers)]
-    if not len(present):
-        return Column(name, "number", n_gaps=len(numbers))
-    ordered = np.sort(present)
-    middle = ordered[(len(ordered) - 1) // 2 : len(ordered) // 2 + 1]
-    return Column(
-        name,
-        "number",
-        fill=float(middle.mean()),
-        low=float(ordered[0]),
-        high=float(ordered[-1]),
-        decimals=_decimals(present),
-        n_gaps=len(numbers) - len(present),
-        n_distinct=1 + int(np.count_nonzero(ordered[1:] != ordered[:-1])),
-    )
+def _of_numbers(names: Sequence[str], numbers: NDArray[np.float64]) -> list[Column]:
+    """Columns of numbers (n_columns, n) as they are."""
+    n = numbers.shape[1]
+    n_present = n - np.isnan(numbers).sum(1)
+    ordered = np.sort(numbers, 1)  # NaN last
+    decimals = _decimals(numbers)
+    is_new = (ordered[:, 1:] != ordered[:, :-1]) & (np.arange(1, n) < n_present[:, None])
+    n_distinct = (1 + is_new.sum(1)).tolist()
+    columns = []
+    for k, (name, m) in enumerate(zip(names, n_present.tolist(), strict=True)):
+        if not m:
+            columns.append(Column(name, "number", n_gaps=n))
+            continue
+        cells = ordered[k]
+        columns.append(
+            Column(
+                name,
+                "number",
+                fill=float(cells[(m - 1) // 2] / 2 + cells[m // 2] / 2),
+                low=float(cells[0]),
+                high=float(cells[m - 1]),
+                decimals=decimals[k],
+                n_gaps=n - m,
+                n_distinct=n_distinct[k],
+            )
+        )
+    return columns
 
 
-def _decimals(numbers: NDArray[np.float64]) -> int | None:
-    if np.abs(numbers).max() >= 2**53:
-        return None
-    return next((k for k in range(MAX_DECIMALS + 1) if (np.round(numbers, k) == numbers).all()), None)
+def _decimals(numbers: NDArray[np.float64]) -> list[int | None]:
+    """The decimals of each column of numbers (n_columns, n), None for more than six."""
+    decimals: list[int | None] = [None] * len(numbers)
+    with np.errstate(invalid="ignore"):
+        left = np.flatnonzero(~(np.abs(numbers) >= 2**53).any(1))
+    for n in range(MAX_DECIMALS + 1):
+        cells = numbers[left]
+        fits = ((np.round(cells, n) == cells) | np.isnan(cells)).all(1)
+        for k in left[fits].tolist():
+            decimals[k] = n
+        left = left[~fits]
+    return decimals
 
 
 def _of_days(base: Column, days: NDArray[np.float64]) -> Column:
     """A column of dates, given in days since 1970."""
     hours = np.unique(np.round(days[~np.isnan(days)] % 1, 6))
-    learned = replace(_of_numbers(base.name, days), kind="date", decimals=None, written=base.written)
+    (learned,) = _of_numbers([base.name], days[None])
+    learned = replace(learned, kind="date", decimals=None, written=base.written)
     return replace(learned, has_time=len(hours) > 1)
 
 
@@ -704,6 +786,12 @@ def _each_text(cells: NDArray[Any], parsed: Any) -> tuple[NDArray[np.float64], l
     of_text = np.asarray(parsed(texts.tolist()), np.float64) if len(texts) else np.zeros(0)
     numbers[~is_empty] = of_text[inverse]
     return numbers, texts[np.isnan(of_text)].tolist()
+
+
+def _check_all_finite(names: Sequence[str], cells: NDArray[np.float64]) -> None:
+    """Refuse infinity in columns (n_columns, n)."""
+    for k in np.flatnonzero(np.isinf(cells).any(1)).tolist():
+        _check_finite(names[k], cells[k])
 
 
 def _check_finite(name: str, cells: NDArray[Any]) -> None:

@@ -1,7 +1,10 @@
 """Errors and warnings whose message is for the user: one line of the form `expected X, got Y: do Z`."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from difflib import get_close_matches
+from typing import TypeVar
+
+N = TypeVar("N", bound=Hashable)
 
 
 class InputError(ValueError):
@@ -56,3 +59,9 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """Return the end of a message, `": did you mean 'x'?"` with the closest of `names`, `""` if none is close."""
     close = get_close_matches(str(name), [str(n) for n in names], n=1, cutoff=0.6)
     return f": did you mean {close[0]!r}?" if close else ""
+
+
+def repeated(names: Iterable[N]) -> N | None:
+    """Return the first name that was there before, None if all differ."""
+    before: set[N] = set()
+    return next((name for name in names if name in before or before.add(name)), None)

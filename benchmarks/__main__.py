@@ -125,6 +125,7 @@ PARTS = {
     "input pipeline": lambda mnist, options, say: measures.input_pipeline(mnist.X, measures.BATCHES[0]),
     "encoding": lambda mnist, options, say: measures.encoding(min(options.rows, 10**6)),
     "rows": _rows,
+    "wide tables": lambda mnist, options, say: measures.wide_tables(),
     "command line": lambda mnist, options, say: measures.command_line(options.data_dir),
     "100 labels": _budgets,
 }
@@ -161,7 +162,7 @@ def facts(log: Mapping[str, Any]) -> dict[str, Any]:
         batch, cost = str(measures.BATCHES[0]), log["input pipeline"]
         epoch = cost["steps"] / median(log["vanilla"][batch]["ours, joint, float32"])
         numbers["input pipeline, share of an epoch"] = cost["seconds"] / epoch
-    for part in ("encoding", "command line"):
+    for part in ("encoding", "wide tables", "command line"):
         numbers |= {f"{part}: {k}": v for k, v in log.get(part, {}).items()}
     for row in log.get("rows", ()):
         numbers |= {f"{int(row['rows'])} rows of a file: {k}": v for k, v in row.items() if k != "rows"}

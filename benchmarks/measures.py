@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from aaekit import AdversarialAutoencoder, SemiSupervisedAAE
+from aaekit import AdversarialAutoencoder, SemiSupervisedAAE, data
 from aaekit.core.batches import Minibatches
 from aaekit.core.device import has_fast_bfloat16
 from aaekit.core.loop import Training
@@ -120,7 +120,7 @@ _PROCESS = """
 import sys
 import numpy as np, torch
 import torch.distributed as dist
-from aaekit import AdversarialAutoencoder, SemiSupervisedAAE
+from aaekit import AdversarialAutoencoder, SemiSupervisedAAE, data
 from benchmarks import sides
 system, folder = sys.argv[1:3]
 n, batch, steps, threads, rank = map(int, sys.argv[3:])
@@ -297,6 +297,22 @@ numbers = {"rows": len(X), "rows/s": 100 / watch.seconds(), "until the first ste
 numbers["own memory, MiB"] = int(own[0].split()[1]) / 1024
 print(json.dumps(numbers))
 """
+
+
+def wide_tables(few: int = 2_000, many: int = 20_000, n_rows: int = 100) -> dict[str, float]:
+    """Seconds to read a text table of few and one of many columns, and how many times as long the latter takes."""
+    seconds = {}
+    with tempfile.TemporaryDirectory(prefix="aae-bench-") as folder:
+        for n in (few, many):
+            path = Path(folder) / f"{n}.csv"
+            X = np.random.default_rng(0).normal(size=(n_rows, n)).round(3).tolist()
+            path.write_text("\n".join([",".join(f"g{k}" for k in range(n)), *(",".join(map(str, row)) for row in X)]))
+            seconds[n] = timed(lambda path=path: data.load(path), 3)
+    return {
+        f"{few} columns, s": seconds[few],
+        f"{many} columns, s": seconds[many],
+        f"{many // few} times as many take so many times as long": seconds[many] / seconds[few],
+    }
 
 
 def command_line(data_dir: str | None) -> dict[str, float]:

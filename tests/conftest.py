@@ -2,6 +2,9 @@
 
 import os
 
+# Before NumPy and torch are imported: threads of tests that run side by side would wait for each other's cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import torch

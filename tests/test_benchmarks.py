@@ -125,6 +125,12 @@ def test_training_is_timed_beside_other_work(monkeypatch):
         assert 0 < contest[name]() < math.inf
 
 
+def test_tables_of_few_and_many_columns_are_timed():
+    numbers = measures.wide_tables(5, 20, 10)
+    assert list(numbers) == ["5 columns, s", "20 columns, s", "4 times as many take so many times as long"]
+    assert all(value > 0 for value in numbers.values())
+
+
 def test_sides_take_turns():
     messages, calls = [], []
     speeds = measures.interleaved(

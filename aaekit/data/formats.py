@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from aaekit._files import from_text_cell
+from aaekit._files import check_regular, from_text_cell
 from aaekit.data.checks import check_whole
+from aaekit.data.store import MAX_BYTES, read_at_most
 from aaekit.errors import InputError
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # X, y, X_test, y_test
@@ -20,15 +21,19 @@ IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x
 
 
 def content(path: Path) -> bytes:
-    """Return the content of a file, decompressed if its name ends in .gz or .bz2."""
+    """Return the content of a file of at most 2 GiB, decompressed if its name ends in .gz or .bz2."""
+    check_regular(path)
     opener = {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix, open)
     try:
         with opener(path, "rb") as handle:
-            return handle.read()
+            data = read_at_most(handle, MAX_BYTES + 1)
     except (EOFError, OSError, zlib.error) as error:
         raise InputError(
             f"{path}: expected a whole file, got a truncated or damaged one ({error}): delete it to download it again"
         ) from error
+    if len(data) > MAX_BYTES:
+        raise InputError(f"{path}: expected at most {MAX_BYTES:,} bytes, got more: delete it to download it again")
+    return data
 
 
 def read_filled(path: Path, columns: tuple[str, ...]) -> list[dict[str, str | None]]:

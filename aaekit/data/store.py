@@ -110,6 +110,15 @@ def read_npz(path: Path, names: Collection[str] | None = None, max_bytes: int = 
     return arrays
 
 
+def read_at_most(file: IO[bytes], n_bytes: int) -> bytes:
+    """Return the first bytes of a file, in blocks: reading them at once would take as much memory as is asked for."""
+    blocks: list[bytes] = []
+    while n_bytes > 0 and (block := file.read(min(BLOCK, n_bytes))):
+        blocks.append(block)
+        n_bytes -= len(block)
+    return b"".join(blocks)
+
+
 def _read_into(file: IO[bytes], values: NDArray[np.uint8]) -> int:
     """Fill an array from a file; the number of bytes that were there."""
     n_read = 0

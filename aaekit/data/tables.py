@@ -19,8 +19,8 @@ from aaekit._extras import require
 from aaekit._files import check_regular, from_text_cell
 from aaekit.cells import MISSING, parse_numbers, text_of
 from aaekit.columns import Schema
-from aaekit.data.store import MAX_BYTES, too_large
-from aaekit.errors import ColumnWarning, InputError, nearest
+from aaekit.data.store import MAX_BYTES, read_at_most, too_large
+from aaekit.errors import ColumnWarning, InputError, nearest, repeated
 from aaekit.labels import UNLABELLED
 
 TARGETS = ("y", "label", "labels", "class", "target")  # names of the column of labels, unless `target` names it
@@ -161,8 +161,9 @@ def read_frame(
         frame, decimal = _read_text(path, header, texts, max_bytes)
     else:
         frame, decimal = _read_binary(path, suffix, max_bytes), "."
-    frame.columns = [str(name).strip() for name in frame.columns]
-    _check_different(path, list(frame.columns))
+    names = [str(name).strip() for name in frame.columns]
+    frame.columns = np.array(names, object)  # texts of Arrow are slow one by one
+    _check_different(path, names)
     if not len(frame):
         raise InputError(f"{path}: expected a line for each row, got none below the names of the columns")
     return frame, decimal
@@ -206,9 +207,12 @@ def _read_text(path: Path, header: bool | None, texts: Sequence[str], max_bytes:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected a table, got ({' '.join(str(error).split())}): repair the file") from error
     frame = frame.copy()  # in one block
-    frame.columns = [from_text_cell(str(name)) for name in frame.columns]
     if "'" in content:
-        frame = frame.map(lambda cell: from_text_cell(cell) if isinstance(cell, str) else cell)
+        names = [from_text_cell(name) for name in names]
+        for k in np.flatnonzero([not isinstance(kind, np.dtype) or kind.kind == "O" for kind in frame.dtypes]).tolist():
+            column = frame.iloc[:, k]
+            frame.isetitem(k, column.map(lambda cell: from_text_cell(cell) if isinstance(cell, str) else cell))
+    frame.columns = names
     return frame, "." if delimiter == "," else ","
 
 
@@ -229,7 +233,7 @@ def _decoded(path: Path, n_bytes: int | None = None, max_bytes: int = MAX_BYTES)
     check_regular(path, "a table")
     try:
         with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb") as file:
-            content = bytes(file.read(n_bytes or max_bytes + 1))
+            content = read_at_most(file, n_bytes or max_bytes + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: expected a table, got a file that cannot be read ({error}): check it") from error
     if n_bytes is None and len(content) > max_bytes:
@@ -255,8 +259,9 @@ def _first_lines(path: Path, content: str, delimiter: str) -> list[list[str]]:
     """The cells of the first lines that are not empty."""
     try:
         reader = csv.reader(io.StringIO(content), delimiter=delimiter, skipinitialspace=True)
-        lines = ([cell.strip() for cell in line] for line in reader)
-        first = list(islice((line for line in lines if any(line)), N_FIRST + 1))
+        filled = (line for line in ([cell.strip() for cell in cells] for cells in reader) if any(line))
+        first = list(islice(filled, 1))
+        first += islice(filled, max(N_LEAST, min(N_FIRST, N_CELLS // len(first[0]))) if first else 0)
     except csv.Error as error:
         raise InputError(f"{path}: expected a table in a text file, got ({error}): repair the file") from error
     if not first:
@@ -270,7 +275,7 @@ def _has_names(lines: list[list[str]]) -> bool:
     It has if a text stands above numbers; it has none if a text in it stands in its column again, or a number in the
     range of its column. A line of numbers alone has names if they count or rise, and do not fit their columns.
     """
-    first, others = lines[0], lines[1 : 1 + max(N_LEAST, N_CELLS // max(1, len(lines[0])))]
+    first, others = lines[0], lines[1:]
     numbers = parse_numbers(first)[0]
     is_number = ~np.isnan(numbers)
     columns: list[list[str]] = []
@@ -441,19 +446,19 @@ def _check_column(path: Path, names: list[str], name: str) -> None:
 
 
 def _check_different(path: Path, names: list[str]) -> None:
-    if len(set(names)) < len(names):
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"{path}: expected a different name for each column, got {repeated!r} twice: rename one")
+    if (name := repeated(names)) is not None:
+        raise InputError(f"{path}: expected a different name for each column, got {name!r} twice: rename one")
 
 
 def _refuse_empty(path: Path, frame: Any) -> None:
-    for name in frame.columns:
-        is_empty = frame[name].isna().to_numpy()
-        if n_empty := int(is_empty.sum()):
-            raise InputError(
-                f"{path}: row {int(is_empty.argmax()) + 1}, column {name}: expected no empty cell, got {n_empty} in "
-                f"this column: fill them in, ignore the column, drop={name}, or allow them, empty=fill (--data-options)"
-            )
+    is_empty = frame.isna().to_numpy()
+    for k in np.flatnonzero(is_empty.any(0)).tolist():
+        name = frame.columns[k]
+        raise InputError(
+            f"{path}: row {int(is_empty[:, k].argmax()) + 1}, column {name}: expected no empty cell, got "
+            f"{is_empty[:, k].sum()} in this column: fill them in, ignore the column, drop={name}, or allow them, "
+            "empty=fill (--data-options)"
+        )
 
 
 def _listed(names: Sequence[str]) -> str:

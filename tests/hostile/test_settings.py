@@ -1,27 +1,20 @@
 """Hostile settings: YAML, the JSON files of runs and sessions, and checkpoints."""
 
-import functools
 import json
-import shutil
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aaekit.active import ActiveLearner
-from aaekit.cli.label import _settings
 from aaekit.core.callbacks import Callback
-from aaekit.data import fingerprint
 from aaekit.errors import InputError
 from aaekit.runs.config import completed, config_text, configuration, read_config, yaml_values
 from aaekit.runs.run import Run
-from tests.hostile.mutate import ends_well, mutated
+from tests.hostile.inputs import OPTIONS
+from tests.hostile.inputs import settings as settings_files
+from tests.hostile.mutate import limits
 
-OPTIONS = {"data": "digits", "labels": "50", "class_weight": "3=2,7=0.5", "hidden": "8", "max_steps": "4"}
 BOMB = "\n".join(["a0: &a0 [x, x]", *(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 12))])
-ROWS = [[0.0], [1.0], [2.0]]
-N_FAST, N_SLOW = 25, 1200  # of each kind of file
 
 
 @pytest.mark.parametrize(
@@ -49,76 +42,9 @@ def test_yaml_that_asks_too_much_is_refused_at_once(text, words, tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text(text)
     for read in (lambda: read_config(path), lambda: yaml_values(text, "here")):
-        with pytest.raises(InputError, match=words) as refused:
-            ends_well_within(read)
+        with pytest.raises(InputError, match=words) as refused, limits(2, 2**28):
+            read()
         assert len(str(refused.value).splitlines()) == 1
-
-
-def ends_well_within(read):
-    """What an input raises, within half a second more than a busy machine takes."""
-    from tests.hostile.mutate import limits
-
-    with limits(5, 2**28):
-        read()
-
-
-@functools.cache
-def good_files(root):
-    """A run and a session of labelling, complete."""
-    run = Run.create(root / "run", completed("baseline", configuration("baseline", {**OPTIONS, "device": "cpu"})))
-    run.train()
-    (root / "session").mkdir()
-    facts = {"rows": fingerprint(np.asarray(ROWS)), "random_state": 0, "labels": [[0, "a"], [2, "b"]]}
-    (root / "session" / "session.json").write_text(json.dumps(facts))
-    session = {"data": "digits", "clusters": 3, "max_steps": None, "random_state": 0, "data_dir": None,
-               "data_options": [], "image_shape": [1, 8, 8], "schema": None, "features": None,
-               "checksum": ""}  # fmt: skip
-    (root / "session" / "settings.json").write_text(json.dumps(session))
-
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory):
-    root = tmp_path_factory.mktemp("good")
-    good_files(root)
-    for read in READERS.values():
-        read(root)
-    return root
-
-
-def facts_of(run):
-    run.class_labels, run.labels, run.shape, run.schema, run.plan, run._plan_settings()
-
-
-READERS = {
-    "run/config.yaml": lambda root: Run.open(root / "run"),
-    "run/data.json": lambda root: facts_of(Run.open(root / "run")),
-    "run/plan.json": lambda root: facts_of(Run.open(root / "run")),
-    "session/session.json": lambda root: ActiveLearner.load(root / "session", ROWS),
-    "session/settings.json": lambda root: _settings(root / "session"),
-}
-
-
-def check_mutations(good, name, root, seeds):
-    (root / name).parent.mkdir(exist_ok=True, parents=True)
-    shutil.copytree((good / name).parent, (root / name).parent, dirs_exist_ok=True)
-    data = (good / name).read_bytes()
-    outcomes = set()
-    for seed in seeds:
-        (root / name).write_bytes(mutated(data, seed))
-        outcomes.add(ends_well(lambda: READERS[name](root)))
-    assert False in outcomes
-
-
-@pytest.mark.parametrize("name", READERS)
-def test_damaged_settings_end_in_one_line(name, good, tmp_path):
-    check_mutations(good, name, tmp_path, range(N_FAST))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("name", READERS)
-def test_thousands_of_damaged_settings_end_in_one_line(name, good, tmp_path):
-    check_mutations(good, name, tmp_path, range(N_FAST, N_FAST + N_SLOW))
 
 
 JSON = st.recursive(
@@ -128,19 +54,17 @@ JSON = st.recursive(
 )
 
 
-@pytest.mark.parametrize("name", [name for name in READERS if name.endswith("json")])
-def test_json_of_any_shape_ends_in_one_line(name, good, tmp_path_factory):
-    whole = json.loads((good / name).read_text())
-    root = tmp_path_factory.mktemp("any")
-    shutil.copytree((good / name).parent, (root / name).parent, dirs_exist_ok=True)
+@pytest.mark.parametrize("name", [name for name in settings_files() if name.endswith("json")])
+def test_json_of_any_shape_ends_in_one_line(name, tmp_path_factory):
+    root, kind = tmp_path_factory.mktemp("any"), settings_files()[name]
+    kind.place(root)
+    whole = json.loads(kind.content)
 
     @settings(max_examples=15, deadline=None, database=None, derandomize=True)
     @given(st.sampled_from(sorted(whole)), JSON)
     def law(key, value):
-        (root / name).write_text(json.dumps({**whole, key: value}))
-        ends_well(lambda: READERS[name](root))
-        (root / name).write_text(json.dumps(value))
-        ends_well(lambda: READERS[name](root))
+        for content in ({**whole, key: value}, value):
+            kind.is_read(root, json.dumps(content).encode())
 
     law()
 
