@@ -131,7 +131,7 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
     def plan(self, data: DataSummary) -> Plan:
         """What every "auto" stands for on such data."""
         y_keeps = consistency(self.consistency, self.augmentation, data, with_labels=False)
-        warps = y_keeps.augmentation and data.is_image
+        warps = y_keeps.augmentation and not data.is_table
         return self._planned(
             data,
             min(800 + steps_without_labels(data.n_rows), 5000),  # clusters settle late
