@@ -215,7 +215,7 @@ def predict(
             f"{folder}: expected a trained model, got none: run aae label ask {folder}, then aae label tell {folder}"
         )
     model, settings = SemiSupervisedAAE.load(path), _settings(folder)
-    shape = model.shape_ if len(model.shape_) == 3 else None
+    shape = model.shape_ if len(model.shape_) > 1 else None
     schema = Schema.from_dict(settings["schema"]) if settings["schema"] else None
     with notes():
         dataset = data.load(rows, data_dir, image_shape=shape, schema=schema, classes=(), features=settings["features"])
