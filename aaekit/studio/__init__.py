@@ -2,5 +2,5 @@
 
 from aaekit._extras import require
 
-for _package in ("fastapi", "uvicorn"):
-    require(_package, extra="studio")
+require("fastapi", extra="studio")
+require("uvicorn", extra="studio")
