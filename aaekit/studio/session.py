@@ -1,5 +1,6 @@
 """A run as the rooms of the studio see it: read when it is needed, read again when it has changed."""
 
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -169,6 +170,7 @@ class Session:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.worker: Worker = Worker()
+        self.processes: dict[str, subprocess.Popen[str]] = {}  # that rooms have started, by what they do
         self._version: tuple[int, int] | None = None
         self._trained: Trained | None = None
 
