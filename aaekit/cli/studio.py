@@ -16,18 +16,21 @@ def studio(
         str,
         typer.Option(help="Address to serve at; other than 127.0.0.1, everybody who has the link can use the studio."),
     ] = "127.0.0.1",
+    wait: Annotated[bool, typer.Option("--wait", hidden=True, help="Begin before the run has begun.")] = False,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
 ) -> None:
     """Look at a run in the browser: its latent map, its training, styles and classes, new samples."""
     from aaekit.runs.run import Run
     from aaekit.studio import server
 
-    Run.open(run)
+    if not wait:
+        Run.open(run)
     listener = server.open_socket(host, port)
     token = server.new_token()
     address = server.link(host, listener.getsockname()[1], token)
     say(f"studio of {run}: {address}")
-    say("Ctrl-C ends it")
+    if not wait:
+        say("Ctrl-C ends it")
     if open_page:
         import webbrowser
 

@@ -9,10 +9,11 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from aaekit._files import read_json, write_history, write_json
 from aaekit.core.callbacks import Callback
@@ -45,7 +46,8 @@ N_SIDE = 10  # pictures a side
 class LiveState(TypedDict):
     """What a training says of itself while somebody watches."""
 
-    state: Literal["training", "paused"]
+    state: Literal["preparing", "training", "paused"]
+    what: str
     step: int
     steps: int
     epoch: int
@@ -77,6 +79,13 @@ class Live(Callback):
     ) -> None:
         self.path, self._samples, self._stop, self._is_stopping = path, samples, stop, is_stopping
 
+    def prepare(self, what: str) -> None:
+        """Say what is done before the first step."""
+        value: LiveState = {
+            "state": "preparing", "what": what, "step": 0, "steps": 0, "epoch": 0, "seconds": 0.0, "left": 0.0,
+        }  # fmt: skip
+        write_json(self.path / "live" / "state.json", value)
+
     def start(self, training: Training) -> None:
         """Drop the rows of steps that will be made again, and old requests."""
         self._every = max(1, training.settings.n_steps // N_ROWS)
@@ -89,7 +98,7 @@ class Live(Callback):
 
     def step(self, training: Training) -> None:
         """Record the step, and do what is asked for."""
-        if training.n_done % self._every == 0:
+        if training.n_done % self._every == 0 or training.n_done == training.settings.n_steps:
             self._record(training)
         if not training.n_summed:  # an epoch has ended
             self._sums, self._n_summed = {}, 0
@@ -164,6 +173,7 @@ class Live(Callback):
         rest = training.settings.n_steps - training.n_done
         value: LiveState = {
             "state": state,
+            "what": "",
             "step": training.n_done,
             "steps": training.settings.n_steps,
             "epoch": training.n_done // training.steps_per_epoch,

@@ -454,6 +454,10 @@ class Run(Callback):
         """The command by which a run that was stopped goes on."""
         return f"aae resume {self.path}" if (self.path / "config.yaml").exists() else "the same command"
 
+    def prepare(self, what: str) -> None:
+        """Say what takes long before the first step."""
+        self._live.prepare(what)
+
     def restores(self) -> bool:
         """Whether there is a checkpoint to start from."""
         return self.checkpoints.restores()
@@ -467,6 +471,7 @@ class Run(Callback):
         self._write_plan()
         self.checkpoints.save_start(values, best)
         self.log(f"initialisation {len(values)} tried")
+        self._live.prepare(f"{len(values)} initialisations tried")
 
     def restore_start(self, training: Training) -> None:
         """Go on with the least doubtful initialisation that was tried."""

@@ -26,7 +26,15 @@ SCORES = {"score"}  # of a run, that are shown as its error
 async def state(session: CurrentSession) -> dict[str, Any]:
     """What the training does, how far it is, and how long it takes."""
     path = session.path
-    facts: dict[str, Any] = {"state": "waiting", "step": 0, "steps": 0, "seconds": 0.0, "left": None, "problem": ""}
+    facts: dict[str, Any] = {
+        "problem": "",
+        "state": "waiting",
+        "step": 0,
+        "steps": 0,
+        "seconds": 0.0,
+        "left": None,
+        "what": "",
+    }
     try:
         run = session.run
     except InputError:
@@ -41,7 +49,9 @@ async def state(session: CurrentSession) -> dict[str, Any]:
     if owner(path):
         live.watch(path)
         now = live.last_state(path)
-        return facts | (dict(now) if now is not None else {"state": "preparing"})
+        if now is None or now["state"] == "preparing":
+            return facts | {"state": "preparing", "what": "" if now is None else now["what"]}
+        return facts | now
     return facts | {"state": "stopped", "problem": _problem(session)}
 
 

@@ -8,7 +8,7 @@ import { drawPicture } from "../lib/pictures.js";
 const SECONDS = 1; // between two looks
 const ORDER = ["Reconstruction", "Discriminator outputs", "Error", "Adversarial losses", "Losses of labelled rows", "Losses of unlabelled rows"];
 
-/** @typedef {{state: string, step: number, steps: number, seconds: number, left: number | null, problem: string}} State */
+/** @typedef {{state: string, step: number, steps: number, seconds: number, left: number | null, what: string, problem: string}} State */
 
 /** @param {number} seconds */
 export function duration(seconds) {
@@ -59,7 +59,7 @@ export async function mount(element, studio) {
       paused: [button("play", "Go on", "go", "main"), button("stop", "Stop", "stop", "bad")],
       stopped: [button("play", "Resume", "resume", "main")],
     }[state.state] ?? [];
-    const facts = [`step ${state.step.toLocaleString("en")}${state.steps ? ` of ${state.steps.toLocaleString("en")}` : ""}`, `${duration(state.seconds)} so far`];
+    const facts = state.state === "preparing" ? [state.what || "before the first step"] : state.state === "waiting" ? ["the directory of the run is not there yet"] : [`step ${state.step.toLocaleString("en")}${state.steps ? ` of ${state.steps.toLocaleString("en")}` : ""}`, `${duration(state.seconds)} so far`];
     if (state.state === "training" && state.left !== null) facts.push(`${duration(state.left)} left`);
     const focused = status.contains(document.activeElement) ? document.activeElement?.textContent : null;
     status.replaceChildren(
