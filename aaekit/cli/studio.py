@@ -1,9 +1,11 @@
 """`aae studio`: a run in the browser."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from aaekit._files import check_writable
 from aaekit.cli.options import RunPath, say
 
 
@@ -16,6 +18,14 @@ def studio(
         str,
         typer.Option(help="Address to serve at; other than 127.0.0.1, everybody who has the link can use the studio."),
     ] = "127.0.0.1",
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the latent map as one HTML file that decodes by itself, and exit.",
+            show_default=False,
+        ),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", hidden=True, help="Begin before the run has begun.")] = False,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
 ) -> None:
@@ -23,6 +33,12 @@ def studio(
     from aaekit.runs.run import Run
     from aaekit.studio import server
 
+    if export is not None:
+        from aaekit.studio.export import export as write_page
+
+        check_writable(export)
+        typer.echo(str(write_page(run, export)))
+        return
     if not wait:
         Run.open(run)
     listener = server.open_socket(host, port)

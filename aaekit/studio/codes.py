@@ -8,14 +8,18 @@ Makhzani et al., *Adversarial Autoencoders*, section 6.
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from sklearn.base import is_classifier, is_clusterer
 
+from aaekit.core.random import RandomStream
+from aaekit.errors import InputError
 from aaekit.evaluation.heldout import HeldOut, mask_unseen_labels, names_of
 
 __all__ = ["Codes", "Plane", "Space"]
 
+N_FOR_MEAN = 2000  # draws by which the mean of a prior is estimated
 N_PRIOR, N_BINS = 40_000, 96  # draws and bins of the prior's density
 ISLAND = 1.1  # radius of an island, where neighbouring centres are 3 apart
 MAX_DIRECTIONS = 12  # principal directions that have a slider
@@ -160,6 +164,45 @@ class Space:
         density = np.sqrt(gaussian_filter(counts, 1.3))
         values = (255 * density / density.max()).round().astype(int)
         return {"low": low.tolist(), "high": high.tolist(), "bins": N_BINS, "values": values.ravel().tolist()}
+
+    def draw(self, n: int, value: int, component: int, temperature: float, seed: int) -> NDArray[np.float32]:
+        """Codes `(n, 1 + d)` of new rows: draws of the prior, whose distances from their mean are scaled.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        value, component : int
+            Of y, and of a prior with components; -1 for any.
+        temperature : float
+            By what the distances from the mean (of the component) are multiplied.
+        seed : int
+            Of the draws.
+
+        Raises
+        ------
+        InputError
+            If there is no such value or component.
+        """
+        prior, K = self.model.prior_, len(self.names)
+        n_components = prior.n_components or 0
+        if value >= max(K, 1) or component >= max(n_components, 1):
+            raise InputError(
+                f"expected a value below {K} and a component below {n_components}, got {value} and {component}"
+            )
+        y = np.zeros(n, np.int64)
+        has_centroids = hasattr(self.model, "centroids_")
+        if self.joint or has_centroids:
+            share = np.ones(K) / K if self.is_given else np.asarray(self.model.class_prior_)
+            y = np.random.default_rng(seed).choice(K, n, p=share / share.sum()) if value < 0 else np.full(n, value)
+        with RandomStream(seed):
+            one = torch.full((n + N_FOR_MEAN,), component) if n_components and component >= 0 else None
+            z = prior.sample(n + N_FOR_MEAN, one).float().numpy()
+        centre = z[n:].mean(0)
+        z = centre + temperature * (z[:n] - centre)
+        if has_centroids:
+            z = z + self.model.centroids_[y]
+        return np.concatenate([y[:, None], z], 1).astype(np.float32)
 
     # --- codes to rows -----------------------------------------------------------------------------------------------
     def decode(self, codes: NDArray[np.float32]) -> Any:

@@ -13,13 +13,13 @@ from fastapi.responses import JSONResponse
 
 from aaekit.errors import InputError
 from aaekit.studio.guard import Guard
-from aaekit.studio.rooms import CurrentSession, items, map, training
+from aaekit.studio.rooms import CurrentSession, generate, items, map, style, training
 from aaekit.studio.session import Session, Trained
 
 __all__ = ["ROOMS", "link", "make_app", "new_token", "open_socket", "serve"]
 
 STATIC = Path(__file__).parent / "static"
-ROOMS = (map.ROOM, training.ROOM)
+ROOMS = (map.ROOM, training.ROOM, style.ROOM, generate.ROOM)
 
 
 def new_token() -> str:

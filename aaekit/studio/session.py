@@ -54,6 +54,9 @@ class Trained:
         self.columns: dict[str, Column] = {name: Column(n, f) for name, f in self._column_functions().items()}
         self.n_done = 0
         self._encoding = Ahead(worker, self.items.order, self._encode)
+
+    def begin(self) -> None:
+        """Begin to compute the codes of all items."""
         self._encoding.start()
 
     @property
@@ -193,6 +196,7 @@ class Session:
         version = self.version
         if self._trained is None or version != self._version:
             self._trained, self._version = Trained(self.run, self.worker), version
+            self._trained.begin()
         return self._trained
 
     async def trained(self) -> Trained:

@@ -20,42 +20,43 @@ TITLES = {"error": "Reconstruction error", "outlier": "Outlier score", "probabil
 @router.get("/api/map/space")
 async def space(session: CurrentSession) -> dict[str, Any]:
     """The planes, the directions of z, and what items can be coloured by."""
+    return await session.work(space_facts)
 
-    def job(trained: Trained) -> dict[str, Any]:
-        s, items = trained.space, trained.items
-        columns: list[dict[str, Any]] = []
-        if (items.labels >= 0).any():
-            columns.append({"name": "label", "title": "Label", "names": items.class_names})
-        if s.names and not s.is_given and (hasattr(trained.model, "cluster_proba") or not s.decodes or s.joint):
-            kind = "Cluster" if not hasattr(trained.model, "classes_") else "Prediction"
-            columns.append({"name": "value", "title": kind, "names": s.names})
-            columns.append({"name": "probability", "title": TITLES["probability"], "names": None})
-        columns += [{"name": name, "title": TITLES[name], "names": None} for name in trained.columns]
-        columns.append({"name": "part", "title": "Use in training", "names": list(PARTS)})
-        return {
-            "n": items.n,
-            "kind": trained.view.kind,
-            "shape": trained.view.shape,
-            "decoded": trained.view.decoded,
-            "planes": [
-                {
-                    "name": p.name,
-                    "title": _title(trained, p),
-                    "centres": p.centres.tolist(),
-                    "scale": p.scale,
-                    "prior": s.prior_density(p),
-                }
-                for p in s.planes
-            ],
-            "origin": s.origin.tolist(),
-            "axes": s.axes.tolist(),
-            "deviations": s.deviations.tolist(),
-            "nDims": s.n_dims,
-            "values": s.names if s.joint else [],
-            "columns": columns,
-        }
 
-    return await session.work(job)
+def space_facts(trained: Trained) -> dict[str, Any]:
+    """What the page must know of the space of codes."""
+    s, items = trained.space, trained.items
+    columns: list[dict[str, Any]] = []
+    if (items.labels >= 0).any():
+        columns.append({"name": "label", "title": "Label", "names": items.class_names})
+    if s.names and not s.is_given and (hasattr(trained.model, "cluster_proba") or not s.decodes or s.joint):
+        kind = "Cluster" if not hasattr(trained.model, "classes_") else "Prediction"
+        columns.append({"name": "value", "title": kind, "names": s.names})
+        columns.append({"name": "probability", "title": TITLES["probability"], "names": None})
+    columns += [{"name": name, "title": TITLES[name], "names": None} for name in trained.columns]
+    columns.append({"name": "part", "title": "Use in training", "names": list(PARTS)})
+    return {
+        "n": items.n,
+        "kind": trained.view.kind,
+        "shape": trained.view.shape,
+        "decoded": trained.view.decoded,
+        "planes": [
+            {
+                "name": p.name,
+                "title": _title(trained, p),
+                "centres": p.centres.tolist(),
+                "scale": p.scale,
+                "prior": s.prior_density(p),
+            }
+            for p in s.planes
+        ],
+        "origin": s.origin.tolist(),
+        "axes": s.axes.tolist(),
+        "deviations": s.deviations.tolist(),
+        "nDims": s.n_dims,
+        "values": s.names if s.joint else [],
+        "columns": columns,
+    }
 
 
 def _title(trained: Trained, plane: Plane) -> str:

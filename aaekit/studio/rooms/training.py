@@ -26,15 +26,8 @@ SCORES = {"score"}  # of a run, that are shown as its error
 async def state(session: CurrentSession) -> dict[str, Any]:
     """What the training does, how far it is, and how long it takes."""
     path = session.path
-    facts: dict[str, Any] = {
-        "problem": "",
-        "state": "waiting",
-        "step": 0,
-        "steps": 0,
-        "seconds": 0.0,
-        "left": None,
-        "what": "",
-    }
+    facts: dict[str, Any] = {"state": "waiting", "what": "", "problem": ""}
+    facts |= {"step": 0, "steps": 0, "seconds": 0.0, "left": None}
     try:
         run = session.run
     except InputError:

@@ -2,6 +2,7 @@
 
 import { emptyState, h, icon, loading, toast } from "./lib/dom.js";
 import { getJson } from "./lib/api.js";
+import { showTheme } from "./lib/theme.js";
 
 /**
  * @typedef {{name: string, title: string, closed: string}} RoomFacts
@@ -16,19 +17,6 @@ let run;
 /** @type {(() => void) | void} */
 let leave;
 let visit = 0;
-
-function showTheme() {
-  const button = /** @type {HTMLElement} */ (document.getElementById("theme"));
-  const stored = localStorage.getItem("aae-theme");
-  if (stored) document.documentElement.dataset.theme = stored;
-  const dark = stored ? stored === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  button.replaceChildren(icon(dark ? "sun" : "moon"));
-  button.onclick = () => {
-    localStorage.setItem("aae-theme", dark ? "light" : "dark");
-    showTheme();
-    dispatchEvent(new Event("themechange"));
-  };
-}
 
 /** @param {string} id */
 const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
