@@ -13,13 +13,14 @@ from fastapi.responses import JSONResponse
 
 from aaekit.errors import InputError
 from aaekit.studio.guard import Guard
-from aaekit.studio.rooms import CurrentSession, generate, items, map, style, training
+from aaekit.studio.rooms import CurrentSession, generate, items, style, training
+from aaekit.studio.rooms import map as latent_map
 from aaekit.studio.session import Session, Trained
 
 __all__ = ["ROOMS", "link", "make_app", "new_token", "open_socket", "serve"]
 
 STATIC = Path(__file__).parent / "static"
-ROOMS = (map.ROOM, training.ROOM, style.ROOM, generate.ROOM)
+ROOMS = (latent_map.ROOM, training.ROOM, style.ROOM, generate.ROOM)
 
 
 def new_token() -> str:

@@ -83,7 +83,7 @@ class Trained:
         functions: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {}
         if self.items.view.decoded is not None:
             functions["error"] = self.items.errors
-        if hasattr(self.model, "score_samples"):
+        if hasattr(self.model, "offset_"):  # of an outlier detector
             functions["outlier"] = lambda index: -self.model.score_samples(self.items.at(index).X)
         return functions
 

@@ -92,6 +92,8 @@ async def column(session: CurrentSession, name: str, start: int = 0) -> Response
         values, end = encoded[name], trained.n_done
     else:
         computed = trained.column(name)
+        if computed.ahead is not None and computed.ahead.problem is not None:
+            raise computed.ahead.problem
         values, end = computed.values, computed.n_done
     index = trained.items.order[max(start, 0) : end]
     return binary(values[index].astype("<f4"), done=end, total=trained.items.n)
