@@ -103,7 +103,7 @@ export class Scatter {
     this.draw();
   }
 
-  /** @param {Uint8Array} texture 256 colours as RGBA bytes */
+  /** @param {Uint8Array<ArrayBuffer>} texture 256 colours as RGBA bytes */
   setPalette(texture) {
     this.palette = texture;
     this.gl.texImage2D(this.gl.TEXTURE_2D, 0, this.gl.RGBA, 256, 1, 0, this.gl.RGBA, this.gl.UNSIGNED_BYTE, texture);

@@ -47,7 +47,10 @@ class MapRoom {
     this.ends = /** @type {{item: number, code: Float32Array}[]} */ ([]);
     this.closed = false;
     this.playing = 0;
-    this.pictures = new Map();
+    this.hovered = -1; // the item below the pointer
+    this.stroke = /** @type {number[][] | undefined} */ (undefined); // that is being drawn
+    this.path = /** @type {number[][] | undefined} */ (undefined); // that is played
+    this.pictures = /** @type {Map<number, Promise<[import("../lib/items.js").Facts, Uint8Array | null]>>} */ (new Map());
     this.decoder = new Decoder((bytes) => this.showDecoded(bytes), (error) => toast(error.message));
     this.build(element);
   }
@@ -437,7 +440,7 @@ class MapRoom {
   known(item) {
     if (this.pictures.size > 500) this.pictures.clear();
     if (!this.pictures.has(item)) this.pictures.set(item, Promise.all([factsOf([item]).then((f) => f[0]), this.space.shape ? picturesOf([item]) : null]));
-    return this.pictures.get(item);
+    return /** @type {Promise<[import("../lib/items.js").Facts, Uint8Array | null]>} */ (this.pictures.get(item));
   }
 
   /** @param {number[]} pixel @param {number} [reach] */
@@ -598,7 +601,7 @@ class MapRoom {
   }
 
   endStroke() {
-    const stroke = this.stroke ?? [];
+    const stroke = this.stroke ?? /** @type {number[][]} */ ([]);
     this.stroke = undefined;
     if (this.mode === "lasso") this.select(stroke.length < 3 ? [] : /** @type {Scatter} */ (this.scatter).inside(stroke).map((i) => this.rows[i]));
     else if (stroke.length > 2) this.play(stroke);

@@ -137,7 +137,7 @@ export async function mount(element) {
  */
 function drawingCard(facts, use) {
   const ink = /** @type {{light: boolean, x: number, y: number, size: number}} */ (facts.ink);
-  const [c, height, width] = /** @type {number[]} */ (facts.shape);
+  const [, height, width] = /** @type {number[]} */ (facts.shape);
   const pad = h("canvas", { className: "style-pad", width: PAD, height: Math.round((PAD * height) / width), "aria-label": "Draw here with the pointer", role: "img" });
   const context = /** @type {CanvasRenderingContext2D} */ (pad.getContext("2d", { willReadFrequently: true }));
   const ground = ink.light ? "#fff" : "#000", stroke = ink.light ? "#000" : "#fff";
@@ -180,7 +180,7 @@ function drawingCard(facts, use) {
     const top = (found.p ?? []).map((/** @type {number} */ p, /** @type {number} */ k) => [p, k]).sort((/** @type {number[]} */ a, /** @type {number[]} */ b) => b[0] - a[0]).slice(0, 3);
     const headline = found.outlier !== null ? (found.outlier ? "Unlike the items of the training" : "Like the items of the training") : facts.classes.length && found.value >= 0 ? `This is ${facts.classes[found.value]}` : "";
     answer.replaceChildren(h("strong", { className: "style-answer" }, headline), h("div", { className: "style-pair" }, figures),
-      ...top.map(([p, k]) => h("div", { className: "row small", style: { "flex-wrap": "nowrap" } }, h("span", { style: { flex: "0 0 54px", overflow: "hidden", "text-overflow": "ellipsis" } }, facts.classes[k]), h("div", { className: "bar", style: { flex: "1" } }, h("span", { style: { width: `${100 * p}%` } })), h("span", { className: "number muted" }, `${Math.round(100 * p)} %`))));
+      ...top.map((/** @type {number[]} */ [p, k]) => h("div", { className: "row small", style: { "flex-wrap": "nowrap" } }, h("span", { style: { flex: "0 0 54px", overflow: "hidden", "text-overflow": "ellipsis" } }, facts.classes[k]), h("div", { className: "bar", style: { flex: "1" } }, h("span", { style: { width: `${100 * p}%` } })), h("span", { className: "number muted" }, `${Math.round(100 * p)} %`))));
   };
 
   const sendDrawing = () => {
@@ -190,8 +190,9 @@ function drawingCard(facts, use) {
       if (!canvas || busy) return;
       busy = true;
       try {
-        const blob = /** @type {Blob} */ (await new Promise((done) => canvas.toBlob(done, "image/png")));
-        await send(blob);
+        /** @type {Blob | null} */
+        const blob = await new Promise((done) => canvas.toBlob(done, "image/png"));
+        if (blob) await send(blob);
       } catch (error) {
         toast(error instanceof Error ? error.message : String(error));
       }
