@@ -250,7 +250,7 @@ def test_new_rows_can_be_downloaded(page):
     page.wait_for_selector(".generate-grid canvas")
     assert page.locator(".generate-grid canvas").count() == 60
     with page.expect_download() as download:
-        page.click("text=NPZ")
+        page.click("button:has-text('NPZ')")
     with np.load(download.value.path(), allow_pickle=False) as arrays:
         assert arrays["X"].shape == (1000, 1, 8, 8)
     with page.expect_download() as download:
