@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test install lint bench clean
+.PHONY: demo test install lint lint-pages vendor bench clean
 .DELETE_ON_ERROR:
 
 install: $(STAMP)
@@ -24,6 +24,16 @@ test: install
 
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/codespell && $(BIN)/basedpyright --level error
+
+lint-pages: tests/browser/node_modules  # types of the studio's pages
+	tests/browser/node_modules/.bin/tsc -p tests/browser/tsconfig.json
+
+tests/browser/node_modules: tests/browser/package-lock.json
+	cd tests/browser && npm ci --no-audit --no-fund
+	@touch $@
+
+vendor:  # newer versions of what checks the pages; the pages themselves need no package
+	cd tests/browser && npm update --no-audit --no-fund
 
 bench: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'

@@ -17,7 +17,7 @@ from aaekit.cells import cells_of, missing, parse_dates, parse_numbers, text_of,
 from aaekit.encoders import Encoder, Texts, encoded, find
 from aaekit.errors import ColumnWarning, InputError, nearest, repeated
 
-__all__ = ["Column", "Schema", "TableRows", "is_frame"]
+__all__ = ["Column", "Schema", "TableRows", "is_frame", "table_lines"]
 
 Kind = Literal["number", "boolean", "category", "date", "constant", "empty", "identifier", "text", "encoded text"]
 
@@ -809,3 +809,12 @@ def _column(values: Sequence[Any]) -> NDArray[np.object_]:
 def _listed(names: Sequence[str], most: int = 10) -> str:
     """The first names."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def table_lines(rows: NDArray[Any], schema: Schema | None) -> list[list[str]]:
+    """Rows as the lines of a table, the header first: with valid cells of the columns of a schema, if there is one."""
+    if schema is None:
+        return [[f"x{j + 1}" for j in range(rows.shape[1])], *([f"{value:.6g}" for value in row] for row in rows)]
+    columns = schema.inverse_transform(rows)
+    cells = [["" if cell is None or cell != cell else text_of(cell) for cell in column] for column in columns.values()]
+    return [list(columns), *map(list, zip(*cells, strict=True))]

@@ -19,6 +19,7 @@ EXTRAS = {
     "data": {"pandas", "pooch", "PIL", "pyarrow", "openpyxl"},
     "anndata": {"anndata"},
     "tensorboard": {"tensorboard"},
+    "studio": {"fastapi", "uvicorn"},
     "suite": {"umap", "skimage"},
     "features": {
         "efficientnet_lite_pytorch",

@@ -158,8 +158,8 @@ def test_each_column_of_a_table_can_be_seen(tmp_path, monkeypatch, request):
 def test_directory(run):
     names = {p.name for p in run.path.iterdir()}
     assert names == {
-        "config.yaml", "versions.json", "data.json", "split.npz", "plan.json", "metrics.csv", "tensorboard",
-        "log.txt", "model.safetensors", "results.json", "figures", "report.html",
+        "config.yaml", "versions.json", "data.json", "split.npz", "plan.json", "metrics.csv", "steps.csv",
+        "tensorboard", "log.txt", "model.safetensors", "results.json", "figures", "report.html",
     }  # fmt: skip
     drawn = {p.stem for p in (run.path / "figures").iterdir()}
     expected = {"learning_curves"}

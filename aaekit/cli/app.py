@@ -16,13 +16,15 @@ from aaekit.cli.data import data_app
 from aaekit.cli.label import label_app
 from aaekit.cli.options import Stopped, new_app, say
 from aaekit.cli.reproduce import reproduce
+from aaekit.cli.studio import studio
 from aaekit.cli.suite import suite
 from aaekit.errors import InputError, TrainingError, nearest
 from aaekit.ultrasound.cli import simulate_app
 
 USAGE_ERROR: Any = typer.BadParameter.__base__  # click's own, wherever this version of typer keeps it
 COMMANDS = (
-    "train resume evaluate doctor plot predict name label sample reconstruct translate simulate data suite reproduce"
+    "train resume studio evaluate doctor plot predict name label sample reconstruct translate simulate data suite "
+    "reproduce"
 )
 
 
@@ -54,6 +56,7 @@ for _command in (
     samples.translate,
     suite,
     reproduce,
+    studio,
 ):
     app.command()(_command)
 

@@ -23,7 +23,6 @@ from aaekit.cli.options import (
     new_app,
     notes,
     say,
-    table_lines,
     with_files,
 )
 from aaekit.errors import InputError
@@ -142,6 +141,7 @@ def _ask(folder: Path, settings: Settings, n: int, is_new: bool, quiet: bool) ->
 def _write_questions(path: Path, session: Any, dataset: Any, rows: Any) -> None:
     """Write the CSV file to fill in, with the values of a table, or a picture of images."""
     from aaekit import plots
+    from aaekit.columns import table_lines
     from aaekit.evaluation import heldout
 
     of = heldout.HeldOut("", dataset.X, None, dataset.originals).at(rows)

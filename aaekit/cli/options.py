@@ -15,7 +15,6 @@ from aaekit import errors
 from aaekit.errors import InputError
 
 if TYPE_CHECKING:
-    from aaekit.columns import Schema
     from aaekit.estimators._hyperparameters import Hyperparameter
 
 RunPath = Annotated[
@@ -114,17 +113,6 @@ def notes(but: Sequence[type[Warning]] = ()) -> Iterator[None]:
 def say(text: str) -> None:
     """Print a line to the standard error stream."""
     typer.echo(text, err=True)
-
-
-def table_lines(rows: Any, schema: "Schema | None") -> list[list[str]]:
-    """Return rows as the lines of a table, the header first: with valid cells of the columns of a schema, if any."""
-    from aaekit.cells import text_of
-
-    if schema is None:
-        return [[f"x{j + 1}" for j in range(rows.shape[1])], *([f"{value:.6g}" for value in row] for row in rows)]
-    columns = schema.inverse_transform(rows)
-    cells = [["" if cell is None or cell != cell else text_of(cell) for cell in column] for column in columns.values()]
-    return [list(columns), *map(list, zip(*cells, strict=True))]
 
 
 def with_files(lines: Sequence[Sequence[Any]], files: Sequence[str]) -> list[Sequence[Any]]:

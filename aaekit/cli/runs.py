@@ -91,7 +91,9 @@ def plot(
 
     check_writable(out or run / "figures", is_folder=True)
     directory = Run.open(run, data, data_dir)
-    figures = draw.draw_all(directory.fitted(), directory.held_out, directory.labels, slow=True)
+    estimator = directory.fitted()
+    history = directory.history(estimator)
+    figures = draw.draw_all(estimator, directory.held_out, directory.labels, slow=True, history=history)
     for name, figure in figures.items():
         typer.echo(str(plots.save(figure, (out or directory.path / "figures") / f"{name}.png")))
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from aaekit._files import check_writable, write_atomically, write_csv
-from aaekit.cli.options import DataDir, RandomState, RunPath, notes, say, table_lines
+from aaekit.cli.options import DataDir, RandomState, RunPath, notes, say
 from aaekit.errors import InputError, nearest
 
 PairData = Annotated[
@@ -235,6 +235,7 @@ def _save(rows: Any, out: Path, figure: Callable[[Any], Any], directory: Any) ->
     import numpy as np
 
     from aaekit import plots
+    from aaekit.columns import table_lines
 
     if out.suffix == ".png":
         plots.save(figure(rows), out)

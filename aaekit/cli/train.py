@@ -1,6 +1,10 @@
 """`aae train SYSTEM` and `aae resume`. The options of `train` are the estimators' parameters, declared there alone."""
 
 import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -30,6 +34,7 @@ Compare = Annotated[
     bool,
     typer.Option("--compare", help="Then train other methods, too; cross-fitted if no labelled rows are held out."),
 ]
+Watch = Annotated[bool, typer.Option("--studio", help="Watch the training in the browser; see `aae studio`.")]
 OPTIONS: dict[str, tuple[Any, Any]] = {  # of the command itself: type and default
     "out": (
         Annotated[
@@ -64,6 +69,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {  # of the command itself: type and defau
         ],
         False,
     ),
+    "studio": (Watch, False),
     "quiet": (Quiet, False),
 }
 
@@ -118,6 +124,7 @@ def _train(
     plan: bool,
     quiet: bool,
     profile: bool,
+    studio: bool,
     compare: bool = False,
     **options: Any,
 ) -> None:
@@ -144,7 +151,7 @@ def _train(
         raise InputError("expected a directory for the run, got none: give --out, for instance --out runs/first")
     else:
         complete["data_dir"] = chosen_folder(complete["data_dir"])  # so that later commands need no variable
-        _finish(Run.create(out, complete), quiet, compare, profile)
+        _finish(Run.create(out, complete), quiet, compare, studio, profile)
 
 
 # --- what a training will do -----------------------------------------------------------------------------------------
@@ -188,8 +195,31 @@ def _settings_lines(settings: dict[str, Any], prefix: str = "") -> list[list[str
 
 
 # --- training --------------------------------------------------------------------------------------------------------
-def _finish(run: Any, quiet: bool, compare: bool, profile: bool = False) -> None:
-    """Train a run to its end and print its results."""
+def _finish(run: Any, quiet: bool, compare: bool, studio: bool, profile: bool = False) -> None:
+    """Train a run to its end and print its results; with a studio, leave it open until it is closed."""
+    with open_studio(run.path) if studio else nullcontext():
+        _train_to_the_end(run, quiet, compare, profile)
+
+
+@contextmanager
+def open_studio(path: Path) -> Iterator[None]:
+    """Have a studio of a run while the block works, and until Ctrl-C afterwards; it is a process of its own."""
+    from aaekit._extras import require
+
+    for package in ("fastapi", "uvicorn"):
+        require(package, extra="studio")
+    process = subprocess.Popen([sys.executable, "-m", "aaekit", "studio", str(path), "--wait"])
+    try:
+        yield
+        say("the studio is still open; Ctrl-C ends it")
+        process.wait()
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _train_to_the_end(run: Any, quiet: bool, compare: bool, profile: bool) -> None:
+    """Train a run, and print its results and where its profile is."""
     from aaekit.core.profiling import StepProfile
 
     try:
@@ -249,7 +279,12 @@ def print_results(run: Any) -> None:
 
 
 def resume(
-    run: RunPath, compare: Compare = False, quiet: Quiet = False, data: MovedData = None, data_dir: DataDir = None
+    run: RunPath,
+    compare: Compare = False,
+    quiet: Quiet = False,
+    data: MovedData = None,
+    data_dir: DataDir = None,
+    studio: Watch = False,
 ) -> None:
     """Resume a training that was stopped; the results are the same as without the interruption."""
     from aaekit.runs.run import Run
@@ -258,4 +293,4 @@ def resume(
     directory.check_state()
     if compare:
         check_comparable(directory)
-    _finish(directory, quiet, compare)
+    _finish(directory, quiet, compare, studio)

@@ -113,6 +113,15 @@ class Checkpoints(Callback):
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._old_handlers[number] = signal.signal(number, self._on_signal)
 
+    @property
+    def stop_requested(self) -> bool:
+        """Whether the training ends after the present step."""
+        return self._stop_requested
+
+    def request_stop(self) -> None:
+        """End the training after the present step, as the first Ctrl-C does."""
+        self._stop_requested = True
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._stop_requested:
             self._is_mid_step = True

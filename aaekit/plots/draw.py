@@ -1,7 +1,7 @@
 """All figures of a fitted estimator on held-out rows: what they show is computed here and drawn by `aaekit.plots`."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -39,7 +39,13 @@ __all__ = [
 ]
 
 
-def draw_all(estimator: Any, rows: HeldOut, labels: Sequence[str], slow: bool = False) -> dict[str, Figure]:
+def draw_all(
+    estimator: Any,
+    rows: HeldOut,
+    labels: Sequence[str],
+    slow: bool = False,
+    history: Sequence[Mapping[str, float]] | None = None,
+) -> dict[str, Figure]:
     """Draw every figure that fits a fitted estimator.
 
     Parameters
@@ -52,6 +58,8 @@ def draw_all(estimator: Any, rows: HeldOut, labels: Sequence[str], slow: bool = 
         Names of the labels of the rows, by number; empty if the labels are their own names.
     slow : bool, default False
         Also draw the figures that take longer.
+    history : sequence of mappings, optional
+        For the learning curves. Default: that of the estimator, a row an epoch.
 
     Returns
     -------
@@ -66,7 +74,7 @@ def draw_all(estimator: Any, rows: HeldOut, labels: Sequence[str], slow: bool = 
         codes, y = estimator.transform(rows.X[:2000]), _first_label(rows)
         embedding = TSNE(random_state=0, perplexity=min(30, (len(codes) - 1) / 3)).fit_transform(codes)
         figures["latent_tsne"] = plots.latent_tsne(embedding, None if y is None else y[:2000], labels or None)
-    figures["learning_curves"] = plots.learning_curves(estimator.history_)
+    figures["learning_curves"] = plots.learning_curves(estimator.history_ if history is None else history)
     weights = next((p for p in estimator.networks_.encoder.parameters() if p.dim() > 1), None)
     if weights is not None and rows.originals is None:
         shape = estimator.shape_ if len(estimator.shape_) > 1 and weights.dim() == 2 else None

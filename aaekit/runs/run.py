@@ -44,6 +44,7 @@ from aaekit.evaluation import heldout
 from aaekit.evaluation.heldout import HeldOut
 from aaekit.runs.config import completed, config_text, configuration, estimator_of, read_config, versions
 from aaekit.runs.data import by_class_number, data_options, held_out, load_data, split_of, training_rows
+from aaekit.runs.live import Live, grid_of_samples, read_history
 from aaekit.systems import find
 
 __all__ = ["Run"]
@@ -59,9 +60,10 @@ class Run(Callback):
     """A training and its directory, which is made before anything else.
 
     ``config.yaml`` all options · ``versions.json`` · ``data.json`` · ``split.npz`` which rows are labelled ·
-    ``plan.json`` what each "auto" stands for · ``metrics.csv`` a line an epoch · ``tensorboard/`` · ``checkpoints/``
-    the newest three, until the run is complete · ``profile/`` with `--profile` · ``log.txt`` · ``model.safetensors``
-    the fitted estimator, read by its `load` · ``results.json`` · ``figures/`` · ``report.html``.
+    ``plan.json`` what each "auto" stands for · ``metrics.csv`` a line an epoch · ``steps.csv`` a line for each
+    two-hundredth of the steps · ``tensorboard/`` · ``checkpoints/`` the newest three, and ``live/`` for those who
+    watch, until the run is complete · ``profile/`` with `--profile` · ``log.txt`` · ``model.safetensors`` the fitted
+    estimator, read by its `load` · ``results.json`` · ``figures/`` · ``report.html``.
 
     A run that is interrupted (Ctrl-C, SIGTERM) completes its step and writes a checkpoint. Resumed, it gives the same
     numbers as if it had not been interrupted. Make runs by `create` and `open`.
@@ -76,6 +78,12 @@ class Run(Callback):
         self._columns: list[str] = []
         self._writer: Any = None
         self.checkpoints: Checkpoints = Checkpoints(self.path / "checkpoints", self.log)
+        self._live = Live(
+            self.path,
+            lambda training: grid_of_samples(self._now(training)),
+            self.checkpoints.request_stop,
+            lambda: self.checkpoints.stop_requested,
+        )
         self.n_done = self.n_steps = 0
 
     @classmethod
@@ -339,6 +347,15 @@ class Run(Callback):
         """The names of a fitted estimator's classes or clusters, in its order; empty if it has none."""
         return heldout.names_of(estimator, self.labels)
 
+    def history(self, estimator: Any) -> list[dict[str, float]]:
+        """The history of its estimator; of less than a hundred epochs, losses by steps and scores by epochs."""
+        epochs = estimator.history_
+        steps = read_history(self.path / "steps.csv") if len(epochs) < 100 else []
+        if not steps:
+            return epochs
+        scores = [{k: v for k, v in row.items() if k in ("epoch", "step") or k not in steps[0]} for row in epochs]
+        return sorted([*steps, *scores], key=lambda row: row["step"])
+
     def log(self, text: str) -> None:
         """Add a line to log.txt."""
         with open(self.path / "log.txt", "a", encoding="utf-8") as file:
@@ -456,6 +473,10 @@ class Run(Callback):
         """The command by which a run that was stopped goes on."""
         return f"aae resume {self.path}" if (self.path / "config.yaml").exists() else "the same command"
 
+    def prepare(self, what: str) -> None:
+        """Say what takes long before the first step."""
+        self._live.prepare(what)
+
     def restores(self) -> bool:
         """Whether there is a checkpoint to start from."""
         return self.checkpoints.restores()
@@ -469,6 +490,7 @@ class Run(Callback):
         self._write_plan()
         self.checkpoints.save_start(values, best)
         self.log(f"initialisation {len(values)} tried")
+        self._live.prepare(f"{len(values)} initialisations tried")
 
     def restore_start(self, training: Training) -> None:
         """Go on with the least doubtful initialisation that was tried."""
@@ -493,6 +515,7 @@ class Run(Callback):
         self.n_steps: int = training.settings.n_steps
         self._write_plan()
         self.checkpoints.start(training)
+        self._live.start(training)
         self.n_done = training.n_done
         arithmetic = "bfloat16" if training.bfloat16 else "float32"
         self.log(f"step {self.n_done} of {self.n_steps}: started on {training.device.type} in {arithmetic}")
@@ -502,6 +525,7 @@ class Run(Callback):
     def step(self, training: Training) -> None:
         """Stop here if that was requested."""
         self.n_done = training.n_done
+        self._live.step(training)
         self.checkpoints.step(training)
 
     def epoch(self, training: Training, row: Mapping[str, float]) -> None:
@@ -547,14 +571,19 @@ class Run(Callback):
             threading.excepthook = _quietly
         return SummaryWriter(str(self.path / "tensorboard"), purge_step=self.n_done + 1 if self.n_done else None)
 
+    def _now(self, training: Training) -> Any:
+        """The estimator as it would be if the training ended now."""
+        now = copy.copy(self.estimator)
+        now.networks_ = copy.deepcopy(training.averaged).cpu().eval()
+        return now
+
     def _draw_codes(self, training: Training) -> None:
         """Write codes, draws of the prior and samples as they are now, without using the training's random numbers."""
         from aaekit import plots
 
         if not hasattr(self.estimator, "sample_prior"):
             return
-        now = copy.copy(self.estimator)
-        now.networks_ = copy.deepcopy(training.averaged).cpu().eval()
+        now = self._now(training)
         codes, draws = now.transform(self.data.X[:2000]), now.sample_prior(2000, random_state=0)
         for i in range(min(10, codes.shape[1])):
             self._writer.add_histogram(f"z{i + 1}/codes", codes[:, i], training.n_done)
@@ -605,7 +634,9 @@ class Run(Callback):
         write_json(self.path / "results.json", results)
         shutil.rmtree(self.path / "figures", ignore_errors=True)
         entries = []
-        for name, figure in draw.draw_all(estimator, self.held_out, self.labels).items():
+        for name, figure in draw.draw_all(
+            estimator, self.held_out, self.labels, history=self.history(estimator)
+        ).items():
             path = plots.save(figure, self.path / "figures" / f"{name}.png")
             entries.append(report.FigureEntry(*plots.DESCRIPTIONS[name], path))
         facts, n_labelled = self.data.describe(), len(self.split.labelled)
@@ -628,7 +659,8 @@ class Run(Callback):
             versions=versions(),
             subtitle=subtitle,
         )
-        shutil.rmtree(self.checkpoints.folder, ignore_errors=True)  # a complete run is not resumed
+        for folder in (self.checkpoints.folder, self.path / "live"):  # a complete run is not resumed
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _quietly(failed: threading.ExceptHookArgs) -> None:

@@ -1,0 +1,54 @@
+"""`aae studio`: a run in the browser."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aaekit._files import check_writable
+from aaekit.cli.options import RunPath, say
+
+
+def studio(
+    run: RunPath,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to serve at; 0 is any that is free.", show_default="any")
+    ] = 0,
+    host: Annotated[
+        str,
+        typer.Option(help="Address to serve at; other than 127.0.0.1, everybody who has the link can use the studio."),
+    ] = "127.0.0.1",
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the latent map as one HTML file that decodes by itself, and exit.",
+            show_default=False,
+        ),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", hidden=True, help="Begin before the run has begun.")] = False,
+    open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
+) -> None:
+    """Look at a run in the browser: its latent map, its training, styles and classes, new samples."""
+    from aaekit.runs.run import Run
+    from aaekit.studio import server
+
+    if export is not None:
+        from aaekit.studio.export import export as write_page
+
+        check_writable(export)
+        typer.echo(str(write_page(run, export)))
+        return
+    if not wait:
+        Run.open(run)
+    listener = server.open_socket(host, port)
+    token = server.new_token()
+    address = server.link(host, listener.getsockname()[1], token)
+    say(f"studio of {run}: {address}")
+    if not wait:
+        say("Ctrl-C ends it")
+    if open_page:
+        import webbrowser
+
+        webbrowser.open(address)
+    server.serve(run, listener, token, () if host == "127.0.0.1" else (host,))

@@ -1,0 +1,198 @@
+"""The latent map of a run as one file, which decodes by itself: for a lesson, a mail, or a page without a server."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from aaekit._files import write_text
+from aaekit.errors import InputError
+from aaekit.nn.backbones import Crop
+from aaekit.runs.run import Run
+from aaekit.studio.codes import Codes
+from aaekit.studio.rooms.items import facts_of
+from aaekit.studio.rooms.map import space_facts
+from aaekit.studio.session import Trained
+from aaekit.studio.worker import Worker
+
+__all__ = ["export"]
+
+STATIC = Path(__file__).parent / "static"
+MAX_ITEMS, PICTURE_BYTES = 4000, 3 * 2**20
+MAX_BYTES = 32 * 2**20  # of the file
+IMPORT = re.compile(r'^import \{[^}]*\} from "([^"]+)";\n', re.MULTILINE)
+OFFLINE = {"lib/api.js": "offline/api.js"}  # what answers in place of the server
+
+
+def export(path: Path, out: Path) -> Path:
+    """Write the latent map of a run as one HTML file.
+
+    Parameters
+    ----------
+    path : Path
+        The run directory.
+    out : Path
+        The file.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If the run has no trained model, or its decoder is too large for a page.
+    """
+    run = Run.open(path)
+    trained = Trained(run, Worker())
+    page = _page(run.path.resolve().name, run.config["system"], _data(trained))
+    if len(page) > MAX_BYTES:
+        raise InputError(
+            f"{path}: expected a decoder that a page can hold, got {len(page) >> 20} MiB, more than "
+            f"{MAX_BYTES >> 20}: train with smaller hidden layers"
+        )
+    return write_text(out, page)
+
+
+def _data(trained: Trained) -> dict[str, Any]:
+    """Everything that the page would ask a server for."""
+    items, space, view = trained.items, trained.space, trained.view
+    n = min(items.n, MAX_ITEMS)
+    if view.kind == "image" and view.shape is not None:
+        n = min(n, max(200, PICTURE_BYTES // int(np.prod(view.shape))))
+    index = np.sort(items.order[:n]).astype(np.int64)
+    rows = items.at(index)
+    codes: Codes = space.encode(rows)
+    trained.z[index], trained.value[index] = codes.z, codes.value
+    if codes.p is not None:
+        trained.probability[index] = codes.p.max(1)
+    columns = {"label": items.labels[index], "value": codes.value, "probability": trained.probability[index]}
+    columns |= {"part": items.part[index]} | {name: c.function(index) for name, c in trained.columns.items()}
+    facts = space_facts(trained)
+    network = layers_of(trained.model) if view.decoded == "image" and trained.model.unit_range_ else None
+    if network is None:
+        facts["decoded"] = None
+    return {
+        "space": facts | {"n": n},
+        "places": {p.name: _packed(space.project(p, codes)) for p in space.planes},
+        "columns": {name: _packed(np.asarray(values, np.float32)) for name, values in columns.items()},
+        "z": _packed(codes.z),
+        "facts": [fact | {"item": k} for k, fact in enumerate(facts_of(trained, index))],
+        "pictures": _packed(items.pictures(index)) if view.kind == "image" else "",
+        "combinations": space.combinations.tolist() if space.joint else [[]],
+        "joint": space.joint,
+        "network": network,
+    }
+
+
+def _packed(array: NDArray[Any]) -> str:
+    """The bytes of an array in base 64."""
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+
+
+# --- the decoder -----------------------------------------------------------------------------------------------------
+def layers_of(model: Any) -> list[dict[str, Any]] | None:
+    """The layers of a decoder of fully connected and transposed convolutional layers, weights as float16.
+
+    None if it has other layers.
+    """
+    decoder = model.networks_.decoder
+    if decoder.groups:
+        return None
+    layers: list[dict[str, Any]] = []
+    for module in decoder.backbone.modules():
+        if list(module.children()):
+            continue
+        layer = _layer(module)
+        if layer is None:
+            return None
+        layers += layer
+    return [*layers, {"kind": "sigmoid"}] if decoder.unit_range else layers
+
+
+def _layer(module: nn.Module) -> list[dict[str, Any]] | None:
+    """A layer as the page computes it; none for those that do nothing in evaluation, None for unknown ones."""
+    if isinstance(module, nn.Linear):
+        return [{"kind": "dense", "in": module.in_features, "out": module.out_features} | _weights(module)]
+    if isinstance(module, nn.ConvTranspose2d):
+        (kernel, _), (stride, _), (padding, _) = module.kernel_size, module.stride, module.padding
+        is_square = len({*module.kernel_size}) == len({*module.stride}) == len({*module.padding}) == 1
+        is_plain = module.groups == 1 and not any(module.output_padding) and set(module.dilation) == {1}
+        if not (is_square and is_plain and isinstance(padding, int)):
+            return None
+        shape = {"in": module.in_channels, "out": module.out_channels}
+        steps = {"kernel": kernel, "stride": stride, "padding": padding}
+        return [{"kind": "transposed"} | shape | steps | _weights(module)]
+    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+        mean, variance = module.running_mean, module.running_var
+        if mean is None or variance is None:
+            return None
+        scale = (module.weight if module.affine else 1.0) / (variance + module.eps).sqrt()
+        shift = (module.bias if module.affine else 0.0) - mean * scale
+        values = {"scale": scale, "shift": shift}
+        packed = {k: _packed(v.detach().float().numpy()) for k, v in values.items()}
+        return [{"kind": "affine", "channels": module.num_features} | packed]
+    if isinstance(module, nn.ReLU):
+        return [{"kind": "relu"}]
+    if isinstance(module, nn.Unflatten):
+        return [{"kind": "shape", "shape": list(module.unflattened_size)}]
+    if isinstance(module, Crop):
+        return [{"kind": "crop", "height": module.size[0], "width": module.size[1]}]
+    return [] if isinstance(module, nn.Dropout | nn.Identity | nn.Flatten) else None
+
+
+def _weights(module: nn.Linear | nn.ConvTranspose2d) -> dict[str, str]:
+    weight = module.weight.detach().float().contiguous().numpy()
+    packed = {"weight": _packed(weight.astype("<f2"))}
+    return packed if module.bias is None else packed | {"bias": _packed(module.bias.detach().float().numpy())}
+
+
+# --- the page --------------------------------------------------------------------------------------------------------
+def bundle(name: str) -> str:
+    """A module of the page and all that it imports as one script; names at their top are different by a test."""
+    parts: dict[str, str] = {}
+
+    def add(name: str) -> None:
+        name = OFFLINE.get(name, name)
+        if name in parts:
+            return
+        text = (STATIC / name).read_text(encoding="utf-8")
+        parts[name] = ""  # its place is behind what it imports, but it is not added twice
+        for target in IMPORT.findall(text):
+            add((STATIC / name).parent.joinpath(target).resolve().relative_to(STATIC.resolve()).as_posix())
+        del parts[name]
+        parts[name] = re.sub(r"^export (?=(async )?(function|class|const|let) )", "", IMPORT.sub("", text), flags=re.M)
+
+    add(name)
+    return "".join(parts.values())
+
+
+def _page(name: str, system: str, data: dict[str, Any]) -> str:
+    style, script = (STATIC / "style.css").read_text(encoding="utf-8"), bundle("offline/page.js")
+    hashes = [
+        "'sha256-" + base64.b64encode(hashlib.sha256(t.encode()).digest()).decode() + "'" for t in (style, script)
+    ]
+    policy = f"default-src 'none'; img-src data: blob:; style-src {hashes[0]}; script-src {hashes[1]}"
+    title = html.escape(name)
+    values = json.dumps(data | {"name": name, "system": system}).replace("<", "\\u003c")
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta name="color-scheme" content="light dark">\n<title>{title} – latent map</title>\n'
+        f"<style>{style}</style>\n</head>\n"
+        f'<body class="alone"><header class="top"><span class="run-facts"><strong>{title}</strong>'
+        f'<span class="badge">{html.escape(system)}</span></span>'
+        f'<button class="icon-button" id="theme" type="button" aria-label="Switch between light and dark"></button>'
+        f'</header><main id="room"></main><div class="toasts" id="toasts" role="status"></div>\n'
+        f'<script type="application/json" id="data">{values}</script>\n'
+        f'<script type="module">{script}</script>\n</body>\n</html>\n'
+    )

@@ -1,0 +1,118 @@
+"""The live training: its curves, what it makes, time left; pause, stop and resume."""
+
+import subprocess
+import sys
+from typing import Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+
+from aaekit import curves
+from aaekit._locks import owner
+from aaekit.errors import InputError
+from aaekit.runs import live
+from aaekit.runs.run import Run
+from aaekit.studio.rooms import CurrentSession, Room, binary
+from aaekit.studio.session import Session
+
+router = APIRouter()
+
+ROOM = Room("training", "Training", router, needs_model=False)
+NOT_LOSSES = {"epoch", "step", "seconds"}
+SCORES = {"score"}  # of a run, that are shown as its error
+
+
+@router.get("/api/training/state")
+async def state(session: CurrentSession) -> dict[str, Any]:
+    """What the training does, how far it is, and how long it takes."""
+    path = session.path
+    facts: dict[str, Any] = {"state": "waiting", "what": "", "problem": ""}
+    facts |= {"step": 0, "steps": 0, "seconds": 0.0, "left": None}
+    try:
+        run = session.run
+    except InputError:
+        return facts
+    rows = live.read_history(path / "steps.csv") or live.read_history(path / "metrics.csv")
+    plan = run.plan if (path / "plan.json").is_file() else {}
+    facts["steps"] = int(plan.get("n_steps", 0))
+    if rows:
+        facts |= {"step": int(rows[-1]["step"]), "seconds": rows[-1].get("seconds", 0.0)}
+    if run.complete:
+        return facts | {"state": "complete"}
+    if owner(path):
+        live.watch(path)
+        now = live.last_state(path)
+        if now is None or now["state"] == "preparing":
+            return facts | {"state": "preparing", "what": "" if now is None else now["what"]}
+        return facts | now
+    return facts | {"state": "stopped", "problem": _problem(session)}
+
+
+def _problem(session: Session) -> str:
+    """Why the training that was resumed here has ended; "" if it was stopped on purpose."""
+    process: subprocess.Popen[str] | None = session.processes.get("training")
+    if process is None or process.poll() in (None, 0, 130) or process.stderr is None:
+        return ""
+    lines = [line for line in process.stderr.read().splitlines() if line.startswith("error: ")]
+    return lines[-1].removeprefix("error: ") if lines else ""
+
+
+@router.get("/api/training/curves")
+async def training_curves(session: CurrentSession, version: str = "") -> dict[str, Any]:
+    """The curves in their panels, unless they are those of `version`: points of (step, value)."""
+    paths = [session.path / name for name in ("steps.csv", "metrics.csv")]
+    now = "-".join(f"{p.stat().st_mtime_ns}-{p.stat().st_size}" for p in paths if p.exists())
+    if now == version:
+        return {"version": now, "series": None}
+    by_steps, by_epochs = (live.read_history(path) for path in paths)
+    series = []
+    for name in dict.fromkeys(name for row in [*by_steps, *by_epochs] for name in row):
+        if name in NOT_LOSSES:
+            continue
+        a, b = ([[int(r["step"]), r[name]] for r in rows if name in r] for rows in (by_steps, by_epochs))
+        points = a if len(a) >= len(b) else b
+        last = name.rsplit("/", 1)[-1]
+        if points and last not in SCORES:
+            series.append({"name": name, "panel": curves.panel(name).replace("$", ""), "points": points})
+    return {"version": now, "series": series}
+
+
+@router.get("/api/training/samples")
+async def samples(session: CurrentSession, step: int = -1) -> Response:
+    """The pictures of the training, with their step and shape; none if they are those of `step`.
+
+    Of a complete run they are those of its model.
+    """
+    pictures = live.last_samples(session.path)
+    if pictures is None and session.version is not None:
+        trained = await session.trained()
+        if trained.view.decoded != "image":
+            return Response(status_code=204)
+        rows = await session.worker.run(lambda: live.grid_of_samples(trained.model))
+        pictures = None if rows is None else (rows, trained.model.n_steps_)
+    if pictures is None or pictures[1] == step:
+        return Response(status_code=204)
+    rows, at = pictures
+    if rows.shape[1] not in (1, 3):
+        rows = rows.mean(1, keepdims=True).astype(np.uint8)
+    return binary(rows, step=at, shape=",".join(map(str, rows.shape[1:])))
+
+
+@router.post("/api/training/{request}")
+async def ask(request: Literal["go", "pause", "stop", "resume"], session: CurrentSession, _: Request) -> dict[str, Any]:
+    """Pause, go on, stop, or resume a training that was stopped."""
+    if request != "resume":
+        if not owner(session.path):
+            raise InputError("expected a training that runs, got none: resume it")
+        live.ask(session.path, request)
+        return {}
+    run: Run = session.run
+    run.check_state()
+    if owner(session.path):
+        raise InputError("expected a training that was stopped, got one that runs: wait for it")
+    command = [sys.executable, "-m", "aaekit", "resume", str(session.path), "--quiet"]
+    session.processes["training"] = subprocess.Popen(  # it goes on if the studio ends
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    return {}

@@ -1,0 +1,218 @@
+"""A run as the rooms of the studio see it: read when it is needed, read again when it has changed."""
+
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aaekit.errors import InputError
+from aaekit.runs.run import Run
+from aaekit.studio.codes import Codes, Space
+from aaekit.studio.items import Items, View
+from aaekit.studio.worker import AHEAD, Batched, Worker
+
+__all__ = ["Session", "Trained"]
+
+T = TypeVar("T")
+
+N_FIRST = 2000  # items by whose codes the plane is chosen
+CHUNK_SECONDS = 0.03  # of computing ahead, between two looks at what people wait for
+
+
+class Trained:
+    """A trained model and its items, with their codes as far as they are computed.
+
+    Attributes
+    ----------
+    run, model, items, space
+        What they say.
+    n_done : int
+        Items, in the order `items.order`, whose codes are computed.
+    z, value, probability : ndarray
+        The codes of all items by number: z `(n, d)`, the value of y and its probability `(n,)`.
+    places : dict of str to ndarray of shape (n, 2)
+        In each plane.
+    """
+
+    def __init__(self, run: Run, worker: Worker) -> None:
+        self.run, self.worker = run, worker
+        self.model: Any = run.fitted()
+        self.items: Items = Items(run, self.model)
+        n = self.items.n
+        labels = run.labels
+        self.space: Space = Space(self.model, labels, self.items.at(np.sort(self.items.order[:N_FIRST])))
+        self.z: NDArray[np.float32] = np.zeros((n, self.space.n_dims), np.float32)
+        self.value: NDArray[np.int64] = np.full(n, -1)
+        self.probability: NDArray[np.float32] = np.ones(n, np.float32)
+        self.places: dict[str, NDArray[np.float32]] = {p.name: np.zeros((n, 2), np.float32) for p in self.space.planes}
+        self.decode: Batched = Batched(worker, lambda codes: self.view.samples(self.space.decode(codes)))
+        self.columns: dict[str, Column] = {name: Column(n, f) for name, f in self._column_functions().items()}
+        self.n_done = 0
+        self._encoding = Ahead(worker, self.items.order, self._encode)
+
+    def begin(self) -> None:
+        """Begin to compute the codes of all items."""
+        self._encoding.start()
+
+    @property
+    def view(self) -> View:
+        """How rows are shown."""
+        return self.items.view
+
+    def _encode(self, index: NDArray[Any]) -> None:
+        """Compute the codes of items."""
+        codes = self.space.encode(self.items.at(index))
+        self.z[index], self.value[index] = codes.z, codes.value
+        if codes.p is not None:
+            self.probability[index] = codes.p.max(1)
+        for plane in self.space.planes:
+            self.places[plane.name][index] = self.space.project(plane, codes)
+        self.n_done += len(index)
+
+    def codes_of(self, rows: Any) -> Codes:
+        """The codes of other rows, in the units of the training."""
+        return self.space.encode(rows)
+
+    # --- what items are coloured by ----------------------------------------------------------------------------------
+    def _column_functions(self) -> "dict[str, Callable[[NDArray[Any]], NDArray[Any]]]":
+        functions: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {}
+        if self.items.view.decoded is not None:
+            functions["error"] = self.items.errors
+        if hasattr(self.model, "offset_"):  # of an outlier detector
+            functions["outlier"] = lambda index: -self.model.score_samples(self.items.at(index).X)
+        return functions
+
+    def column(self, name: str) -> "Column":
+        """A column of numbers, which begins to be computed when it is asked for the first time.
+
+        Raises
+        ------
+        InputError
+            If there is no such column.
+        """
+        if name not in self.columns:
+            raise InputError(f"expected a column of {', '.join(self.columns)}, got {name!r}")
+        column = self.columns[name]
+        if column.ahead is None:
+            column.ahead = Ahead(self.worker, self.items.order, column.compute)
+            column.ahead.start()
+        return column
+
+    def neighbours(self, z: NDArray[Any], value: int, n: int) -> NDArray[np.int64]:
+        """The items, of those that are encoded, whose codes are nearest to one; of models with y, among its value."""
+        done = self.items.order[: self.n_done].astype(np.int64)
+        if self.space.joint and value >= 0:
+            same = done[self.value[done] == value]
+            done = same if len(same) else done
+        distance = np.square(self.z[done] - np.asarray(z, np.float32)).sum(1)
+        nearest = np.argpartition(distance, min(n, len(done) - 1))[:n] if len(done) > n else np.arange(len(done))
+        return done[nearest[np.argsort(distance[nearest], kind="stable")]]
+
+
+@dataclass
+class Column:
+    """Numbers of all items, as far as they are computed."""
+
+    n: int
+    function: Callable[[NDArray[Any]], NDArray[Any]]
+    n_done: int = 0
+    ahead: "Ahead | None" = None
+    values: NDArray[np.float32] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.values = np.zeros(self.n, np.float32)
+
+    def compute(self, index: NDArray[Any]) -> None:
+        """Compute those of some items."""
+        self.values[index] = self.function(index)
+        self.n_done += len(index)
+
+
+class Ahead:
+    """Something that is computed for all items, a few at a time, while nobody waits for anything else."""
+
+    def __init__(self, worker: Worker, order: NDArray[Any], compute: Callable[[NDArray[Any]], None]) -> None:
+        self._worker, self._order, self._compute = worker, order, compute
+        self._n_done, self._n_next = 0, 16
+        self.problem: Exception | None = None
+
+    def start(self) -> None:
+        """Begin, or go on."""
+        self._worker.submit(self._some, AHEAD)
+
+    def _some(self) -> None:
+        began = time.perf_counter()
+        index = np.sort(self._order[self._n_done : self._n_done + self._n_next]).astype(np.int64)
+        if not len(index):
+            return
+        try:
+            self._compute(index)
+        except Exception as error:
+            self.problem = error
+            raise
+        self._n_done += len(index)
+        seconds = time.perf_counter() - began
+        self._n_next = int(np.clip(self._n_next * CHUNK_SECONDS / max(seconds, 1e-4), self._n_next / 2, 2000)) or 1
+        self.start()
+
+
+class Session:
+    """The run of a studio.
+
+    Parameters
+    ----------
+    path : Path
+        Its directory, which may still be empty when its training begins.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.worker: Worker = Worker()
+        self.processes: dict[str, subprocess.Popen[str]] = {}  # that rooms have started, by what they do
+        self._version: tuple[int, int] | None = None
+        self._trained: Trained | None = None
+
+    @property
+    def run(self) -> Run:
+        """The run, as its directory says now."""
+        return Run.open(self.path)
+
+    @property
+    def version(self) -> tuple[int, int] | None:
+        """Time and size of the file of the trained model; None before there is one."""
+        try:
+            facts = (self.path / "model.safetensors").stat()
+        except OSError:
+            return None
+        return facts.st_mtime_ns, facts.st_size
+
+    def trained_now(self) -> Trained:
+        """The trained model, loaded if it is new; to be called in the worker."""
+        version = self.version
+        if self._trained is None or version != self._version:
+            self._trained, self._version = Trained(self.run, self.worker), version
+            self._trained.begin()
+        return self._trained
+
+    async def trained(self) -> Trained:
+        """The trained model.
+
+        Raises
+        ------
+        InputError
+            If there is none yet.
+        """
+        trained = self._trained
+        if trained is not None and self.version == self._version:
+            return trained
+        return await self.worker.run(self.trained_now)
+
+    async def work(self, job: Callable[[Trained], T]) -> T:
+        """What a function of the trained model returns, called in the thread of torch."""
+        trained = await self.trained()
+        return await self.worker.run(lambda: job(trained))

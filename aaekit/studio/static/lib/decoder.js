@@ -1,0 +1,41 @@
+// Decoding in the server: of the places of a pointer only the newest is asked for, while an answer is on its way.
+
+import { post } from "./api.js";
+
+export class Decoder {
+  /** @param {(bytes: Uint8Array, code: Float32Array) => void} show @param {(error: Error) => void} [fail] */
+  constructor(show, fail = () => {}) {
+    this.show = show;
+    this.fail = fail;
+    this.next = /** @type {Float32Array | null} */ (null);
+    this.busy = false;
+  }
+
+  /**
+   * Decode codes, (n, 1 + d): the value of y and z. Those that are not asked for yet are forgotten.
+   * @param {Float32Array} codes
+   */
+  async request(codes) {
+    this.next = codes;
+    if (this.busy) return;
+    this.busy = true;
+    while (this.next) {
+      const asked = this.next;
+      this.next = null;
+      try {
+        this.show(await decode(asked), asked);
+      } catch (error) {
+        this.fail(/** @type {Error} */ (error));
+      }
+    }
+    this.busy = false;
+  }
+}
+
+/**
+ * The bytes that the server decodes from codes.
+ * @param {Float32Array} codes
+ */
+export async function decode(codes) {
+  return new Uint8Array(await (await post("/api/decode", /** @type {BufferSource} */ (codes))).arrayBuffer());
+}
