@@ -1,6 +1,6 @@
 """The pages of the studio in a real browser; skipped where there is none.
 
-With AAE_SCREENSHOTS=DIRECTORY, pictures of the rooms are written there.
+With AAE_SCREENSHOTS=RUN, a run that was trained well, `docs/images/studio-*.png` are drawn again.
 """
 
 import os
@@ -109,8 +109,6 @@ def test_rooms_are_accessible_in_light_and_dark(page, room):
             (v["id"], [n["html"][:200] for n in v["nodes"]]) for v in found if v["impact"] in ("serious", "critical")
         ]
         assert serious == [], (scheme, serious)
-        if SCREENSHOTS:
-            page.screenshot(path=f"{SCREENSHOTS}/studio-{room}-{scheme}.png")
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -120,8 +118,6 @@ def test_rooms_fit_a_phone(page, room):
     wide = page.evaluate("document.documentElement.scrollWidth > innerWidth")
     inner = page.evaluate("(m => m.scrollWidth > m.clientWidth + 1)(document.querySelector('main'))")
     assert not wide and not inner
-    if SCREENSHOTS:
-        page.screenshot(path=f"{SCREENSHOTS}/studio-{room}-phone.png")
 
 
 def test_the_token_leaves_the_address(page):
@@ -283,6 +279,38 @@ def test_a_page_alone_decodes_as_the_model_does(window, run, tmp_path):
     assert np.abs(shown - 255 * made.ravel()).max() <= 2
     assert problems == [] and page.evaluate("window.hacked") is None
     context.close()
+
+
+@pytest.mark.skipif(SCREENSHOTS is None, reason="draws pictures on request")
+@pytest.mark.parametrize(
+    ("room", "scheme", "size"),
+    [*((room, "light", (1280, 800)) for room in ROOMS), ("map", "dark", (1280, 800)), ("map", "phone", (390, 844))],
+)
+def test_screenshots(window, room, scheme, size):
+    with studio(SCREENSHOTS) as client:
+        page = window.new_page(
+            viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if scheme == "dark" else "light"
+        )
+        page.client = client
+        page.goto(client.link)
+        page.wait_for_selector("#room[aria-busy=false]")
+        enter(page, room)
+        if room == "map":
+            page.wait_for_timeout(500)
+            drag(page, (0.5, 0.4), (0.52, 0.22))
+            page.wait_for_selector(".side .tile")
+        if room == "style":
+            box = page.locator(".style-pad").bounding_box()
+            for k, (x, y) in enumerate(((0.3, 0.25), (0.7, 0.25), (0.45, 0.8))):
+                page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=5)
+                if k == 0:
+                    page.mouse.down()
+            page.mouse.up()
+            page.wait_for_selector(".style-answer")
+        page.wait_for_timeout(800)
+        name = f"studio-{room}" + ("" if scheme == "light" else f"-{scheme}")
+        page.screenshot(path=Path(__file__).parents[1] / "docs" / "images" / f"{name}.png")
+        page.close()
 
 
 def test_names_at_the_top_of_the_bundle_are_different():

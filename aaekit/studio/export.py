@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import nn
 
 from aaekit._files import write_text
 from aaekit.errors import InputError
-from aaekit.nn.backbones import Crop
 from aaekit.runs.run import Run
 from aaekit.studio.codes import Codes
+from aaekit.studio.network import network_of, packed
 from aaekit.studio.rooms.items import facts_of
 from aaekit.studio.rooms.map import space_facts
 from aaekit.studio.session import Trained
@@ -77,82 +75,18 @@ def _data(trained: Trained) -> dict[str, Any]:
     columns = {"label": items.labels[index], "value": codes.value, "probability": trained.probability[index]}
     columns |= {"part": items.part[index]} | {name: c.function(index) for name, c in trained.columns.items()}
     facts = space_facts(trained)
-    network = layers_of(trained.model) if view.decoded == "image" and trained.model.unit_range_ else None
+    network = network_of(trained)
     if network is None:
         facts["decoded"] = None
     return {
         "space": facts | {"n": n},
-        "places": {p.name: _packed(space.project(p, codes)) for p in space.planes},
-        "columns": {name: _packed(np.asarray(values, np.float32)) for name, values in columns.items()},
-        "z": _packed(codes.z),
+        "places": {p.name: packed(space.project(p, codes)) for p in space.planes},
+        "columns": {name: packed(np.asarray(values, np.float32)) for name, values in columns.items()},
+        "z": packed(codes.z),
         "facts": [fact | {"item": k} for k, fact in enumerate(facts_of(trained, index))],
-        "pictures": _packed(items.pictures(index)) if view.kind == "image" else "",
-        "combinations": space.combinations.tolist() if space.joint else [[]],
-        "joint": space.joint,
-        "network": network,
+        "pictures": packed(items.pictures(index)) if view.kind == "image" else "",
+        "network": {"layers": None} if network is None else network,
     }
-
-
-def _packed(array: NDArray[Any]) -> str:
-    """The bytes of an array in base 64."""
-    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
-
-
-# --- the decoder -----------------------------------------------------------------------------------------------------
-def layers_of(model: Any) -> list[dict[str, Any]] | None:
-    """The layers of a decoder of fully connected and transposed convolutional layers, weights as float16.
-
-    None if it has other layers.
-    """
-    decoder = model.networks_.decoder
-    if decoder.groups:
-        return None
-    layers: list[dict[str, Any]] = []
-    for module in decoder.backbone.modules():
-        if list(module.children()):
-            continue
-        layer = _layer(module)
-        if layer is None:
-            return None
-        layers += layer
-    return [*layers, {"kind": "sigmoid"}] if decoder.unit_range else layers
-
-
-def _layer(module: nn.Module) -> list[dict[str, Any]] | None:
-    """A layer as the page computes it; none for those that do nothing in evaluation, None for unknown ones."""
-    if isinstance(module, nn.Linear):
-        return [{"kind": "dense", "in": module.in_features, "out": module.out_features} | _weights(module)]
-    if isinstance(module, nn.ConvTranspose2d):
-        (kernel, _), (stride, _), (padding, _) = module.kernel_size, module.stride, module.padding
-        is_square = len({*module.kernel_size}) == len({*module.stride}) == len({*module.padding}) == 1
-        is_plain = module.groups == 1 and not any(module.output_padding) and set(module.dilation) == {1}
-        if not (is_square and is_plain and isinstance(padding, int)):
-            return None
-        shape = {"in": module.in_channels, "out": module.out_channels}
-        steps = {"kernel": kernel, "stride": stride, "padding": padding}
-        return [{"kind": "transposed"} | shape | steps | _weights(module)]
-    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-        mean, variance = module.running_mean, module.running_var
-        if mean is None or variance is None:
-            return None
-        scale = (module.weight if module.affine else 1.0) / (variance + module.eps).sqrt()
-        shift = (module.bias if module.affine else 0.0) - mean * scale
-        values = {"scale": scale, "shift": shift}
-        packed = {k: _packed(v.detach().float().numpy()) for k, v in values.items()}
-        return [{"kind": "affine", "channels": module.num_features} | packed]
-    if isinstance(module, nn.ReLU):
-        return [{"kind": "relu"}]
-    if isinstance(module, nn.Unflatten):
-        return [{"kind": "shape", "shape": list(module.unflattened_size)}]
-    if isinstance(module, Crop):
-        return [{"kind": "crop", "height": module.size[0], "width": module.size[1]}]
-    return [] if isinstance(module, nn.Dropout | nn.Identity | nn.Flatten) else None
-
-
-def _weights(module: nn.Linear | nn.ConvTranspose2d) -> dict[str, str]:
-    weight = module.weight.detach().float().contiguous().numpy()
-    packed = {"weight": _packed(weight.astype("<f2"))}
-    return packed if module.bias is None else packed | {"bias": _packed(module.bias.detach().float().numpy())}
 
 
 # --- the page --------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 from aaekit.errors import InputError
 from aaekit.studio.codes import Plane
 from aaekit.studio.items import PARTS
+from aaekit.studio.network import network_of
 from aaekit.studio.rooms import CurrentSession, Room, binary
 from aaekit.studio.session import Trained
 
@@ -21,6 +22,12 @@ TITLES = {"error": "Reconstruction error", "outlier": "Outlier score", "probabil
 async def space(session: CurrentSession) -> dict[str, Any]:
     """The planes, the directions of z, and what items can be coloured by."""
     return await session.work(space_facts)
+
+
+@router.get("/api/map/network")
+async def network(session: CurrentSession) -> dict[str, Any]:
+    """The layers of the decoder, if the page can compute it; else None."""
+    return await session.work(lambda trained: network_of(trained) or {"layers": None})
 
 
 def space_facts(trained: Trained) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-// Decoding in the server: of the places of a pointer only the newest is asked for, while an answer is on its way.
+// Decoding under the pointer: in the page if it has the decoder, else in the server. While an answer of the server is on
+// its way, only the newest place is remembered.
 
 import { post } from "./api.js";
 
@@ -9,6 +10,7 @@ export class Decoder {
     this.fail = fail;
     this.next = /** @type {Float32Array | null} */ (null);
     this.busy = false;
+    this.local = /** @type {import("./network.js").PageDecoder | null} */ (null);
   }
 
   /**
@@ -16,6 +18,10 @@ export class Decoder {
    * @param {Float32Array} codes
    */
   async request(codes) {
+    if (this.local) {
+      this.show(this.local.decode(codes), codes);
+      return;
+    }
     this.next = codes;
     if (this.busy) return;
     this.busy = true;

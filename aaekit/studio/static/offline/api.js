@@ -1,13 +1,13 @@
 // Answers from the page itself, in place of those of a server.
 
-import { Network, bytesOf, floatsOf } from "./network.js";
+import { PageDecoder, bytesOf, floatsOf } from "../lib/network.js";
 
 const stored = JSON.parse(document.getElementById("data")?.textContent ?? "{}");
 const pixels = stored.pictures ? bytesOf(stored.pictures) : new Uint8Array(0);
 const styles = floatsOf(stored.z);
 const values = floatsOf(stored.columns.value);
-const network = stored.network ? new Network(stored.network) : null;
 const { n, nDims, shape } = stored.space;
+const decoder = stored.network.layers ? new PageDecoder(stored.network, nDims) : null;
 const size = shape ? shape[0] * shape[1] * shape[2] : 0;
 
 /** @param {number} item */
@@ -20,6 +20,7 @@ const styleOf = (item) => styles.subarray(item * nDims, (item + 1) * nDims);
  */
 export async function getJson(path, query = {}) {
   if (path === "/api/map/space") return stored.space;
+  if (path === "/api/map/network") return stored.network;
   if (!(query.item >= 0 && query.item < n)) throw new Error(`expected an item from 0 to ${n - 1}, got ${query.item}`);
   return { z: [...styleOf(query.item)], value: values[query.item], places: {} };
 }
@@ -47,24 +48,13 @@ export async function getBytes(path, query = {}) {
  * @param {any} body
  */
 export async function post(path, body) {
-  if (path === "/api/decode") return new Response(decoded(body));
+  if (path === "/api/decode") return new Response(/** @type {BodyInit} */ (decoder?.decode(body)));
   if (path.startsWith("/api/items/neighbours")) return Response.json(nearestItems(body, Number(path.split("n=")[1])).map((k) => stored.facts[k]));
   const items = [.../** @type {Uint32Array} */ (body)];
   if (path === "/api/items/facts") return Response.json(items.map((k) => stored.facts[k]));
   const out = new Uint8Array(items.length * size);
   items.forEach((k, j) => out.set(pixels.subarray(k * size, (k + 1) * size), j * size));
   return new Response(out);
-}
-
-/** Bytes of pictures. @param {Float32Array} codes */
-function decoded(codes) {
-  const width = 1 + nDims, m = codes.length / width, out = new Uint8Array(m * size);
-  for (let i = 0; i < m; i++) {
-    const hot = stored.joint ? stored.combinations[codes[i * width]] : [];
-    const pixel = /** @type {Network} */ (network).forward(Float32Array.of(...hot, ...codes.subarray(i * width + 1, (i + 1) * width)));
-    for (let k = 0; k < size; k++) out[i * size + k] = Math.round(255 * Math.min(1, Math.max(0, pixel[k])));
-  }
-  return out;
 }
 
 /** @param {Float32Array} code @param {number} most */

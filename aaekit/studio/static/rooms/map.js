@@ -5,6 +5,7 @@ import { classColour, classTexture, rampGradient, rampTexture } from "../lib/col
 import { Decoder, decode } from "../lib/decoder.js";
 import { emptyState, field, h, icon, s, segments, select, slider, toast } from "../lib/dom.js";
 import { cellTable, codeOf, factLines, factsOf, neighboursOf, picturesOf, tiles } from "../lib/items.js";
+import { PageDecoder } from "../lib/network.js";
 import { drawPicture } from "../lib/pictures.js";
 import { DIMMED, HIDDEN, NORMAL, SELECTED, Scatter } from "../lib/scatter.js";
 
@@ -47,6 +48,7 @@ class MapRoom {
     this.ends = /** @type {{item: number, code: Float32Array}[]} */ ([]);
     this.closed = false;
     this.playing = 0;
+    this.asked = /** @type {{pointer: number, handler: number} | undefined} */ (undefined); // when the last place was
     this.hovered = -1; // the item below the pointer
     this.stroke = /** @type {number[][] | undefined} */ (undefined); // that is being drawn
     this.path = /** @type {number[][] | undefined} */ (undefined); // that is played
@@ -137,7 +139,15 @@ class MapRoom {
     addEventListener("themechange", this.onTheme);
     this.listen();
     this.setMode("pointer");
+    this.decodeHere();
     this.setPlane(this.plane.name);
+  }
+
+  /** Decode in the page from now on, if it can. */
+  async decodeHere() {
+    const facts = await getJson("/api/map/network");
+    if (facts.layers) this.decoder.local = new PageDecoder(facts, this.space.nDims);
+    this.box?.setAttribute("data-decoder", facts.layers ? "page" : "server");
   }
 
   close() {
@@ -480,7 +490,7 @@ class MapRoom {
   /** @param {number[]} place @param {number} [time] when the pointer was there */
   moveProbe(place, time) {
     this.probe = place;
-    if (time !== undefined) this.askedAt = time;
+    if (time !== undefined) this.asked = { pointer: time, handler: performance.now() };
     this.placeProbe();
     this.decodeProbe();
   }
@@ -511,9 +521,10 @@ class MapRoom {
       const [names, values] = JSON.parse(new TextDecoder().decode(bytes));
       this.decodedBox?.replaceChildren(cellTable(names.map((/** @type {string} */ n, /** @type {number} */ k) => [n, values[k]])));
     }
-    if (this.askedAt !== undefined) {
-      this.box?.dispatchEvent(new CustomEvent("decoded", { detail: performance.now() - this.askedAt }));
-      this.askedAt = undefined;
+    if (this.asked) {
+      const now = performance.now();
+      this.box?.dispatchEvent(new CustomEvent("decoded", { detail: [now - this.asked.pointer, now - this.asked.handler] }));
+      this.asked = undefined;
     }
   }
 

@@ -45,6 +45,28 @@ export class Network {
   }
 }
 
+/** Makes bytes of pictures of codes: the value of y, then z. */
+export class PageDecoder {
+  /** @param {{layers: Layer[], combinations: number[][] | null}} facts @param {number} nDims of z */
+  constructor(facts, nDims) {
+    this.network = new Network(facts.layers);
+    this.combinations = facts.combinations;
+    this.width = 1 + nDims;
+  }
+
+  /** @param {Float32Array} codes (n, 1 + d) */
+  decode(codes) {
+    const rows = [];
+    for (let i = 0; i < codes.length; i += this.width) {
+      const hot = this.combinations ? this.combinations[codes[i]] : [];
+      rows.push(this.network.forward(Float32Array.of(...hot, ...codes.subarray(i + 1, i + this.width))));
+    }
+    const size = rows[0].length, bytes = new Uint8Array(rows.length * size);
+    rows.forEach((row, i) => row.forEach((v, k) => (bytes[i * size + k] = Math.round(255 * Math.min(1, Math.max(0, v))))));
+    return bytes;
+  }
+}
+
 /**
  * @param {Layer} layer
  * @param {Float32Array} x
