@@ -27,12 +27,14 @@ __all__ = [
     "AUGMENTATIONS",
     "SYMMETRIES",
     "AffineImages",
+    "Amplitude",
     "Compose",
     "FeatureNoise",
     "Identity",
     "Light",
     "Mirror",
     "Transform",
+    "WarpedTime",
     "automatic",
     "make",
     "symmetries_in",
@@ -40,7 +42,7 @@ __all__ = [
 ]
 
 Transform = Callable[[Tensor], Tensor]
-N_KNOTS = 5  # along each side of an image, of the smooth displacement field
+N_KNOTS = 5  # along each side of an image, or along a signal, of the smooth displacement field
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,91 @@ class FeatureNoise:
         return noisy * (torch.rand_like(features) >= self.strength * self.drop)
 
 
+@dataclass(frozen=True)
+class WarpedTime:
+    """Random maps of the time of signals, one for each: a shift, a stretch, and a smooth displacement.
+
+    Signals (n, channels, length) keep their shape and type. Channels move together; values from before the beginning
+    and after the end are those of the edge.
+
+    Parameters
+    ----------
+    shift : float, default 0.1
+        Largest shift, in units of the length.
+    stretch : float, default 0.1
+        Largest log of the factor of the length: 0.1 is -10 to +11 %.
+    bend : float, default 0.02
+        Standard deviation of the smooth displacement of each value, in units of the length (Um et al.,
+        arXiv:1706.00527, time-warping).
+    strength : float, default 1
+        Factor of all three; 0 changes nothing.
+
+    Raises
+    ------
+    InputError
+        For a negative strength, or, when called, a batch that is not of signals.
+    """
+
+    shift: float = 0.1
+    stretch: float = 0.1
+    bend: float = 0.02
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require_strength(self.strength)
+
+    def __call__(self, signals: Tensor) -> Tensor:
+        if signals.ndim != 3:
+            raise InputError(
+                f"expected signals of shape (n, channels, length), got {tuple(signals.shape)}: reshape them"
+            )
+        if not self.strength:
+            return signals
+        n, channels, length = signals.shape
+        u = (torch.rand(2, n, 1, device=signals.device) * 2 - 1) * self.strength
+        t = _pixel_centres(length, signals.device)
+        at = t * (u[0] * self.stretch).exp() + 2 * self.shift * u[1]  # (n, length), on a grid from -1 to 1
+        if self.bend:
+            knots = torch.randn(n, N_KNOTS, device=signals.device) * (2 * self.strength * self.bend)
+            with torch.autocast(signals.device.type, enabled=False):
+                at = at + knots @ _bumps(t).T
+        position = (((at + 1) * length - 1) / 2).clamp(0, length - 1)[:, None].expand(n, channels, length)
+        left = position.floor()
+        before, after = left.long(), (left.long() + 1).clamp(max=length - 1)
+        x = signals.float()
+        return x.gather(2, before).lerp(x.gather(2, after), position - left).to(signals.dtype)
+
+
+@dataclass(frozen=True)
+class Amplitude:
+    """Another amplitude and level for each channel of each standardised signal (n, channels, length).
+
+    Parameters
+    ----------
+    scale : float, default 0.2
+        Largest log of the factor of differences from the mean of the channel: 0.2 is -18 to +22 %.
+    level : float, default 0.1
+        Largest shift.
+    strength : float, default 1
+        Factor of both; 0 changes nothing.
+    """
+
+    scale: float = 0.2
+    level: float = 0.1
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require_strength(self.strength)
+
+    def __call__(self, signals: Tensor) -> Tensor:
+        if not self.strength:
+            return signals
+        u = (torch.rand(2, *signals.shape[:2], 1, device=signals.device) * 2 - 1) * self.strength
+        x = signals.float()
+        mean = x.mean(2, keepdim=True)
+        return ((x - mean) * (u[0] * self.scale).exp() + mean + u[1] * self.level).to(signals.dtype)
+
+
 class Compose:
     """Apply transformations one after another, from left to right."""
 
@@ -247,17 +334,21 @@ AUGMENTATIONS: dict[str, Callable[..., Transform]] = {
     "affine_edge": partial(AffineImages, padding="edge"),
     "light": Light,
     **{name: partial(Mirror, name) for name in SYMMETRIES},
+    "time": WarpedTime,
+    "amplitude": Amplitude,
+    "jitter": partial(FeatureNoise, drop=0.0),
     "noise": FeatureNoise,
     "none": Identity,
 }
+OF_SIGNALS = ("time", "amplitude", "jitter")
 
 
 def automatic(shape: Sequence[int], symmetries: Sequence[str] = (), is_photo: bool = False) -> str:
-    """The augmentation that "auto" stands for: "noise" for tables, "affine" for drawings, and more for photos.
+    """The augmentation that "auto" stands for: "noise" for tables, warps for signals and drawings, and more for photos.
 
     Parameters
     ----------
-    shape : (channels, height, width) or (n_features,)
+    shape : (channels, height, width), (channels, length) or (n_features,)
         Shape of one row.
     symmetries : sequence of str, default=()
         Keys of `SYMMETRIES` that leave the class of an image alone.
@@ -265,7 +356,7 @@ def automatic(shape: Sequence[int], symmetries: Sequence[str] = (), is_photo: bo
         Whether images fill their frame, so that they have a light, and no black around them.
     """
     if len(shape) != 3:
-        return "noise"
+        return "noise" if len(shape) == 1 else "time+amplitude+jitter"
     return "+".join([*symmetries, *(["light", "affine_edge"] if is_photo else ["affine"])])
 
 
@@ -289,7 +380,7 @@ def make(spec: str | Transform | None, shape: Sequence[int], strength: float = 1
     spec : str, callable or None
         "auto" (see `automatic`), a name in `AUGMENTATIONS`, several joined by + and applied in this order, or any
         callable from batch to batch. None means "none".
-    shape : (channels, height, width) or (n_features,)
+    shape : (channels, height, width), (channels, length) or (n_features,)
         Shape of one row.
     strength : float, default 1
         Strength of a named transformation.
@@ -313,10 +404,10 @@ def _named(name: str, shape: Sequence[int], strength: float) -> Transform:
     if name not in AUGMENTATIONS:
         names = ["auto", *AUGMENTATIONS]
         raise InputError(f"augmentation: expected {' or '.join(map(repr, names))}, got {name!r}{nearest(name, names)}")
-    if name not in ("noise", "none") and len(shape) != 3:
+    if name not in ("noise", "none") and (name in OF_SIGNALS, len(shape)) not in ((True, 2), (False, 3)):
+        rows = "signals (channels, length)" if name in OF_SIGNALS else "images (channels, height, width)"
         raise InputError(
-            f"augmentation: expected images (channels, height, width) for {name!r}, got rows of shape {tuple(shape)}: "
-            "use 'noise'"
+            f"augmentation: expected {rows} for {name!r}, got rows of shape {tuple(shape)}: use {automatic(shape)!r}"
         )
     _require_square(name, shape)
     return AUGMENTATIONS[name](strength=strength)

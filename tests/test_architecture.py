@@ -18,7 +18,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # What each layer may import of the package, besides those of EVERYWHERE, which all may. A layer is a module, a package,
 # or a part of one that has a line of its own.
 EVERYWHERE = {"errors", "_files", "_extras", "_locks"}
-LEAVES = {"labels", "cells", "curves", "priors", "divergences", "augment"}
+LEAVES = {"shapes", "labels", "cells", "curves", "priors", "divergences", "augment"}
 TRAINING = LEAVES | {"columns", "encoders", "core", "nn", "losses"}
 ESTIMATORS = TRAINING | {"estimators", "evaluation.metrics"}
 RUNS = ESTIMATORS | {"data", "evaluation", "plots", "plots.draw", "report", "systems", "runs"}
@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation.metrics": {"labels"},
     "estimators": TRAINING | {"evaluation.metrics"},
     "systems": {"estimators"},  # for type checkers
-    "data": {"labels", "cells", "encoders", "columns"},
+    "data": {"shapes", "labels", "cells", "encoders", "columns"},
     "features": {"data", "encoders"},
     "active": ESTIMATORS | {"data"},
     "model_selection": ESTIMATORS | {"data"},

@@ -7,10 +7,22 @@ from typing import Any, cast
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from aaekit import augment
-from aaekit.augment import SYMMETRIES, AffineImages, Compose, FeatureNoise, Identity, Light, Mirror
+from aaekit.augment import (
+    SYMMETRIES,
+    AffineImages,
+    Amplitude,
+    Compose,
+    FeatureNoise,
+    Identity,
+    Light,
+    Mirror,
+    WarpedTime,
+)
 from aaekit.errors import InputError
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 9, 17), (1, 40, 12)]
@@ -45,7 +57,7 @@ def seed() -> None:
 # every transformation
 
 
-@pytest.fixture(params=[*SHAPES, (5,)], ids=str)
+@pytest.fixture(params=[*SHAPES, (2, 40), (5,)], ids=str)
 def shape(request: pytest.FixtureRequest) -> tuple[int, ...]:
     return request.param
 
@@ -247,6 +259,7 @@ def test_a_row_of_a_table_stays_nearest_to_itself() -> None:
 def test_auto_depends_on_the_shape() -> None:
     assert augment.make("auto", (1, 8, 8)) == augment.make("auto", (3, 28, 28)) == AffineImages()
     assert augment.make("auto", (12,)) == FeatureNoise()
+    assert augment.automatic((2, 40)) == "time+amplitude+jitter"
 
 
 def test_names_strength_and_callables() -> None:
@@ -322,7 +335,9 @@ def test_names_are_joined_in_order_and_automatic_ones_follow_the_images() -> Non
 @pytest.mark.parametrize(
     ("spec", "shape", "message"),
     [
-        ("flip", (5,), "expected images .* for 'flip'"),
+        ("flip", (5,), "expected images .* for 'flip'.*use 'noise'"),
+        ("affine", (2, 40), r"expected images .* got rows of shape \(2, 40\): use 'time\+amplitude\+jitter'"),
+        ("time", (1, 8, 8), "expected signals .* for 'time'.*use 'affine'"),
         ("flip+lihgt", (1, 8, 8), "got 'lihgt'.*light"),
         ("transpose", (1, 8, 9), "expected square images for 'transpose'"),
     ],
@@ -330,3 +345,56 @@ def test_names_are_joined_in_order_and_automatic_ones_follow_the_images() -> Non
 def test_what_does_not_fit_is_refused(spec: str, shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(InputError, match=message):
         augment.make(spec, shape)
+
+
+# signals
+
+
+def pulses(n: int, length: int = 200, at: float = 0.0) -> Tensor:
+    """Signals (n, 2, length) of one smooth pulse, `at` of the length after the middle, in both channels."""
+    t = (torch.arange(length) + 0.5) / length - 0.5 - at
+    return (-((t / 0.04) ** 2) / 2).exp().expand(n, 2, length).contiguous()
+
+
+def middles(signals: Tensor) -> Tensor:
+    """Centres of mass (n,) of the first channel, in units of the length, from the middle."""
+    t = (torch.arange(signals.shape[2]) + 0.5) / signals.shape[2] - 0.5
+    return (signals[:, 0] * t).sum(1) / signals[:, 0].sum(1)
+
+
+def test_time_without_any_motion_is_the_identity() -> None:
+    x = torch.randn(5, 2, 33)
+    assert torch.allclose(WarpedTime(shift=0, stretch=0, bend=0)(x), x, atol=1e-5)
+
+
+@given(st.floats(0.01, 0.3), st.integers(20, 300))
+def test_a_shift_in_time_is_a_fraction_of_the_length(shift: float, length: int) -> None:
+    torch.manual_seed(0)
+    moved = middles(WarpedTime(shift=shift, stretch=0, bend=0)(pulses(200, length)))
+    assert 0.8 * shift < moved.abs().max() < shift + 0.01 and moved.mean().abs() < 0.2 * shift
+
+
+def test_a_stretch_is_a_factor_either_way() -> None:
+    x = pulses(300, at=0.2)
+    factors = middles(WarpedTime(shift=0, stretch=0.2, bend=0)(x)) / 0.2
+    assert 0.8 < factors.min() < 0.84 and 1.19 < factors.max() < 1.23
+
+
+def test_bends_of_time_have_the_given_size() -> None:
+    moved = middles(WarpedTime(shift=0, stretch=0, bend=0.02)(pulses(2000, at=0.1)))
+    assert 0.015 < moved.std() < 0.025
+
+
+def test_channels_of_a_signal_move_together_and_change_their_amplitude_alone() -> None:
+    x = pulses(50)
+    moved, louder = WarpedTime()(x), Amplitude()(x)
+    assert torch.equal(moved[:, 0], moved[:, 1]) and not torch.equal(louder[:, 0], louder[:, 1])
+    assert (louder.argmax(2) == x.argmax(2)).all()
+    gains = (louder.amax(2) - louder.amin(2)) / (x.amax(2) - x.amin(2))
+    assert 0.8 < gains.min() < 0.9 and 1.1 < gains.max() < 1.23
+
+
+def test_beyond_the_ends_of_a_signal_are_the_values_of_its_ends() -> None:
+    ramp = torch.linspace(-1, 1, 50).expand(100, 1, 50)
+    moved = WarpedTime(shift=0.5)(ramp)
+    assert moved.min() == -1 and moved.max() == 1 and (moved.diff(dim=2) >= -1e-6).all()

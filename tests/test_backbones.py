@@ -20,8 +20,8 @@ from aaekit.nn.backbones import (
 )
 from aaekit.nn.encoder import Decoder, Encoder
 
-SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 9, 13), (3, 64, 64), (30,)]
-BUILDS = [(name, s) for s in SHAPES for name in ("mlp", "conv", "resnet") if len(s) == 3 or name == "mlp"]
+SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 9, 13), (3, 64, 64), (1, 24), (3, 101), (30,)]
+BUILDS = [(name, s) for s in SHAPES for name in ("mlp", "conv", "resnet") if len(s) > 1 or name == "mlp"]
 LATENT_DIM, N_CLASSES = 3, 4
 WIDTHS = {"mlp": (16, 12), "conv": (4, 8)}
 
@@ -85,6 +85,16 @@ def test_convolutions_shrink_to_at_most_8_pixels(side):
 
 
 @pytest.mark.parametrize("name", ["conv", "resnet"])
+def test_long_signals_are_pooled_over_time(name):
+    """The same pattern has about the same features whenever it comes."""
+    encoder, n_features = encoder_of(name, (2, 128), hidden="auto")
+    pattern, x = torch.rand(2, 12), torch.zeros(2, 2, 128)
+    x[0, :, 48:60], x[1, :, 64:76] = pattern, pattern
+    here, there = encoder.eval().backbone(x)
+    assert n_features == 256 and (here - there).norm() < 0.2 * here.norm()  # the edges are within reach
+
+
+@pytest.mark.parametrize("name", ["conv", "resnet"])
 def test_large_images_are_pooled_over_places(name):
     """A small thing on plain ground has the same features wherever it is."""
     encoder, n_features = encoder_of(name, (1, 64, 64), hidden="auto")
@@ -127,22 +137,24 @@ def test_no_hidden_layer_is_a_linear_model():
 def test_crop_keeps_the_centre():
     x = torch.arange(36.0).view(1, 1, 6, 6)
     assert torch.equal(Crop((2, 4))(x), x[:, :, 2:4, 1:5])
+    assert torch.equal(Crop((2,))(x[0]), x[0, :, :, 2:4])
 
 
 # --- the choice of a backbone
 @pytest.mark.parametrize(
-    ("shape", "name"), [((1, 8, 8), "conv"), ((3, 7, 64), "mlp"), ((30,), "mlp"), ((3, 64, 64), "conv")]
+    ("shape", "name"),
+    [((1, 8, 8), "conv"), ((3, 7, 64), "mlp"), ((30,), "mlp"), ((3, 64, 64), "conv"), ((2, 8), "conv")],
 )
 def test_auto_depends_on_the_shape(shape, name):
     assert backbone_name("auto", shape) == name
-    assert any(isinstance(m, nn.Conv2d) for m in encoder_of("auto", shape)[0].modules()) == (name == "conv")
+    assert any(isinstance(m, nn.Conv1d | nn.Conv2d) for m in encoder_of("auto", shape)[0].modules()) == (name == "conv")
 
 
-@pytest.mark.parametrize("shape", [(30,), (1, 7, 7), (1, 28, 7)], ids=ids)
+@pytest.mark.parametrize("shape", [(30,), (1, 7, 7), (1, 28, 7), (2, 7)], ids=ids)
 def test_convolutions_refuse_tables_and_small_images(shape):
     for build in (encoder_of, decoder_of):
         with pytest.raises(
-            InputError, match=r"backbone: expected .*8x8 or larger for 'conv', got .*: .*backbone='mlp'"
+            InputError, match=r"backbone: expected .*8x8 or larger .* for 'conv', got .*: .*backbone='mlp'"
         ):
             build("conv", shape)
 

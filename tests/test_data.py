@@ -890,7 +890,7 @@ def test_bad_domains_in_npz(tmp_path, arrays, words):
     ("X", "words"),
     [
         (np.zeros(5), ["shape (5,)"]),
-        (np.zeros((2, 3, 4)), ["shape (2, 3, 4)"]),
+        (np.zeros((2, 3, 4, 5, 6)), ["shape (2, 3, 4, 5, 6)"]),
         (np.zeros((0, 3)), ["at least one row"]),
         (np.zeros((3, 0)), ["at least one row"]),
         (np.array([["a"]]), ["dtype <U1"]),

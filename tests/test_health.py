@@ -1,5 +1,6 @@
 """Planted failures, in numbers and in trainings, must be found; healthy runs must have no findings."""
 
+import json
 import re
 from dataclasses import fields
 from functools import partial
@@ -19,11 +20,12 @@ from aaekit import (
     SupervisedBaseline,
 )
 from aaekit.cli import app as cli
+from aaekit.cli import train as train_commands
 from aaekit.errors import InputError
 from aaekit.estimators._hyperparameters import hyperparameters_of
-from aaekit.evaluation.health import Evidence, HealthFinding, diagnose, thresholds
+from aaekit.evaluation.health import Comparison, Evidence, HealthFinding, diagnose, thresholds
 from aaekit.evaluation.heldout import HeldOut
-from aaekit.evaluation.measures import diagnosis, evidence_of
+from aaekit.evaluation.measures import comparison_of, diagnosis, evidence_of
 from aaekit.plots import draw
 from aaekit.runs.config import DataOptions
 
@@ -193,6 +195,16 @@ PLANTED = [
      "--no-guard"),
     ("no better, without guard", lambda: evidence(None, {"guard": False}, simple_errors={"forest": 0.0}),
      "nothing gained by unlabelled rows", set(), "of a forest from", "guard=True (now False)"),
+    ("as good as another method", lambda: evidence(comparison=Comparison(9.0, {"forest": 12.0, "SVM": 8.8}, N)),
+     "no better than the baseline", set(), "on 300 held-out rows 9.0 %, of SVM 8.8 %", "that method, or more labelled"),
+    ("as good as another method, photos", lambda: evidence(
+        X=RANDOM.random((N, 1024)), X_hat=RANDOM.random((N, 1024)), image_shape=(1, 32, 32),
+        comparison=Comparison(40.0, {"self-training": 10.0}, 200, "labelled rows, cross-fitted")),
+     "no better than the baseline", {"constant reconstruction"}, "200 labelled rows, cross-fitted",
+     "--features efficientnet-lite0"),
+    ("as good as another method, cut short", lambda: evidence(
+        {"eval/score": FALLING}, comparison=Comparison(9.0, {"SVM": 9.0}, N)),
+     "no better than the baseline", {"still improving"}, "SVM", "max_steps=8000"),
     ("cut short", lambda: evidence({"eval/score": FALLING}), "still improving", set(),
      "eval/score decreased by", "max_steps=4000 (now 2000)"),
     ("cut short, without held-out rows", lambda: Evidence(history=[{"reconstruction": v} for v in FALLING]),
@@ -226,12 +238,12 @@ def test_planted_failures_are_found_and_nothing_else(make, name, also, text, opt
 
 
 def test_every_finding_is_planted_and_has_a_section_in_the_docs():
-    assert {p[2] for p in PLANTED} == set(NAMES) and len(NAMES) == 17
+    assert {p[2] for p in PLANTED} == set(NAMES) and len(NAMES) == 18
 
 
 def test_the_docs_state_the_thresholds():
     values = [getattr(thresholds, name) for name in dir(thresholds) if name.isupper()]
-    assert len(values) == 30
+    assert len(values) == 31
     text = PAGE.read_text(encoding="utf-8")
     for value in (thresholds.MIN_D_RANGE, thresholds.CERTAIN, thresholds.CERTAIN_LEAST_SQUARES, thresholds.MAX_DISTANCE,
                   thresholds.MAX_FOREST_AUC, thresholds.DECIDED, thresholds.MEMORISED):  # fmt: skip
@@ -250,13 +262,15 @@ def test_the_docs_state_the_thresholds():
         evidence({"eval/score": FALLING, "learning_rate": np.linspace(1, 0, EPOCHS)}),  # its schedule has ended
         evidence(D(0.97, 0.04), {"divergence": "wasserstein"}),  # its critic gives no probabilities
         evidence(simple_errors={"logistic regression": 10.0}),  # much is gained
+        evidence(comparison=Comparison(5.0, {"logistic regression": 10.0}, N)),
+        evidence(comparison=Comparison(9.0, {"logistic regression": 9.0}, 20)),  # too few rows to tell
         evidence(D(0.5, 0.5)),  # chance, as it should be
         evidence(z=Z[:20] + 9, labels=None, y=None),  # too few rows
         evidence(X=RANDOM.normal(size=(N, 200)), X_hat=np.zeros((N, 200))),  # noise cannot be reconstructed
         evidence(labels=np.where(LABELS == 4, -1, LABELS), y=probabilities(LABELS)),  # unlabelled rows are ignored
     ],
-    ids=["classifier", "clusters", "nothing", "baseline", "conditional", "ended", "wasserstein", "gained", "draw",
-         "few", "noise", "unlabelled"],
+    ids=["classifier", "clusters", "nothing", "baseline", "conditional", "ended", "wasserstein", "gained", "better",
+         "few compared", "draw", "few", "noise", "unlabelled"],
 )  # fmt: skip
 def test_no_findings(given):
     assert diagnose(given) == []
@@ -465,6 +479,45 @@ def test_the_doctor_prints_findings(tmp_path, monkeypatch, capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert text.startswith("problem: stuck discriminator evidence: D of z gives 0.")
     assert "try first: discriminator_learning_rate=0.001 (now 1e-09)" in text
+
+
+def test_a_comparison_that_is_lost_is_in_the_run_its_report_and_the_doctors_words(tmp_path, monkeypatch, aae):
+    """A classifier of images that has hardly been trained is behind any other method."""
+    monkeypatch.setattr(draw, "draw_all", lambda *_, **__: {})
+    monkeypatch.setattr(train_commands, "add_comparison", with_comparison)
+    options = ("--data", "digits", "--labels", 40, "--hidden", 8, "--max-steps", 2, "--quiet", "--compare")
+    assert aae("train", "classifier", *options, "--out", tmp_path / "run")[0] == 0
+    path = tmp_path / "run" / "results.json"
+    (finding,) = (f for f in json.loads(path.read_text())["findings"] if f["name"] == "no better than the baseline")
+    assert finding["severity"] == "problem" and "of gradient histograms 3.0 %" in finding["evidence"]
+    assert finding["evidence"] in (tmp_path / "run" / "report.html").read_text()
+    code, out, _ = aae("doctor", tmp_path / "run")
+    assert code == 0 and "problem: no better than the baseline" in out and "gradient histograms" in out
+    results = json.loads(path.read_text())
+    for damaged in ([{"name": "x"}], "x", [{"name": "x", "error": -1}]):
+        path.write_text(json.dumps(results | {"comparison": damaged}))
+        code, _, err = aae("doctor", tmp_path / "run")
+        assert code != 0 and "results.json" in err[-1] and "run aae evaluate again" in err[-1]
+
+
+def with_comparison(run, estimator, results, cross_fit=True):
+    """Conclude a run with errors of other methods, in place of training them."""
+    others = [
+        {"name": "forest", "error": 9.0, "seconds": 1},
+        {"name": "gradient histograms", "error": 3.0, "seconds": 1},
+    ]
+    run.conclude(estimator, results | {"comparison": others})
+
+
+def test_comparisons_of_runs_are_on_held_out_rows_or_cross_fitted():
+    entries = [{"name": name, "error": error} for name, error in (("ours", 9.0), ("forest", 8.0), ("SVM", 12.0))]
+    held_out = {"error": 7.0, "n_scored": 300, "rows": "test", "comparison": entries[1:]}
+    assert comparison_of(held_out) == Comparison(7.0, {"forest": 8.0, "SVM": 12.0}, 300, "test rows")
+    cross_fitted = comparison_of({"n_compared": 40, "comparison": entries})
+    assert cross_fitted == Comparison(9.0, {"forest": 8.0, "SVM": 12.0}, 40, "labelled rows, cross-fitted")
+    assert comparison_of({"error": 7.0}) is None
+    with pytest.raises(InputError, match="from 0 to 100"):
+        Comparison(101.0, {}, 1)
 
 
 # --- documentation ---------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from aaekit.evaluation.methods import CLASSIFIERS, Method, Setting, answer, suit
 from aaekit.evaluation.suite import FAMILIES, Cell, Failure, Task
 from aaekit.evaluation.suite.tasks import RARE, draw_labels, problem
 
-FOR_TABLES = suited(CLASSIFIERS, is_image=False)
+FOR_TABLES = suited(CLASSIFIERS, kind="table")
 FEW_STEPS = {"max_steps": 3, "hidden": (8,)}
 LABELS = st.lists(st.integers(-1, 3), min_size=12, max_size=60).filter(lambda y: len({*y} - {-1}) > 1).map(np.array)
 
@@ -123,9 +123,9 @@ def test_a_class_without_labels_has_probability_0_and_one_label_is_enough(method
 
 
 @pytest.mark.parametrize("n_labels", [1, 5])
-@pytest.mark.parametrize("method", [m for m in CLASSIFIERS if m.images_only], ids=lambda m: m.name)
+@pytest.mark.parametrize("method", [m for m in CLASSIFIERS if "table" not in m.kinds], ids=lambda m: m.name)
 def test_methods_of_images_learn_from_pixels(method, n_labels):
-    if method not in suited(CLASSIFIERS, is_image=True):
+    if method not in suited(CLASSIFIERS, kind="image"):
         pytest.skip(f"{method.package} is not installed")
     digits = problem(Task("classes", "digits", k=n_labels), data.load("digits"))
     X, X_test = digits.X[digits.y >= 0], digits.X_test[:300]
@@ -136,7 +136,9 @@ def test_methods_of_images_learn_from_pixels(method, n_labels):
 
 
 def test_methods_of_images_are_not_asked_about_tables():
-    assert not any(m.images_only for m in FOR_TABLES) and {m.name for m in FOR_TABLES} < {m.name for m in CLASSIFIERS}
+    assert not any("table" not in m.kinds for m in FOR_TABLES) and {m.name for m in FOR_TABLES} < {
+        m.name for m in CLASSIFIERS
+    }
     simple = {m.name for m in CLASSIFIERS if m.is_simple}
     assert "augmented network" in simple and not {"supervised baseline", "SemiSupervisedAAE"} & simple
 
@@ -219,7 +221,7 @@ def test_a_method_that_fails_stops_no_other_and_is_tried_again(error, tmp_path):
 def test_each_family_measures_its_methods(family, tmp_path, monkeypatch):
     monkeypatch.setitem(RARE, "wine", "class 0")
     tasks = suite.tasks((family,), ("wine",), (5,), 1)[:1]
-    methods = [m for m in suited(FAMILIES[family].methods, is_image=False) if not m.package]
+    methods = [m for m in suited(FAMILIES[family].methods, kind="table") if not m.package]
     logs, failures = suite.run([Cell(t, m, FEW_STEPS) for t in tasks for m in methods], tmp_path)
     assert not failures and len(logs) == len(tasks) * len(methods)
     assert all(np.isfinite(list(log["scores"].values())).all() for log in logs)

@@ -72,13 +72,16 @@ def info(
     image_shape: Annotated[
         str | None,
         typer.Option(
-            help="Channels, height and width of images, as in `aae train`: of flat rows, or to resize files to.",
+            help="Channels, height and width of images, or channels and length of signals, as in `aae train`: of flat "
+            "rows, or to resize files to.",
             show_default=False,
         ),
     ] = None,
     sheet: Annotated[
         Path | None,
-        typer.Option(help="PNG to draw images into, some of each class, as a model sees them.", show_default=False),
+        typer.Option(
+            help="PNG to draw images or signals into, some of each class, as a model sees them.", show_default=False
+        ),
     ] = None,
     features: Features = None,
 ) -> None:
@@ -162,11 +165,21 @@ def _describe(dataset: "Dataset") -> None:
         _line("labels", dataset.target and f"column {dataset.target}" or f"{len(dataset.classes)} classes")
         _line("classes", f"{len(dataset.classes)}: {_counts(dataset.y, dataset.classes)}")
         _line("unlabelled", f"{int((dataset.y < 0).sum())} rows")
+    if dataset.X.ndim == 3:
+        _print_signals(dataset.X)
     if dataset.pictures is not None:
         _print_pictures(dataset, dataset.pictures)
     if schema is not None:
         _line("values", f"{schema.n_values} in a row, of {len(schema.used)} of {len(schema.columns)} columns")
         _print_columns(schema)
+
+
+def _print_signals(X: Any) -> None:
+    """Print the length of signals and the range of each channel."""
+    ranges = [f"{X[:, k].min():.4g} to {X[:, k].max():.4g}" for k in range(min(X.shape[1], N_CLASSES))]
+    more = f" and {X.shape[1] - N_CLASSES} more" if X.shape[1] > N_CLASSES else ""
+    _line("signals", f"{X.shape[1]} channel{'s' * (X.shape[1] > 1)} of {X.shape[2]} values")
+    _line("ranges", "; ".join(ranges) + more)
 
 
 def _print_pictures(dataset: "Dataset", pictures: "Pictures") -> None:
@@ -194,23 +207,27 @@ def _print_pictures(dataset: "Dataset", pictures: "Pictures") -> None:
 
 
 def _draw_sheet(dataset: "Dataset", path: Path) -> str:
-    """Draw images as a model sees them, a row for each class, and say what is drawn."""
+    """Draw images or signals as a model sees them, a row for each class, and say what is drawn."""
     from aaekit import plots
 
-    if dataset.X.ndim != 4:
-        raise InputError(f"--sheet: expected images, got rows of {dataset.X.shape[1]} values: leave it out")
+    if dataset.X.ndim == 2:
+        raise InputError(f"--sheet: expected images or signals, got rows of {dataset.X.shape[1]} values: leave it out")
     if path.suffix.casefold() != ".png":
         raise InputError(f"--sheet: expected a file with .png, got {path}: name it so")
     rng = np.random.default_rng(0)
-    y = np.full(len(dataset.X), -1) if dataset.y is None else dataset.y
+    X, y = dataset.X, np.full(len(dataset.X), -1) if dataset.y is None else dataset.y
+    if X.ndim == 3:
+        deviation = X.std((0, 2), keepdims=True)
+        X = (X - X.mean((0, 2), keepdims=True)) / np.where(deviation > 0, deviation, 1)
     kinds = [k for k in (*range(len(dataset.classes)), -1) if (y == k).any()][:N_SHEET_ROWS]
     names = [dataset.classes[k] if k >= 0 else "unlabelled" for k in kinds]
     chosen = [np.flatnonzero(y == k) for k in kinds]
     if len(kinds) == 1:
-        images = dataset.X[np.sort(rng.permutation(chosen[0])[: N_SHEET**2])]
+        images = X[np.sort(rng.permutation(chosen[0])[: N_SHEET**2])]
     else:
-        blank = np.full((1, *dataset.X.shape[1:]), 255 if dataset.X.dtype == np.uint8 else 1, dataset.X.dtype)
-        rows = [dataset.X[np.sort(rng.permutation(rows)[:N_SHEET])] for rows in chosen]
+        white = np.nan if X.ndim == 3 else 255 if X.dtype == np.uint8 else 1
+        blank = np.full((1, *X.shape[1:]), white, X.dtype)
+        rows = [X[np.sort(rng.permutation(rows)[:N_SHEET])] for rows in chosen]
         images = np.concatenate([part for row in rows for part in (row, *[blank] * (N_SHEET - len(row)))])
     scaled = images / np.float32(255) if images.dtype == np.uint8 else images
     plots.save(plots.sample_grid(scaled, N_SHEET, title="As a model sees them"), path)

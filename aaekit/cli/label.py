@@ -140,12 +140,12 @@ def _ask(folder: Path, settings: Settings, n: int, is_new: bool, quiet: bool) ->
 
 
 def _write_questions(path: Path, session: Any, dataset: Any, rows: Any) -> None:
-    """Write the CSV file to fill in, with the values of a table, or a picture of images."""
+    """Write the CSV file to fill in, with the values of a table, or a picture of images or signals."""
     from aaekit import plots
     from aaekit.evaluation import heldout
 
     of = heldout.HeldOut("", dataset.X, None, dataset.originals).at(rows)
-    if of.of_images or dataset.X.ndim == 4:
+    if of.of_images or dataset.X.ndim > 2:
         columns, *values = [[]] * (1 + len(rows))
     else:
         columns, *values = table_lines(of.X, dataset.schema)
@@ -156,7 +156,7 @@ def _write_questions(path: Path, session: Any, dataset: Any, rows: Any) -> None:
             )
     lines = [[row, "", *cells[:N_FEATURES]] for row, cells in zip(rows, values, strict=True)]
     write_csv(path, with_files([["row", "label", *columns[:N_FEATURES]], *lines], dataset.files))
-    if of.of_images or dataset.X.ndim == 4:
+    if of.of_images or dataset.X.ndim > 2:
         X = heldout.rows_for_plots(session.model or session.clusters_, of)
         typer.echo(f"look at: {plots.save(plots.questions(X, rows.tolist()), path.with_suffix('.png'))}")
 
@@ -215,7 +215,7 @@ def predict(
             f"{folder}: expected a trained model, got none: run aae label ask {folder}, then aae label tell {folder}"
         )
     model, settings = SemiSupervisedAAE.load(path), _settings(folder)
-    shape = model.shape_ if len(model.shape_) == 3 else None
+    shape = model.shape_ if len(model.shape_) > 1 else None
     schema = Schema.from_dict(settings["schema"]) if settings["schema"] else None
     with notes():
         dataset = data.load(rows, data_dir, image_shape=shape, schema=schema, classes=(), features=settings["features"])

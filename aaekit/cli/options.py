@@ -77,8 +77,11 @@ def new_app(**settings: Any) -> typer.Typer:
 def image_shape_of(text: str) -> list[int]:
     """Read the value of --image-shape."""
     parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 3 or not all(part.isdecimal() and int(part) for part in parts):
-        raise InputError(f"--image-shape: expected channels, height and width, got {text}: write for instance 1,28,28")
+    if len(parts) not in (2, 3) or not all(part.isdecimal() and int(part) for part in parts):
+        raise InputError(
+            f"--image-shape: expected channels, height and width, or channels and length of signals, got {text}: write "
+            "for instance 1,28,28"
+        )
     return [int(part) for part in parts]
 
 

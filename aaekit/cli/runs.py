@@ -64,7 +64,8 @@ def doctor(run: RunPath, data: MovedData = None, data_dir: DataDir = None) -> No
 
     directory = Run.open(run, data, data_dir)
     estimator = directory.fitted()
-    findings = diagnosis(estimator, directory.held_out, directory.simple_errors(estimator))
+    simple_errors, comparison = directory.simple_errors(estimator), directory.comparison
+    findings = diagnosis(estimator, directory.held_out, simple_errors, comparison)
     for finding in findings:
         typer.echo(f"{finding.severity}: {finding.name}")
         for what, text in (

@@ -84,13 +84,13 @@ def suite(
         chosen, facts = _own_tasks(data, of_set | with_features, test, numbers, draws, data_dir)
     folder = None if data_dir is None else str(data_dir)
     # this also encodes features, if there are any, so that processes find them in the cache
-    is_image = {task.data: suites.has_images(task, folder) for task in {t.data: t for t in chosen}.values()}
+    kinds = {task.data: suites.kind_of_task(task, folder) for task in {t.data: t for t in chosen}.values()}
     cells = [
         suites.Cell(task, method, of_ours, folder, facts)
         for task in chosen
-        for method in _methods(suites.FAMILIES[task.family].methods, _names(methods), families, is_image[task.data])
+        for method in _methods(suites.FAMILIES[task.family].methods, _names(methods), families, kinds[task.data])
     ]  # fmt: skip
-    suitable = {m for t in chosen for m in suites.FAMILIES[t.family].methods if m.takes(is_image[t.data])}
+    suitable = {m for t in chosen for m in suites.FAMILIES[t.family].methods if kinds[t.data] in m.kinds}
     for method in suitable:
         if not method.is_installed and (not methods or method.name in _names(methods)):
             say(f'note: {method.name} is left out, since it is not installed: pip install "aaekit[suite]"')
@@ -139,7 +139,7 @@ def _numbers(text: str | None) -> tuple[int, ...]:
     return tuple(int(part) for part in _names(text))
 
 
-def _methods(methods: Any, chosen: tuple[str, ...], families: str, is_image: bool) -> list[Any]:
+def _methods(methods: Any, chosen: tuple[str, ...], families: str, kind: Any) -> list[Any]:
     """The methods of a family that were chosen; none for other rows, or of packages that are not installed."""
     from aaekit.evaluation.methods import suited
     from aaekit.evaluation.suite import FAMILIES
@@ -148,7 +148,7 @@ def _methods(methods: Any, chosen: tuple[str, ...], families: str, is_image: boo
     for name in chosen:
         if name not in names:
             raise InputError(f"--methods: expected {', '.join(sorted(names))}, got {name!r}{nearest(name, names)}")
-    return [method for method in suited(methods, is_image) if not chosen or method.name in chosen]
+    return [method for method in suited(methods, kind) if not chosen or method.name in chosen]
 
 
 def _say(progress: Any) -> None:

@@ -7,7 +7,6 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from aaekit._files import read_json
 from aaekit.cli.options import (
     DataDir,
     MovedData,
@@ -219,6 +218,7 @@ def add_comparison(run: Any, estimator: Any, results: dict[str, Any], cross_fit:
         results["comparison"] = compare(run.config, run.data, run.split, estimator, run.held_out)
     elif cross_fit and find(run.config["system"]).comparable:
         results["comparison"] = cross_fitted(run.config, run.data, run.split, estimator)
+        results["n_compared"] = len(run.split.labelled)
         results["comparison_rows"] = f"cross-fitted on {len(run.split.labelled)} labelled rows"
     run.conclude(estimator, results)
 
@@ -235,7 +235,7 @@ def print_results(run: Any) -> None:
     """Print the results of a complete run, its findings and where the report is."""
     from aaekit.evaluation.measures import tables
 
-    results = read_json(run.path / "results.json", "the results of a run", dict[str, Any], "run aae evaluate again")
+    results = run.results
     for table in tables(results):
         print_table(table)
     if find(run.config["system"]).comparable and not {"error", "comparison"} & set(results):

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from aaekit.errors import InputError
 from aaekit.labels import as_integers, split_labels
+from aaekit.shapes import check_signals
 
 BLOCK_BYTES = 64 * 2**20
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -40,8 +41,8 @@ def check_rows(X: ArrayLike, name: str = "X", largest: float = FLOAT32_MAX) -> N
 
     Parameters
     ----------
-    X : array-like of shape (n, n_features) or (n, channels, height, width)
-        Tables hold any finite numbers; images hold integers in 0..255 or floats in [0, 1].
+    X : array-like of shape (n, n_features), (n, channels, length) or (n, channels, height, width)
+        Tables and signals hold any finite numbers; images hold integers in 0..255 or floats in [0, 1].
     name : str, default="X"
         What messages call the array.
     largest : float, default=3.4e38
@@ -56,14 +57,17 @@ def check_rows(X: ArrayLike, name: str = "X", largest: float = FLOAT32_MAX) -> N
     X = np.asanyarray(X)
     if X.dtype.kind not in "fiub":
         raise InputError(f"{name}: expected numbers, got dtype {X.dtype}: convert it to uint8 or float32")
-    if X.ndim not in (2, 4):
+    if X.ndim not in (2, 3, 4):
         raise InputError(
-            f"{name}: expected (n, n_features) or (n, channels, height, width), got shape {X.shape}: reshape it"
+            f"{name}: expected (n, n_features), signals (n, channels, length) or images (n, channels, height, width), "
+            f"got shape {X.shape}: reshape it"
         )
     if X.size == 0:
         raise InputError(
             f"{name}: expected at least one row and one value per row, got shape {X.shape}: check the data"
         )
+    if X.ndim == 3:
+        check_signals(X.shape, name)
     image = X.ndim == 4
     if image and X.shape[1] > 4 and X.shape[3] in (1, 3, 4):
         raise InputError(

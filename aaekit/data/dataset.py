@@ -16,6 +16,10 @@ from aaekit.data.splits import Split
 from aaekit.data.store import MEMORY_LIMIT, as_store
 from aaekit.errors import InputError
 from aaekit.labels import UNLABELLED
+from aaekit.shapes import are_signals
+
+SMALLEST_SIDE = 8  # of grey images that come without channels
+N_LOOKED_AT = 1000  # rows whose range says whether they are images
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +30,9 @@ class Dataset:
     ----------
     name : str
         Its name.
-    X : ndarray of shape (n, channels, height, width) or (n, n_features)
-        Training rows: images are uint8 (0..255) or float32 in [0, 1], tables float32, or float64 with a schema.
+    X : ndarray of shape (n, channels, height, width), (n, channels, length) or (n, n_features)
+        Training rows: images are uint8 (0..255) or float32 in [0, 1], signals float32, tables float32, or float64 with
+        a schema.
     y : ndarray of shape (n,) or None
         Labels, int64, -1 in unlabelled rows.
     X_test, y_test : ndarray or None
@@ -122,12 +127,13 @@ def checked(
 ) -> Dataset:
     """Return a data set whose arrays are checked and have the shapes and dtypes that `Dataset` promises.
 
-    `classes` are the numbers of the labels if they are empty; `image_shape` is the shape of flattened images.
+    `classes` are the numbers of the labels if they are empty; `image_shape` is the shape of flattened images or
+    signals.
     """
     _check_parts(data)
 
     def rows(array: NDArray[Any], key: str) -> NDArray[Any]:
-        array = _as_images(array, image_shape, f"{data.name}: {key}")
+        array = _with_shape(array, image_shape, f"{data.name}: {key}")
         check_rows(array, f"{data.name}: {key}", largest=np.inf if data.schema is not None else FLOAT32_MAX)
         dtype = np.uint8 if array.ndim == 4 and array.dtype.kind in "iu" else np.float32
         if array.ndim == 2 and data.schema is not None:
@@ -183,15 +189,27 @@ def _check_parts(data: Dataset) -> None:
         )
 
 
-def _as_images(array: NDArray[Any], image_shape: Sequence[int] | None, where: str) -> NDArray[Any]:
-    """Return (n, height, width) with a channel axis, and flattened images of `image_shape` as images."""
+def _with_shape(array: NDArray[Any], image_shape: Sequence[int] | None, where: str) -> NDArray[Any]:
+    """Return grey images (n, height, width) with a channel, and flat rows as images or signals of `image_shape`."""
     if array.ndim == 3:
-        return array[:, None]
+        is_grey = not _are_signals(array) if image_shape is None else len(image_shape) == 3
+        return array[:, None] if is_grey else array
     if image_shape is None or array.ndim != 2:
         return array
-    if len(image_shape) != 3 or array.shape[1] != math.prod(image_shape):
+    if len(image_shape) not in (2, 3) or array.shape[1] != math.prod(image_shape):
         raise InputError(
-            f"{where}: expected rows of the size of image_shape={tuple(image_shape)}, (channels, height, width), got "
-            f"rows of shape {array.shape[1:]}"
+            f"{where}: expected rows of the size of image_shape={tuple(image_shape)}, (channels, height, width) or "
+            f"(channels, length), got rows of shape {array.shape[1:]}"
         )
     return array.reshape(-1, *image_shape)
+
+
+def _are_signals(array: NDArray[Any]) -> bool:
+    """Whether (n, a, b) are signals, in either order, and not grey images of at least 8 pixels a side."""
+    n, a, b = array.shape
+    if max(a, b) < SMALLEST_SIDE or not (are_signals((n, a, b)) or are_signals((n, b, a))):
+        return False
+    sample = array[:: max(1, n // N_LOOKED_AT)]
+    largest = 255 if array.dtype.kind in "iu" else 1
+    is_dark_to_bright = bool(sample.size and sample.min() >= 0 and sample.max() <= largest)
+    return min(a, b) < SMALLEST_SIDE or not is_dark_to_bright

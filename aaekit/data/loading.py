@@ -79,15 +79,16 @@ def load(
           8x8 and 16x16 digits that are enlarged to 28x28 are also sharpened and centred as MNIST's are. Labels stay as
           they are, so the parts must have the same classes. No rows are dropped or repeated.
 
-        Images of shape (n, height, width) get a channel axis.
+        Arrays (n, channels, length) are signals; images of shape (n, height, width), which are bytes or floats in
+        [0, 1] of at least 8 pixels a side, get a channel axis.
     data_dir : str or Path, optional
         Folder of the named sets. Default: the variable AAE_DATA_DIR, else the user's cache folder. Files are looked for
         in ``data_dir/name`` and in ``data_dir``, and downloaded, once, to the former.
     download : bool, default=True
         Whether to download missing files.
-    image_shape : (channels, height, width), optional
-        Shape of the flattened images in the rows of a .npz, .npy or table (default: the rows are a table), or shape to
-        resize the images of a folder to.
+    image_shape : (channels, height, width) or (channels, length), optional
+        Shape of the flattened images or signals in the rows of a .npz, .npy or table (default: the rows are a table),
+        or shape to resize the images of a folder to.
     schema : Schema, optional
         For tables: what the columns of an earlier set are, so that rows mean the same.
     classes : sequence of str, optional
@@ -178,7 +179,7 @@ def with_test_rows(data: Dataset, test: str | Path, data_dir: str | Path | None 
         options = {"bits": data.pictures.bits} | options
     allowed = set(options_of(str(test))) - {"drop"}
     options = {name: value for name, value in options.items() if name in allowed and value is not None}
-    shape = tuple(int(n) for n in data.X.shape[1:]) if data.X.ndim == 4 else None
+    shape = tuple(int(n) for n in data.X.shape[1:]) if data.X.ndim > 2 else None
     rows = load(
         test,
         data_dir,

@@ -72,8 +72,9 @@ Augmentation = Annotated[
     Field(
         description="what does not change the class of a row: names joined by +, from 'affine' (small warps, into "
         "black; without bending in ClusteringAAE), 'affine_edge' (into the colour of the edge), 'light', 'flip', "
-        "'flip_vertical', 'transpose' (all images), 'noise' (tables), or 'none'; or a callable on batches. 'auto' is "
-        "noise for tables, affine for drawings; for photos light, affine_edge, and the flips that leave the class alone"
+        "'flip_vertical', 'transpose' (all images), 'time' (shifts and stretches), 'amplitude', 'jitter' (all "
+        "signals), 'noise' (tables), or 'none'; or a callable on batches. 'auto' is noise for tables, all three for "
+        "signals, affine for drawings; for photos light, affine_edge, and the flips that leave the class alone"
     ),
 ]
 
@@ -96,15 +97,19 @@ class Estimator(BaseEstimator, Generic[N]):
     image_shape: Annotated[
         tuple[Positive, ...] | None,
         "Data",
-        Field(description="(channels, height, width) of the images in flat rows; None takes the shape of X"),
+        Field(
+            description="(channels, height, width) of the images in flat rows, or (channels, length) of signals; None "
+            "takes the shape of X"
+        ),
     ] = None
     backbone: Annotated[
         Literal["auto", "mlp", "conv", "resnet"] | nn.Module | tuple[nn.Module, nn.Module],
         "Networks",
         Field(
-            description="encoder and decoder: fully connected, convolutional (in images larger than 32 pixels a side "
-            "features are pooled), 'resnet' (residual blocks in the encoder), or by the shape of the rows; or a torch "
-            "module as the encoder, or a pair of modules, the second from codes (n, n_code) to rows"
+            description="encoder and decoder: fully connected, convolutional (in images larger than 32 pixels a side, "
+            "and in longer signals, features are pooled), 'resnet' (residual blocks in the encoder), or by the shape "
+            "of the rows; or a torch module as the encoder, or a pair of modules, the second from codes (n, n_code) to "
+            "rows"
         ),
     ] = "auto"
     hidden: Annotated[
@@ -251,10 +256,11 @@ class Estimator(BaseEstimator, Generic[N]):
 
         Parameters
         ----------
-        X : array-like, sparse matrix or DataFrame of shape (n, n_features), or array (n, channels, height, width)
+        X : array-like, sparse matrix or DataFrame of shape (n, n_features), or array (n, channels, ...)
             Tables hold numbers of any range, which are standardised, and NaN for empty cells; data frames also texts,
-            booleans, dates and categories. Images hold numbers in [0, 1] or bytes. Flat rows are images with
-            `image_shape`, or if they are bytes, some of at least 128.
+            booleans, dates and categories. Images (n, channels, height, width) hold numbers in [0, 1] or bytes. Signals
+            (n, channels, length) hold numbers of any range, which are standardised by channel. Flat rows are images or
+            signals with `image_shape`, and images if they are bytes, some of at least 128.
         y : array-like of shape (n,), optional
             Labels of any kind; -1, None or NaN in unlabelled rows. For `SupervisedAAE` also of shape (n,
             n_conditions). Ignored by estimators that learn without labels.

@@ -92,8 +92,11 @@ def check_parameters(estimator: "Estimator[Any]") -> None:
         if of_text or (isinstance(value, float) and isinstance(kind, int)):
             raise InputError(f"{name}: expected a {type(kind).__name__}, for instance {kind!r}, got {value!r}")
     shape = estimator.image_shape
-    if shape is not None and len(shape) != 3:
-        raise InputError(f"image_shape: expected three numbers (channels, height, width), got {shape!r}")
+    if shape is not None and len(shape) not in (2, 3):
+        raise InputError(
+            f"image_shape: expected three numbers (channels, height, width), or two of signals (channels, length), got "
+            f"{shape!r}"
+        )
 
 
 def prepared(

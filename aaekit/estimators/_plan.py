@@ -22,7 +22,7 @@ class DataSummary:
     Attributes
     ----------
     shape : tuple of int
-        Of a row: (channels, height, width) or (n_features,).
+        Of a row: (channels, height, width), (channels, length) of signals, or (n_features,).
     n_rows : int
         Rows to train on.
     unit_range : bool
@@ -60,9 +60,9 @@ class DataSummary:
         return math.prod(self.shape)
 
     @property
-    def is_image(self) -> bool:
-        """Whether rows are images."""
-        return len(self.shape) == 3
+    def is_table(self) -> bool:
+        """Whether rows are neither images nor signals, which have warps."""
+        return len(self.shape) == 1
 
     @property
     def n_labelled(self) -> int:
@@ -206,8 +206,8 @@ class Plan:
             },
         )
         n, K = made.data.n_values, made.n_classes
-        if not made.data.shape or min(made.data.shape) < 1 or len(made.data.shape) not in (1, 3):
-            raise DamageError(f"data.shape: expected numbers of at least 1, one or three, got {made.data.shape}")
+        if not made.data.shape or min(made.data.shape) < 1 or len(made.data.shape) > 3:
+            raise DamageError(f"data.shape: expected one to three numbers of at least 1, got {made.data.shape}")
         if not all(0 <= first < last <= n for first, last in made.data.groups):
             raise DamageError(f"data.groups: expected parts of {n} values, got others")
         if K < 0 or len(made.class_prior) not in (0, K) or not all(p >= 0 for p in made.class_prior):
@@ -235,10 +235,10 @@ class Consistency:
 def consistency(choice: str, augmentation: object, data: DataSummary, *, with_labels: bool) -> Consistency:
     """What must not change y: the augmentation, small adversarial shifts, both or nothing.
 
-    "auto" depends on what is known about a class. Without labels, warps of images say most, tables need both, and
-    without an augmentation small shifts are all there is. With labels it is the same, but small shifts help images,
-    too, from 16 pixels a side (at 8x8 a ball that is harmless at 28x28 contains other classes), and where each image
-    has a label, its warped copies leave nothing to guess.
+    "auto" depends on what is known about a class. Without labels, warps of images and signals say most, tables need
+    both, and without an augmentation small shifts are all there is. With labels it is the same, but small shifts help
+    images, too, from 16 pixels a side (at 8x8 a ball that is harmless at 28x28 contains other classes), and where each
+    image has a label, its warped copies leave nothing to guess.
 
     Raises
     ------
@@ -257,7 +257,7 @@ def consistency(choice: str, augmentation: object, data: DataSummary, *, with_la
     if not has_augmentation:
         return Consistency(False, True)
     if not with_labels:
-        return Consistency(True, not data.is_image)
-    if data.is_image and not data.n_unlabelled:
+        return Consistency(True, data.is_table)
+    if not data.is_table and not data.n_unlabelled:
         return Consistency(False, False)
-    return Consistency(True, not data.is_image or min(data.shape[1:]) >= 16)
+    return Consistency(True, data.is_table or min(data.shape[1:]) >= 16)

@@ -20,6 +20,7 @@ from aaekit.errors import ColumnWarning, InputError, RangeWarning
 from aaekit.estimators._sklearn import BaseEstimator
 from aaekit.nn.choices import UNIT, Groups
 from aaekit.nn.networks import Networks
+from aaekit.shapes import check_signals, kind_of
 
 __all__ = ["RowScaler", "as_float", "in_batches", "probabilities", "shape_of"]
 
@@ -40,14 +41,14 @@ class RowScaler:
     """How rows are scaled, learned from those of fit.
 
     Images in [0, 1] and bytes stay as they are (bytes until they are in a minibatch); other images are standardised.
-    Columns of tables are scaled by a `Curve`, whatever their range.
+    Signals are standardised by channel. Columns of tables are scaled by a `Curve`, whatever their range.
 
     Attributes
     ----------
     shape : tuple of int
         Of a row as the networks see it.
     as_images : bool
-        Whether rows come back as (n, channels, height, width).
+        Whether rows come back as (n, channels, height, width), or (n, channels, length).
     unit_range : bool
         Whether values are in [0, 1], as those of images are.
     unit : float
@@ -78,11 +79,13 @@ class RowScaler:
         Raises
         ------
         InputError
-            For rows of a shape that is neither that of a table nor of images.
+            For rows of a shape that is neither that of a table nor of images or signals.
         """
-        shape = shape_of(X)[1:] if len(shape_of(X)) == 4 else None
+        shape = shape_of(X)[1:] if len(shape_of(X)) > 2 else None
         as_images = shape is not None
-        if shape and shape[0] > 4 and shape[2] in (1, 3, 4):
+        if shape and len(shape) == 2:
+            check_signals(shape_of(X))
+        elif shape and shape[0] > 4 and shape[2] in (1, 3, 4):
             raise InputError(
                 f"X: expected images (n, channels, height, width), got {shape_of(X)}, which looks like channels last: "
                 "transpose it by (0, 3, 1, 2)"
@@ -103,9 +106,13 @@ class RowScaler:
             )
         if X.dtype == np.uint8 and is_table and X.max() < 128:
             X = X.astype(np.float32)  # a table of small whole numbers, not of pixels
-        unit_range = bool(X.dtype == np.uint8 or (not is_table and X.min() >= 0 and X.max() <= 1))
-        unit = 255.0 if X.dtype == np.uint8 and X.max() > 1 else 1.0
-        curve = None if unit_range else Curve.fit(X, schema.groups if schema else ()) if is_table else Curve.linear(X)
+        is_signal = len(shape) == 2
+        unit_range = bool(X.dtype == np.uint8 or (not is_table and X.min() >= 0 and X.max() <= 1)) and not is_signal
+        unit = 255.0 if unit_range and X.dtype == np.uint8 and X.max() > 1 else 1.0
+        if is_table:
+            curve = Curve.fit(X, schema.groups if schema else ())
+        else:
+            curve = None if unit_range else Curve.linear(X, shape[1] if is_signal else 1)
         scaler = cls(tuple(int(s) for s in shape), as_images, unit_range, unit, curve, 1.0, schema, source)
         rows = scaler._scaled(X)
         sample = as_float(torch.from_numpy(rows[:: max(1, len(rows) // N_FOR_RADIUS)])).flatten(1)
@@ -127,8 +134,10 @@ class RowScaler:
         ColumnWarning
             When cells of a table are empty or unlike those of fit where that did not occur.
         """
-        if len(shape_of(X)) == 4 and shape_of(X)[1:] != self.shape:
-            raise InputError(f"X: expected images of shape {self.shape} as in fit, got {shape_of(X)[1:]}")
+        if len(shape_of(X)) > 2 and shape_of(X)[1:] != self.shape:
+            raise InputError(
+                f"X: expected {kind_of(self.shape)}s of shape {self.shape} as in fit, got {shape_of(X)[1:]}"
+            )
         rows = self._scaled(self._values(estimator, X))
         far = 0.0 if rows.dtype == np.uint8 or not rows.size else self._share_of_far(rows)
         if far > 0.01:  # as hardly any value of what was trained on
@@ -187,7 +196,7 @@ class RowScaler:
         """
         if self.curve is not None:
             rows = self.curve.unscaled(rows.reshape(len(rows), -1)).reshape(rows.shape)
-        if len(self.shape) == 3 and self.as_images:
+        if len(self.shape) > 1 and self.as_images:
             return rows
         rows = rows.reshape(len(rows), -1)
         if self.schema is None or self.source == "values":
@@ -237,12 +246,14 @@ class Curve:
     reach: NDArray[np.floating] | float = 10.0
 
     @classmethod
-    def linear(cls, X: NDArray[Any]) -> Self:
-        """Each value standardised."""
+    def linear(cls, X: NDArray[Any], length: int = 1) -> Self:
+        """Each value standardised, or each channel of signals, whose values are `length` consecutive ones."""
         dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float32)
-        center, scale = X.mean(0, dtype=np.float64), X.std(0, dtype=np.float64)
+        channels = X.reshape(len(X), -1, length)
+        center, scale = channels.mean((0, 2), dtype=np.float64), channels.std((0, 2), dtype=np.float64)
         is_constant = scale <= _rounding(dtype) * np.abs(center).clip(1e-30)
-        return cls(center.astype(dtype), np.where(is_constant, 1, scale).astype(dtype))
+        center, scale = center.astype(dtype), np.where(is_constant, 1, scale).astype(dtype)
+        return cls(center.repeat(length), scale.repeat(length))
 
     @classmethod
     def fit(cls, X: NDArray[Any], groups: Groups = ()) -> Self:
@@ -354,13 +365,8 @@ def _flattened(
         validate_data(estimator, X, reset=reset, skip_check_array=True)  # pyright: ignore
         return schema.transform(X)
     shape = shape_of(X)
-    if len(shape) == 4:
+    if len(shape) in (3, 4):
         X = np.asarray(X).reshape(shape[0], math.prod(shape[1:]))
-    elif len(shape) == 3:
-        raise InputError(
-            f"X: expected shape (n, n_features) or (n, channels, height, width), got {shape}: "
-            "for grey images add the channel, X[:, None]"
-        )
     elif issparse(X):
         X = _dense(X)
     finite = "allow-nan" if may_have_gaps and len(shape) == 2 else True

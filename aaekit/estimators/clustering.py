@@ -137,7 +137,7 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
     def plan(self, data: DataSummary) -> Plan:
         """What every "auto" stands for on such data."""
         y_keeps = consistency(self.consistency, self.augmentation, data, with_labels=False)
-        warps = y_keeps.augmentation and data.is_image
+        warps = y_keeps.augmentation and not data.is_table
         plan = self._planned(
             data,
             min(800 + steps_without_labels(data.n_rows), 5000),  # clusters settle late
@@ -149,7 +149,7 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
             uses_virtual_adversarial=y_keeps.virtual_adversarial,
             **vat_lengths(self.vat_epsilon, data.data_radius, y_keeps.augmentation),
         )
-        follows = not data.is_image and self.warm_start_from is None
+        follows = data.is_table and self.warm_start_from is None
         return replace(plan, propagates_labels=plan.weight("soft_label", float(follows)) > 0)
 
     def networks(self, plan: Plan) -> ClusteringNetworks:

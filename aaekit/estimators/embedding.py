@@ -110,11 +110,11 @@ class EmbeddingAAE(Autoencoder[EmbeddingNetworks]):
         """What every "auto" stands for on such data."""
         has_labels = data.n_classes > 0
         y_keeps = consistency(self.consistency, self.augmentation, data, with_labels=has_labels)
-        warps = y_keeps.augmentation and data.is_image
+        warps = y_keeps.augmentation and not data.is_table
         batch_sizes = {"unlabelled": rows_per_batch(self.batch_size, data.n_rows)}
         n_steps = steps_without_labels(data.n_rows)
         if has_labels:
-            all_labelled = data.is_image and self.augmentation != "none" and not data.n_unlabelled
+            all_labelled = not data.is_table and self.augmentation != "none" and not data.n_unlabelled
             batch = rows_per_batch(self.batch_size, data.n_labelled, labelled=150 if all_labelled else 50)
             batch_sizes["labelled"] = batch
             n_steps = min(max(n_steps, (50 if all_labelled else 5) * data.n_labelled // batch), 5000)
@@ -259,7 +259,7 @@ class EmbeddingAAE(Autoencoder[EmbeddingNetworks]):
         The reconstruction moves z and W, and y (as if it were not rounded) only where no other loss says what y is.
         """
         y, plan = one_hot(code.y.argmax(1), self.plan_.n_classes), self.plan_
-        all_labelled = plan.data.is_image and plan.data.n_classes > 0 and not plan.data.n_unlabelled
+        all_labelled = not plan.data.is_table and plan.data.n_classes > 0 and not plan.data.n_unlabelled
         is_taught = (
             plan.weights["pseudo_label"] or plan.weights["consistency_kl"] or plan.weights["virtual_adversarial"]
         )

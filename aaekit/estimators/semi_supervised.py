@@ -134,10 +134,10 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
 
     def plan(self, data: DataSummary) -> Plan:
         """What every "auto" stands for on such data."""
-        all_labelled = data.is_image and self.augmentation != "none" and not data.n_unlabelled
+        all_labelled = not data.is_table and self.augmentation != "none" and not data.n_unlabelled
         y_keeps = consistency(self.consistency, self.augmentation, data, with_labels=True)
-        warps = y_keeps.augmentation and data.is_image
-        has_teachers = self.guard and not data.is_image and data.n_unlabelled > 0
+        warps = y_keeps.augmentation and not data.is_table
+        has_teachers = self.guard and data.is_table and data.n_unlabelled > 0
         batch = rows_per_batch(self.batch_size, data.n_labelled, labelled=150 if all_labelled else 50)
         passes, most = (50, 20_000) if all_labelled else (5, 5000)  # over the labelled rows
         without_labels = (taught_steps if has_teachers else steps_without_labels)(data.n_rows)

@@ -19,6 +19,7 @@ from aaekit.evaluation import metrics
 from aaekit.evaluation.heldout import HeldOut, to_training_units
 from aaekit.evaluation.methods import AUGMENTED, BASELINE, CLASSIFIERS, Method, Setting, answer, suited
 from aaekit.labels import UNLABELLED, labelled_mask
+from aaekit.shapes import kind_of
 
 __all__ = ["compare", "cross_fitted", "simple_errors"]
 
@@ -152,7 +153,7 @@ def _methods(
     shared = set(hyperparameters_of(SupervisedBaseline)) & SHARED
     parameters = {name: value for name, value in config.items() if name in shared}
     is_baseline = isinstance(estimator, SupervisedBaseline)
-    chosen = suited(methods or CLASSIFIERS, data.X.ndim > 2)
+    chosen = suited(methods or CLASSIFIERS, kind_of(data.X.shape[1:]))
     return [
         replace(m, make=partial(_baseline, parameters, m)) if m.is_ours else m
         for m in chosen

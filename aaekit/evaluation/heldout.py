@@ -72,22 +72,27 @@ def unit_of(estimator: Any) -> NDArray[Any] | float:
 
 
 def as_samples(estimator: Any, rows: Any) -> NDArray[np.floating]:
-    """Rows in the shape and units of the training: images `(n, channels, h, w)` in [0, 1], or table rows `(n, d)`."""
+    """Rows in the shape and units of the training.
+
+    Images `(n, channels, h, w)` in [0, 1], signals `(n, channels, length)`, or table rows `(n, d)`.
+    """
     rows = np.asarray(estimator.scaler_.schema.transform(rows) if is_frame(rows) else rows)
     if rows.dtype == np.uint8:
         rows = rows.astype(np.float32) / 255
-    elif len(estimator.shape_) == 3 or rows.dtype != np.float64:  # numbers of a table may be beyond float32
+    elif len(estimator.shape_) > 1 or rows.dtype != np.float64:  # numbers of a table may be beyond float32
         rows = rows.astype(np.float32)
     return rows.reshape(len(rows), *estimator.shape_)
 
 
 def for_plots(estimator: Any, rows: Any) -> NDArray[np.float32]:
-    """Rows as figures draw them: images, or table rows scaled as the networks see them.
+    """Rows as figures draw them: images, or signals and table rows scaled as the networks see them.
 
-    In its own units, the column of largest variance would hide the others.
+    In its own units, the channel or column of largest variance would hide the others.
     """
     rows = as_samples(estimator, rows)
-    return estimator.scaler_.curve.scaled(rows) if is_standardised(estimator) else rows
+    if not is_standardised(estimator):
+        return rows
+    return estimator.scaler_.curve.scaled(rows.reshape(len(rows), -1)).reshape(rows.shape)
 
 
 def rows_for_plots(estimator: Any, rows: HeldOut) -> NDArray[Any]:
@@ -102,7 +107,7 @@ def rows_for_plots(estimator: Any, rows: HeldOut) -> NDArray[Any]:
 
 def is_standardised(estimator: Any) -> bool:
     """Whether `for_plots` changes the units of the rows."""
-    return len(estimator.shape_) == 1 and not estimator.unit_range_
+    return len(estimator.shape_) < 3 and not estimator.unit_range_
 
 
 def to_training_units(estimator: Any, rows: NDArray[Any]) -> NDArray[Any]:
@@ -114,7 +119,7 @@ def to_training_units(estimator: Any, rows: NDArray[Any]) -> NDArray[Any]:
         If the rows have another shape than in training.
     """
     if math.prod(rows.shape[1:]) != math.prod(estimator.shape_) or (
-        rows.ndim == 4 and rows.shape[1:] != estimator.shape_
+        rows.ndim > 2 and rows.shape[1:] != estimator.shape_
     ):
         raise InputError(f"expected rows of shape {tuple(estimator.shape_)} as in training, got {rows.shape[1:]}")
     trained_on_bytes = estimator.unit_range_ and estimator.scale_ == 255

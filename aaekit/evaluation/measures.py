@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from aaekit import report
 from aaekit.estimators import EmbeddingAAE, SupervisedAAE
 from aaekit.evaluation import metrics
-from aaekit.evaluation.health import Evidence, HealthFinding, diagnose
+from aaekit.evaluation.health import Comparison, Evidence, HealthFinding, diagnose
 from aaekit.evaluation.heldout import HeldOut, as_samples, reconstruct, to_training_units, unit_of
 from aaekit.labels import as_labels, labelled_mask
 
@@ -218,7 +218,12 @@ def _labels_or_none(rows: HeldOut) -> NDArray[Any] | None:
 
 
 # --- diagnosis -------------------------------------------------------------------------------------------------------
-def diagnosis(estimator: Any, rows: HeldOut, simple_errors: Mapping[str, float] | None = None) -> list[HealthFinding]:
+def diagnosis(
+    estimator: Any,
+    rows: HeldOut,
+    simple_errors: Mapping[str, float] | None = None,
+    comparison: Comparison | None = None,
+) -> list[HealthFinding]:
     """Diagnose a training by the history of a fitted estimator and its codes of rows; see docs/health.md.
 
     Parameters
@@ -229,16 +234,34 @@ def diagnosis(estimator: Any, rows: HeldOut, simple_errors: Mapping[str, float] 
         Rows that it was not trained on; at most 2,000 are used.
     simple_errors : mapping of str to float, optional
         Errors in percent of simple methods on these rows, by name.
+    comparison : Comparison, optional
+        With other methods, see `comparison_of`.
 
     Returns
     -------
     list of HealthFinding
         Problems first; empty if no check found anything.
     """
-    return diagnose(evidence_of(estimator, rows, simple_errors or {}))
+    return diagnose(evidence_of(estimator, rows, simple_errors or {}, comparison))
 
 
-def evidence_of(estimator: Any, rows: HeldOut, simple_errors: Mapping[str, float] = {}) -> Evidence:
+def comparison_of(results: Mapping[str, Any]) -> Comparison | None:
+    """The comparison with other methods in the results of a run, on held-out rows or cross-fitted; None without one."""
+    errors = {str(entry["name"]): float(entry["error"]) for entry in results.get("comparison", [])}
+    if not errors:
+        return None
+    if "error" in results:
+        return Comparison(float(results["error"]), errors, int(results["n_scored"]), f"{results['rows']} rows")
+    own = errors.pop(next(iter(errors)))  # the first one is the estimator itself
+    return Comparison(own, errors, int(results["n_compared"]), "labelled rows, cross-fitted")
+
+
+def evidence_of(
+    estimator: Any,
+    rows: HeldOut,
+    simple_errors: Mapping[str, float] = {},
+    comparison: Comparison | None = None,
+) -> Evidence:
     """What `diagnose` needs of a fitted estimator: its history, parameters, plan, and its codes of rows."""
     rows = rows._replace(X=to_training_units(estimator, rows.X)).subset(2000)
     plan, classes = getattr(estimator, "plan_", None), getattr(estimator, "classes_", None)
@@ -248,6 +271,7 @@ def evidence_of(estimator: Any, rows: HeldOut, simple_errors: Mapping[str, float
         "weights": getattr(plan, "weights", {}),
         "learning_rates": getattr(plan, "learning_rates", {}),
         "simple_errors": simple_errors,
+        "comparison": comparison,
     }
     if len(estimator.shape_) == 3:
         evidence |= {"image_shape": tuple(estimator.shape_), "original_size": rows.original_size}

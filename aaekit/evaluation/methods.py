@@ -1,7 +1,7 @@
 """Simple methods to compare with: those that one tries first, each with one sensible setting, and ours beside them.
 
-All methods get the same rows as numbers. Simple methods get tables standardised and images scaled to [0, 1]; ours scale
-rows themselves.
+All methods get the same rows as numbers. Simple methods get tables and signals standardised and images scaled to
+[0, 1]; ours scale rows themselves.
 """
 
 import math
@@ -38,6 +38,7 @@ from aaekit.estimators import (
     SupervisedBaseline,
 )
 from aaekit.labels import UNLABELLED
+from aaekit.shapes import Kind, kind_of
 
 __all__ = [
     "AUGMENTED",
@@ -73,7 +74,7 @@ class Setting:
     n_classes : int
         Number of classes, which is also the number of clusters.
     shape : tuple of int
-        Shape of a row: (n_features,), or (channels, height, width).
+        Shape of a row: (n_features,), (channels, length), or (channels, height, width).
     random_state : int, default=0
         Seed.
     jobs : int, default=1
@@ -118,8 +119,8 @@ class Method:
         Whether it is one of our own estimators, which scale rows themselves and have options.
     is_compared : bool, optional
         Whether regret is measured against it, by default if it is not ours.
-    images_only : bool, default=False
-        Whether it is for images and not for tables.
+    kinds : tuple of str, default=("table", "signal", "image")
+        The rows that it is for.
     package : str, default=""
         The optional package that it needs.
     question : str, default="predict_proba"
@@ -134,7 +135,7 @@ class Method:
     package: str = ""
     question: str = "predict_proba"
     is_compared: bool | None = None
-    images_only: bool = False
+    kinds: tuple[Kind, ...] = ("table", "signal", "image")
 
     @property
     def is_simple(self) -> bool:
@@ -145,10 +146,6 @@ class Method:
     def is_installed(self) -> bool:
         """Whether the package that it needs is there, if it needs one."""
         return not self.package or find_spec(self.package) is not None
-
-    def takes(self, is_image: bool) -> bool:
-        """Whether it is for such rows, images or tables."""
-        return is_image or not self.images_only
 
 
 class Answer(NamedTuple):
@@ -224,9 +221,9 @@ def _training_rows(method: Method, setting: Setting) -> tuple[NDArray[np.intp], 
 
 
 def _scaled(X: NDArray[Any], X_test: NDArray[Any]) -> list[NDArray[Any]]:
-    """Rows as simple methods get them: images flat and in [0, 1], tables standardised by the training rows."""
+    """Rows as simple methods get them: flat, images in [0, 1], others standardised by the training rows."""
     flat = [np.asarray(rows, np.float32).reshape(len(rows), math.prod(rows.shape[1:])) for rows in (X, X_test)]
-    if X.ndim > 2:
+    if kind_of(X.shape[1:]) == "image":
         return [rows / 255 for rows in flat] if X.dtype == np.uint8 else flat
     scaler = StandardScaler().fit(flat[0].astype(np.float64))
     return [np.asarray(scaler.transform(rows.astype(np.float64)), np.float32) for rows in flat]
@@ -298,9 +295,9 @@ def _gradient_histograms(rows: NDArray[Any], shape: tuple[int, ...]) -> NDArray[
     return np.stack([feature.hog(image, 9, (cell, cell), (2, 2)) for image in images])
 
 
-def suited(methods: Iterable[Method], is_image: bool) -> list[Method]:
-    """The methods that take such rows and whose packages are installed."""
-    return [method for method in methods if method.takes(is_image) and method.is_installed]
+def suited(methods: Iterable[Method], kind: Kind) -> list[Method]:
+    """The methods for rows of a kind whose packages are installed."""
+    return [method for method in methods if kind in method.kinds and method.is_installed]
 
 
 def check_options(names: Iterable[str]) -> None:
@@ -327,16 +324,16 @@ def _of_ours(kind: type[Any], setting: Setting, **parameters: Any) -> Any:
 BASELINE = Method("supervised baseline", partial(_of_ours, SupervisedBaseline), "labelled", is_ours=True)
 AUGMENTED = Method(
     "augmented network", partial(_of_ours, SupervisedBaseline, augmentation="auto", max_steps=600),
-    "labelled", is_ours=True, is_compared=True, images_only=True,
+    "labelled", is_ours=True, is_compared=True, kinds=("signal", "image"),
 )  # fmt: skip
 CLASSIFIERS = (
     Method("logistic regression", _logistic_regression, "labelled", N_LOGISTIC),
     Method("random forest", _random_forest, "labelled"),
     Method("label spreading", _label_spreading, "unlabelled", N_SPREADING),
     Method("self-training", _self_training, "unlabelled", N_SELF_TRAINING),
-    Method("components + SVM", _components_and_machine, "labelled", images_only=True),
+    Method("components + SVM", _components_and_machine, "labelled", kinds=("signal", "image")),
     Method(
-        "gradient histograms + SVM", _gradients_and_machine, "labelled", N_LOGISTIC, package="skimage", images_only=True
+        "gradient histograms + SVM", _gradients_and_machine, "labelled", N_LOGISTIC, package="skimage", kinds=("image",)
     ),
     AUGMENTED,
     BASELINE,

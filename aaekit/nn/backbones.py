@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,11 @@ __all__ = [
 BackboneName = Literal["mlp", "conv", "resnet"]
 Widths = Literal["auto"] | Sequence[int]
 Shape = tuple[int, ...]
-N_FLAT = 32  # pixels a side, up to which features keep their places; in larger images they are pooled
+N_FLAT = 32  # pixels a side, or values of a signal, up to which features keep their places; beyond it they are pooled
+LAYERS: dict[int, tuple[Any, ...]] = {  # by the number of sides
+    1: (nn.Conv1d, nn.BatchNorm1d, nn.ConvTranspose1d, nn.AvgPool1d),
+    2: (nn.Conv2d, nn.BatchNorm2d, nn.ConvTranspose2d, nn.AvgPool2d),
+}
 N_NARROW = 256  # values of an image up to which narrower layers are enough, as they are for tables
 
 
@@ -60,12 +64,12 @@ def discriminator(n_code: int, hidden: Sequence[int] = (500, 500), *, dropout: f
 
 
 def n_halvings(shape: Shape) -> int:
-    """How often the encoder halves an image: to at most 8 pixels a side, and at least once."""
+    """How often the encoder halves an image or a signal: to at most 8 pixels a side, and at least once."""
     return max(1, math.ceil(math.log2(max(shape[1:]) / 8)))
 
 
 def conv_encoder(shape: Shape, channels: Sequence[int], n_features: int, *, dropout: float = 0.0) -> nn.Module:
-    """`(n, c, h, w) -> (n, n_features)` for images from 8x8 up.
+    """`(n, c, h, w) -> (n, n_features)` for images from 8x8 up, or `(n, c, length)` for signals.
 
     A stem, one convolution for each halving, and one at the smallest size; `channels` are their widths in this order
     (the last is repeated). From 16 pixels a side the stem halves, too, which saves most of the time.
@@ -75,24 +79,30 @@ def conv_encoder(shape: Shape, channels: Sequence[int], n_features: int, *, drop
     widths = _extended(channels, len(strides))
     layers: list[nn.Module] = []
     for i, (n_in, n_out, stride) in enumerate(zip([shape[0], *widths], widths, strides, strict=False)):
-        layers += _convolution(n_in, n_out, stride, kernel=5 if i == 0 and stem_halves else 3)
-    h, w = _smallest(shape)
+        layers += _convolution(shape, n_in, n_out, stride, is_stem=i == 0 and stem_halves)
     layers += [nn.Flatten()] + [nn.Dropout(dropout)] * (dropout > 0)
-    layers += [nn.Linear(widths[-1] * h * w, n_features, bias=False), nn.BatchNorm1d(n_features), nn.ReLU(inplace=True)]
+    layers += [
+        nn.Linear(widths[-1] * math.prod(_smallest(shape)), n_features, bias=False),
+        nn.BatchNorm1d(n_features),
+        nn.ReLU(inplace=True),
+    ]
     return _channels_last(nn.Sequential(*layers))
 
 
 def pooled_encoder(shape: Shape, channels: Sequence[int], *, residual: bool = False, dropout: float = 0.0) -> nn.Module:
     """`(n, c, h, w) -> (n, n_pooled(shape, channels))`: convolutions, and mean and maximum of each channel over places.
 
+    Signals are `(n, c, length)`.
+
     A stem of stride 2, a convolution or a residual block (He et al., arXiv:1512.03385) for each further halving, down
     to at most 8 pixels a side, and one more; `channels` are their widths in this order (the last is repeated).
     """
     strides = [2] * (n_halvings(shape) - 1) + [1]
     widths = _extended(channels, 1 + len(strides))
-    layers: list[nn.Module] = _convolution(shape[0], widths[0], 2, kernel=5)
+    layers: list[nn.Module] = _convolution(shape, shape[0], widths[0], 2, is_stem=True)
     for n_in, n_out, stride in zip(widths, widths[1:], strides, strict=False):
-        layers += [_Residual(n_in, n_out, stride)] if residual else _convolution(n_in, n_out, stride)
+        residuals = [_Residual(shape, n_in, n_out, stride)] if residual else []
+        layers += residuals or _convolution(shape, n_in, n_out, stride)
     layers += [_MeanAndMaximum()] + [nn.Dropout(dropout)] * (dropout > 0)
     return _channels_last(nn.Sequential(*layers))
 
@@ -107,22 +117,29 @@ def _extended(channels: Sequence[int], n: int) -> list[int]:
     return [*channels, *[channels[-1]] * n][:n]
 
 
-def _convolution(n_in: int, n_out: int, stride: int = 1, kernel: int = 3) -> list[nn.Module]:
-    """A convolution with batch norm and ReLU."""
-    convolution = nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, bias=False)
-    return [convolution, nn.BatchNorm2d(n_out), nn.ReLU(inplace=True)]
+def _layers(shape: Shape) -> tuple[Any, ...]:
+    """Convolution, batch norm, transposed convolution and pooling for rows (channels, *sides)."""
+    return LAYERS[len(shape) - 1]
+
+
+def _convolution(shape: Shape, n_in: int, n_out: int, stride: int = 1, is_stem: bool = False) -> list[nn.Module]:
+    """A convolution with batch norm and ReLU; signals, which have one side, have wider ones."""
+    convolution, batch_norm, *_ = _layers(shape)
+    kernel = 3 + 2 * is_stem + 2 * (len(shape) == 2)
+    return [convolution(n_in, n_out, kernel, stride, kernel // 2, bias=False), batch_norm(n_out), nn.ReLU(inplace=True)]
 
 
 class _Residual(nn.Module):
     """Two convolutions around which the input is added, by a linear map where its shape changes."""
 
-    def __init__(self, n_in: int, n_out: int, stride: int) -> None:
+    def __init__(self, shape: Shape, n_in: int, n_out: int, stride: int) -> None:
         super().__init__()
-        second = nn.Conv2d(n_out, n_out, 3, padding=1, bias=False)
-        self.change: nn.Module = nn.Sequential(*_convolution(n_in, n_out, stride), second, nn.BatchNorm2d(n_out))
+        convolution, batch_norm, _, pooling = _layers(shape)
+        second = _convolution(shape, n_out, n_out)[:2]
+        self.change: nn.Module = nn.Sequential(*_convolution(shape, n_in, n_out, stride), *second)
         # means before the 1x1 convolution (He et al., arXiv:1812.01187); one of stride 2 crashes oneDNN on few channels
-        means = [nn.AvgPool2d(stride, ceil_mode=True)] * (stride > 1)
-        shortcut = [*means, nn.Conv2d(n_in, n_out, 1, bias=False), nn.BatchNorm2d(n_out)]
+        means = [pooling(stride, ceil_mode=True)] * (stride > 1)
+        shortcut = [*means, convolution(n_in, n_out, 1, bias=False), batch_norm(n_out)]
         self.shortcut: nn.Module = nn.Sequential(*shortcut) if stride > 1 or n_in != n_out else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -130,22 +147,23 @@ class _Residual(nn.Module):
 
 
 class _MeanAndMaximum(nn.Module):
-    """The mean and the maximum of each channel: `(n, c, h, w) -> (n, 2 c)`."""
+    """The mean and the maximum of each channel: `(n, c, *sides) -> (n, 2 c)`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)
+        sides = tuple(range(2, x.ndim))
+        return torch.cat([x.mean(sides), x.amax(sides)], 1)
 
 
 def conv_decoder(n_code: int, shape: Shape, channels: Sequence[int]) -> nn.Module:
-    """`(n, n_code) -> (n, c, h, w)`: one transposed convolution for each doubling, cropped to the size."""
-    halvings, (h, w) = n_halvings(shape), _smallest(shape)
+    """`(n, n_code) -> (n, *shape)`: one transposed convolution for each doubling, cropped to the size."""
+    halvings, sides, (_, batch_norm, transposed, _) = n_halvings(shape), _smallest(shape), _layers(shape)
     widths = [shape[0], *_extended(channels, halvings)][::-1]
-    first = widths[0] * h * w
+    first = widths[0] * math.prod(sides)
     layers: list[nn.Module] = [nn.Linear(n_code, first, bias=False), nn.BatchNorm1d(first), nn.ReLU()]
-    layers += [nn.Unflatten(1, (widths[0], h, w))]
+    layers += [nn.Unflatten(1, (widths[0], *sides))]
     for n_in, n_out in zip(widths[:-1], widths[1:-1], strict=False):
-        layers += [nn.ConvTranspose2d(n_in, n_out, 4, 2, 1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
-    layers += [nn.ConvTranspose2d(widths[-2], widths[-1], 4, 2, 1), Crop(shape[1:])]
+        layers += [transposed(n_in, n_out, 4, 2, 1, bias=False), batch_norm(n_out), nn.ReLU()]
+    layers += [transposed(widths[-2], widths[-1], 4, 2, 1), Crop(shape[1:])]
     return _channels_last(nn.Sequential(*layers))
 
 
@@ -154,37 +172,39 @@ def _channels_last(module: nn.Module) -> nn.Module:
     return module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
-def _smallest(shape: Shape) -> tuple[int, int]:
+def _smallest(shape: Shape) -> tuple[int, ...]:
     factor = 2 ** n_halvings(shape)
-    return math.ceil(shape[1] / factor), math.ceil(shape[2] / factor)
+    return tuple(math.ceil(side / factor) for side in shape[1:])
 
 
 class Crop(nn.Module):
-    """Crop images to `size` (height, width) around their centre."""
+    """Crop images to `size` (height, width), or signals to (length,), around their centre."""
 
     def __init__(self, size: Sequence[int]) -> None:
         super().__init__()
         self.size: tuple[int, ...] = tuple(size)
 
     def forward(self, x: Tensor) -> Tensor:
-        (h, w), (top, left) = self.size, [(a - b) // 2 for a, b in zip(x.shape[2:], self.size, strict=True)]
-        return x[:, :, top : top + h, left : left + w]
+        first = [(a - b) // 2 for a, b in zip(x.shape[2:], self.size, strict=True)]
+        return x[(..., *(slice(k, k + n) for k, n in zip(first, self.size, strict=True)))]
 
 
 def backbone_name(spec: object, shape: Shape) -> BackboneName:
-    """Resolve "auto": convolutional for images of at least 8x8, fully connected for other rows.
+    """Resolve "auto": convolutional for images of at least 8x8 and signals of at least 8, else fully connected.
 
     Raises
     ------
     InputError
-        For other names, and for "conv" and "resnet" with rows that are no images of at least 8x8.
+        For other names, and for "conv" and "resnet" with tables and smaller images and signals.
     """
+    is_large = len(shape) > 1 and min(shape[1:]) >= 8
     if spec == "auto":
-        return "conv" if len(shape) == 3 and min(shape[1:]) >= 8 else "mlp"
-    if spec in ("conv", "resnet") and (len(shape) != 3 or min(shape[1:]) < 8):
+        return "conv" if is_large else "mlp"
+    if spec in ("conv", "resnet") and not is_large:
         raise InputError(
-            f"backbone: expected images (channels, height, width) of 8x8 or larger for {spec!r}, got rows of shape "
-            f"{shape}: pass X as (n, channels, height, width), set image_shape, or choose backbone='mlp'"
+            f"backbone: expected images of 8x8 or larger or signals of 8 or longer for {spec!r}, got rows of shape "
+            f"{shape}: pass X as (n, channels, height, width) or (n, channels, length), set image_shape, or choose "
+            "backbone='mlp'"
         )
     if spec not in get_args(BackboneName):
         names = ["auto", *get_args(BackboneName)]
@@ -222,7 +242,7 @@ def hidden_widths(
 
 
 def _is_pooled(backbone: BackboneName, shape: Shape) -> bool:
-    """Whether features are pooled over places: in images larger than 32 pixels a side, and in residual networks."""
+    """Whether features are pooled over places: beyond 32 pixels a side, and in residual networks."""
     return backbone == "resnet" or (backbone == "conv" and max(shape[1:]) > N_FLAT)
 
 

@@ -84,10 +84,12 @@ def palette(n: int) -> list[str]:
 
 
 def check_samples(x: ArrayLike) -> NDArray[np.float32]:
-    """Images or table rows as float32, checked; images that have neither 1 nor 3 channels are averaged to grey."""
+    """Images, signals or table rows as float32; images that have neither 1 nor 3 channels are averaged to grey."""
     x = np.asarray(x, dtype=np.float32)
-    if x.ndim not in (2, 4) or not x.size:
-        raise InputError(f"expected samples of shape (n, channels, h, w) or (n, d), got {x.shape}")
+    if x.ndim not in (2, 3, 4) or not x.size:
+        raise InputError(
+            f"expected samples of shape (n, channels, h, w), (n, channels, length) or (n, d), got {x.shape}"
+        )
     return x.mean(axis=1, keepdims=True) if x.ndim == 4 and x.shape[1] not in (1, 3) else x
 
 

@@ -67,9 +67,9 @@ def draw_all(estimator: Any, rows: HeldOut, labels: Sequence[str], slow: bool = 
         embedding = TSNE(random_state=0, perplexity=min(30, (len(codes) - 1) / 3)).fit_transform(codes)
         figures["latent_tsne"] = plots.latent_tsne(embedding, None if y is None else y[:2000], labels or None)
     figures["learning_curves"] = plots.learning_curves(estimator.history_)
-    weights = next((p for p in estimator.networks_.encoder.parameters() if p.dim() in (2, 4)), None)
+    weights = next((p for p in estimator.networks_.encoder.parameters() if p.dim() > 1), None)
     if weights is not None and rows.originals is None:
-        shape = estimator.shape_ if len(estimator.shape_) == 3 and weights.dim() == 2 else None
+        shape = estimator.shape_ if len(estimator.shape_) > 1 and weights.dim() == 2 else None
         figures["first_layer_features"] = plots.first_layer_features(weights.detach().numpy(), shape)
     return figures
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from aaekit.errors import InputError
-from aaekit.plots.base import BLUE, FAINT, bare, check_samples, new_figure, span
+from aaekit.plots.base import BLUE, FAINT, bare, check_samples, new_figure, palette, span
 
 __all__ = ["tile"]
 
@@ -40,7 +40,7 @@ def tile(images: ArrayLike, n_columns: int = 10, gap: int | tuple[int, int] = 1,
     """
     x = check_samples(images)
     if x.ndim != 4:
-        raise InputError(f"expected images of shape (n, 1 or 3, h, w), got {x.shape}: tables cannot be tiled")
+        raise InputError(f"expected images of shape (n, 1 or 3, h, w), got {x.shape}: other rows cannot be tiled")
     n, c, _, _ = x.shape
     n_columns = min(n_columns, n)
     down, right = (gap, gap) if isinstance(gap, int) else gap
@@ -114,18 +114,21 @@ def _profiles(
     blank: NDArray[np.bool_] | None,
     limits: tuple[float, float] | None,
 ) -> None:
-    """Rows of a table as small curves on a common scale, each with its own base line."""
+    """Signals or rows of a table as small curves on a common scale, each with its own base line."""
     low, high = span(x[np.isfinite(x)], 0.0) if limits is None else limits
-    k = np.arange(len(x)) if blank is None else np.flatnonzero(~blank)
-    x = x[k]
-    n, d = x.shape
+    is_drawn = np.isfinite(x).reshape(len(x), -1).any(1) & (True if blank is None else ~blank)
+    k = np.flatnonzero(is_drawn)
+    x = x[k].reshape(len(k), -1, x.shape[-1])
+    n, n_channels, d = x.shape
     left, top = (at[0] + k % n_columns)[:, None], (at[1] + k // n_columns)[:, None]
     across = np.linspace(0, 0.9, d) if d > 1 else np.array([0.45])
     height = 0.85 * (1 - (np.clip(np.nan_to_num(x, nan=low), low, high) - low) / (high - low))
-    curves = np.stack([np.broadcast_to(left + across, (n, d)), top + height], axis=2)
     zero = 0.85 * (1 - (np.clip(0, low, high) - low) / (high - low))
     base = np.stack([np.hstack([left, left + 0.9]), np.repeat(top + zero, 2, axis=1)], axis=2)
     axes.add_collection(LineCollection(list(base), colors=FAINT, linewidths=0.8))
-    axes.add_collection(LineCollection(list(curves), colors=BLUE, linewidths=1.3))
-    if d <= 16:
-        axes.scatter(curves[..., 0], curves[..., 1], s=6, color=BLUE, linewidths=0)
+    colours = palette(n_channels) if n_channels > 1 else [BLUE]
+    for channel, colour in enumerate(colours):
+        curves = np.stack([np.broadcast_to(left + across, (n, d)), top + height[:, channel]], axis=2)
+        axes.add_collection(LineCollection(list(curves), colors=colour, linewidths=1.3 if d <= 64 else 0.7))
+        if d <= 16:
+            axes.scatter(curves[..., 0], curves[..., 1], s=6, color=colour, linewidths=0)

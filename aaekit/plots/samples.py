@@ -710,10 +710,11 @@ def first_layer_features(weights: ArrayLike, image_shape: tuple[int, ...] | None
 
     Parameters
     ----------
-    weights : array-like of shape (n_units, n_features) or (n_units, c, kh, kw)
+    weights : array-like of shape (n_units, n_features), (n_units, c, k) or (n_units, c, kh, kw)
         Weights of a dense layer, or convolution kernels.
-    image_shape : (c, h, w), optional
-        Shape of the image that the features of a dense layer form; without it they are drawn as rows of a table.
+    image_shape : (c, h, w) or (c, length), optional
+        Shape of the image or signal that the features of a dense layer form; without it they are drawn as rows of a
+        table.
     n : int, default 64
         Number of units to draw, in descending order of their norm.
 
@@ -728,15 +729,18 @@ def first_layer_features(weights: ArrayLike, image_shape: tuple[int, ...] | None
 
     Notes
     -----
-    With one channel, red is positive, blue negative and white zero; with three channels, grey is zero.
+    With one channel, red is positive, blue negative and white zero; with three channels, grey is zero. Weights over
+    time are curves.
     """
     w = np.nan_to_num(np.asarray(weights, dtype=float))
     if w.ndim == 2 and image_shape is not None:
         if w.shape[1] != np.prod(image_shape):
             raise InputError(f"expected an image of {w.shape[1]} features, got image_shape={image_shape}")
         w = w.reshape(len(w), *image_shape)
-    if w.ndim not in (2, 4) or not len(w):
-        raise InputError(f"expected weights of shape (units, features) or (units, c, h, w), got {w.shape}")
+    if w.ndim not in (2, 3, 4) or not len(w):
+        raise InputError(
+            f"expected weights of shape (units, features), (units, c, k) or (units, c, kh, kw), got {w.shape}"
+        )
     n_units = len(w)
     order = np.argsort(-np.linalg.norm(w.reshape(n_units, -1), axis=1), kind="stable")[:n]
     w = w[order]
@@ -748,6 +752,12 @@ def first_layer_features(weights: ArrayLike, image_shape: tuple[int, ...] | None
         axes = new_axes(figure, title, "input feature", "unit, strongest first")
         drawn = axes.imshow(w, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
         integer_ticks(axes)
+    elif w.ndim == 3:
+        n_columns = int(np.ceil(np.sqrt(len(w))))
+        figure, axes = mosaic_figure(w, n_columns)
+        draw_mosaic(axes, w.astype(np.float32), n_columns, limits=(-limit, limit))
+        set_title(axes, title)
+        return figure
     else:
         if w.shape[1] not in (1, 3):
             w = w.mean(axis=1, keepdims=True)

@@ -52,6 +52,7 @@ __all__ = ["Run"]
 
 BEFORE_CONFIG = {"versions.json"}  # written before the directory is a run
 DATA_FACTS, PLAN, NEW_RUN = "facts about the data of the run", "its plan", "restore it, or start a new run"
+RESULTS, EVALUATE = "the results of a run", "run aae evaluate again"
 
 
 class Run(Callback):
@@ -182,7 +183,7 @@ class Run(Callback):
         other = datasets.load(
             data,
             data_dir or self.config["data_dir"],
-            image_shape=self.shape if len(self.shape) == 3 else None,
+            image_shape=self.shape if len(self.shape) > 1 else None,
             schema=self.schema,
             classes=(self.class_labels or None) if labelled else (),
             features=self.features,
@@ -264,6 +265,23 @@ class Run(Callback):
         except (LookupError, TypeError, ValueError, ArithmeticError) as error:
             raise InputError(f"{path}: expected {PLAN}, got a damaged file ({error}): {NEW_RUN}") from error
         return plan
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """What was measured, as written when the training was complete; empty before."""
+        path = self.path / "results.json"
+        return read_json(path, RESULTS, dict[str, Any], EVALUATE) if path.is_file() else {}
+
+    @property
+    def comparison(self) -> Any:
+        """The comparison with other methods among the results, see `aaekit.evaluation.health.Comparison`, or None."""
+        from aaekit.evaluation.measures import comparison_of
+
+        try:
+            return comparison_of(self.results)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            path = self.path / "results.json"
+            raise InputError(f"{path}: expected {RESULTS}, got a damaged file ({error}): {EVALUATE}") from error
 
     def fitted(self) -> Any:
         """Load the trained estimator.
@@ -581,7 +599,8 @@ class Run(Callback):
         from aaekit.plots import draw
 
         comparison = results.get("comparison", ()) if "error" in results else ()  # else it is cross-fitted
-        findings = measures.diagnosis(estimator, self.held_out, self.simple_errors(estimator, comparison))
+        compared = measures.comparison_of(results)
+        findings = measures.diagnosis(estimator, self.held_out, self.simple_errors(estimator, comparison), compared)
         results = {**results, "findings": [asdict(f) for f in findings]}
         write_json(self.path / "results.json", results)
         shutil.rmtree(self.path / "figures", ignore_errors=True)

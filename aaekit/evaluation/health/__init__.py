@@ -1,6 +1,6 @@
 """Diagnosis of a training by its curves and codes: what is wrong, what it means, and what to try first."""
 
 from aaekit.evaluation.health.checks import diagnose
-from aaekit.evaluation.health.evidence import Evidence, HealthFinding
+from aaekit.evaluation.health.evidence import Comparison, Evidence, HealthFinding
 
-__all__ = ["Evidence", "HealthFinding", "diagnose"]
+__all__ = ["Comparison", "Evidence", "HealthFinding", "diagnose"]

@@ -330,14 +330,19 @@ def labels(e: Evidence) -> Iterator[HealthFinding]:
     )
 
 
-def nothing_gained(e: Evidence) -> Iterator[HealthFinding]:
+def simple_methods(e: Evidence) -> Iterator[HealthFinding]:
+    """A simple method that is as good, from the labelled rows alone or at all."""
+    yield from list(_nothing_gained(e)) or _no_better(e)
+
+
+def _nothing_gained(e: Evidence) -> Iterator[HealthFinding]:
     """A simple method that is as good from the labelled rows alone."""
     y, labels = e.arrays("y", "labels")
     if not e.simple_errors or y is None or labels is None or (labels >= 0).sum() < MIN_ROWS:
         return
     own = 100 * float((y.argmax(1) != labels)[labels >= 0].mean())
     name, simple = min(e.simple_errors.items(), key=lambda item: item[1])
-    noise = math.sqrt((own * (100 - own) + simple * (100 - simple)) / (labels >= 0).sum())
+    noise = measures.error_of_difference(own, simple, (labels >= 0).sum())
     if own < simple - noise:
         return
     yield HealthFinding(
@@ -348,6 +353,25 @@ def nothing_gained(e: Evidence) -> Iterator[HealthFinding]:
         f"The {name} is as good or better and takes a second: the classes are not groups of similar rows here, or the "
         "labels say enough.",
         remedies.learn_from_teachers(e),
+    )
+
+
+def _no_better(e: Evidence) -> Iterator[HealthFinding]:
+    """Another method that is as good."""
+    if e.comparison is None or not e.comparison.others or (n := e.comparison.n) < MIN_ROWS:
+        return
+    own, (name, other) = e.comparison.error, min(e.comparison.others.items(), key=lambda item: item[1])
+    noise = measures.error_of_difference(own, other, n)
+    if own < other - noise:
+        return
+    yield HealthFinding(
+        "no better than the baseline",
+        "problem" if own > other + 2 * noise else "warning",
+        f"error on {n} {e.comparison.rows} {own:.1f} %, of {name} {other:.1f} %; the difference has a standard error "
+        f"of {noise:.1f} points",
+        f"The method {name} is as good or better with the same labels, and simpler. What this training adds to it does "
+        "not help here.",
+        remedies.beat_simple_methods(e),
     )
 
 
@@ -372,5 +396,5 @@ def unfinished(e: Evidence) -> Iterator[HealthFinding]:
 
 
 CHECKS: tuple[Callable[[Evidence], Iterable[HealthFinding]], ...] = (
-    images, discriminator, reconstruction, prior, holes, clusters, classes, style, labels, nothing_gained, unfinished,
+    images, discriminator, reconstruction, prior, holes, clusters, classes, style, labels, simple_methods, unfinished,
 )  # fmt: skip

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from aaekit.errors import InputError
 
-__all__ = ["Evidence", "HealthFinding", "Severity"]
+__all__ = ["Comparison", "Evidence", "HealthFinding", "Severity"]
 
 Severity = Literal["problem", "warning"]
 SHAPES = {  # of the arrays of an Evidence
@@ -44,6 +44,38 @@ class HealthFinding:
     option: str
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Errors of a classifier and of other methods with the same labels, on the same rows.
+
+    Parameters
+    ----------
+    error : float
+        Error of the classifier in percent.
+    others : mapping of str to float
+        Errors of the other methods in percent, by name.
+    n : int
+        Number of rows with a label.
+    rows : str, default="held-out rows"
+        What the errors are measured on.
+
+    Raises
+    ------
+    InputError
+        If an error is no percentage.
+    """
+
+    error: float
+    others: Mapping[str, float]
+    n: int
+    rows: str = "held-out rows"
+
+    def __post_init__(self) -> None:
+        for error in (self.error, *self.others.values()):
+            if not 0 <= error <= 100:
+                raise InputError(f"expected errors from 0 to 100 percent, got {error}")
+
+
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """What is known about a training. Checks whose inputs are missing are skipped: no finding does not mean a pass.
@@ -58,6 +90,8 @@ class Evidence:
         Weights and learning rates of the phases by name, as in `plan_.weights` of an estimator.
     simple_errors : mapping of str to float
         Errors in percent of simple methods, which learned from the same labels alone, by name.
+    comparison : Comparison, optional
+        With other methods, among them such as learn from unlabelled rows.
     X, X_hat : array-like of shape (n, ...), optional
         Rows and their reconstructions, on one scale (0 to 1, or standardised).
     z : array-like of shape (n, d), optional
@@ -90,6 +124,7 @@ class Evidence:
     weights: Mapping[str, float] = field(default_factory=dict)
     learning_rates: Mapping[str, float] = field(default_factory=dict)
     simple_errors: Mapping[str, float] = field(default_factory=dict)
+    comparison: Comparison | None = None
     X: ArrayLike | None = None
     X_hat: ArrayLike | None = None
     z: ArrayLike | None = None

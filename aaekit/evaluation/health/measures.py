@@ -165,6 +165,11 @@ def is_improving(e: Evidence) -> bool:
     return any(relative_gain(e.curve(name)) is not None for name in ("reconstruction", "eval/score"))
 
 
+def error_of_difference(a: float, b: float, n: int) -> float:
+    """The standard error of the difference of two errors in percent on n rows, as if they were of different rows."""
+    return math.sqrt((a * (100 - a) + b * (100 - b)) / n)
+
+
 def last_fifth(curve: Array, least: int = 1) -> int:
     """Number of epochs in the last fifth of a curve."""
     return max(least, len(curve) // 5)

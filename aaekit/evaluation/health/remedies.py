@@ -16,7 +16,7 @@ from aaekit.evaluation.health.measures import (
     requested,
     weight,
 )
-from aaekit.evaluation.health.thresholds import MAX_ADAM_RATE, MIN_STEPS
+from aaekit.evaluation.health.thresholds import MAX_ADAM_RATE, MIN_STEPS, PHOTO
 
 
 # --- by finding ------------------------------------------------------------------------------------------------------
@@ -38,6 +38,15 @@ def learn_from_teachers(e: Evidence) -> str:
     if e.parameters.get("guard") is False:
         return set_parameter(e, "guard", True)
     return "that method, or more labelled rows; on the command line: --no-guard shows what unlabelled rows alone give"
+
+
+def beat_simple_methods(e: Evidence) -> str:
+    """What makes a classifier better than methods that know as much; with it, to use one of them."""
+    if n_steps(e) < MIN_STEPS or is_improving(e):
+        return train_longer(e, 4)
+    if e.image_shape is not None and max(e.image_shape[1:]) >= PHOTO:
+        return _advice('features="efficientnet-lite0" in aaekit.data.load', "--features efficientnet-lite0")
+    return _advice("that method, or more labelled rows", "--labels")
 
 
 def revive_discriminator(e: Evidence, code: str) -> str:

@@ -13,6 +13,7 @@ MIN_EXPLAINED = 0.1  # explained fraction of the variance of rows: planted at mo
 SAME = 0.05  # spread of the reconstructions of images divided by that of the images: planted 0, healthy at least 0.5
 ALIKE = 0.02  # root mean square distance of images from their mean, of 1: planted 0.004, healthy at least 0.1
 REDUCED = 4.0  # the longer side in a file divided by that of a row: photographs of 100 pixels suffer little from 32
+PHOTO = 32  # pixels a side from which images may be photos, of which a pretrained encoder sees more
 MAX_ADAM_RATE = 0.05  # above this learning rate, the first steps of Adam deactivate hidden units permanently
 MAX_SHIFT = 0.5  # of the mean of a dimension, in standard deviations of the prior: healthy at most 0.26
 MAX_SCALE = 1.5  # standard deviation of a dimension divided by that of the prior, or its inverse: healthy 0.8 to 1.25

@@ -5,7 +5,7 @@ A `Task` is one question (which set, which labels, which draw), `run` measures e
 """
 
 from aaekit.evaluation.suite.page import write_page
-from aaekit.evaluation.suite.running import Cell, Failure, Progress, has_images, read_logs, run
+from aaekit.evaluation.suite.running import Cell, Failure, Progress, kind_of_task, read_logs, run
 from aaekit.evaluation.suite.summary import Regret, lines, method_table, questions, regrets, short_table, table, verdict
 from aaekit.evaluation.suite.tasks import FAMILIES, SETS, Task, own_tasks, tasks
 
@@ -17,7 +17,7 @@ __all__ = [
     "Progress",
     "Regret",
     "Task",
-    "has_images",
+    "kind_of_task",
     "lines",
     "method_table",
     "own_tasks",

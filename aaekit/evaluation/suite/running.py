@@ -24,8 +24,9 @@ from aaekit.estimators._io import json_value
 from aaekit.evaluation.methods import Method, Setting, answer
 from aaekit.evaluation.suite.tasks import FAMILIES, Task, problem
 from aaekit.labels import UNLABELLED
+from aaekit.shapes import Kind, kind_of
 
-__all__ = ["FORMAT", "Cell", "Failure", "Progress", "has_images", "read_logs", "run"]
+__all__ = ["FORMAT", "Cell", "Failure", "Progress", "kind_of_task", "read_logs", "run"]
 
 FORMAT = 1
 
@@ -238,9 +239,9 @@ def _measured(cell: Cell) -> "dict[str, Any] | Failure":
         return Failure(cell, f"{type(error).__name__}: {error}")
 
 
-def has_images(task: Task, data_dir: str | None) -> bool:
-    """Whether the rows of a task are images."""
-    return _loaded(task.data, data_dir, task.options, task.test, task.seed).X.ndim > 2
+def kind_of_task(task: Task, data_dir: str | None) -> Kind:
+    """What the rows of a task are: table, signal or image."""
+    return kind_of(_loaded(task.data, data_dir, task.options, task.test, task.seed).X.shape[1:])
 
 
 @lru_cache(maxsize=2)
