@@ -8,6 +8,7 @@ from conftest import QUICK
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import NearestNeighbors
 
 from aaekit import AAEOutlierDetector, InputError
 from aaekit.estimators import outliers
@@ -43,12 +44,13 @@ def detector(detectors):
 
 
 def parts(model, X) -> dict[float, np.ndarray]:
-    """The score by the share of the reconstruction in it."""
-    before = model.reconstruction_share
+    """The score of the networks alone by the share of the reconstruction in it."""
+    before = {name: getattr(model, name) for name in ("reconstruction_share", "neighbour_share")}
     try:
+        model.set_params(neighbour_share=0.0)
         return {s: model.set_params(reconstruction_share=s).score_samples(X) for s in (0.0, 0.2, 1.0)}
     finally:
-        model.set_params(reconstruction_share=before)
+        model.set_params(**before)
 
 
 # --- what it is for --------------------------------------------------------------------------------------------------
@@ -78,6 +80,29 @@ def test_both_parts_can_be_switched_off_and_add_up(detector, rows):
     found = parts(detector, rows[0][:50])
     np.testing.assert_allclose(found[0.2], 0.8 * found[0.0] + 0.2 * found[1.0], rtol=1e-9)
     assert abs(np.corrcoef(found[0.0], found[1.0])[0, 1]) < 0.95, "each part tells something of its own"
+
+
+def test_the_nearest_row_counts_where_rows_are_few(rows):
+    """Thirty digits of one class do not say how dense codes are, but they are near to each other."""
+    X, y, train = rows
+    areas = {}
+    for digit in (0, 5):
+        few, outlier = X[train & (y == digit)][:30], y[~train] != digit
+        model = AAEOutlierDetector(**SMALL).fit(few)
+        scores = {s: model.set_params(neighbour_share=s).score_samples(X[~train]) for s in ("auto", 0.0, 1.0)}
+        distances = NearestNeighbors(n_neighbors=1).fit(few.reshape(30, -1)).kneighbors(X[~train].reshape(-1, 64))[0]
+        areas[digit] = {s: roc_auc_score(outlier, -v) for s, v in scores.items()}
+        assert areas[digit]["auto"] > roc_auc_score(outlier, distances[:, 0]) - 0.02
+        assert roc_auc_score(outlier, -scores[1.0]) == pytest.approx(roc_auc_score(outlier, distances[:, 0]), abs=1e-3)
+    assert np.mean([a["auto"] - a[0.0] for a in areas.values()]) > 0, areas
+
+
+def test_with_rows_enough_the_networks_decide_alone(detector, rows):
+    """With 8 dimensions and 30 Gaussians 2,400 rows are enough; of 2 Gaussians 160 are."""
+    X = rows[0]
+    model = AAEOutlierDetector(**FEW, n_components=2).fit(X[:400])
+    assert np.array_equal(model.score_samples(X), model.set_params(neighbour_share=0.0).score_samples(X))
+    assert not np.array_equal(detector.score_samples(X[:50]), parts(detector, X[:50])[0.2])
 
 
 def test_errors_count_by_how_much_they_differ_among_rows_nearby():

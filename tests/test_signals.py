@@ -199,3 +199,9 @@ def test_trainings_on_signals_are_diagnosed(signals, trained):
     evidence = evidence_of(trained, HeldOut("test", X, y))
     assert evidence.image_shape is None and evidence.X.shape == evidence.X_hat.shape == (len(X), 80)
     assert all(finding.name for finding in diagnose(evidence))
+
+
+def test_questions_about_signals_are_a_picture(aae, tmp_path, signals):
+    np.savez(tmp_path / "mine.npz", X=signals[0])
+    code, _, err = aae("label", "ask", tmp_path / "labels", "--data", tmp_path / "mine.npz", "-n", 4)
+    assert code == 0 and (tmp_path / "labels" / "questions-1.png").exists(), err

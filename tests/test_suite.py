@@ -15,7 +15,7 @@ from aaekit.estimators._labels import fold_of
 from aaekit.evaluation import suite
 from aaekit.evaluation.methods import CLASSIFIERS, Method, Setting, answer, suited
 from aaekit.evaluation.suite import FAMILIES, Cell, Failure, Task
-from aaekit.evaluation.suite.tasks import RARE, draw_labels, problem
+from aaekit.evaluation.suite.tasks import RARE, draw_labels, problem, tasks
 
 FOR_TABLES = suited(CLASSIFIERS, kind="table")
 FEW_STEPS = {"max_steps": 3, "hidden": (8,)}
@@ -87,6 +87,11 @@ def test_outliers_are_the_rows_of_all_classes_but_one():
     part = problem(Task("outliers", "wine", variant="class 1"), wine)
     assert len(part.X) == (wine.y == 1).sum() and (part.y == -1).all()
     assert (part.y_test == (wine.y_test != 1)).all()
+
+
+def test_each_class_of_photographs_is_normal_in_turn():
+    assert [t.variant for t in tasks(("outliers",), ("steel",), draws=1)][:2] == ["crazing", "inclusion"]
+    assert len(tasks(("outliers",), ("steel", "hand-signs"), draws=1)) == 16
 
 
 def test_a_set_without_labels_has_no_task():

@@ -137,13 +137,13 @@ def _ask(folder: Path, settings: Settings, n: int, is_new: bool, quiet: bool, in
 
 
 def _write_questions(path: Path, session: Any, dataset: Any, rows: Any) -> None:
-    """Write the CSV file to fill in, with the values of a table, or a picture of images."""
+    """Write the CSV file to fill in, with the values of a table, or a picture of images or signals."""
     from aaekit import plots
     from aaekit.columns import table_lines
     from aaekit.evaluation import heldout
 
     of = heldout.HeldOut("", dataset.X, None, dataset.originals).at(rows)
-    if of.of_images or dataset.X.ndim == 4:
+    if of.of_images or dataset.X.ndim > 2:
         columns, *values = [[]] * (1 + len(rows))
     else:
         columns, *values = table_lines(of.X, dataset.schema)
@@ -154,7 +154,7 @@ def _write_questions(path: Path, session: Any, dataset: Any, rows: Any) -> None:
             )
     lines = [[row, "", *cells[:N_FEATURES]] for row, cells in zip(rows, values, strict=True)]
     write_csv(path, with_files([["row", "label", *columns[:N_FEATURES]], *lines], dataset.files))
-    if of.of_images or dataset.X.ndim == 4:
+    if of.of_images or dataset.X.ndim > 2:
         X = heldout.rows_for_plots(session.model or session.clusters_, of)
         typer.echo(f"look at: {plots.save(plots.questions(X, rows.tolist()), path.with_suffix('.png'))}")
 

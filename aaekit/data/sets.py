@@ -323,7 +323,7 @@ SETS: dict[str, NamedSet] = {
         summary="900 photographs of defects of steel, six kinds, 64x64; 50 of each held out",
         source="Song and Yan, A Noise Robust Method Based on Completed Local Binary Patterns for Hot-Rolled Steel "
         "Strip Surface Defects (NEU-DET), Applied Surface Science 285, 2013",
-        classes=(),
+        classes=("crazing", "inclusion", "patches", "pitted_surface", "rolled-in_scale", "scratches"),
         read=_read_steel,
         files=(RemoteFile("steel.tar", "", ()),),
         home="http://faculty.neu.edu.cn/songkechen",

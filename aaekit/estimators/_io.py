@@ -107,6 +107,7 @@ FACTS: dict[str, Any] = {  # fitted attributes, each of a class or as pydantic t
     "mixture_": dict,
     "errors_": np.ndarray,
     "standard_": np.ndarray,
+    "neighbours_": np.ndarray,
     "offset_": float,
     "stem_": Stem,
 }
@@ -368,6 +369,9 @@ def check_fitted(model: Any) -> None:
         raise DamageError(f"a scaler of other than {n} values")
     if scaler.groups != plan.data.groups and plan.data.groups:
         raise DamageError("other choices in the scaler than in the plan")
+    neighbours = getattr(model, "neighbours_", np.empty((0, n)))
+    if neighbours.ndim != 2 or neighbours.shape[1] != n:
+        raise DamageError(f"neighbours of shape {neighbours.shape}, of rows with {n} values")
     classes, counts, K = getattr(model, "classes_", None), getattr(model, "class_counts_", None), plan.data.n_classes
     if isinstance(classes, np.ndarray):
         if classes.ndim != 1 or not len(classes):

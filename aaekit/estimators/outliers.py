@@ -28,6 +28,8 @@ __all__ = ["AAEOutlierDetector"]
 GENERATOR = 0.1  # weight of fooling the discriminator
 CLIP = 1e6  # standard deviations: farther values are outliers as certainly as can be
 N_REFERENCE = 20_000  # rows of fit, at most, from which the usual is learned
+N_NEIGHBOURS = 1000  # of them, at most, that a row may be near to
+SAME = 1e-10  # squared distance of rows, relative to their squared lengths, up to which they are copies
 MIXTURE = ("weights_", "means_", "covariances_", "precisions_cholesky_")
 
 
@@ -38,8 +40,9 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
     The prior keeps codes together in a few dimensions, where a mixture of Gaussians can model their density. A row is
     unusual if its code is improbable, by -log p(z) under that mixture, or if its reconstruction is worse than that of
     rows with similar codes, by log |x - x'|^2 in standard deviations about its mean in that region. Raw errors are
-    uninformative: a 1 has few strokes, so that its error is small whatever the training. Both parts are standardised on
-    the training rows; the score is minus their weighted sum.
+    uninformative: a 1 has few strokes, so that its error is small whatever the training. Few rows do not say how dense
+    codes are; the fewer there are, the more the distance to the nearest training row counts instead. All parts are
+    standardised on the training rows, each of them compared with the others; the score is minus their weighted sum.
 
     It learns from rows without labels; a few outliers among them do little harm. Labels given to `fit` are not used.
 
@@ -77,6 +80,14 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
     reconstruction_share: Annotated[
         float, "Score", Field(ge=0, le=1, description="share of the reconstruction in the score; the rest is density")
     ] = 0.2
+    neighbour_share: Annotated[
+        Literal["auto"] | Annotated[float, Field(ge=0, le=1)],
+        "Score",
+        Field(
+            description="share of the distance to the nearest row of fit in the score, besides the other two; 'auto' "
+            "is the part of `n_components` for which there are too few rows: 0 from 10 per dimension and Gaussian on"
+        ),
+    ] = "auto"
     hidden: Annotated[
         Literal["auto"] | tuple[Positive, ...],
         "Networks",
@@ -131,16 +142,17 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
         return reconstruction_score(self, nets, X)
 
     def _finish(self, rows: NDArray[Any], y: NDArray[np.int64] | None) -> None:
-        """Learn the density of codes, errors in its regions, the scale of both, and the threshold."""
-        reference = np.random.default_rng(self.seed_).permutation(len(rows))[:N_REFERENCE]
-        z, e = self._codes_and_errors(rows[reference])
+        """Learn the density of codes, errors in its regions, rows to be near to, all scales, and the threshold."""
+        reference = rows[np.random.default_rng(self.seed_).permutation(len(rows))[:N_REFERENCE]]
+        z, e = self._codes_and_errors(reference)
         self.mixture_: dict[str, NDArray[np.float64]]
         self.errors_: NDArray[np.float64]
         self.mixture_, self.errors_ = density_of(z, e, self.n_components, self.seed_)
-        both = novelties(self.mixture_, self.errors_, z, e)
-        self.standard_: NDArray[Any] = np.array([[v.mean(), max(v.std(), 0.1)] for v in both])
+        self.neighbours_: NDArray[Any] = reference[:N_NEIGHBOURS].reshape(len(reference[:N_NEIGHBOURS]), -1)
+        parts = (*novelties(self.mixture_, self.errors_, z, e), self._log_distances(reference[:N_NEIGHBOURS]))
+        self.standard_: NDArray[Any] = np.array([[v.mean(), max(v.std(), 0.1)] for v in parts])
         share = 0.01 if self.contamination == "auto" else self.contamination
-        self.offset_: float = float(np.percentile(self._normality(z, e), 100 * share))
+        self.offset_: float = float(np.percentile(self._normality(reference, z, e), 100 * share))
 
     def _codes_and_errors(self, rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Code `(n, latent_dim)` and log squared error of the reconstruction `(n,)` of scaled rows."""
@@ -158,16 +170,39 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
         both = in_batches(nets, encode, rows).astype(np.float64)
         return both[:, :-1], both[:, -1]
 
-    def _normality(self, z: NDArray[np.float64], e: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The score of codes and log errors."""
-        both = novelties(self.mixture_, self.errors_, z, e)
-        density, error = ((v - mean) / sd for v, (mean, sd) in zip(both, self.standard_, strict=True))
-        return -(1 - self.reconstruction_share) * density - self.reconstruction_share * error
+    def _log_distances(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Log distance `(n,)` of each scaled row to the nearest row of fit that is no copy of it."""
+        neighbours = as_numbers(self.neighbours_)
+        lengths = np.square(neighbours).sum(1)
+        nearest = np.empty(len(rows))
+        for k in range(0, len(rows), N_NEIGHBOURS):
+            x = as_numbers(rows[k : k + N_NEIGHBOURS])
+            together = np.square(x).sum(1)[:, None] + lengths
+            squares = together - 2 * x @ neighbours.T
+            squares = np.where(squares <= SAME * together, np.inf, squares).min(1)
+            nearest[k : k + N_NEIGHBOURS] = np.where(np.isfinite(squares), squares, 0.0)
+        return 0.5 * np.log(nearest + 1e-12)
+
+    def _normality(self, rows: NDArray[Any], z: NDArray[np.float64], e: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The score of scaled rows, their codes and log errors."""
+        share = self.neighbour_share
+        if share == "auto":
+            share = 1 - len(self.mixture_["weights_"]) / self.n_components
+        scores = np.zeros(len(rows))
+        if share < 1:
+            both = novelties(self.mixture_, self.errors_, z, e)
+            density, error = ((v - mean) / sd for v, (mean, sd) in zip(both, self.standard_[:2], strict=True))
+            scores -= (1 - share) * ((1 - self.reconstruction_share) * density + self.reconstruction_share * error)
+        if share > 0:
+            mean, sd = self.standard_[2]
+            scores -= share * (self._log_distances(rows) - mean) / sd
+        return scores
 
     # --- what it can do ----------------------------------------------------------------------------------------------
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """How normal each row is, shape `(n,)`: about 0 for a row like those of fit, lower for a more unusual one."""
-        return self._normality(*self._codes_and_errors(self._rows(X)))
+        rows = self._rows(X)
+        return self._normality(rows, *self._codes_and_errors(rows))
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
         """`score_samples` minus `offset_`, shape `(n,)`: below 0 for outliers."""
@@ -176,6 +211,12 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
         """-1 for outliers and 1 for the others, shape `(n,)`."""
         return np.where(self.decision_function(X) < 0, -1, 1)
+
+
+def as_numbers(rows: NDArray[Any]) -> NDArray[np.float64]:
+    """Scaled rows as flat numbers `(n, n_values)`, none of them too far away to be squared."""
+    flat = rows.reshape(len(rows), -1).astype(np.float64)
+    return flat / 255 if rows.dtype == np.uint8 else flat.clip(-CLIP, CLIP)
 
 
 def density_of(

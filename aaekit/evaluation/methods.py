@@ -22,7 +22,7 @@ from sklearn.ensemble import IsolationForest, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
-from sklearn.neighbors import LocalOutlierFactor
+from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
@@ -357,6 +357,11 @@ def _clusters(setting: Setting) -> Any:
     return _of_ours(ClusteringAAE, setting, n_clusters=setting.n_classes)
 
 
+def _gradients_and_k_means(setting: Setting) -> Any:
+    histograms = FunctionTransformer(partial(_gradient_histograms, shape=setting.shape))
+    return make_pipeline(histograms, _k_means(setting))
+
+
 def _umap(setting: Setting) -> Any:
     umap: Any = require("umap", extra="suite")
     return umap.UMAP(random_state=setting.random_state, n_jobs=1)
@@ -368,6 +373,17 @@ def _components(setting: Setting) -> Any:
 
 def _isolation_forest(setting: Setting) -> Any:
     return IsolationForest(n_estimators=N_TREES, n_jobs=setting.jobs, random_state=setting.random_state)
+
+
+class _NearestNeighbours(NearestNeighbors):
+    """Scores rows by minus their mean distance to the nearest training rows."""
+
+    def score_samples(self, X: Any) -> Any:
+        return -self.kneighbors(X)[0].mean(1)
+
+
+def _nearest_neighbours(setting: Setting) -> Any:
+    return _NearestNeighbours(n_neighbors=min(5, len(setting.y)), n_jobs=setting.jobs)
 
 
 class _ReconstructionError(PCA):
@@ -387,6 +403,13 @@ def _reconstruction_error(setting: Setting) -> Any:
 
 CLUSTERERS = (
     Method("k-means", _k_means, question="predict"),
+    Method(
+        "k-means on gradient histograms",
+        _gradients_and_k_means,
+        package="skimage",
+        question="predict",
+        kinds=("image",),
+    ),
     Method("Gaussian mixture", _gaussian_mixture, question="predict"),
     Method("ClusteringAAE", _clusters, question="predict", is_ours=True),
 )
@@ -398,6 +421,7 @@ MAPS = (
 DETECTORS = (
     Method("isolation forest", _isolation_forest, question="score_samples"),
     Method("local outlier factor", _local_outlier_factor, max_rows=N_NEIGHBOURS, question="score_samples"),
+    Method("nearest neighbours", _nearest_neighbours, max_rows=N_NEIGHBOURS, question="score_samples"),
     Method("principal components", _reconstruction_error, question="score_samples"),
     Method("AAEOutlierDetector", partial(_of_ours, AAEOutlierDetector), question="score_samples", is_ours=True),
 )

@@ -27,7 +27,7 @@ N_RESAMPLES = 2000  # of the rows, for the interval of a difference
 OTHER_SCORES = {  # of each family: what is averaged besides the loss, and its text
     "classes": {"calibration_error": "expected calibration error (%)"},
     "rare": {"average_precision": "average precision (%)", "calibration_error": "expected calibration error (%)"},
-    "clusters": {"ari": "adjusted Rand index"},
+    "clusters": {"ari": "adjusted Rand index", "majority_error": "error by majority rule (%)"},
     "maps": {"knn_error": "nearest-neighbour error (%)", "trustworthiness": "trustworthiness"},
     "outliers": {"auc": "area under the ROC curve"},
 }
