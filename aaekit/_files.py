@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import io
 import json
 import os
 import re
@@ -270,6 +271,35 @@ def write_csv(path: str | os.PathLike[str], lines: Iterable[Sequence[object]]) -
                 writer.writerow([as_text_cell(cell) if isinstance(cell, str) else cell for cell in line])
 
     return write_atomically(path, write)
+
+
+def append_csv(path: str | os.PathLike[str], header: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
+    """Add lines to a CSV file by one write, so that several processes may do it at once; they are on the disk then.
+
+    Texts are written as by `write_csv`. A line that a crash has cut off stays alone in its line.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written, for instance on a full disk.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    for line in lines:
+        writer.writerow([as_text_cell(cell) if isinstance(cell, str) else cell for cell in line])
+    try:
+        with open(path, "ab+", buffering=0) as file:  # each write goes to the end, whoever else writes
+            size = file.seek(0, os.SEEK_END)
+            start = "" if size else ",".join(header) + "\n"
+            if size:
+                file.seek(size - 1)
+                start = "" if file.read(1) == b"\n" else "\n"
+            content = (start + text.getvalue()).encode()
+            if file.write(content) < len(content):
+                raise OSError("the disk is full")
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise cannot_write(Path(path), error) from error
 
 
 def write_history(path: str | os.PathLike[str], history: Sequence[Mapping[str, float]]) -> list[str]:

@@ -128,15 +128,44 @@ class ActiveLearner:
             raise InputError(f"n: expected a number from 1 to {len(left)}, the rows without a label, got {n}")
         if self.model is None:
             return self._typical(n, left, callbacks)
-        p = np.sort(self.model.predict_proba(self.X[left]), 1)
-        doubt = 1 - (p[:, -1] - p[:, -2])
+        return self.choose(left, self.doubt(left), n)
+
+    def doubt(self, rows: ArrayLike) -> NDArray[np.float32]:
+        """How uncertain the present classifier is of rows `(n,)`: 1 minus the margin between its two likeliest classes.
+
+        Raises
+        ------
+        InputError
+            Before the first `teach`.
+        """
+        if self.model is None:
+            raise InputError("expected labels before predictions, got none: query rows and teach their labels first")
+        p = np.sort(self.model.predict_proba(self.X[np.asarray(rows)]), 1)
+        return 1 - (p[:, -1] - p[:, -2])
+
+    def choose(self, rows: NDArray[np.int64], doubt: NDArray[np.float32], n: int) -> NDArray[np.int64]:
+        """Choose `n` of these rows whose predictions are uncertain, no two of them alike.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (m,)
+            Row numbers.
+        doubt : ndarray of shape (m,)
+            What `doubt` says of them.
+        n : int
+            How many, at most m.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
         candidates = np.argsort(-doubt)[: CANDIDATES * n]
-        points = self._points(left[candidates])
+        points = self._points(rows[candidates])
         _, chosen = kmeans_plusplus(
             points, n, sample_weight=doubt[candidates] + 1e-9, random_state=self.random_state + len(self.labels)
         )
         distinct = np.unique(chosen)
-        return left[candidates[distinct]] if len(distinct) == n else left[candidates[:n]]
+        return rows[candidates[distinct]] if len(distinct) == n else rows[candidates[:n]]
 
     def _typical(self, n: int, left: NDArray[np.int64], callbacks: Sequence[Callback]) -> NDArray[np.int64]:
         """Rows in the middle of clusters: as many of each as its size deserves, but one of each if n allows it."""

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typing_extensions import TypedDict
 
-from aaekit._files import check_writable, read_json, write_csv, write_json
+from aaekit._files import check_writable, write_csv, write_json
 from aaekit._locks import locked
 from aaekit.cli.options import (
     DataDir,
@@ -26,6 +25,7 @@ from aaekit.cli.options import (
     with_files,
 )
 from aaekit.errors import InputError
+from aaekit.labelling import LOG, SETTINGS, Answers, Settings, load, read_settings
 
 SURE = 0.95  # the probability from which a prediction counts as sure
 N_FEATURES = 40  # of a table, at most, that are written beside a question
@@ -33,21 +33,6 @@ N_FEATURES = 40  # of a table, at most, that are written beside a question
 Folder = Annotated[
     Path, typer.Argument(metavar="FOLDER", help="Folder of the session; `ask` makes it.", show_default=False)
 ]
-
-
-class Settings(TypedDict):
-    """What a session was started with."""
-
-    data: str
-    clusters: int
-    max_steps: int | None
-    random_state: int
-    data_dir: str | None
-    data_options: list[str]
-    image_shape: list[int] | None
-    schema: dict[str, Any] | None
-    features: str | None
-    checksum: str
 
 
 label_app: typer.Typer = new_app(help="Label few rows: it asks for the labels that help most, and predicts the others.")
@@ -83,6 +68,10 @@ def ask(
     ] = None,
     random_state: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed, in the first call.")] = 0,
     data_dir: DataDir = None,
+    in_studio: Annotated[
+        bool,
+        typer.Option("--studio", help="Label in the browser instead; later, aae studio FOLDER opens it again."),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Write the rows to label to FOLDER: a CSV file to fill in and, for images, a picture of them."""
@@ -90,7 +79,7 @@ def ask(
     from aaekit.encoders import absolute
 
     check_writable(folder, is_folder=True)
-    is_new = not (folder / "settings.json").exists()
+    is_new = not (folder / SETTINGS).exists()
     if is_new:
         if data is None:
             raise InputError(f"{folder}: expected a session, got none: give --data to start one")
@@ -107,19 +96,26 @@ def ask(
             "checksum": "",
         }
     else:
-        settings = _settings(folder)
+        settings = read_settings(folder)
         if data is not None and whole_path(data) != settings["data"]:
             raise InputError(
                 f"{folder}: expected the data of the session, {settings['data']}, got {data}: leave --data out, or "
                 "choose another folder"
             )
-    with locked(folder):
-        _ask(folder, settings, n, is_new, quiet)
+    if in_studio:
+        from aaekit.cli.studio import studio
+
+    if not in_studio or is_new:
+        with locked(folder):
+            _ask(folder, settings, n, is_new, quiet, in_studio)
+    if in_studio:
+        studio(folder)
 
 
-def _ask(folder: Path, settings: Settings, n: int, is_new: bool, quiet: bool) -> None:
-    """Write the questions of a session, and the session."""
-    session, dataset = _session(folder, settings)
+def _ask(folder: Path, settings: Settings, n: int, is_new: bool, quiet: bool, in_studio: bool) -> None:
+    """Write the questions of a session, unless they are asked in the studio, and the session."""
+    session, dataset = load(folder, settings)
+    session.labels |= Answers(folder, len(dataset.X)).labels
     if is_new and dataset.y is not None and (n_labels := int((dataset.y >= 0).sum())):
         say(f"note: the {n_labels} labels in {settings['data']} are not used: those that you give are")
     unanswered = _questions(folder)[-1:]
@@ -132,7 +128,9 @@ def _ask(folder: Path, settings: Settings, n: int, is_new: bool, quiet: bool) ->
         rows = session.query(n, callbacks(quiet))
     session.save(folder)
     if is_new:
-        write_json(folder / "settings.json", settings)
+        write_json(folder / SETTINGS, settings)
+    if in_studio:
+        return
     path = folder / f"questions-{_number(unanswered[0]) + 1 if unanswered else 1}.csv"
     _write_questions(path, session, dataset, rows)
     typer.echo(f"fill in the labels in {path}, then: aae label tell {folder}")
@@ -166,24 +164,33 @@ def tell(
     folder: Folder,
     answers: Annotated[
         Path | None,
-        typer.Argument(metavar="[ANSWERS]", help="CSV file of row and label.", show_default="the newest questions"),
+        typer.Argument(
+            metavar="[ANSWERS]",
+            help="CSV file of row and label.",
+            show_default="the newest questions, else answers.csv",
+        ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Train on the labels that were filled in, and write predictions for all rows to FOLDER/labels.csv."""
-    settings = _settings(folder)
+    settings = read_settings(folder)
     with locked(folder):
         _tell(folder, settings, answers, quiet)
 
 
 def _tell(folder: Path, settings: Settings, answers: Path | None, quiet: bool) -> None:
     """Train on the answers of a session, and write the session and the predictions."""
-    questions = _questions(folder)
-    if answers is None and not questions:
-        raise InputError(f"{folder}: expected a file of questions, got none: run aae label ask {folder}")
-    labels = _answers(answers or questions[-1])
-    session, dataset = _session(folder, settings)
-    session.teach(list(labels), list(labels.values()), callbacks(quiet))
+    filled, log = _filled(folder, answers), folder / LOG
+    labels = {} if filled == log else _answers(filled)
+    session, dataset = load(folder, settings)
+    all_answers = Answers(folder, len(dataset.X), session.labels)
+    if new := {row: label for row, label in labels.items() if all_answers.labels.get(row) != label}:
+        all_answers.add("", "file", new)
+    taught = all_answers.labels
+    if not taught:
+        raise InputError(f"{log}: expected labels, got none: give some in aae studio {folder}")
+    session.labels = {}  # some may have been withdrawn
+    session.teach(list(taught), list(taught.values()), callbacks(quiet))
     session.save(folder)
     predictions = _predictions(session.model, dataset.X)
     lines = [[*line, "yes" if line[0] in session.labels else ""] for line in predictions]
@@ -214,7 +221,7 @@ def predict(
         raise InputError(
             f"{folder}: expected a trained model, got none: run aae label ask {folder}, then aae label tell {folder}"
         )
-    model, settings = SemiSupervisedAAE.load(path), _settings(folder)
+    model, settings = SemiSupervisedAAE.load(path), read_settings(folder)
     shape = model.shape_ if len(model.shape_) == 3 else None
     schema = Schema.from_dict(settings["schema"]) if settings["schema"] else None
     with notes():
@@ -237,42 +244,22 @@ def _predictions(model: Any, X: Any) -> list[tuple[int, Any, str]]:
 
 
 # --- the folder ------------------------------------------------------------------------------------------------------
-def _session(folder: Path, settings: Settings) -> tuple[Any, Any]:
-    """Return the session of a folder, or a new one, and its data."""
-    from aaekit import data
-    from aaekit.active import ActiveLearner
-    from aaekit.estimators import ClusteringAAE, SemiSupervisedAAE
-    from aaekit.runs.data import data_options
-
-    options = data_options(settings["data_options"])
-    dataset = data.load(
-        settings["data"],
-        settings["data_dir"],
-        image_shape=settings["image_shape"],
-        features=settings["features"],
-        **options,
-    )
-    settings["checksum"] = dataset.checksum
-    settings["schema"] = None if dataset.schema is None else dataset.schema.as_dict()
-    seed = settings["random_state"]
-    common = {"random_state": seed, "max_steps": settings["max_steps"]}
-    classifier = SemiSupervisedAAE(**common)
-    if (folder / "session.json").exists():
-        return ActiveLearner.load(folder, dataset.X, classifier=classifier), dataset
-    clusters = ClusteringAAE(n_clusters=settings["clusters"], **common)
-    return ActiveLearner(dataset.X, clusters=clusters, classifier=classifier, random_state=seed), dataset
-
-
-def _settings(folder: Path) -> Settings:
-    path = folder / "settings.json"
-    if not path.exists():
-        raise InputError(f"{folder}: expected a session, got none: start one with aae label ask {folder} --data YOURS")
-    return read_json(path, "the settings of a session", Settings, "restore it, or start a new session")
-
-
 def _questions(folder: Path) -> list[Path]:
     """Return the files of questions, in the order in which they were asked."""
     return sorted((p for p in folder.glob("questions-*.csv") if p.stem[10:].isdecimal()), key=_number)
+
+
+def _filled(folder: Path, answers: Path | None) -> Path:
+    """Return the file to take labels from: the one that is named, the newest questions, or the log of answers."""
+    if answers is not None:
+        return answers
+    questions = _questions(folder)
+    has_log = (folder / LOG).exists()
+    if questions and not (has_log and not any(label for _, label in _lines(questions[-1]))):
+        return questions[-1]
+    if not has_log:
+        raise InputError(f"{folder}: expected a file of questions, got none: run aae label ask {folder}")
+    return folder / LOG
 
 
 def _number(path: Path) -> int:

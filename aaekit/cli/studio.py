@@ -29,7 +29,8 @@ def studio(
     wait: Annotated[bool, typer.Option("--wait", hidden=True, help="Begin before the run has begun.")] = False,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
 ) -> None:
-    """Look at a run in the browser: its latent map, its training, styles and classes, new samples."""
+    """Look at a run in the browser, or label in one: RUN may also be the folder of a labelling session."""
+    from aaekit.labelling import SETTINGS
     from aaekit.runs.run import Run
     from aaekit.studio import server
 
@@ -39,7 +40,7 @@ def studio(
         check_writable(export)
         typer.echo(str(write_page(run, export)))
         return
-    if not wait:
+    if not wait and not (run / SETTINGS).is_file():
         Run.open(run)
     listener = server.open_socket(host, port)
     token = server.new_token()

@@ -22,6 +22,7 @@ __all__ = [
     "cluster_use",
     "clustering_accuracy",
     "error_rate",
+    "exact_interval",
     "expected_calibration_error",
     "label_leakage",
     "match_clusters",
@@ -55,6 +56,30 @@ def error_rate(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """
     true, predicted = _labelled_pair(y_true, y_pred)
     return 100 * float(np.mean(true != predicted))
+
+
+def exact_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Exact (Clopper-Pearson) confidence interval of a probability.
+
+    Parameters
+    ----------
+    correct, n : int
+        How often it came true, of how many times.
+    confidence : float, default 0.95
+        Confidence level of the interval.
+
+    Returns
+    -------
+    low, high : float
+
+    References
+    ----------
+    Clopper & Pearson, *The use of confidence or fiducial limits illustrated in the case of the binomial*, 1934.
+    """
+    from scipy.stats import binomtest
+
+    interval = binomtest(correct, n).proportion_ci(confidence, method="exact")
+    return float(interval.low), float(interval.high)
 
 
 def balanced_error_rate(y_true: ArrayLike, y_pred: ArrayLike) -> float:

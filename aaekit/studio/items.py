@@ -10,6 +10,7 @@ from aaekit.columns import table_lines
 from aaekit.evaluation.heldout import HeldOut, as_samples, for_plots, reconstruct
 from aaekit.runs.data import targets
 from aaekit.runs.run import Run
+from aaekit.studio.labelled import LabelledRun
 
 __all__ = ["PARTS", "Items", "View"]
 
@@ -30,7 +31,7 @@ class View:
         Of a picture of an item.
     """
 
-    def __init__(self, run: Run, model: Any) -> None:
+    def __init__(self, run: Run | LabelledRun, model: Any) -> None:
         self.schema, self.model, originals = run.schema, model, run.data.originals
         self.low, self.high = 0.0, 1.0
         self.shape: tuple[int, ...] | None = None
@@ -72,7 +73,7 @@ class View:
 class Items:
     """The rows of a run by one number each: those of the training file first, then the test rows."""
 
-    def __init__(self, run: Run, model: Any) -> None:
+    def __init__(self, run: Run | LabelledRun, model: Any) -> None:
         data, self.model = run.data, model
         self.view = View(run, model)
         self._parts = [HeldOut("", data.X, targets(run.config, data.y, data.domain), data.originals)]

@@ -13,14 +13,17 @@ from fastapi.responses import JSONResponse
 
 from aaekit.errors import InputError
 from aaekit.studio.guard import Guard
-from aaekit.studio.rooms import CurrentSession, generate, items, style, training
+from aaekit.studio.labelled import LabelledRun
+from aaekit.studio.rooms import CurrentSession, generate, items, label, style, training, turing
 from aaekit.studio.rooms import map as latent_map
 from aaekit.studio.session import Session, Trained
 
 __all__ = ["ROOMS", "link", "make_app", "new_token", "open_socket", "serve"]
 
 STATIC = Path(__file__).parent / "static"
-ROOMS = (latent_map.ROOM, training.ROOM, style.ROOM, generate.ROOM)
+ROOMS = (
+    label.ROOM, latent_map.ROOM, training.ROOM, style.ROOM, generate.ROOM, turing.ROOM,
+)  # fmt: skip
 
 
 def new_token() -> str:
@@ -92,8 +95,8 @@ def _answer_wrong_query(request: Request, error: Exception) -> Response:
 async def _run(session: CurrentSession) -> dict[str, Any]:
     """What the page needs to know first: the run, and which rooms are open."""
     try:
-        run = session.run
-        config, shape = run.config, None if run.fresh else run.shape
+        run = session.source
+        config, shape = run.config, None if isinstance(run, LabelledRun) or run.fresh else run.shape
     except InputError:
         config, shape = {"system": "", "data": ""}, None
     has_model = session.version is not None
@@ -117,6 +120,7 @@ async def _run(session: CurrentSession) -> dict[str, Any]:
                 "closed": "" if not room.needs_model else problem if trained is None else room.closed(trained),
             }
             for room in ROOMS
+            if ("labelling" if session.is_labelling else "run") in room.of
         ],
     }
 

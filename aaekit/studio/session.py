@@ -11,15 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aaekit.errors import InputError
+from aaekit.labelling import SETTINGS
 from aaekit.runs.run import Run
 from aaekit.studio.codes import Codes, Space
 from aaekit.studio.items import Items, View
+from aaekit.studio.labelled import LabelledRun
 from aaekit.studio.worker import AHEAD, Batched, Worker
 
 __all__ = ["Session", "Trained"]
 
 T = TypeVar("T")
 
+MODELS = ("model.safetensors", "clusters.safetensors")  # the second of a labelling session that has no classifier yet
 N_FIRST = 2000  # items by whose codes the plane is chosen
 CHUNK_SECONDS = 0.03  # of computing ahead, between two looks at what people wait for
 
@@ -39,7 +42,7 @@ class Trained:
         In each plane.
     """
 
-    def __init__(self, run: Run, worker: Worker) -> None:
+    def __init__(self, run: Run | LabelledRun, worker: Worker) -> None:
         self.run, self.worker = run, worker
         self.model: Any = run.fitted()
         self.items: Items = Items(run, self.model)
@@ -174,8 +177,14 @@ class Session:
         self.path = path
         self.worker: Worker = Worker()
         self.processes: dict[str, subprocess.Popen[str]] = {}  # that rooms have started, by what they do
+        self.rooms: dict[str, Any] = {}  # what rooms keep from one request to the next
         self._version: tuple[int, int] | None = None
         self._trained: Trained | None = None
+
+    @property
+    def is_labelling(self) -> bool:
+        """Whether the directory is that of a labelling session."""
+        return (self.path / SETTINGS).is_file()
 
     @property
     def run(self) -> Run:
@@ -183,19 +192,26 @@ class Session:
         return Run.open(self.path)
 
     @property
+    def source(self) -> Run | LabelledRun:
+        """The run, or the labelling session as a run."""
+        return LabelledRun(self.path) if self.is_labelling else self.run
+
+    @property
     def version(self) -> tuple[int, int] | None:
         """Time and size of the file of the trained model; None before there is one."""
-        try:
-            facts = (self.path / "model.safetensors").stat()
-        except OSError:
-            return None
-        return facts.st_mtime_ns, facts.st_size
+        for name in MODELS if self.is_labelling else MODELS[:1]:
+            try:
+                facts = (self.path / name).stat()
+            except OSError:
+                continue
+            return facts.st_mtime_ns, facts.st_size
+        return None
 
     def trained_now(self) -> Trained:
         """The trained model, loaded if it is new; to be called in the worker."""
         version = self.version
         if self._trained is None or version != self._version:
-            self._trained, self._version = Trained(self.run, self.worker), version
+            self._trained, self._version = Trained(self.source, self.worker), version
             self._trained.begin()
         return self._trained
 

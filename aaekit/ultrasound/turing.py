@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binomtest
 
 from aaekit._files import write_json, write_text
 from aaekit.data.formats import read_filled
 from aaekit.errors import InputError, nearest
+from aaekit.evaluation.metrics import exact_interval
 from aaekit.ultrasound.images import to_bytes, write_images
 
 SIDES = ("a", "b")
@@ -152,8 +152,7 @@ def turing_score(n: int, correct: int, confidence: float = 0.95) -> TuringScore:
     """
     if not n >= 1 or not 0 <= correct <= n or not 0 < confidence < 1:
         raise InputError(f"expected 0 <= correct <= n, n >= 1, 0 < confidence < 1, got {correct}, {n}, {confidence}")
-    interval = binomtest(correct, n).proportion_ci(confidence, method="exact")
-    low, high = float(interval.low), float(interval.high)
+    low, high = exact_interval(correct, n, confidence)
     return TuringScore(n, correct, correct / n, low, high, low <= 0.5 <= high)
 
 

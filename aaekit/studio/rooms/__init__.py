@@ -33,6 +33,8 @@ class Room:
         From the trained model to the reason why it has no such room; "" if it has one.
     needs_model : bool
         Whether the training must be complete.
+    of : tuple of str
+        Whether runs have it ("run"), labelling sessions ("labelling"), or both.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Room:
     router: APIRouter
     closed: Callable[[Trained], str] = lambda trained: ""
     needs_model: bool = True
+    of: tuple[str, ...] = ("run", "labelling")
 
 
 def _session(request: Request) -> Session:

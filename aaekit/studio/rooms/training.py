@@ -17,7 +17,7 @@ from aaekit.studio.session import Session
 
 router = APIRouter()
 
-ROOM = Room("training", "Training", router, needs_model=False)
+ROOM = Room("training", "Training", router, needs_model=False, of=("run",))
 NOT_LOSSES = {"epoch", "step", "seconds"}
 SCORES = {"score"}  # of a run, that are shown as its error
 
