@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from aaekit.errors import InputError
 from aaekit.studio.guard import Guard
 from aaekit.studio.labelled import LabelledRun
-from aaekit.studio.rooms import CurrentSession, generate, items, label, style, training, turing
+from aaekit.studio.rooms import CurrentSession, compare, generate, health, items, label, style, training, turing
 from aaekit.studio.rooms import map as latent_map
 from aaekit.studio.session import Session, Trained
 
@@ -22,7 +22,7 @@ __all__ = ["ROOMS", "link", "make_app", "new_token", "open_socket", "serve"]
 
 STATIC = Path(__file__).parent / "static"
 ROOMS = (
-    label.ROOM, latent_map.ROOM, training.ROOM, style.ROOM, generate.ROOM, turing.ROOM,
+    label.ROOM, latent_map.ROOM, training.ROOM, style.ROOM, generate.ROOM, turing.ROOM, compare.ROOM, health.ROOM,
 )  # fmt: skip
 
 
