@@ -24,7 +24,8 @@ export async function mount(element) {
     element.append(h("div", { className: "card" }, emptyState("Nothing to compare with", "Runs in the same folder appear here, for instance runs/first and runs/second.", "compare")));
     return;
   }
-  const chosen = new Set(facts.runs.slice(0, 3).map((r) => r.name));
+  const first = facts.runs.filter((r) => r.complete || r.name === facts.own).slice(0, 3);
+  const chosen = new Set(first.map((r) => r.name));
   /** @type {Map<string, Series[]>} */
   const curves = new Map();
   let figure = "", number = 0;
