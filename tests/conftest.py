@@ -1,5 +1,6 @@
 """Fixtures that tests share: small real data and estimators that train in a second."""
 
+import io
 import os
 
 # Before NumPy and torch are imported: threads of tests that run side by side would wait for each other's cores.
@@ -8,6 +9,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from aaekit.core.callbacks import Callback
@@ -79,6 +81,29 @@ def before_first_step(model, X, y, look):
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Runs draw no figures, which take most of the time of a short one."""
+    monkeypatch.setattr("aaekit.plots.draw.draw_all", lambda *_, **__: {})
+
+
+@pytest.fixture
+def no_pixels(monkeypatch):
+    """Figures are made and saved, but not drawn, which takes most of their time: each is a white pixel."""
+    buffer = io.BytesIO()
+    Image.new("L", (1, 1), 255).save(buffer, "PNG")
+    monkeypatch.setattr("aaekit.plots.base.to_png", lambda figure: buffer.getvalue())
+
+
+@pytest.fixture
+def few_trees():
+    """Forests of few trees, where it does not matter how good they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("aaekit.estimators._teachers", "aaekit.evaluation.methods"):
+            patch.setattr(f"{module}.N_TREES", 5)
+        yield
 
 
 def some_digits():

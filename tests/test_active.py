@@ -10,6 +10,8 @@ from aaekit import ActiveLearner, AdversarialAutoencoder, ClusteringAAE, InputEr
 from aaekit.active import _frequencies
 from aaekit.estimators import semi_supervised
 
+pytestmark = pytest.mark.usefixtures("few_trees")
+
 QUICK = {"hidden": (32,), "max_steps": 300, "random_state": 0}
 K = 6
 
@@ -29,7 +31,7 @@ def clusters(blobs):
 
 @pytest.fixture
 def session(blobs, clusters):
-    return ActiveLearner(blobs[0], clusters=clusters, classifier=SemiSupervisedAAE(**QUICK))
+    return ActiveLearner(blobs[0], clusters=clusters, classifier=SemiSupervisedAAE(**QUICK | {"max_steps": 150}))
 
 
 def test_first_questions_are_typical_of_each_cluster(session, clusters, blobs):

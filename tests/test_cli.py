@@ -29,6 +29,8 @@ from aaekit.plots import draw
 from aaekit.runs.config import options_of
 from aaekit.runs.run import Run
 
+pytestmark = pytest.mark.usefixtures("no_figures", "few_trees")
+
 TINY = ("--hidden", "16", "--backbone", "mlp", "--max-steps", "6", "--batch-size", "40")
 
 
@@ -49,11 +51,6 @@ def folder(tmp_path_factory):
                 cli.main([str(a) for a in arguments] + (["--labels", "40"] if system != "generator" else []))
             assert stop.value.code == 0
     return folder
-
-
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch):
-    monkeypatch.setattr(draw, "draw_all", lambda *_, **__: {})
 
 
 # --- help ------------------------------------------------------------------------------------------------------------

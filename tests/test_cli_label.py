@@ -10,6 +10,8 @@ from sklearn.datasets import make_blobs
 
 from aaekit import data
 
+pytestmark = pytest.mark.usefixtures("few_trees")
+
 rng = np.random.default_rng(0)
 
 

@@ -22,6 +22,8 @@ from aaekit.data.suite import read_photographs
 from aaekit.encoders import Encoder, ImageArrays, Texts, cache, encoded, huggingface, vision
 from aaekit.errors import ColumnWarning, ImageWarning
 
+pytestmark = pytest.mark.usefixtures("no_pixels", "few_trees")
+
 EFFICIENTNET, TEXTS = vision.EfficientNetLite0, huggingface.HuggingFaceTexts
 QUICK = ("--max-steps", 4, "--hidden", 8, "--batch-size", 10, "-q")
 KINDS = ("late delivery", "wrong size", "card declined")

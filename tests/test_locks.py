@@ -17,6 +17,8 @@ from aaekit.errors import InputError
 from aaekit.runs.config import completed, configuration
 from aaekit.runs.run import Run
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 OPTIONS = {"data": "digits", "labels": 50, "max_steps": 3, "hidden": "8", "device": "cpu"}
 HOLDS = "import sys, time\nfrom aaekit._locks import locked\nwith locked(sys.argv[1]):\n    print('held', flush=True)\n"
 

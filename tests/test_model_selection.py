@@ -25,6 +25,8 @@ from aaekit.errors import UnlabelledWarning
 from aaekit.labels import labelled_mask
 from aaekit.model_selection import PartlyLabelledKFold, WithUnlabelled, labelled_scorer
 
+pytestmark = pytest.mark.usefixtures("few_trees")
+
 TINY = {**QUICK, "max_steps": 12}
 SPELLINGS = {
     "-1": lambda y: np.array([-1 if v is None else v for v in y]),

@@ -8,6 +8,8 @@ import pytest
 from aaekit.data.sets import SETS, NamedSet
 from aaekit.runs.run import Run
 
+pytestmark = pytest.mark.usefixtures("no_figures", "few_trees")
+
 SMALL = ["--max-steps", 3, "--hidden", 8, "--quiet"]
 
 
@@ -22,22 +24,15 @@ def rows(tmp_path):
 @pytest.fixture
 def moved(rows, aae, tmp_path):
     """A run whose data were moved, and their new place."""
-    code, _, errors = aae("train", "classifier", "--data", rows, *SMALL, "--out", tmp_path / "run")
+    code, _, errors = aae("train", "baseline", "--data", rows, *SMALL, "--out", tmp_path / "run")
     assert code == 0, errors
     (tmp_path / "there").mkdir()
     return tmp_path / "run", rows.rename(tmp_path / "there" / "rows.npz")
 
 
-def plots_drawn(monkeypatch):
-    from aaekit.plots import draw
-
-    monkeypatch.setattr(draw, "draw_all", lambda estimator, held_out, *_, **__: {} if len(held_out.X) else None)
-
-
 @pytest.mark.parametrize("command", ["doctor", "plot"])
-def test_a_run_whose_data_were_moved_is_told_their_place(command, moved, aae, monkeypatch):
+def test_a_run_whose_data_were_moved_is_told_their_place(command, moved, aae):
     run, place = moved
-    plots_drawn(monkeypatch)
     code, _, errors = aae(command, run)
     assert code != 0 and len(errors) == 1 and "expected the data of the run, got nothing at" in errors[0]
     assert "--data" in errors[0] and str(run) in errors[0]

@@ -30,10 +30,11 @@ from aaekit.evaluation import heldout
 from aaekit.evaluation.compare import compare as compare_methods
 from aaekit.evaluation.compare import cross_fitted
 from aaekit.evaluation.methods import CLASSIFIERS
-from aaekit.plots import draw
 from aaekit.runs.config import completed, configuration, estimator_of
 from aaekit.runs.data import load_data, split_of
 from aaekit.runs.run import Run
+
+pytestmark = pytest.mark.usefixtures("no_figures", "few_trees")  # `run` has its own before this
 
 TINY = {"hidden": (16,), "backbone": "mlp", "discriminator_hidden": (16,), "max_steps": 12, "batch_size": 40}
 
@@ -89,12 +90,6 @@ def run(request, digits, tmp_path_factory):
     return run
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch):
-    """Figures take most of the time; `run` has drawn its own before this."""
-    monkeypatch.setattr(draw, "draw_all", lambda *_, **__: {})
-
-
 # --- data of which little is known -----------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "system", ["generator", "classifier", "style", "clusters", "embedding", "pretrained", "baseline"]
@@ -110,8 +105,10 @@ def no_figures(monkeypatch):
         "four channels",
     ],
 )
-def test_a_run_on_odd_data_comes_to_its_end(system, kind, tmp_path, monkeypatch):
-    monkeypatch.undo()  # pictures, too
+def test_a_run_on_odd_data_comes_to_its_end(system, kind, tmp_path, monkeypatch, request):
+    monkeypatch.undo()  # with figures
+    if kind not in ("one test row", "four channels"):
+        request.getfixturevalue("no_pixels")
     random = np.random.default_rng(0)
     X, y = random.random((60, 8), dtype=np.float32), np.arange(60) % 3
     n = {"one test row": 1, "three test rows": 3}.get(kind, 12 if kind.endswith("in the test") else 0)
@@ -129,9 +126,10 @@ def test_a_run_on_odd_data_comes_to_its_end(system, kind, tmp_path, monkeypatch)
     assert (run.path / "report.html").exists() and (run.path / "results.json").exists()
 
 
-def test_each_column_of_a_table_can_be_seen(tmp_path, monkeypatch):
+def test_each_column_of_a_table_can_be_seen(tmp_path, monkeypatch, request):
     """Rows are drawn in standard deviations, whatever their units, also those in [0, 1]."""
-    monkeypatch.undo()  # pictures, too
+    monkeypatch.undo()  # with figures
+    request.getfixturevalue("no_pixels")
     random, drawn = np.random.default_rng(0), {}
     for name in ("modes_and_samples", "reconstruction_pairs", "sample_grid", "style_grid"):
         old = getattr(plots, name)

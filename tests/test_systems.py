@@ -18,6 +18,8 @@ from aaekit.runs.config import options_of
 from aaekit.runs.run import Run
 from aaekit.systems import SYSTEMS, System, find, register
 
+pytestmark = pytest.mark.usefixtures("no_pixels", "few_trees")
+
 
 @hyperparameters
 class ToyAAE(SemiSupervisedAAE):
