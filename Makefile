@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test install lint lint-pages vendor bench clean
+.PHONY: demo test test-slow test-hostile install lint lint-pages vendor bench clean
 .DELETE_ON_ERROR:
 
 install: $(STAMP)
@@ -21,6 +21,12 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile
+
+test-slow: install
+	$(BIN)/python -m pytest -m slow
+
+test-hostile: install
+	AAE_HOSTILE_INPUTS=10000 $(BIN)/python -m pytest tests/hostile/test_mutations.py
 
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/codespell && $(BIN)/basedpyright --level error

@@ -24,6 +24,7 @@ D = TypeVar("D")
 TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{32}\.tmp")  # the name of a file that is being written
 ABANDONED = 3600.0  # seconds without a change after which nobody is writing to it any more
 MAX_JSON = 2**26  # bytes of a JSON file that are read
+WHOLE = re.compile(r"-?[0-9]{1,18}")  # Python refuses to read thousands of digits
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)")
 FORMULA = re.compile(
     r"'*[=+\-@\t\r\n].", re.DOTALL
@@ -245,6 +246,11 @@ def built(kind: type[D], values: Mapping[str, Any]) -> D:
 
 def _is_required(field: Field[Any]) -> bool:
     return field.default is MISSING and field.default_factory is MISSING
+
+
+def whole_number(text: str) -> int | None:
+    """Return a text of up to 18 digits as the number that it is, None for any other."""
+    return int(text) if WHOLE.fullmatch(text) else None
 
 
 def as_text_cell(text: str) -> str:

@@ -1,10 +1,7 @@
 """Errors and warnings whose message is for the user: one line of the form `expected X, got Y: do Z`."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import TypeVar
-
-N = TypeVar("N", bound=Hashable)
 
 
 class InputError(ValueError):
@@ -61,7 +58,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f": did you mean {close[0]!r}?" if close else ""
 
 
-def repeated(names: Iterable[N]) -> N | None:
+def repeated(names: Iterable[str]) -> str | None:
     """Return the first name that was there before, None if all differ."""
-    before: set[N] = set()
+    before: set[str] = set()
     return next((name for name in names if name in before or before.add(name)), None)

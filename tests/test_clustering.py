@@ -253,12 +253,12 @@ def test_the_adversarial_prior_counts_each_minibatch_once(rows):
                 phase.loss(step)
         torch.testing.assert_close(usage.running, expected)
 
-    before_first_step(ClusteringAAE(**SMALL), rows[0], None, look)
+    before_first_step(ClusteringAAE(**SMALL, max_steps=2), rows[0], None, look)
 
 
 @pytest.mark.filterwarnings("ignore:expected .* clusters")  # after two steps
 def test_the_adversarial_prior_draws_rare_clusters_more_often(rows):
-    shares = draws(ClusteringAAE(**{**SMALL, "n_clusters": 4}), rows[0], [0.7, 0.1, 0.1, 0.1])
+    shares = draws(ClusteringAAE(**{**SMALL, "n_clusters": 4, "max_steps": 2}), rows[0], [0.7, 0.1, 0.1, 0.1])
     expected = (1 / torch.tensor([0.7, 0.1, 0.1, 0.1])) / (1 / torch.tensor([0.7, 0.1, 0.1, 0.1])).sum()
     torch.testing.assert_close(shares, expected, atol=0.04, rtol=0)
     even = ClusteringAAE(**SMALL, adversarial_prior=False, max_steps=2).fit(rows[0])

@@ -28,6 +28,7 @@ PROGRAMS = [(f"{name}:{text[: block.start()].count(chr(10)) + 2}", block[1])
 COMMANDS = sorted({command for text in TEXTS.values() for command in COMMAND.findall(text)})
 
 
+@pytest.mark.usefixtures("few_trees")
 @pytest.mark.filterwarnings("ignore:expected .* clusters, got")  # two steps make few clusters
 @pytest.mark.parametrize("program", [p for _, p in PROGRAMS], ids=[name for name, _ in PROGRAMS])
 def test_programs_run(program, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aaekit._files import check_writable, write_csv, write_json
+from aaekit._files import check_writable, whole_number, write_csv, write_json
 from aaekit._locks import locked
 from aaekit.cli.options import (
     DataDir,
@@ -131,7 +131,7 @@ def _ask(folder: Path, settings: Settings, n: int, is_new: bool, quiet: bool, in
         write_json(folder / SETTINGS, settings)
     if in_studio:
         return
-    path = folder / f"questions-{_number(unanswered[0]) + 1 if unanswered else 1}.csv"
+    path = folder / f"questions-{max(_numbers(folder).values(), default=0) + 1}.csv"
     _write_questions(path, session, dataset, rows)
     typer.echo(f"fill in the labels in {path}, then: aae label tell {folder}")
 
@@ -244,9 +244,16 @@ def _predictions(model: Any, X: Any) -> list[tuple[int, Any, str]]:
 
 
 # --- the folder ------------------------------------------------------------------------------------------------------
+def _numbers(folder: Path) -> dict[Path, int]:
+    """Return the files of questions with their numbers."""
+    names = {path: whole_number(path.stem.removeprefix("questions-")) for path in folder.glob("questions-*.csv")}
+    return {path: number for path, number in names.items() if number is not None}
+
+
 def _questions(folder: Path) -> list[Path]:
     """Return the files of questions, in the order in which they were asked."""
-    return sorted((p for p in folder.glob("questions-*.csv") if p.stem[10:].isdecimal()), key=_number)
+    numbers = _numbers(folder)
+    return sorted(numbers, key=lambda path: numbers[path])
 
 
 def _filled(folder: Path, answers: Path | None) -> Path:
@@ -262,22 +269,20 @@ def _filled(folder: Path, answers: Path | None) -> Path:
     return folder / LOG
 
 
-def _number(path: Path) -> int:
-    return int(path.stem.removeprefix("questions-"))
-
-
 def _lines(path: Path) -> list[tuple[int, str]]:
     """Return the number of a row and its label, which may be empty, from each line of a CSV file."""
     from aaekit.data.formats import read_filled
 
-    lines = read_filled(path, ("row", "label"))
-    for number, line in enumerate(lines, 2):
-        if not (line["row"] or "").strip().isdecimal():
+    lines = []
+    for number, line in enumerate(read_filled(path, ("row", "label")), 2):
+        row = whole_number((line["row"] or "").strip())
+        if row is None or row < 0:
             raise InputError(
-                f"{path}, line {number}: expected the number of a row, got {line['row']!r}: restore the file's first "
-                "column"
+                f"{path}, line {number}: expected the number of a row, got {(line['row'] or '')[:80]!r}: restore the "
+                "file's first column"
             )
-    return [(int(line["row"] or ""), (line["label"] or "").strip()) for line in lines]
+        lines.append((row, (line["label"] or "").strip()))
+    return lines
 
 
 def _answers(path: Path) -> dict[int, str]:

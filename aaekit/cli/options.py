@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 import typer
 
 from aaekit import errors
+from aaekit._files import whole_number
 from aaekit.errors import InputError
 
 if TYPE_CHECKING:
@@ -75,13 +76,13 @@ def new_app(**settings: Any) -> typer.Typer:
 
 def image_shape_of(text: str) -> list[int]:
     """Read the value of --image-shape."""
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) not in (2, 3) or not all(part.isdecimal() and int(part) for part in parts):
+    sizes = [whole_number(part.strip()) or 0 for part in text.split(",")]
+    if len(sizes) not in (2, 3) or min(sizes) < 1:
         raise InputError(
             f"--image-shape: expected channels, height and width, or channels and length of signals, got {text}: write "
             "for instance 1,28,28"
         )
-    return [int(part) for part in parts]
+    return sizes
 
 
 def callbacks(quiet: bool) -> list[Any]:

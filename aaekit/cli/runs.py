@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aaekit._files import check_writable, write_csv
+from aaekit._files import check_writable, whole_number, write_csv
 from aaekit._locks import locked
 from aaekit.cli.options import DataDir, InputRows, MovedData, Predictions, RunPath, notes, print_table, with_files
 from aaekit.cli.train import add_comparison, check_comparable, print_results
@@ -138,13 +138,12 @@ def name(
         )
     chosen: dict[int, str] = {}
     for text in names:
-        cluster, _, meaning = (part.strip() for part in text.partition("="))
-        if not cluster.isdecimal() or not meaning:
+        number, _, meaning = (part.strip() for part in text.partition("="))
+        cluster = whole_number(number)
+        if cluster is None or cluster < 0 or not meaning:
             raise InputError(f"expected CLUSTER=NAME, got {text!r}: write for instance 3=seven")
-        if chosen.setdefault(int(cluster), meaning) != meaning:
-            raise InputError(
-                f"expected one name of cluster {int(cluster)}, got {chosen[int(cluster)]} and {meaning}: give one"
-            )
+        if chosen.setdefault(cluster, meaning) != meaning:
+            raise InputError(f"expected one name of cluster {cluster}, got {chosen[cluster]} and {meaning}: give one")
     with locked(run):
         estimator.name_clusters(chosen).save(directory.path / "model.safetensors")
     n_named, n_clusters = len(estimator.cluster_names_), estimator.n_clusters

@@ -133,10 +133,13 @@ def _names(text: str | None) -> tuple[str, ...]:
 
 def _numbers(text: str | None) -> tuple[int, ...]:
     """The parts of a list of numbers."""
-    for part in _names(text):
-        if not part.isdecimal() or not int(part):
+    from aaekit._files import whole_number
+
+    numbers = {part: whole_number(part) or 0 for part in _names(text)}
+    for part, number in numbers.items():
+        if number < 1:
             raise InputError(f"--k: expected numbers of labels per class, got {part!r}: write for instance 5,20")
-    return tuple(int(part) for part in _names(text))
+    return tuple(numbers.values())
 
 
 def _methods(methods: Any, chosen: tuple[str, ...], families: str, kind: Any) -> list[Any]:

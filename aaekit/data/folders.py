@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aaekit._extras import require
-from aaekit._files import shown
+from aaekit._files import shown, whole_number
 from aaekit.data.encoding import PICTURE, ImageFiles
 from aaekit.data.images import MAX_PIXELS, SUFFIXES, Item, grouped, read_images
 from aaekit.data.splits import split_with_validation
@@ -139,8 +139,8 @@ def dataset_fields(
     every = [item for part in items.values() for item in part]
     if classes is None:
         names = {item.label for item in every if item.label is not None}
-        numbers = all(name.isdecimal() for name in names)
-        classes = sorted(names, key=int if numbers else None)  # pyright: ignore[reportArgumentType]
+        numbers = {name: whole_number(name) for name in names}
+        classes = sorted(names) if None in numbers.values() else sorted(names, key=lambda name: (numbers[name], name))
     labels = _labels(where, every, classes)
     shape = shape if encoder is None else PICTURE
     images, good, pictures = read_images(where, every, shape, left_out=left_out, **options)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aaekit._extras import require
-from aaekit._files import check_regular, from_text_cell
+from aaekit._files import check_regular, from_text_cell, whole_number
 from aaekit.cells import MISSING, parse_numbers, text_of
 from aaekit.columns import Schema
 from aaekit.data.store import MAX_BYTES, read_at_most, too_large
@@ -409,7 +409,8 @@ def _labels(
             f"{path}: column {name}: expected classes, got {problem}: choose another column of labels, or none: "
             "target=NAME, drop=NAME (--data-options)"
         )
-    labels = sorted(set(present), key=lambda c: (0, int(c), c) if c.lstrip("-").isdecimal() else (1, 0, c))
+    numbers = {label: whole_number(label) for label in set(present)}
+    labels = sorted(numbers, key=lambda label: (numbers[label] is None, numbers[label] or 0, label))
     if classes is not None:
         if unknown := [c for c in labels if c not in classes]:
             raise InputError(f"{path}: column {name}: expected the classes {_listed(classes)}, got {_listed(unknown)}")

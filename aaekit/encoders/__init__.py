@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from aaekit._files import whole_number
 from aaekit.encoders.base import CallableEncoder, Encoder
 from aaekit.encoders.cache import encoded
 from aaekit.encoders.items import ImageArrays, Items, Texts
@@ -80,10 +81,11 @@ def absolute(name: str) -> str:
 def _name_and_size(text: str) -> tuple[str, int | None]:
     """Split NAME@SIZE."""
     name, at, size = text.rpartition("@")
-    if not at or not size.isdecimal():
+    n_pixels = whole_number(size)
+    if not at or n_pixels is None:
         return text, None
-    if not 32 <= int(size) <= 1024:
+    if not 32 <= n_pixels <= 1024:
         raise InputError(
             f"{text}: expected a size of photos from 32 to 1024 pixels, got {size}: write for instance @160"
         )
-    return name, int(size)
+    return name, n_pixels

@@ -14,6 +14,7 @@ from pydantic import Field
 
 import aaekit
 from aaekit._extras import require
+from aaekit._files import whole_number
 from aaekit.errors import DamageError, InputError, nearest
 from aaekit.estimators._hyperparameters import Hyperparameter, hyperparameters, hyperparameters_of, validated
 from aaekit.estimators._io import json_value
@@ -167,8 +168,8 @@ def _parsed(h: Hyperparameter, value: Any) -> Any:
         return None
     if bool in h.types and value.lower() in (*YES, *NO):
         return value.lower() in YES
-    if bool in h.types and int in h.types and value.isdecimal():
-        return int(value)  # "1" is one epoch rather than yes
+    if bool in h.types and int in h.types and (number := whole_number(value)) is not None:
+        return number  # "1" is one epoch rather than yes
     if h.is_mapping and ("=" in value or not any(get_origin(t) is tuple for t in h.types)):
         return _mapping(h.name, value)
     parts = tuple(part.strip() for part in value.split(",") if part.strip())

@@ -1,6 +1,5 @@
 """The visual Turing test: pairs of frames, one real and one simulated, and its scoring."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aaekit._files import write_json, write_text
+from aaekit._files import read_json, write_json, write_text
 from aaekit.data.formats import read_filled
 from aaekit.errors import InputError, nearest
 from aaekit.evaluation.metrics import exact_interval
@@ -200,10 +199,11 @@ def score_answers(
 
 
 def _read_key(path: Path) -> Mapping[str, str]:
+    advice = "name the file that was written with the frames"
     try:
-        real = json.loads(path.read_text(encoding="utf-8"))["real"]
-        if not isinstance(real, dict) or not real or not set(real.values()) <= set(SIDES):
-            raise TypeError("it does not name a or b for each pair")
-        return real
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: expected the key of a Turing test, cannot read it: {error}") from error
+        real = read_json(path, "the key of a Turing test", dict[str, dict[str, str]], advice).get("real")
+    except FileNotFoundError:
+        raise InputError(f"{path}: expected the key of a Turing test, got no such file: {advice}") from None
+    if not real or not set(real.values()) <= set(SIDES):
+        raise InputError(f"{path}: expected a or b for each pair, got a file that does not say it: {advice}")
+    return real

@@ -1,4 +1,4 @@
-"""Good files of each category with what reads them: the mutator changes them, and the fuzzer starts from them."""
+"""Good files of each category with what reads them, for the mutator to change."""
 
 import functools
 import gzip

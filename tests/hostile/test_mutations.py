@@ -1,6 +1,6 @@
 """Good files of each category, changed at random: each is read, or refused by one line, in little time and memory.
 
-`make test-hostile` changes 10,000 of each category; `python -m tests.hostile.fuzz` looks for changes by coverage.
+`make test-hostile` changes 10,000 of each category.
 """
 
 import pytest

@@ -17,7 +17,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from aaekit import data as datasets
-from aaekit._files import write_json
+from aaekit._files import read_json, write_json
 from aaekit.data import Dataset
 from aaekit.errors import ColumnWarning, InputError, TrainingError
 from aaekit.estimators._io import json_value
@@ -185,10 +185,7 @@ def read_logs(out: Path) -> list[dict[str, Any]]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: expected a log of a suite, got ({error}): delete it to measure it again") from error
+    return read_json(path, "a log of a suite", dict[str, Any], "delete it to measure it again")
 
 
 def _log_of(cell: Cell, out: Path) -> dict[str, Any] | None:
