@@ -1,6 +1,8 @@
 """Numbers of every variant, recorded once: a change of the code that is not meant to change them must not.
 
 `python tests/test_golden.py` records them again, for a change that is meant to, with its reason in the commit.
+Processors and versions of torch round differently, and a last bit soon decides which rows get a pseudo-label. So where
+rounding is not that of the recording, phases are compared and the losses of the first step, and a line says so.
 """
 
 import json
@@ -75,20 +77,42 @@ def drawn() -> list[float]:
     return torch.randn(20, generator=torch.Generator().manual_seed(0)).double().tolist()
 
 
+def rounded() -> list[float]:
+    """Sums of products, whose last bits depend on the processor and the version of torch."""
+    generator = torch.Generator().manual_seed(0)
+    x, w, k = (torch.rand(*shape, generator=generator) for shape in [(20, 64), (64, 24), (4, 1, 3, 3)])
+    image = torch.conv2d(x.reshape(20, 1, 8, 8), k.requires_grad_(), padding=1)
+    (torch.tanh(x @ w.requires_grad_()).sum() + image.square().mean()).backward()
+    return torch.cat([w.grad[:8].sum(1), k.grad.flatten()]).double().tolist()
+
+
+def tolerance(case: str, at: str, is_rounded_alike: bool) -> float:
+    """By how much a number may differ; infinite if it is not compared."""
+    is_first = at.startswith(("/phases", "/losses/0/"))
+    if not is_rounded_alike:
+        return 0.01 if is_first else np.inf
+    # The worst direction of virtual adversarial training turns with the last bit of a sum, as one more thread changes
+    # it, and the first updates of Adam are signs of gradients: phases that follow in the same step feel it.
+    if "virtual adversarial, alternating" in case:
+        return 5e-5 if is_first else 0.2
+    return 1e-5
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_numbers_are_those_recorded(case):
     recording = json.loads(FILE.read_text(encoding="utf-8"))
     if not np.allclose(drawn(), recording["drawn"], atol=1e-6):
         pytest.skip("this processor draws other random numbers")
-    golden = recording[case]
-    turns = "virtual adversarial, alternating" in case  # its worst direction turns with the last bit of a sum
-    for at, difference in compared(recorded(case), golden):
-        assert difference < (0.2 if turns and at.startswith("/predictions") else 1e-5), (at, difference)
+    is_rounded_alike = rounded() == recording["rounded"]
+    for at, difference in compared(recorded(case), recording[case]):
+        assert difference < tolerance(case, at, is_rounded_alike), (at, difference)
+    if not is_rounded_alike:
+        pytest.skip("this processor rounds otherwise: compared are phases and the losses of the first step")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    lines = [f'"drawn": {json.dumps(drawn())}']
+    lines = [f'"drawn": {json.dumps(drawn())}', f'"rounded": {json.dumps(rounded())}']
     lines += [f"{json.dumps(case)}: {json.dumps(recorded(case))}" for case in CASES]
     FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")

@@ -25,6 +25,8 @@ from aaekit.errors import TrainingError
 
 __all__ = ["Training"]
 
+MAX_UNCHECKED = 20  # steps on a graphics card, which a look at losses would make wait
+
 
 class Training:
     """One training in progress.
@@ -54,6 +56,8 @@ class Training:
         A row of mean losses and other numbers for each epoch.
     n_done : int
         Steps so far.
+    check_interval : int
+        Steps after which it is checked whether losses are finite.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Training:
         self.settings: Settings = settings
         self.evaluate: Callable[[nn.Module], dict[str, float]] | None = evaluate
         self.device: torch.device = find_device(settings.device)
+        self.check_interval: int = 1 if self.device.type == "cpu" else MAX_UNCHECKED
         auto = settings.precision == "auto"
         self.bfloat16: bool = has_fast_bfloat16(self.device.type) if auto else settings.precision == "bfloat16"
         networks.to(self.device).train()
@@ -119,7 +124,7 @@ class Training:
                     start = time.perf_counter()
                     self.advance()
                     epoch_ends = self.n_done % self.steps_per_epoch == 0 or self.n_done == self.settings.n_steps
-                    if epoch_ends or self.n_done % 20 == 0 or self.device.type == "cpu":
+                    if epoch_ends or self.n_done % self.check_interval == 0:
                         self._check_finite()
                     row = self.close_epoch() if epoch_ends else None
                     self.seconds += time.perf_counter() - start
@@ -164,7 +169,7 @@ class Training:
             for repeat in range(turn.repeats):
                 self._update(turn, self.make_step(batches[repeat]) if repeat else step, repeat, kind, weights)
         self._average.update(numbers[0])
-        return step.notes
+        return {name: value.to(self.device) for name, value in step.notes.items()}
 
     def _update(self, turn: Turn, step: Step, repeat: int, kind: Kind, weights: Mapping[str, Any]) -> None:
         """One forward and backward pass of a turn's phases, and one update."""
@@ -188,12 +193,14 @@ class Training:
             step.note(p.name, loss)
 
     def _check_finite(self) -> None:
-        if bad := [name for name, value in self.sums.read().items() if not math.isfinite(value)]:
-            name = next((p.name for p in self.phases if p.name in bad), bad[0])
-            raise TrainingError(
-                f"step {self.n_done}: expected a finite loss, got {float(self.sums[name]):g} in {name!r}: "
-                "lower learning_rate or set precision='float32'"
-            )
+        rows = self.sums.unchecked()
+        for n, row in enumerate(rows, self.n_done - len(rows) + 1):
+            if bad := [name for name, value in row.items() if not math.isfinite(value)]:
+                name = next((p.name for p in self.phases if p.name in bad), bad[0])
+                raise TrainingError(
+                    f"step {n}: expected a finite loss, got {row[name]:g} in {name!r}: "
+                    "lower learning_rate or set precision='float32'"
+                )
 
     @property
     def losses(self) -> dict[str, float]:

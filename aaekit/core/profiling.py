@@ -71,8 +71,9 @@ class StepProfile(Callback):
 
     def _begin_when_due(self) -> None:
         if self._n_before == 0:
-            self._profile = profile(activities=supported_activities())
-            self._profile.start()
+            profiler = profile(activities=supported_activities(), acc_events=True)  # else some versions of torch warn
+            profiler.start()
+            self._profile = profiler
 
     def _write(self, training: Training) -> None:
         if training.device.type == "cuda":

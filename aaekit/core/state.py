@@ -51,10 +51,15 @@ class MovingAverage:
 
 
 class Sums(dict[str, Tensor]):
-    """Sums of the losses and notes of steps, by name."""
+    """Sums of the losses and notes of steps, by name, and those of each step that was not checked yet."""
+
+    def __init__(self, sums: Mapping[str, Tensor] | None = None) -> None:
+        super().__init__(sums or {})
+        self._unchecked: list[tuple[list[str], Tensor]] = []
 
     def add(self, notes: Mapping[str, Tensor]) -> None:
         """Add those of a step."""
+        self._unchecked.append((list(notes), torch.stack([value.reshape(()) for value in notes.values()])))
         if names := [name for name in notes if name in self]:
             torch._foreach_add_([self[name] for name in names], [notes[name] for name in names])
         self.update({name: value.clone() for name, value in notes.items() if name not in self})
@@ -63,6 +68,12 @@ class Sums(dict[str, Tensor]):
         """The sums as numbers; this waits for the device, once."""
         values = torch.stack([value.reshape(()) for value in self.values()]).tolist() if self else []
         return dict(zip(self, values, strict=True))
+
+    def unchecked(self) -> list[dict[str, float]]:
+        """Losses and notes of each step since the last call, as numbers; this waits for the device, once."""
+        steps, self._unchecked = self._unchecked, []
+        values = iter(torch.cat([values for _, values in steps]).tolist() if steps else [])
+        return [{name: next(values) for name in names} for names, _ in steps]
 
 
 def digest(text: str, tensors: Mapping[str, Tensor]) -> str:
