@@ -1,4 +1,4 @@
-"""Tables and figure of docs/speed.md: `python -m benchmarks.page` updates them from the newest log."""
+"""Tables and figure of docs/speed.md: `python -m benchmarks.page` updates them from the newest logs."""
 
 import json
 from collections.abc import Mapping
@@ -14,11 +14,17 @@ from benchmarks.__main__ import LOGS, PARTS_BESIDE, facts
 ROOT = Path(__file__).parent.parent
 PAGE, CHART = ROOT / "docs" / "speed.md", ROOT / "docs" / "images" / "speed.png"
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->"
+CARD_BEGIN, CARD_END = "<!-- measured on a graphics card: begin -->\n", "<!-- measured on a graphics card: end -->"
 
 
 def newest() -> dict[str, Any]:
     """The newest log of all measurements; it has a date as its name."""
     return json.loads(max(LOGS.glob("????-??-??.json")).read_text(encoding="utf-8"))
+
+
+def newest_of_card() -> dict[str, Any]:
+    """The newest log of `python -m benchmarks.gpu`."""
+    return json.loads(max(LOGS.glob("gpu-*.json")).read_text(encoding="utf-8"))
 
 
 def measured(log: Mapping[str, Any]) -> str:
@@ -40,16 +46,41 @@ def measured(log: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def measured_on_card(log: Mapping[str, Any]) -> str:
+    """The tables of a log of `python -m benchmarks.gpu` in Markdown."""
+    machine, speeds = log["machine"], log["steps per second"]
+    lines = [f"Measured on {log['date'][:10]}: {log['card']}, {machine['processor']}, {machine['cores']} cores, torch "
+             f"{log['versions']['torch']}.", ""]  # fmt: skip
+    lines += ["| steps per second | as written: float32 | bfloat16 | recorded: float32 | bfloat16 | auto | pythae | "
+              "auto, times pythae |", "| --- | --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    kinds = [f"{precision}, {how}" for how in ("as written", "recorded") for precision in ("float32", "bfloat16")]
+    for model in [name.removesuffix(f", {kinds[0]}") for name in speeds if name.endswith(f", {kinds[0]}")]:
+        cells = [f"{speeds[f'{model}, {kind}']:,.0f}" for kind in kinds]
+        auto, speed = next((k, v) for k, v in speeds.items() if k.startswith(f"{model}, auto ("))
+        cells.append(f"{speed:,.0f} ({auto.split('(')[1].split(')')[0]})")
+        pythae = speeds.get(model.replace("plain", "pythae"))
+        cells += ["", ""] if pythae is None else [f"{pythae:,.0f}", f"{speed / pythae:.1f}"]
+        lines.append(f"| {model} | {' | '.join(cells)} |")
+    lines += ["", "| other measurements | |", "| --- | --- |"]
+    lines += [f"| predict {rows}, seconds | {seconds:.2f} |" for rows, seconds in log["seconds to predict"].items()]
+    lines += [f"| same weights twice, {k} | {'yes' if v else 'no'} |" for k, v in log["same weights"].items()]
+    for name, value in log.get("aae train, 100 labels", {}).items():
+        lines.append(f"| `aae train`, 100 labels: {name} | {value:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else f"{value:.3g}" if isinstance(value, float) else f"{value:,}"
 
 
-def renewed(text: str, log: Mapping[str, Any]) -> str:
-    """The page with the tables of a log."""
-    before, rest = text.split(BEGIN)
-    return before + BEGIN + measured(log) + END + rest.split(END)[1]
+def renewed(text: str, log: Mapping[str, Any], of_card: Mapping[str, Any]) -> str:
+    """The page with the tables of two logs."""
+    for begin, tables, end in ((BEGIN, measured(log), END), (CARD_BEGIN, measured_on_card(of_card), CARD_END)):
+        before, rest = text.split(begin)
+        text = before + begin + tables + end + rest.split(end)[1]
+    return text
 
 
 if __name__ == "__main__":
-    write_text(PAGE, renewed(PAGE.read_text(encoding="utf-8"), newest()))
+    write_text(PAGE, renewed(PAGE.read_text(encoding="utf-8"), newest(), newest_of_card()))
     save(chart.speeds(newest()), CHART)

@@ -158,10 +158,13 @@ def test_log_table_and_chart(rows, tmp_path, monkeypatch, capsys):
     assert len(chart.speeds(log).axes) == 2
 
 
-def test_the_page_shows_the_newest_log():
-    text = page.PAGE.read_text(encoding="utf-8")
-    assert page.renewed(text, page.newest()) == text, "run python -m benchmarks.page"
-    assert page.renewed(text, {**page.newest(), "rounds": 77}) != text
+def test_the_page_shows_the_newest_logs():
+    text, log, of_card = page.PAGE.read_text(encoding="utf-8"), page.newest(), page.newest_of_card()
+    assert page.renewed(text, log, of_card) == text, "run python -m benchmarks.page"
+    assert page.renewed(text, {**log, "rounds": 77}, of_card) != text
+    assert page.renewed(text, log, {**of_card, "card": "another"}) != text
+    whole = {"aae train, 100 labels": {"seconds": 25.0}}
+    assert "100 labels: seconds | 25.00 |" in page.renewed(text, log, {**of_card, **whole})
 
 
 # --- on a graphics card
