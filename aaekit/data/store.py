@@ -1,5 +1,6 @@
 """One contiguous array per data set: in memory if it fits, else a memory-mapped .npy that is written once."""
 
+import gzip
 import hashlib
 import math
 import zipfile
@@ -110,7 +111,7 @@ def read_npz(path: Path, names: Collection[str] | None = None, max_bytes: int = 
     return arrays
 
 
-def read_at_most(file: IO[bytes], n_bytes: int) -> bytes:
+def read_at_most(file: IO[bytes] | gzip.GzipFile, n_bytes: int) -> bytes:
     """Return the first bytes of a file, in blocks: reading them at once would take as much memory as is asked for."""
     blocks: list[bytes] = []
     while n_bytes > 0 and (block := file.read(min(BLOCK, n_bytes))):

@@ -419,7 +419,7 @@ def k_means_clusters(X: NDArray[np.floating], n_clusters: int, random_state: int
     chosen = np.random.default_rng(random_state).permutation(len(X))[:N_KMEANS_ROWS]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of fewer different rows than clusters
-        return k_means.fit(X[np.sort(chosen)]).predict(X).astype(np.int64)
+        return np.asarray(k_means.fit(X[np.sort(chosen)]).predict(X), np.int64)
 
 
 def check_n_clusters(n_clusters: int, n_rows: int) -> None:

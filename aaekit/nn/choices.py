@@ -60,7 +60,8 @@ def _indices(groups: Groups, n_values: int, device: torch.device) -> _Indices:
         [k for k, (first, last) in enumerate(several) for _ in range(first, last)],
     )
     sizes = torch.tensor([float(last - first) for first, last in several], device=device)
-    return _Indices(*(torch.tensor(indices, dtype=torch.long, device=device) for indices in lists), sizes)
+    numbers, yes, several_values, group = (torch.tensor(indices, dtype=torch.long, device=device) for indices in lists)
+    return _Indices(numbers, yes, several_values, group, sizes)
 
 
 def _log_softmax(x: Tensor, at: _Indices) -> Tensor:
