@@ -12,7 +12,7 @@ __all__ = ["MAX_BODY", "Guard", "cookie_name"]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Mapping[str, Any], Receive, Send], Awaitable[None]]
+App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 MAX_BODY = 16 * 2**20  # bytes of a request
 HEADERS = {
@@ -49,7 +49,7 @@ class Guard:
     def __init__(self, app: App, token: str, hosts: set[str], port: int) -> None:
         self.app, self.token, self.hosts, self.cookie = app, token, hosts, cookie_name(port)
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
