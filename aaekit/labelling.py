@@ -135,6 +135,9 @@ class Answers:
         If the file is none of answers to this session.
     """
 
+    path: Path
+    n_rows: int
+
     def __init__(self, folder: Path, n_rows: int, taught: Mapping[int, Any] = {}) -> None:
         self.path, self.n_rows = folder / LOG, n_rows
         self._lock = threading.RLock()

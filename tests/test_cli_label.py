@@ -84,7 +84,7 @@ def test_columns_and_files_keep_their_names(aae, blobs, tmp_path):
     pixels = pd.DataFrame(rng.integers(0, 256, (60, 12)))
     pixels.to_csv(tmp_path / "pixels.csv", index=False)
     arguments = ["label", "ask", tmp_path / "p", "--data", tmp_path / "pixels.csv", "--image-shape"]
-    code, _, err = aae(*arguments, "3,4", *quick)
+    code, _, err = aae(*arguments, "3,x", *quick)
     assert code == 2 and "for instance 1,28,28" in err[0] and not (tmp_path / "p").exists()
     assert aae(*arguments, "1,3,4", *quick)[0] == 0
     assert (tmp_path / "p" / "questions-1.png").exists()

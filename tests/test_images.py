@@ -342,7 +342,7 @@ def test_info_shows_sizes_and_everything_left_out(aae, tmp_path):
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width > 200 and len(np.unique(np.asarray(sheet.convert("L")))) > 4
     code, _, err = aae("data", "info", "wine", "--sheet", tmp_path / "sheet.png")
-    assert code == 2 and "--sheet: expected images, got rows of 13 values" in err[0]
+    assert code == 2 and "--sheet: expected images or signals, got rows of 13 values" in err[0]
 
 
 def test_labels_are_drawn_beside_the_images_for_validation(tmp_path):

@@ -203,5 +203,7 @@ def test_trainings_on_signals_are_diagnosed(signals, trained):
 
 def test_questions_about_signals_are_a_picture(aae, tmp_path, signals):
     np.savez(tmp_path / "mine.npz", X=signals[0])
-    code, _, err = aae("label", "ask", tmp_path / "labels", "--data", tmp_path / "mine.npz", "-n", 4)
+    code, _, err = aae(
+        "label", "ask", tmp_path / "labels", "--data", tmp_path / "mine.npz", "-n", 4, "--clusters", 4, "--max-steps", 5
+    )
     assert code == 0 and (tmp_path / "labels" / "questions-1.png").exists(), err

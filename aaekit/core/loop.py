@@ -21,7 +21,6 @@ from aaekit.core.schedule import Turn, turns
 from aaekit.core.settings import Settings
 from aaekit.core.state import MovingAverage, Sums
 from aaekit.core.threads import SharedThreads
-from aaekit.errors import TrainingError
 
 __all__ = ["Training"]
 
@@ -125,7 +124,7 @@ class Training:
                     self.advance()
                     epoch_ends = self.n_done % self.steps_per_epoch == 0 or self.n_done == self.settings.n_steps
                     if epoch_ends or self.n_done % self.check_interval == 0:
-                        self._check_finite()
+                        self.sums.check(self.n_done, [p.name for p in self.phases])
                     row = self.close_epoch() if epoch_ends else None
                     self.seconds += time.perf_counter() - start
                     if row is not None:
@@ -191,16 +190,6 @@ class Training:
             step.forget()
         for p, loss in zip(phases, losses, strict=True):
             step.note(p.name, loss)
-
-    def _check_finite(self) -> None:
-        rows = self.sums.unchecked()
-        for n, row in enumerate(rows, self.n_done - len(rows) + 1):
-            if bad := [name for name, value in row.items() if not math.isfinite(value)]:
-                name = next((p.name for p in self.phases if p.name in bad), bad[0])
-                raise TrainingError(
-                    f"step {n}: expected a finite loss, got {row[name]:g} in {name!r}: "
-                    "lower learning_rate or set precision='float32'"
-                )
 
     @property
     def losses(self) -> dict[str, float]:

@@ -42,6 +42,8 @@ class StepProfile(Callback):
         Steps that were observed; a short training may end before.
     """
 
+    n_seen: int
+
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder: Path = Path(folder)
         self.n_seen = 0

@@ -2,13 +2,15 @@
 
 import copy
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from aaekit.core import random
+from aaekit.errors import TrainingError
 
 if TYPE_CHECKING:
     from aaekit.core.loop import Training
@@ -74,6 +76,23 @@ class Sums(dict[str, Tensor]):
         steps, self._unchecked = self._unchecked, []
         values = iter(torch.cat([values for _, values in steps]).tolist() if steps else [])
         return [{name: next(values) for name in names} for names, _ in steps]
+
+    def check(self, n_done: int, phases: Sequence[str]) -> None:
+        """Refuse the first loss that is not finite, of phases before notes, among the steps since the last call.
+
+        Raises
+        ------
+        TrainingError
+            If there is one.
+        """
+        rows = self.unchecked()
+        for n, row in enumerate(rows, n_done - len(rows) + 1):
+            if bad := [name for name, value in row.items() if not math.isfinite(value)]:
+                name = next((name for name in phases if name in bad), bad[0])
+                raise TrainingError(
+                    f"step {n}: expected a finite loss, got {row[name]:g} in {name!r}: "
+                    "lower learning_rate or set precision='float32'"
+                )
 
 
 def digest(text: str, tensors: Mapping[str, Tensor]) -> str:

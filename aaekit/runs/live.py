@@ -70,6 +70,8 @@ class Live(Callback):
         Whether it was stopped otherwise.
     """
 
+    path: Path
+
     def __init__(
         self,
         path: Path,

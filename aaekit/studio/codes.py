@@ -62,6 +62,12 @@ class Space:
         Some rows, by whose codes the directions are chosen.
     """
 
+    decodes: bool
+    has_prior: bool
+    is_given: bool
+    origin: NDArray[np.float32]
+    axes: NDArray[np.float32]
+
     def __init__(self, model: Any, labels: list[str], first: HeldOut) -> None:
         self.model = model
         self.decodes = hasattr(model, "inverse_transform")

@@ -46,6 +46,11 @@ class Guard:
         For the name of the cookie.
     """
 
+    app: App
+    token: str
+    hosts: set[str]
+    cookie: str
+
     def __init__(self, app: App, token: str, hosts: set[str], port: int) -> None:
         self.app, self.token, self.hosts, self.cookie = app, token, hosts, cookie_name(port)
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aaekit.columns import table_lines
+from aaekit.columns import Schema, table_lines
 from aaekit.evaluation.heldout import HeldOut, as_samples, for_plots, reconstruct
 from aaekit.runs.data import targets
 from aaekit.runs.run import Run
@@ -30,6 +30,11 @@ class View:
     shape : (channels, height, width) or None
         Of a picture of an item.
     """
+
+    schema: Schema | None
+    model: Any
+    low: float
+    high: float
 
     def __init__(self, run: Run | LabelledRun, model: Any) -> None:
         self.schema, self.model, originals = run.schema, model, run.data.originals
@@ -72,6 +77,10 @@ class View:
 
 class Items:
     """The rows of a run by one number each: those of the training file first, then the test rows."""
+
+    model: Any
+    view: View
+    n_first: int
 
     def __init__(self, run: Run | LabelledRun, model: Any) -> None:
         data, self.model = run.data, model

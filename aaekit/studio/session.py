@@ -42,6 +42,10 @@ class Trained:
         In each plane.
     """
 
+    run: Run | LabelledRun
+    worker: Worker
+    n_done: int
+
     def __init__(self, run: Run | LabelledRun, worker: Worker) -> None:
         self.run, self.worker = run, worker
         self.model: Any = run.fitted()

@@ -16,13 +16,14 @@ from sklearn.exceptions import ConvergenceWarning
 
 from aaekit import AdversarialAutoencoder, ClusteringAAE, PretrainedClassifier, SemiSupervisedAAE, data
 from aaekit.active import ActiveLearner
-from aaekit.cli.label import _lines, _settings
+from aaekit.cli.label import _lines
 from aaekit.data import fingerprint
 from aaekit.data.formats import read_idx
 from aaekit.data.splits import Split
 from aaekit.errors import ColumnWarning, ImageWarning
 from aaekit.estimators._base import Estimator
 from aaekit.evaluation.suite.running import read_logs
+from aaekit.labelling import read_settings
 from aaekit.runs.config import completed, configuration
 from aaekit.runs.run import Run
 from aaekit.ultrasound.turing import score_answers
@@ -231,7 +232,7 @@ def settings() -> dict[str, Kind]:
         "session.json": Kind(
             "session.json", json.dumps(of_session).encode(), lambda root: ActiveLearner.load(root, ROWS)
         ),
-        "settings.json": Kind("settings.json", json.dumps(asked).encode(), _settings),
+        "settings.json": Kind("settings.json", json.dumps(asked).encode(), read_settings),
         "log.json": Kind("logs/log.json", json.dumps(log).encode(), lambda root: read_logs(root / "logs")),
     }
 

@@ -14,7 +14,7 @@ from aaekit.studio.rooms import CurrentSession, Room
 from aaekit.studio.rooms.training import NOT_LOSSES
 from aaekit.studio.session import Session
 
-router = APIRouter()
+router: APIRouter = APIRouter()
 
 ROOM = Room("compare", "Compare", router, needs_model=False, of=("run",))
 MAX_RUNS = 200  # that are listed

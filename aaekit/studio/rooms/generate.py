@@ -15,7 +15,7 @@ from aaekit.errors import InputError
 from aaekit.studio.rooms import CurrentSession, Room, binary
 from aaekit.studio.session import Trained
 
-router = APIRouter()
+router: APIRouter = APIRouter()
 
 MAX_SHOWN, MAX_SAVED = 400, 10_000
 

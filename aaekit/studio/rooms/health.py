@@ -7,13 +7,13 @@ from fastapi import APIRouter, Response
 from numpy.typing import NDArray
 
 from aaekit.errors import InputError
-from aaekit.evaluation.health import Evidence, diagnose
+from aaekit.evaluation.health import Evidence, HealthFinding, diagnose
 from aaekit.evaluation.heldout import as_samples, reconstruct, to_training_units
 from aaekit.evaluation.measures import evidence_of
 from aaekit.studio.rooms import CurrentSession, Room, binary
 from aaekit.studio.session import Session, Trained
 
-router = APIRouter()
+router: APIRouter = APIRouter()
 
 ROOM = Room("health", "Health", router, of=("run",))
 N_BINS, N_POINTS, N_PAIRS, MAX_DIMS = 40, 600, 12, 12
@@ -39,6 +39,10 @@ DRAWINGS = {  # what is drawn for a finding
 
 class Examined:
     """The evidence of a run and what it says, computed once for a model."""
+
+    trained: Trained
+    rows: Any
+    findings: list[HealthFinding]
 
     def __init__(self, trained: Trained) -> None:
         run: Any = trained.run

@@ -12,7 +12,7 @@ from aaekit.studio.items import PARTS
 from aaekit.studio.rooms import CurrentSession, array_of, binary, body_of
 from aaekit.studio.session import Trained
 
-router = APIRouter()
+router: APIRouter = APIRouter()
 
 MAX_PICTURES, MAX_DECODED = 2000, 1024
 MAX_CELLS = 60  # columns of a table that are shown

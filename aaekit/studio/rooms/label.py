@@ -25,7 +25,7 @@ from aaekit.studio.rooms import CurrentSession, Room, binary
 from aaekit.studio.rooms.items import facts_of
 from aaekit.studio.session import Ahead, Session, Trained
 
-router = APIRouter()
+router: APIRouter = APIRouter()
 
 ROOM = Room("label", "Label", router, of=("labelling",))
 SHEET = 24  # rows of a cluster that are shown at once
@@ -97,6 +97,9 @@ class Doubts:
 
 class Desk:
     """What the room keeps from one request to the next, of one model."""
+
+    trained: Trained
+    run: LabelledRun
 
     def __init__(self, trained: Trained, before: "Desk | None") -> None:
         run = trained.run

@@ -12,7 +12,7 @@ from aaekit.studio.network import network_of
 from aaekit.studio.rooms import CurrentSession, Room, binary
 from aaekit.studio.session import Trained
 
-router = APIRouter()
+router: APIRouter = APIRouter()
 
 ROOM = Room("map", "Latent map", router)
 TITLES = {"error": "Reconstruction error", "outlier": "Outlier score", "probability": "Probability of the prediction"}

@@ -13,7 +13,7 @@ from aaekit.evaluation.heldout import HeldOut
 from aaekit.studio.rooms import CurrentSession, Room, body_of
 from aaekit.studio.session import Trained
 
-router = APIRouter()
+router: APIRouter = APIRouter()
 
 MAX_PIXELS = 16_000_000  # of an upload
 N_MEASURED = 300  # items by which drawings are placed

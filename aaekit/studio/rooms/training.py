@@ -15,7 +15,7 @@ from aaekit.runs.run import Run
 from aaekit.studio.rooms import CurrentSession, Room, binary
 from aaekit.studio.session import Session
 
-router = APIRouter()
+router: APIRouter = APIRouter()
 
 ROOM = Room("training", "Training", router, needs_model=False, of=("run",))
 NOT_LOSSES = {"epoch", "step", "seconds"}

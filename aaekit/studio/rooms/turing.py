@@ -16,7 +16,7 @@ from aaekit.studio.items import PARTS
 from aaekit.studio.rooms import CurrentSession, Room, binary
 from aaekit.studio.session import Session, Trained
 
-router = APIRouter()
+router: APIRouter = APIRouter()
 
 RESULTS = "turing.csv"
 COLUMNS = ("pair", "person", "item", "seed", "real", "answer", "time")
