@@ -9,14 +9,15 @@ import pytest
 
 from aaekit import AdversarialAutoencoder, InputError
 from aaekit.core.callbacks import Callback
+from aaekit.estimators import _fitting
 from aaekit.runs import live
 from aaekit.runs.config import completed, configuration
 from aaekit.runs.run import Run
 
 
-def make(path, **options):
+def make(path, system="generator", **options):
     options = {"data": "digits", "hidden": (8,), "batch_size": 50, "random_state": 0, **options}
-    return Run.create(path, completed("generator", configuration("generator", options)))
+    return Run.create(path, completed(system, configuration(system, options)))
 
 
 def rows_of(path):
@@ -48,6 +49,18 @@ def test_a_training_of_two_epochs_has_a_hundred_points(tmp_path):
     assert all(np.isfinite(list(row.values())).all() for row in rows)
     history = run.history(run.estimator)
     assert len(history) >= 100 and {row["step"] for row in history} >= {row["step"] for row in rows}
+
+
+def test_steps_before_the_choice_of_an_initialisation_have_the_rows_of_their_epochs(tmp_path, monkeypatch):
+    monkeypatch.setattr(_fitting, "MIN_TRIAL", 10)
+    options = {"labels": 50, "n_init": 2, "max_steps": 180, "batch_size": 100, "validation": 50}
+    run = make(tmp_path / "run", "classifier", **options)
+    run.train()
+    rows, epochs = rows_of(run.path), run.estimator.history_
+    assert [row["step"] for row in rows] == [*(e["step"] for e in epochs if e["step"] <= 60), *range(61, 181)]
+    assert rows[0]["reconstruction"] == pytest.approx(epochs[0]["reconstruction"])
+    assert any(name.startswith("eval/") for name in epochs[-1])
+    assert not any(name.startswith(("validation/", "eval/")) for name in rows[-1])
 
 
 def test_rows_are_means_of_their_steps(tmp_path):

@@ -7,7 +7,7 @@ written. ``live/`` has what is only made while somebody watches, and is removed 
 import csv
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -89,9 +89,14 @@ class Live(Callback):
         write_json(self.path / "live" / "state.json", value)
 
     def start(self, training: Training) -> None:
-        """Drop the rows of steps that will be made again, and old requests."""
+        """Drop the rows of steps that will be made again, and old requests.
+
+        A training that was chosen among several initialisations has made steps that nobody recorded: their rows are
+        its epochs.
+        """
         self._every = max(1, training.settings.n_steps // N_ROWS)
         self._rows = [row for row in read_history(self.path / "steps.csv") if row["step"] <= training.n_done]
+        self._rows = self._rows or [_without_scores(row) for row in training.history]
         self._columns = write_history(self.path / "steps.csv", self._rows) if self._rows else []
         self._sums, self._n_summed = self._recorded(training)
         self._next_look = self._next_drawing = 0.0
@@ -126,8 +131,8 @@ class Live(Callback):
             n, sums = training.n_summed, {name: float(total) for name, total in training.sums.items()}
         else:
             n = training.n_done % training.steps_per_epoch or training.steps_per_epoch
-            names = training.history[-1].keys() - {"epoch", "step", "learning_rate", "seconds"}
-            sums = {name: n * training.history[-1][name] for name in names if not name.startswith("validation/")}
+            epoch = _without_scores(training.history[-1])
+            sums = {name: n * epoch[name] for name in epoch.keys() - {"epoch", "step", "learning_rate", "seconds"}}
         row = {"epoch": training.n_done / training.steps_per_epoch, "step": training.n_done}
         row |= {k: (v - self._sums.get(k, 0.0)) / (n - self._n_summed) for k, v in sorted(sums.items())}
         row |= {"learning_rate": training.settings.factor_at(training.n_done - 1), "seconds": training.seconds}
@@ -183,6 +188,11 @@ class Live(Callback):
             "left": (time.monotonic() - self._start) * rest / n_new,
         }
         write_json(self.path / "live" / "state.json", value)
+
+
+def _without_scores(epoch: Mapping[str, float]) -> dict[str, float]:
+    """A row of an epoch without the scores of held-out rows, which steps do not have."""
+    return {name: value for name, value in epoch.items() if not name.startswith(("validation/", "eval/"))}
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
