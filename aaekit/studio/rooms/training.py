@@ -18,6 +18,7 @@ from aaekit.studio.session import Session
 router: APIRouter = APIRouter()
 
 ROOM = Room("training", "Training", router, needs_model=False, of=("run",))
+HISTORIES = ("steps.csv", "metrics.csv")  # of a run
 NOT_LOSSES = {"epoch", "step", "seconds"}
 SCORES = {"score"}  # of a run, that are shown as its error
 
@@ -60,21 +61,31 @@ def _problem(session: Session) -> str:
 @router.get("/api/training/curves")
 async def training_curves(session: CurrentSession, version: str = "") -> dict[str, Any]:
     """The curves in their panels, unless they are those of `version`: points of (step, value)."""
-    paths = [session.path / name for name in ("steps.csv", "metrics.csv")]
+    paths = [session.path / name for name in HISTORIES]
     now = "-".join(f"{p.stat().st_mtime_ns}-{p.stat().st_size}" for p in paths if p.exists())
     if now == version:
         return {"version": now, "series": None}
     by_steps, by_epochs = (live.read_history(path) for path in paths)
-    series = []
+    made = []
     for name in dict.fromkeys(name for row in [*by_steps, *by_epochs] for name in row):
         if name in NOT_LOSSES:
             continue
-        a, b = ([[int(r["step"]), r[name]] for r in rows if name in r] for rows in (by_steps, by_epochs))
+        a, b = (points_of(rows, name) for rows in (by_steps, by_epochs))
         points = a if len(a) >= len(b) else b
         last = name.rsplit("/", 1)[-1]
         if points and last not in SCORES:
-            series.append({"name": name, "panel": curves.panel(name).replace("$", ""), "points": points})
-    return {"version": now, "series": series}
+            made.append(series(name, points))
+    return {"version": now, "series": made}
+
+
+def points_of(rows: list[dict[str, float]], name: str) -> list[list[float]]:
+    """The points (step, value) of a column of a history."""
+    return [[int(row["step"]), row[name]] for row in rows if name in row]
+
+
+def series(name: str, points: list[list[float]]) -> dict[str, Any]:
+    """A curve as the page draws it, with its panel."""
+    return {"name": name, "panel": curves.panel(name).replace("$", ""), "points": points}
 
 
 @router.get("/api/training/samples")
