@@ -1,6 +1,5 @@
 """A run as the rooms of the studio see it: read when it is needed, read again when it has changed."""
 
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from aaekit.runs.run import Run
 from aaekit.studio.codes import Codes, Space
 from aaekit.studio.items import Items, View
 from aaekit.studio.labelled import LabelledRun
+from aaekit.studio.processes import Command
 from aaekit.studio.worker import AHEAD, Batched, Worker
 
 __all__ = ["Session", "Trained"]
@@ -180,7 +180,7 @@ class Session:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.worker: Worker = Worker()
-        self.processes: dict[str, subprocess.Popen[str]] = {}  # that rooms have started, by what they do
+        self.commands: dict[str, Command] = {}  # that rooms have started, by the room
         self.rooms: dict[str, Any] = {}  # what rooms keep from one request to the next
         self._version: tuple[int, int] | None = None
         self._trained: Trained | None = None

@@ -1,7 +1,5 @@
 """The live training: its curves, what it makes, time left; pause, stop and resume."""
 
-import subprocess
-import sys
 from typing import Any, Literal
 
 import numpy as np
@@ -12,8 +10,8 @@ from aaekit._locks import owner
 from aaekit.errors import InputError
 from aaekit.runs import live
 from aaekit.runs.run import Run
+from aaekit.studio.processes import Command
 from aaekit.studio.rooms import CurrentSession, Room, binary
-from aaekit.studio.session import Session
 
 router: APIRouter = APIRouter()
 
@@ -46,16 +44,8 @@ async def state(session: CurrentSession) -> dict[str, Any]:
         if now is None or now["state"] == "preparing":
             return facts | {"state": "preparing", "what": "" if now is None else now["what"]}
         return facts | now
-    return facts | {"state": "stopped", "problem": _problem(session)}
-
-
-def _problem(session: Session) -> str:
-    """Why the training that was resumed here has ended; "" if it was stopped on purpose."""
-    process: subprocess.Popen[str] | None = session.processes.get("training")
-    if process is None or process.poll() in (None, 0, 130) or process.stderr is None:
-        return ""
-    lines = [line for line in process.stderr.read().splitlines() if line.startswith("error: ")]
-    return lines[-1].removeprefix("error: ") if lines else ""
+    command = session.commands.get("training")  # that resumed it here
+    return facts | {"state": "stopped", "problem": "" if command is None else command.problem}
 
 
 @router.get("/api/training/curves")
@@ -121,9 +111,5 @@ async def ask(request: Literal["go", "pause", "stop", "resume"], session: Curren
     run.check_state()
     if owner(session.path):
         raise InputError("expected a training that was stopped, got one that runs: wait for it")
-    command = [sys.executable, "-m", "aaekit", "resume", str(session.path), "--quiet"]
-    session.processes["training"] = subprocess.Popen(  # it goes on if the studio ends
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
-    )  # fmt: skip
+    session.commands["training"] = Command("resume", str(session.path))
     return {}
