@@ -13,10 +13,10 @@ import pytest
 
 from aaekit import InputError, data
 from aaekit.runs.run import Run
-from aaekit.studio import guard
+from aaekit.studio import STATIC, guard
 from aaekit.studio.codes import sunflower
 from aaekit.studio.items import PARTS
-from aaekit.studio.server import ROOMS, STATIC, open_socket
+from aaekit.studio.server import ROOMS, open_socket
 from aaekit.studio.worker import AHEAD, Batched, Worker
 from aaekit.systems import SYSTEMS
 from tests.studio import TOKEN, make_run, studio

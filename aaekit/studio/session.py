@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from aaekit.errors import InputError
 from aaekit.labelling import SETTINGS
 from aaekit.runs.run import Run
-from aaekit.studio.codes import Codes, Space
+from aaekit.studio.codes import Space
 from aaekit.studio.items import Items, View
 from aaekit.studio.labelled import LabelledRun
 from aaekit.studio.processes import Command
@@ -60,7 +60,7 @@ class Trained:
         self.decode: Batched = Batched(worker, lambda codes: self.view.samples(self.space.decode(codes)))
         self.columns: dict[str, Column] = {name: Column(n, f) for name, f in self._column_functions().items()}
         self.n_done = 0
-        self._encoding = Ahead(worker, self.items.order, self._encode)
+        self._encoding = Ahead(worker, self.items.order, self.encode)
 
     def begin(self) -> None:
         """Begin to compute the codes of all items."""
@@ -71,7 +71,7 @@ class Trained:
         """How rows are shown."""
         return self.items.view
 
-    def _encode(self, index: NDArray[Any]) -> None:
+    def encode(self, index: NDArray[Any]) -> None:
         """Compute the codes of items."""
         codes = self.space.encode(self.items.at(index))
         self.z[index], self.value[index] = codes.z, codes.value
@@ -80,10 +80,6 @@ class Trained:
         for plane in self.space.planes:
             self.places[plane.name][index] = self.space.project(plane, codes)
         self.n_done += len(index)
-
-    def codes_of(self, rows: Any) -> Codes:
-        """The codes of other rows, in the units of the training."""
-        return self.space.encode(rows)
 
     # --- what items are coloured by ----------------------------------------------------------------------------------
     def _column_functions(self) -> "dict[str, Callable[[NDArray[Any]], NDArray[Any]]]":
