@@ -4,7 +4,6 @@ import io
 import json
 import socket
 import struct
-import time
 import zlib
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -19,7 +18,7 @@ from aaekit.studio.items import PARTS
 from aaekit.studio.server import ROOMS, open_socket
 from aaekit.studio.worker import AHEAD, Batched, Worker
 from aaekit.systems import SYSTEMS
-from tests.studio import TOKEN, make_run, studio
+from tests.studio import TOKEN, all_points, make_run, studio
 
 TABLE = "colour,size,kind\n" + "".join(
     f"{('red', 'green', 'blue')[k % 3]},{k / 10},{('small', 'large')[k % 2]}\n" for k in range(90)
@@ -54,17 +53,6 @@ def client(runs):
 
 def as_floats(*values):
     return np.array(values, "<f4").tobytes()
-
-
-def all_points(asked, **query):
-    """The rows of an answer once all items are computed."""
-    for _ in range(600):
-        status, headers, content = asked("GET", **query)
-        assert status == 200, content
-        if headers["x-done"] == headers["x-total"]:
-            return content
-        time.sleep(0.05)
-    raise AssertionError(f"not complete: {headers}")
 
 
 # --- who may ask -----------------------------------------------------------------------------------------------------
