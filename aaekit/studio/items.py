@@ -65,6 +65,10 @@ class View:
             rows = rows.mean(1, keepdims=True).astype(np.uint8)
         return np.ascontiguousarray(rows)
 
+    def pictures_of(self, rows: HeldOut) -> NDArray[np.uint8]:
+        """Pictures of rows, or of what they are features of."""
+        return self.pictures(as_samples(self.model, rows.X) if rows.originals is None else rows.originals)
+
     def samples(self, rows: Any) -> NDArray[Any]:
         """Rows that a model made, as they are sent: bytes of pictures, or values of a table."""
         rows = as_samples(self.model, rows)
@@ -126,8 +130,7 @@ class Items:
 
     def pictures(self, index: NDArray[Any]) -> NDArray[np.uint8]:
         """Pictures of items."""
-        rows = self.at(index)
-        return self.view.pictures(as_samples(self.model, rows.X) if rows.originals is None else rows.originals)
+        return self.view.pictures_of(self.at(index))
 
     def texts(self, index: NDArray[Any]) -> list[list[str]]:
         """Items as the cells of a table, or their texts; the header first."""
