@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from aaekit._files import append_csv, from_text_cell, read_json
 from aaekit.errors import InputError
 
-__all__ = ["LOG", "SETTINGS", "Answer", "Answers", "How", "Settings", "load", "read_settings"]
+__all__ = ["LOG", "MAX_TEXT", "SETTINGS", "Answer", "Answers", "How", "Settings", "load", "read_settings"]
 
 SETTINGS, LOG = "settings.json", "answers.csv"
 MAX_TEXT = 80  # characters of a label, and of the name of a person

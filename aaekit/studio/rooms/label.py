@@ -16,11 +16,10 @@ from pydantic import BaseModel, Field
 from aaekit._locks import owner
 from aaekit.errors import InputError
 from aaekit.evaluation.heldout import as_samples
-from aaekit.evaluation.metrics import exact_interval
-from aaekit.labelling import LOG, Answers
+from aaekit.labelling import LOG, MAX_TEXT, Answers
 from aaekit.studio.labelled import LabelledRun
 from aaekit.studio.processes import Command
-from aaekit.studio.rooms import CurrentSession, Room, binary
+from aaekit.studio.rooms import CurrentSession, Room, binary, share_of
 from aaekit.studio.rooms.items import facts_of
 from aaekit.studio.session import Ahead, Session, Trained
 
@@ -32,13 +31,12 @@ CORE = 0.5  # share of a cluster, its most certain rows, that they are taken fro
 POOL = 48  # questions that are chosen at once
 LEASE = 120.0  # seconds for which nobody else is asked the same
 MAX_QUESTIONS, MAX_SUSPECTS, MAX_ANSWERS = 24, 60, 500
-MAX_NAME = 80  # characters
 
 
 class Labels(BaseModel):
     """What a person answers at once: labels by row."""
 
-    person: str = Field(min_length=1, max_length=MAX_NAME)
+    person: str = Field(min_length=1, max_length=MAX_TEXT)
     how: Literal["cluster", "question", "check", "suspect", "skip"]
     labels: dict[int, str] = Field(min_length=1, max_length=MAX_ANSWERS)
 
@@ -46,7 +44,7 @@ class Labels(BaseModel):
 class Person(BaseModel):
     """Who asks."""
 
-    person: str = Field(min_length=1, max_length=MAX_NAME)
+    person: str = Field(min_length=1, max_length=MAX_TEXT)
 
 
 class Clusters:
@@ -154,9 +152,7 @@ class Desk:
         rows = [row for row in checks if row in self.answers.labels]
         if not rows:
             return None
-        correct = sum(checks[row].prediction == self.answers.labels[row] for row in rows)
-        low, high = exact_interval(correct, len(rows))
-        return {"n": len(rows), "correct": correct, "share": correct / len(rows), "low": low, "high": high}
+        return share_of(sum(checks[row].prediction == self.answers.labels[row] for row in rows), len(rows))
 
 
 def desk_of(session: Session, trained: Trained) -> Desk:
