@@ -38,12 +38,8 @@ async def facts(session: CurrentSession) -> dict[str, Any]:
             "n": trained.items.n,
             "decoded": view.decoded,
             "shape": view.shape,
-            "values": s.names if s.joint else [],
             "classes": s.names,
-            "origin": s.origin.tolist(),
-            "axes": s.axes.tolist(),
-            "deviations": s.deviations.tolist(),
-            "nDims": s.n_dims,
+            **s.facts(),
             "draws": view.decoded == "image" and trained.run.features is None,
             "ink": _ink(trained) if view.decoded == "image" else None,
         }
