@@ -47,7 +47,7 @@ class Examined:
     def __init__(self, trained: Trained) -> None:
         run: Any = trained.run
         self.trained, rows = trained, run.held_out
-        self.evidence: Evidence = evidence_of(trained.model, rows, run.simple_errors(trained.model))
+        self.evidence: Evidence = evidence_of(trained.model, rows, run.simple_errors(trained.model), run.comparison)
         self.rows = rows._replace(X=to_training_units(trained.model, rows.X)).subset(2000)
         self.findings = diagnose(self.evidence)
 
