@@ -151,6 +151,7 @@ class Answers:
         self.labels: dict[int, str] = {}
         self._by_row: dict[int, list[Answer]] = {}
         self._batches: dict[str, list[str]] = {}  # times of the answers of a person that are not undone
+        self._undone: tuple[str, str] = "", ""  # person and time of the last undoing
         self._n_read = 0
 
     # --- reading -----------------------------------------------------------------------------------------------------
@@ -205,8 +206,6 @@ class Answers:
             self.labels[answer.row] = label
         else:
             self.labels.pop(answer.row, None)
-
-    _undone: tuple[str, str] = "", ""
 
     def last(self, row: int) -> Answer | None:
         """The newest answer about a row that is not a skipped question."""
