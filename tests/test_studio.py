@@ -303,10 +303,10 @@ def test_an_upload_has_the_code_of_its_item(client, runs):
     pixels = np.frombuffer(client("POST", "/api/items/pictures", np.array([4], "<u4").tobytes())[2], np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels.reshape(8, 8)).save(file, "PNG")
-    found = client.json("/api/style/upload", file.getvalue())
+    upload = client.json("/api/style/upload", file.getvalue())
     item = client.json("/api/items/code", item=4)
-    np.testing.assert_allclose(found["z"], item["z"], atol=0.05)
-    assert found["value"] == item["value"] and sum(found["p"]) == pytest.approx(1, abs=1e-3)
+    np.testing.assert_allclose(upload["z"], item["z"], atol=0.05)
+    assert upload["value"] == item["value"] and sum(upload["p"]) == pytest.approx(1, abs=1e-3)
 
 
 def test_drawings_are_placed_as_items_are(client):

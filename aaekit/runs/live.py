@@ -90,7 +90,7 @@ class Live(Callback):
 
     def start(self, training: Training) -> None:
         """Drop the rows of steps that will be made again, and old requests."""
-        self._every = max(1, training.settings.n_steps // N_ROWS)
+        self._interval = max(1, training.settings.n_steps // N_ROWS)
         self._rows = [row for row in read_history(self.path / "steps.csv") if row["step"] <= training.n_done]
         self._columns = write_history(self.path / "steps.csv", self._rows) if self._rows else []
         self._sums, self._n_summed = self._recorded(training)
@@ -100,7 +100,7 @@ class Live(Callback):
 
     def step(self, training: Training) -> None:
         """Record the step, and do what is asked for."""
-        if training.n_done % self._every == 0 or training.n_done == training.settings.n_steps:
+        if training.n_done % self._interval == 0 or training.n_done == training.settings.n_steps:
             self._record(training)
         if not training.n_summed:  # an epoch has ended
             self._sums, self._n_summed = {}, 0

@@ -146,9 +146,9 @@ class Ahead:
 
     def start(self) -> None:
         """Begin, or go on."""
-        self._worker.submit(self._some, AHEAD)
+        self._worker.submit(self._compute_next, AHEAD)
 
-    def _some(self) -> None:
+    def _compute_next(self) -> None:
         began = time.perf_counter()
         index = np.sort(self._order[self._n_done : self._n_done + self._n_next]).astype(np.int64)
         if not len(index):

@@ -320,7 +320,7 @@ async def suspects(session: CurrentSession, n: int = 24) -> list[dict[str, Any]]
                 )  # fmt: skip
         doubted = sorted(doubted, key=lambda one: -one["doubt"])[: min(max(n, 1), MAX_SUSPECTS)]
         facts = facts_of(trained, np.array([one["item"] for one in doubted], np.int64)) if doubted else []
-        return [known | one for known, one in zip(facts, doubted, strict=True)]
+        return [fact | one for fact, one in zip(facts, doubted, strict=True)]
 
     return await session.work(job)
 
