@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -55,6 +56,16 @@ def sheets(asked):
     while asked.json("/api/label/state")["clusters"]["done"] < 1:
         pass
     return asked.json("/api/label/clusters")
+
+
+def test_a_missing_package_is_said_before_clusters_are_searched(tmp_path, monkeypatch, capsys):
+    from aaekit.cli.app import main
+
+    monkeypatch.delitem(sys.modules, "aaekit.studio")
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    with pytest.raises(SystemExit):
+        main(["label", "ask", str(tmp_path / "digits"), "--data", "digits", "--studio"])
+    assert "aaekit[studio]" in capsys.readouterr().err and not (tmp_path / "digits").exists()
 
 
 # --- the log ---------------------------------------------------------------------------------------------------------

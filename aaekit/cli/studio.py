@@ -1,5 +1,6 @@
 """`aae studio`: a run in the browser."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,11 @@ import typer
 
 from aaekit._files import check_writable
 from aaekit.cli.options import RunPath, say
+
+
+def check_studio() -> None:
+    """Refuse what opens a studio later, before anything else is done, if the extra is not installed."""
+    import_module("aaekit.studio")
 
 
 def studio(
