@@ -15,7 +15,10 @@ from aaekit.errors import InputError
 from aaekit.evaluation.metrics import exact_interval
 from aaekit.studio.session import Session, Trained
 
-__all__ = ["CurrentSession", "Room", "array_of", "binary", "body_of", "share_of"]
+__all__ = ["NO_DECODER", "NO_PRIOR", "CurrentSession", "Room", "array_of", "binary", "body_of", "share_of"]
+
+NO_DECODER = "This model has no decoder, or decodes features that nobody sees."
+NO_PRIOR = "This model has no prior to draw from."
 
 
 @dataclass(frozen=True)

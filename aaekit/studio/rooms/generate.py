@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from aaekit._files import write_lines
 from aaekit.errors import InputError
-from aaekit.studio.rooms import CurrentSession, Room, binary
+from aaekit.studio.rooms import NO_DECODER, NO_PRIOR, CurrentSession, Room, binary
 from aaekit.studio.session import Trained
 
 router: APIRouter = APIRouter()
@@ -21,8 +21,8 @@ MAX_SHOWN, MAX_SAVED = 400, 10_000
 
 def _closed(trained: Trained) -> str:
     if trained.view.decoded is None:
-        return "This model has no decoder, or decodes features that nobody sees."
-    return "" if trained.space.has_prior else "This model has no prior to draw from."
+        return NO_DECODER
+    return "" if trained.space.has_prior else NO_PRIOR
 
 
 ROOM = Room("generate", "Generate", router, closed=_closed)

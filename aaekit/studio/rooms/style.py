@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from aaekit.data.images import Item, read_images
 from aaekit.errors import InputError
 from aaekit.evaluation.heldout import HeldOut
-from aaekit.studio.rooms import CurrentSession, Room, body_of
+from aaekit.studio.rooms import NO_DECODER, CurrentSession, Room, body_of
 from aaekit.studio.session import Trained
 
 router: APIRouter = APIRouter()
@@ -20,9 +20,7 @@ N_MEASURED = 300  # items by which drawings are placed
 
 
 def _closed(trained: Trained) -> str:
-    return (
-        "" if trained.view.decoded is not None else "This model has no decoder, or decodes features that nobody sees."
-    )
+    return "" if trained.view.decoded is not None else NO_DECODER
 
 
 ROOM = Room("style", "Styles", router, closed=_closed)

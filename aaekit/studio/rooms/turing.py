@@ -12,7 +12,7 @@ from aaekit._files import append_csv
 from aaekit.data.formats import read_filled
 from aaekit.errors import InputError
 from aaekit.studio.items import PARTS
-from aaekit.studio.rooms import CurrentSession, Room, binary, share_of
+from aaekit.studio.rooms import NO_PRIOR, CurrentSession, Room, binary, share_of
 from aaekit.studio.session import Session, Trained
 
 router: APIRouter = APIRouter()
@@ -26,7 +26,7 @@ MAX_OPEN = 2000  # pairs that are not answered; the oldest are forgotten
 def _closed(trained: Trained) -> str:
     if trained.view.decoded != "image":
         return "This model makes no pictures."
-    return "" if trained.space.has_prior else "This model has no prior to draw from."
+    return "" if trained.space.has_prior else NO_PRIOR
 
 
 ROOM = Room("turing", "Turing test", router, closed=_closed, of=("run",))
