@@ -2,7 +2,6 @@
 
 from typing import Any, Literal
 
-import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from aaekit import curves
@@ -10,6 +9,7 @@ from aaekit._locks import owner
 from aaekit.errors import InputError
 from aaekit.runs import live
 from aaekit.runs.run import Run
+from aaekit.studio.items import visible
 from aaekit.studio.processes import Command
 from aaekit.studio.rooms import CurrentSession, Room, binary
 
@@ -93,9 +93,7 @@ async def samples(session: CurrentSession, step: int = -1) -> Response:
         pictures = None if rows is None else (rows, trained.model.n_steps_)
     if pictures is None or pictures[1] == step:
         return Response(status_code=204)
-    rows, at = pictures
-    if rows.shape[1] not in (1, 3):
-        rows = rows.mean(1, keepdims=True).astype(np.uint8)
+    rows, at = visible(pictures[0]), pictures[1]
     return binary(rows, step=at, shape=",".join(map(str, rows.shape[1:])))
 
 
