@@ -22,7 +22,7 @@ def studio(
     ] = 0,
     host: Annotated[
         str,
-        typer.Option(help="Address to serve at; with any but 127.0.0.1, everybody who has the link can use the studio."),
+        typer.Option(help="Address to serve at; with any but 127.0.0.1, everybody with the link can use the studio."),
     ] = "127.0.0.1",
     export: Annotated[
         Path | None,
