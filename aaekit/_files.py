@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TextIO, TypeVar, get_type_hints
 
 from safetensors import SafetensorError
 
@@ -263,6 +263,13 @@ def from_text_cell(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
 
 
+def write_lines(file: TextIO, lines: Iterable[Sequence[object]], end: str = "\r\n") -> None:
+    """Write lines of a CSV file to an open one; texts as `as_text_cell` makes them."""
+    writer = csv.writer(file, lineterminator=end)
+    for line in lines:
+        writer.writerow([as_text_cell(cell) if isinstance(cell, str) else cell for cell in line])
+
+
 def write_csv(path: str | os.PathLike[str], lines: Iterable[Sequence[object]]) -> Path:
     """Write lines as CSV, the header first, in the same way.
 
@@ -271,9 +278,7 @@ def write_csv(path: str | os.PathLike[str], lines: Iterable[Sequence[object]]) -
 
     def write(temporary: str) -> None:
         with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            for line in lines:
-                writer.writerow([as_text_cell(cell) if isinstance(cell, str) else cell for cell in line])
+            write_lines(file, lines)
 
     return write_atomically(path, write)
 
@@ -289,9 +294,7 @@ def append_csv(path: str | os.PathLike[str], header: Sequence[str], lines: Itera
         If the file cannot be written, for instance on a full disk.
     """
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    for line in lines:
-        writer.writerow([as_text_cell(cell) if isinstance(cell, str) else cell for cell in line])
+    write_lines(text, lines, "\n")
     try:
         with open(path, "ab+", buffering=0) as file:  # each write goes to the end, whoever else writes
             size = file.seek(0, os.SEEK_END)

@@ -138,9 +138,7 @@ class ActiveLearner:
         InputError
             Before the first `teach`.
         """
-        if self.model is None:
-            raise InputError("expected labels before predictions, got none: query rows and teach their labels first")
-        p = np.sort(self.model.predict_proba(self.X[np.asarray(rows)]), 1)
+        p = np.sort(self._taught().predict_proba(self.X[np.asarray(rows)]), 1)
         return 1 - (p[:, -1] - p[:, -2])
 
     def choose(self, rows: NDArray[np.int64], doubt: NDArray[np.float32], n: int) -> NDArray[np.int64]:
@@ -270,9 +268,13 @@ class ActiveLearner:
         InputError
             Before the first `teach`.
         """
+        return self._taught().predict(X)
+
+    def _taught(self) -> SemiSupervisedAAE:
+        """The present classifier, which `teach` has trained."""
         if self.model is None:
             raise InputError("expected labels before predictions, got none: query rows and teach their labels first")
-        return self.model.predict(X)
+        return self.model
 
     # --- files -------------------------------------------------------------------------------------------------------
     def save(self, folder: str | os.PathLike[str]) -> None:

@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from aaekit._files import append_csv, from_text_cell, read_json
 from aaekit.errors import InputError
 
-__all__ = ["LOG", "SETTINGS", "Answer", "Answers", "How", "Settings", "load", "read_settings"]
+__all__ = ["LOG", "MAX_TEXT", "SETTINGS", "Answer", "Answers", "How", "Settings", "load", "read_settings"]
 
 SETTINGS, LOG = "settings.json", "answers.csv"
 MAX_TEXT = 80  # characters of a label, and of the name of a person
@@ -151,6 +151,7 @@ class Answers:
         self.labels: dict[int, str] = {}
         self._by_row: dict[int, list[Answer]] = {}
         self._batches: dict[str, list[str]] = {}  # times of the answers of a person that are not undone
+        self._undone: tuple[str, str] = "", ""  # person and time of the last undoing
         self._n_read = 0
 
     # --- reading -----------------------------------------------------------------------------------------------------
@@ -205,8 +206,6 @@ class Answers:
             self.labels[answer.row] = label
         else:
             self.labels.pop(answer.row, None)
-
-    _undone: tuple[str, str] = "", ""
 
     def last(self, row: int) -> Answer | None:
         """The newest answer about a row that is not a skipped question."""

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import threading
+import time
 import urllib.parse
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +62,17 @@ class Client:
     @property
     def link(self):
         return f"http://{self.address}/?token={TOKEN}"
+
+
+def all_points(asked, **query):
+    """The rows of an answer once all items are computed."""
+    for _ in range(600):
+        status, headers, content = asked("GET", **query)
+        assert status == 200, content
+        if headers["x-done"] == headers["x-total"]:
+            return content
+        time.sleep(0.05)
+    raise AssertionError(f"not complete: {headers}")
 
 
 @contextmanager

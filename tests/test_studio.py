@@ -4,7 +4,6 @@ import io
 import json
 import socket
 import struct
-import time
 import zlib
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -13,13 +12,13 @@ import pytest
 
 from aaekit import InputError, data
 from aaekit.runs.run import Run
-from aaekit.studio import guard
+from aaekit.studio import STATIC, guard
 from aaekit.studio.codes import sunflower
 from aaekit.studio.items import PARTS
-from aaekit.studio.server import ROOMS, STATIC, open_socket
+from aaekit.studio.server import ROOMS, open_socket
 from aaekit.studio.worker import AHEAD, Batched, Worker
 from aaekit.systems import SYSTEMS
-from tests.studio import TOKEN, make_run, studio
+from tests.studio import TOKEN, all_points, make_run, studio
 
 TABLE = "colour,size,kind\n" + "".join(
     f"{('red', 'green', 'blue')[k % 3]},{k / 10},{('small', 'large')[k % 2]}\n" for k in range(90)
@@ -54,17 +53,6 @@ def client(runs):
 
 def as_floats(*values):
     return np.array(values, "<f4").tobytes()
-
-
-def all_points(asked, **query):
-    """The rows of an answer once all items are computed."""
-    for _ in range(600):
-        status, headers, content = asked("GET", **query)
-        assert status == 200, content
-        if headers["x-done"] == headers["x-total"]:
-            return content
-        time.sleep(0.05)
-    raise AssertionError(f"not complete: {headers}")
 
 
 # --- who may ask -----------------------------------------------------------------------------------------------------
@@ -315,10 +303,10 @@ def test_an_upload_has_the_code_of_its_item(client, runs):
     pixels = np.frombuffer(client("POST", "/api/items/pictures", np.array([4], "<u4").tobytes())[2], np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels.reshape(8, 8)).save(file, "PNG")
-    found = client.json("/api/style/upload", file.getvalue())
+    upload = client.json("/api/style/upload", file.getvalue())
     item = client.json("/api/items/code", item=4)
-    np.testing.assert_allclose(found["z"], item["z"], atol=0.05)
-    assert found["value"] == item["value"] and sum(found["p"]) == pytest.approx(1, abs=1e-3)
+    np.testing.assert_allclose(upload["z"], item["z"], atol=0.05)
+    assert upload["value"] == item["value"] and sum(upload["p"]) == pytest.approx(1, abs=1e-3)
 
 
 def test_drawings_are_placed_as_items_are(client):

@@ -12,7 +12,7 @@ import pytest
 
 from aaekit import data
 from aaekit.studio.export import bundle, export
-from tests.studio import browser, make_run, studio
+from tests.studio import all_points, browser, make_run, studio
 
 AXE = Path(__file__).parent / "browser" / "node_modules" / "axe-core" / "axe.min.js"
 SCREENSHOTS = os.environ.get("AAE_SCREENSHOTS")
@@ -71,7 +71,7 @@ READY = {"map": ".map[data-complete]", "training": ".chart", "style": ".style-va
 
 
 def enter(page, room):
-    """Enter a room anew."""
+    """Leave the present room, then enter a room."""
     page.evaluate("location.hash = 'none'; dispatchEvent(new Event('hashchange'))")
     page.evaluate(f"location.hash = '{room}'")
     page.wait_for_selector(f"#room[aria-busy=false] [data-room={room}]")
@@ -104,9 +104,11 @@ def test_rooms_are_accessible_in_light_and_dark(page, room):
         page.emulate_media(color_scheme=scheme)
         enter(page, room)
         page.evaluate(AXE.read_text(encoding="utf-8"))
-        found = page.evaluate("axe.run(document, {resultTypes: ['violations']}).then(r => r.violations)")
+        violations = page.evaluate("axe.run(document, {resultTypes: ['violations']}).then(r => r.violations)")
         serious = [
-            (v["id"], [n["html"][:200] for n in v["nodes"]]) for v in found if v["impact"] in ("serious", "critical")
+            (v["id"], [n["html"][:200] for n in v["nodes"]])
+            for v in violations
+            if v["impact"] in ("serious", "critical")
         ]
         assert serious == [], (scheme, serious)
 
@@ -255,7 +257,7 @@ def test_new_rows_can_be_downloaded(page):
 
 
 # --- the page of one file --------------------------------------------------------------------------------------------
-def test_a_page_alone_decodes_as_the_model_does(window, run, tmp_path):
+def test_a_page_alone_decodes_as_the_model_does(window, client, run, tmp_path):
     """The decoder in plain JavaScript, with weights of 16 bits."""
     file = export(run.path, tmp_path / "map.html")
     assert file.stat().st_size < 2e6
@@ -271,12 +273,18 @@ def test_a_page_alone_decodes_as_the_model_does(window, run, tmp_path):
     page.click("text=Find")
     page.wait_for_selector("text=Its nearest items")
     page.wait_for_timeout(200)
-    shown = np.array(pixels(page, ".decoded canvas"))
+    decoded = np.array(pixels(page, ".decoded canvas"))
     model = run.fitted()
     row = run.data.X[[9]]
     y = np.eye(10, dtype=np.float32)[model.predict_proba(row).argmax(1)]
     made = model.inverse_transform(np.concatenate([y, model.transform(row)], 1))
-    assert np.abs(shown - 255 * made.ravel()).max() <= 2
+    assert np.abs(decoded - 255 * made.ravel()).max() <= 2
+    all_points(client, path="/api/map/points", plane="plane")
+    item = client.json("/api/items/code", item=9)
+    code = np.array([item["value"], *item["z"]], "<f4").tobytes()
+    near = [one["item"] for one in client.json("/api/items/neighbours", code, n=13)]
+    titles = page.eval_on_selector_all(".side .tile", "tiles => tiles.map(tile => tile.title)")
+    assert [int(re.match(r"item (\d+)", title)[1]) for title in titles] == [k for k in near if k != 9]
     assert problems == [] and page.evaluate("window.hacked") is None
     context.close()
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from aaekit import InputError
 from aaekit.evaluation.metrics import exact_interval
 from aaekit.labelling import Answers
-from aaekit.studio.rooms import label
+from aaekit.studio import processes
 from tests.studio import browser, studio
 
 
@@ -54,6 +56,16 @@ def sheets(asked):
     while asked.json("/api/label/state")["clusters"]["done"] < 1:
         pass
     return asked.json("/api/label/clusters")
+
+
+def test_a_missing_package_is_said_before_clusters_are_searched(tmp_path, monkeypatch, capsys):
+    from aaekit.cli.app import main
+
+    monkeypatch.delitem(sys.modules, "aaekit.studio")
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    with pytest.raises(SystemExit):
+        main(["label", "ask", str(tmp_path / "digits"), "--data", "digits", "--studio"])
+    assert "aaekit[studio]" in capsys.readouterr().err and not (tmp_path / "digits").exists()
 
 
 # --- the log ---------------------------------------------------------------------------------------------------------
@@ -212,7 +224,7 @@ def test_training_begins_in_a_process_of_its_own(folder, monkeypatch):
         def poll(self):
             return None
 
-    monkeypatch.setattr(label.subprocess, "Popen", Process)
+    monkeypatch.setattr(processes.subprocess, "Popen", Process)
     with studio(folder) as asked:
         status, _, content = asked("POST", "/api/label/train", b"")
         assert status == 400 and b"at least 2 classes" in content
@@ -234,3 +246,12 @@ def test_a_person_names_clusters_by_keyboard(folder):
         page.wait_for_selector("text=23 labels")
         assert set(Answers(folder, 1797).labels.values()) == {"<b>seven"}
         assert page.inner_text(".label-rail button:first-child .name") == "<b>seven"
+
+
+def test_why_a_command_failed_is_said_again_and_again(tmp_path):
+    """A page that looks later is told, too."""
+    command = processes.Command("resume", str(tmp_path / "none"))
+    while command.is_running:
+        time.sleep(0.05)
+    problem = command.problem
+    assert "expected" in problem and "error:" not in problem and command.problem == problem

@@ -45,19 +45,16 @@ def test_answers_are_judged_once_and_saved_by_person(asked):
         name, pictures = pair(asked, person)
         side = "ab"[k // 4]
         status, result = answer(asked, name, side)
-        assert (
-            status == 200
-            and result["right"] == (side == result["real"] == real_side(asked, pictures))
-            or (result["real"] == real_side(asked, pictures) != side)
-        )
+        real = real_side(asked, pictures)
+        assert (status, result["real"], result["right"]) == (200, real, side == real)
         judged[person].append(result["right"])
         assert answer(asked, name, side)[0] == 400
     results = asked.json("/api/turing/results")
     assert {p["name"]: (p["correct"], p["n"]) for p in results["people"]} == {
         name: (sum(right), 4) for name, right in judged.items()
     }
-    every = results["all"]
-    assert every["n"] == 8 and (every["low"], every["high"]) == exact_interval(every["correct"], 8)
+    total = results["all"]
+    assert total["n"] == 8 and (total["low"], total["high"]) == exact_interval(total["correct"], 8)
 
 
 def test_the_real_picture_may_be_on_either_side(asked):

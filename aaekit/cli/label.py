@@ -24,6 +24,7 @@ from aaekit.cli.options import (
     say,
     with_files,
 )
+from aaekit.cli.studio import check_studio, studio
 from aaekit.errors import InputError
 from aaekit.labelling import LOG, SETTINGS, Answers, Settings, load, read_settings
 
@@ -78,6 +79,8 @@ def ask(
     from aaekit.data import chosen_folder, whole_path
     from aaekit.encoders import absolute
 
+    if in_studio:
+        check_studio()
     check_writable(folder, is_folder=True)
     is_new = not (folder / SETTINGS).exists()
     if is_new:
@@ -102,9 +105,6 @@ def ask(
                 f"{folder}: expected the data of the session, {settings['data']}, got {data}: leave --data out, or "
                 "choose another folder"
             )
-    if in_studio:
-        from aaekit.cli.studio import studio
-
     if not in_studio or is_new:
         with locked(folder):
             _ask(folder, settings, n, is_new, quiet, in_studio)

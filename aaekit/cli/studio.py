@@ -1,5 +1,6 @@
 """`aae studio`: a run in the browser."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,11 @@ from aaekit._files import check_writable
 from aaekit.cli.options import RunPath, say
 
 
+def check_studio() -> None:
+    """Refuse what opens a studio later, before anything else is done, if the extra is not installed."""
+    import_module("aaekit.studio")
+
+
 def studio(
     run: RunPath,
     port: Annotated[
@@ -16,7 +22,7 @@ def studio(
     ] = 0,
     host: Annotated[
         str,
-        typer.Option(help="Address to serve at; other than 127.0.0.1, everybody who has the link can use the studio."),
+        typer.Option(help="Address to serve at; with any but 127.0.0.1, everybody with the link can use the studio."),
     ] = "127.0.0.1",
     export: Annotated[
         Path | None,

@@ -25,6 +25,7 @@ from aaekit.cli.options import (
     print_table,
     say,
 )
+from aaekit.cli.studio import check_studio
 from aaekit.errors import InputError
 from aaekit.systems import SYSTEMS, System, find
 
@@ -204,10 +205,7 @@ def _finish(run: Any, quiet: bool, compare: bool, studio: bool, profile: bool = 
 @contextmanager
 def open_studio(path: Path) -> Iterator[None]:
     """Have a studio of a run while the block works, and until Ctrl-C afterwards; it is a process of its own."""
-    from aaekit._extras import require
-
-    for package in ("fastapi", "uvicorn"):
-        require(package, extra="studio")
+    check_studio()
     process = subprocess.Popen([sys.executable, "-m", "aaekit", "studio", str(path), "--wait"])
     try:
         yield

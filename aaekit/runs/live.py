@@ -94,7 +94,7 @@ class Live(Callback):
         A training that was chosen among several initialisations has made steps that nobody recorded: their rows are
         its epochs.
         """
-        self._every = max(1, training.settings.n_steps // N_ROWS)
+        self._interval = max(1, training.settings.n_steps // N_ROWS)
         self._rows = [row for row in read_history(self.path / "steps.csv") if row["step"] <= training.n_done]
         self._rows = self._rows or [_without_scores(row) for row in training.history]
         self._columns = write_history(self.path / "steps.csv", self._rows) if self._rows else []
@@ -105,7 +105,7 @@ class Live(Callback):
 
     def step(self, training: Training) -> None:
         """Record the step, and do what is asked for."""
-        if training.n_done % self._every == 0 or training.n_done == training.settings.n_steps:
+        if training.n_done % self._interval == 0 or training.n_done == training.settings.n_steps:
             self._record(training)
         if not training.n_summed:  # an epoch has ended
             self._sums, self._n_summed = {}, 0

@@ -96,6 +96,16 @@ class Space:
         """Values of y that the decoder can be shown; 0 if it sees z alone."""
         return len(self.combinations) if self.joint else 0
 
+    def facts(self) -> dict[str, Any]:
+        """What the page must know of the codes to decode them."""
+        return {
+            "origin": self.origin.tolist(),
+            "axes": self.axes.tolist(),
+            "deviations": self.deviations.tolist(),
+            "nDims": self.n_dims,
+            "values": self.names if self.joint else [],
+        }
+
     @property
     def combinations(self) -> NDArray[np.float32]:
         """What the decoder sees of each value of y: one-hot rows, of several conditions each combination of them."""
@@ -116,9 +126,8 @@ class Space:
 
     def encode(self, rows: HeldOut) -> Codes:
         """The codes of items."""
-        z, p, n = self._style(rows.X), None, len(rows.X)
+        z, p, value = self._style(rows.X), None, np.full(len(rows.X), -1)
         if self.is_given:
-            value = np.full(n, -1)
             if rows.y is not None:
                 value = self._given_values(mask_unseen_labels(self.model, rows.y))
         elif hasattr(self.model, "cluster_proba"):
@@ -127,8 +136,6 @@ class Space:
             p = self.model.predict_proba(rows.X)
         if p is not None:
             value = p.argmax(1)
-        elif not self.is_given:
-            value = np.full(n, -1)
         return Codes(z, value.astype(np.int64), p)
 
     def _given_values(self, y: NDArray[Any]) -> NDArray[np.int64]:
@@ -149,8 +156,8 @@ class Space:
             if codes.p is not None:
                 places = places + codes.p @ plane.centres
             else:
-                known = codes.value >= 0
-                places = np.where(known[:, None], places + plane.centres[codes.value], 0.5 * places)
+                has_value = codes.value[:, None] >= 0
+                places = np.where(has_value, places + plane.centres[codes.value], 0.5 * places)
         return places.astype(np.float32)
 
     def prior_density(self, plane: Plane) -> dict[str, Any] | None:

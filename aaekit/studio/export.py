@@ -13,7 +13,7 @@ import numpy as np
 from aaekit._files import write_text
 from aaekit.errors import InputError
 from aaekit.runs.run import Run
-from aaekit.studio.codes import Codes
+from aaekit.studio import STATIC
 from aaekit.studio.network import network_of, packed
 from aaekit.studio.rooms.items import facts_of
 from aaekit.studio.rooms.map import space_facts
@@ -22,7 +22,6 @@ from aaekit.studio.worker import Worker
 
 __all__ = ["export"]
 
-STATIC = Path(__file__).parent / "static"
 MAX_ITEMS, PICTURE_BYTES = 4000, 3 * 2**20
 MAX_BYTES = 32 * 2**20  # of the file
 IMPORT = re.compile(r'^import \{[^}]*\} from "([^"]+)";\n', re.MULTILINE)
@@ -62,27 +61,24 @@ def export(path: Path, out: Path) -> Path:
 
 def _data(trained: Trained) -> dict[str, Any]:
     """Everything that the page would ask a server for."""
-    items, space, view = trained.items, trained.space, trained.view
+    items, view = trained.items, trained.view
     n = min(items.n, MAX_ITEMS)
     if view.kind == "image" and view.shape is not None:
         n = min(n, max(200, PICTURE_BYTES // int(np.prod(view.shape))))
     index = np.sort(items.order[:n]).astype(np.int64)
-    rows = items.at(index)
-    codes: Codes = space.encode(rows)
-    trained.z[index], trained.value[index] = codes.z, codes.value
-    if codes.p is not None:
-        trained.probability[index] = codes.p.max(1)
-    columns = {"label": items.labels[index], "value": codes.value, "probability": trained.probability[index]}
-    columns |= {"part": items.part[index]} | {name: c.function(index) for name, c in trained.columns.items()}
+    trained.encode(index)
+    stored = {"label": items.labels, "part": items.part, "value": trained.value, "probability": trained.probability}
+    columns = {name: values[index] for name, values in stored.items()}
+    columns |= {name: column.function(index) for name, column in trained.columns.items()}
     facts = space_facts(trained)
     network = network_of(trained)
     if network is None:
         facts["decoded"] = None
     return {
         "space": facts | {"n": n},
-        "places": {p.name: packed(space.project(p, codes)) for p in space.planes},
+        "places": {name: packed(places[index]) for name, places in trained.places.items()},
         "columns": {name: packed(np.asarray(values, np.float32)) for name, values in columns.items()},
-        "z": packed(codes.z),
+        "z": packed(trained.z[index]),
         "facts": [fact | {"item": k} for k, fact in enumerate(facts_of(trained, index))],
         "pictures": packed(items.pictures(index)) if view.kind == "image" else "",
         "network": {"layers": None} if network is None else network,

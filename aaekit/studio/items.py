@@ -12,10 +12,15 @@ from aaekit.runs.data import targets
 from aaekit.runs.run import Run
 from aaekit.studio.labelled import LabelledRun
 
-__all__ = ["PARTS", "Items", "View"]
+__all__ = ["PARTS", "Items", "View", "visible"]
 
 PARTS = ("unlabelled", "labelled", "validation", "test")  # what the training used an item for
 N_RANGE = 500  # items from which the range of grey values is taken
+
+
+def visible(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pictures of 1 or 3 channels; other numbers of channels are averaged."""
+    return pictures if pictures.shape[1] in (1, 3) else pictures.mean(1, keepdims=True).astype(np.uint8)
 
 
 class View:
@@ -61,9 +66,11 @@ class View:
         if rows.dtype != np.uint8:
             scale = 255 / max(self.high - self.low, 1e-9)
             rows = ((rows - self.low) * scale).round().clip(0, 255).astype(np.uint8)
-        if rows.shape[1] not in (1, 3):
-            rows = rows.mean(1, keepdims=True).astype(np.uint8)
-        return np.ascontiguousarray(rows)
+        return np.ascontiguousarray(visible(rows))
+
+    def pictures_of(self, rows: HeldOut) -> NDArray[np.uint8]:
+        """Pictures of rows, or of what they are features of."""
+        return self.pictures(as_samples(self.model, rows.X) if rows.originals is None else rows.originals)
 
     def samples(self, rows: Any) -> NDArray[Any]:
         """Rows that a model made, as they are sent: bytes of pictures, or values of a table."""
@@ -126,8 +133,7 @@ class Items:
 
     def pictures(self, index: NDArray[Any]) -> NDArray[np.uint8]:
         """Pictures of items."""
-        rows = self.at(index)
-        return self.view.pictures(as_samples(self.model, rows.X) if rows.originals is None else rows.originals)
+        return self.view.pictures_of(self.at(index))
 
     def texts(self, index: NDArray[Any]) -> list[list[str]]:
         """Items as the cells of a table, or their texts; the header first."""

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from aaekit.errors import InputError
+from aaekit.studio import STATIC
 from aaekit.studio.guard import Guard
 from aaekit.studio.labelled import LabelledRun
 from aaekit.studio.rooms import CurrentSession, compare, generate, health, items, label, style, training, turing
@@ -20,7 +21,6 @@ from aaekit.studio.session import Session, Trained
 
 __all__ = ["ROOMS", "link", "make_app", "new_token", "open_socket", "serve"]
 
-STATIC = Path(__file__).parent / "static"
 ROOMS = (
     label.ROOM, latent_map.ROOM, training.ROOM, style.ROOM, generate.ROOM, turing.ROOM, compare.ROOM, health.ROOM,
 )  # fmt: skip

@@ -1,6 +1,5 @@
 """A run as the rooms of the studio see it: read when it is needed, read again when it has changed."""
 
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,9 +12,10 @@ from numpy.typing import NDArray
 from aaekit.errors import InputError
 from aaekit.labelling import SETTINGS
 from aaekit.runs.run import Run
-from aaekit.studio.codes import Codes, Space
+from aaekit.studio.codes import Space
 from aaekit.studio.items import Items, View
 from aaekit.studio.labelled import LabelledRun
+from aaekit.studio.processes import Command
 from aaekit.studio.worker import AHEAD, Batched, Worker
 
 __all__ = ["Session", "Trained"]
@@ -60,7 +60,7 @@ class Trained:
         self.decode: Batched = Batched(worker, lambda codes: self.view.samples(self.space.decode(codes)))
         self.columns: dict[str, Column] = {name: Column(n, f) for name, f in self._column_functions().items()}
         self.n_done = 0
-        self._encoding = Ahead(worker, self.items.order, self._encode)
+        self._encoding = Ahead(worker, self.items.order, self.encode)
 
     def begin(self) -> None:
         """Begin to compute the codes of all items."""
@@ -71,7 +71,7 @@ class Trained:
         """How rows are shown."""
         return self.items.view
 
-    def _encode(self, index: NDArray[Any]) -> None:
+    def encode(self, index: NDArray[Any]) -> None:
         """Compute the codes of items."""
         codes = self.space.encode(self.items.at(index))
         self.z[index], self.value[index] = codes.z, codes.value
@@ -80,10 +80,6 @@ class Trained:
         for plane in self.space.planes:
             self.places[plane.name][index] = self.space.project(plane, codes)
         self.n_done += len(index)
-
-    def codes_of(self, rows: Any) -> Codes:
-        """The codes of other rows, in the units of the training."""
-        return self.space.encode(rows)
 
     # --- what items are coloured by ----------------------------------------------------------------------------------
     def _column_functions(self) -> "dict[str, Callable[[NDArray[Any]], NDArray[Any]]]":
@@ -150,9 +146,9 @@ class Ahead:
 
     def start(self) -> None:
         """Begin, or go on."""
-        self._worker.submit(self._some, AHEAD)
+        self._worker.submit(self._compute_next, AHEAD)
 
-    def _some(self) -> None:
+    def _compute_next(self) -> None:
         began = time.perf_counter()
         index = np.sort(self._order[self._n_done : self._n_done + self._n_next]).astype(np.int64)
         if not len(index):
@@ -180,7 +176,7 @@ class Session:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.worker: Worker = Worker()
-        self.processes: dict[str, subprocess.Popen[str]] = {}  # that rooms have started, by what they do
+        self.commands: dict[str, Command] = {}  # that rooms have started, by the room
         self.rooms: dict[str, Any] = {}  # what rooms keep from one request to the next
         self._version: tuple[int, int] | None = None
         self._trained: Trained | None = None

@@ -55,7 +55,7 @@ class Worker:
                     continue
                 try:
                     result = job()
-                except BaseException as error:  # handed to the one who waits
+                except BaseException as error:  # passed to the caller, who waits for it
                     future.set_exception(error)
                 else:
                     future.set_result(result)
@@ -99,7 +99,7 @@ class Batched:
             return
         try:
             results = self._function(np.concatenate([rows for rows, _ in waiting]))
-        except Exception as error:  # handed to those who wait
+        except Exception as error:  # passed to the callers, who wait for it
             for _, future in waiting:
                 future.set_exception(error)
             return

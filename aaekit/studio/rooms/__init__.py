@@ -12,9 +12,13 @@ from fastapi import APIRouter, Depends, Request, Response
 from numpy.typing import NDArray
 
 from aaekit.errors import InputError
+from aaekit.evaluation.metrics import exact_interval
 from aaekit.studio.session import Session, Trained
 
-__all__ = ["CurrentSession", "Room", "array_of", "binary", "body_of"]
+__all__ = ["NO_DECODER", "NO_PRIOR", "CurrentSession", "Room", "array_of", "binary", "body_of", "share_of"]
+
+NO_DECODER = "This model has no decoder, or decodes features that nobody sees."
+NO_PRIOR = "This model has no prior to draw from."
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,14 @@ def array_of(body: bytes, dtype: str, width: int, most: int) -> NDArray[Any]:
     if rows.dtype.kind == "f" and not np.isfinite(rows).all():
         raise InputError("expected finite numbers, got NaN or infinity")
     return rows
+
+
+def share_of(correct: int, n: int) -> dict[str, Any]:
+    """How many of n answers are correct, with the exact interval of their share."""
+    if not n:
+        return {"n": 0, "correct": 0, "share": None, "low": 0.0, "high": 1.0}
+    low, high = exact_interval(correct, n)
+    return {"n": n, "correct": correct, "share": correct / n, "low": low, "high": high}
 
 
 async def body_of(request: Request) -> bytes:

@@ -1,17 +1,17 @@
 """Runs side by side: their errors, curves, figures and the settings that differ. They are those beside the run."""
 
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Response
 
-from aaekit import curves
-from aaekit._files import read_json
 from aaekit.errors import InputError
 from aaekit.runs import live
 from aaekit.runs.run import Run
 from aaekit.studio.rooms import CurrentSession, Room
-from aaekit.studio.rooms.training import NOT_LOSSES
+from aaekit.studio.rooms.training import HISTORIES, NOT_LOSSES, points_of, series
 from aaekit.studio.session import Session
 
 router: APIRouter = APIRouter()
@@ -45,14 +45,6 @@ def runs_beside(session: Session) -> dict[str, Path]:
     return {p.name: p for p in (own, *beside[:MAX_RUNS])}
 
 
-def _results(path: Path) -> dict[str, Any]:
-    """The results of a run; empty before there are any."""
-    try:
-        return read_json(path / "results.json", "the results of a run", dict[str, Any])
-    except FileNotFoundError:
-        return {}
-
-
 @router.get("/api/compare/runs")
 async def runs(session: CurrentSession) -> dict[str, Any]:
     """The runs beside this one with their scores, the settings by which they differ, and their figures."""
@@ -60,7 +52,7 @@ async def runs(session: CurrentSession) -> dict[str, Any]:
     for name, path in runs_beside(session).items():
         try:
             run = Run.open(path)
-            results = _results(path)
+            results = run.results
         except InputError:
             continue
         settings[name] = {"system": run.config["system"], **run.config}
@@ -98,20 +90,10 @@ def _path(session: Session, name: str) -> Path:
 async def run_curves(session: CurrentSession, name: str) -> list[dict[str, Any]]:
     """The curves of a run: name, panel and points of (step, value)."""
     path = _path(session, name)
-    rows = sorted((row for file in ("steps.csv", "metrics.csv") for row in live.read_history(path / file)), key=_step)
+    histories = [live.read_history(path / file) for file in HISTORIES]
+    rows = sorted(chain(*histories), key=itemgetter("step"))
     columns = dict.fromkeys(column for row in rows for column in row if column not in NOT_LOSSES)
-    return [
-        {
-            "name": column,
-            "panel": curves.panel(column).replace("$", ""),
-            "points": [[int(row["step"]), row[column]] for row in rows if column in row],
-        }
-        for column in columns
-    ]
-
-
-def _step(row: dict[str, float]) -> float:
-    return row["step"]
+    return [series(column, points_of(rows, column)) for column in columns]
 
 
 @router.get("/api/compare/figure")

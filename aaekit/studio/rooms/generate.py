@@ -1,6 +1,5 @@
 """New rows: by class, by temperature, by component of the prior; as a picture, arrays or a table."""
 
-import csv
 import io
 import json
 from dataclasses import dataclass
@@ -10,9 +9,9 @@ import numpy as np
 from fastapi import APIRouter, Depends, Query, Response
 from numpy.typing import NDArray
 
-from aaekit._files import as_text_cell
+from aaekit._files import write_lines
 from aaekit.errors import InputError
-from aaekit.studio.rooms import CurrentSession, Room, binary
+from aaekit.studio.rooms import NO_DECODER, NO_PRIOR, CurrentSession, Room, binary
 from aaekit.studio.session import Trained
 
 router: APIRouter = APIRouter()
@@ -22,8 +21,8 @@ MAX_SHOWN, MAX_SAVED = 400, 10_000
 
 def _closed(trained: Trained) -> str:
     if trained.view.decoded is None:
-        return "This model has no decoder, or decodes features that nobody sees."
-    return "" if trained.space.has_prior else "This model has no prior to draw from."
+        return NO_DECODER
+    return "" if trained.space.has_prior else NO_PRIOR
 
 
 ROOM = Room("generate", "Generate", router, closed=_closed)
@@ -126,9 +125,7 @@ async def table(session: CurrentSession, wish: Wished) -> Response:
             raise InputError("expected a run of a table for a CSV file, got one of pictures: download PNG or NPZ")
         made, codes = _made(trained, wish)
         buffer = io.StringIO(newline="")
-        writer = csv.writer(buffer)
-        for line in _lines(trained, made, _target(trained, codes)):
-            writer.writerow([as_text_cell(cell) for cell in line])
+        write_lines(buffer, _lines(trained, made, _target(trained, codes)))
         return buffer.getvalue().encode()
 
     return _attachment(await session.work(job), "rows.csv", "text/csv; charset=utf-8")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from aaekit.errors import InputError
 from aaekit.evaluation.health import Evidence, HealthFinding, diagnose
-from aaekit.evaluation.heldout import as_samples, reconstruct, to_training_units
+from aaekit.evaluation.heldout import reconstruct, to_training_units
 from aaekit.evaluation.measures import evidence_of
 from aaekit.studio.rooms import CurrentSession, Room, binary
 from aaekit.studio.session import Session, Trained
@@ -47,7 +47,7 @@ class Examined:
     def __init__(self, trained: Trained) -> None:
         run: Any = trained.run
         self.trained, rows = trained, run.held_out
-        self.evidence: Evidence = evidence_of(trained.model, rows, run.simple_errors(trained.model))
+        self.evidence: Evidence = evidence_of(trained.model, rows, run.simple_errors(trained.model), run.comparison)
         self.rows = rows._replace(X=to_training_units(trained.model, rows.X)).subset(2000)
         self.findings = diagnose(self.evidence)
 
@@ -165,10 +165,9 @@ async def pictures(session: CurrentSession) -> Response:
         if trained.view.kind != "image":
             raise InputError("expected a run of images, got one of tables or texts")
         rows = _examined(session, trained).rows.at(np.arange(N_PAIRS))
-        shown = as_samples(trained.model, rows.X) if rows.originals is None else rows.originals
-        made = [trained.view.pictures(shown)]
+        made = [trained.view.pictures_of(rows)]
         if trained.view.decoded == "image":
-            made.append(trained.view.pictures(as_samples(trained.model, reconstruct(trained.model, rows))))
+            made.append(trained.view.samples(reconstruct(trained.model, rows)))
         return binary(np.concatenate(made), rows=len(made[0]))
 
     return await session.work(job)

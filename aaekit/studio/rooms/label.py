@@ -4,8 +4,6 @@ Each answer is in the log of the session (`aaekit.labelling`) before the page is
 once. Training is `aae label tell` in a process of its own.
 """
 
-import subprocess
-import sys
 import time
 from hashlib import sha256
 from typing import Any, Literal
@@ -18,10 +16,10 @@ from pydantic import BaseModel, Field
 from aaekit._locks import owner
 from aaekit.errors import InputError
 from aaekit.evaluation.heldout import as_samples
-from aaekit.evaluation.metrics import exact_interval
-from aaekit.labelling import LOG, Answers
+from aaekit.labelling import LOG, MAX_TEXT, Answers
 from aaekit.studio.labelled import LabelledRun
-from aaekit.studio.rooms import CurrentSession, Room, binary
+from aaekit.studio.processes import Command
+from aaekit.studio.rooms import CurrentSession, Room, binary, share_of
 from aaekit.studio.rooms.items import facts_of
 from aaekit.studio.session import Ahead, Session, Trained
 
@@ -33,13 +31,12 @@ CORE = 0.5  # share of a cluster, its most certain rows, that they are taken fro
 POOL = 48  # questions that are chosen at once
 LEASE = 120.0  # seconds for which nobody else is asked the same
 MAX_QUESTIONS, MAX_SUSPECTS, MAX_ANSWERS = 24, 60, 500
-MAX_NAME = 80  # characters
 
 
 class Labels(BaseModel):
     """What a person answers at once: labels by row."""
 
-    person: str = Field(min_length=1, max_length=MAX_NAME)
+    person: str = Field(min_length=1, max_length=MAX_TEXT)
     how: Literal["cluster", "question", "check", "suspect", "skip"]
     labels: dict[int, str] = Field(min_length=1, max_length=MAX_ANSWERS)
 
@@ -47,7 +44,7 @@ class Labels(BaseModel):
 class Person(BaseModel):
     """Who asks."""
 
-    person: str = Field(min_length=1, max_length=MAX_NAME)
+    person: str = Field(min_length=1, max_length=MAX_TEXT)
 
 
 class Clusters:
@@ -155,9 +152,7 @@ class Desk:
         rows = [row for row in checks if row in self.answers.labels]
         if not rows:
             return None
-        correct = sum(checks[row].prediction == self.answers.labels[row] for row in rows)
-        low, high = exact_interval(correct, len(rows))
-        return {"n": len(rows), "correct": correct, "share": correct / len(rows), "low": low, "high": high}
+        return share_of(sum(checks[row].prediction == self.answers.labels[row] for row in rows), len(rows))
 
 
 def desk_of(session: Session, trained: Trained) -> Desk:
@@ -216,20 +211,15 @@ def _natural(name: str) -> tuple[int, str]:
 
 def _training(session: Session) -> dict[str, Any]:
     """Whether the classifier is being trained, for how long, and why it failed the last time."""
-    process = session.processes.get("label")
-    facts: dict[str, Any] = {"running": bool(owner(session.path)), "seconds": 0.0, "problem": ""}
-    if process is not None:
-        began, n_labels = session.rooms["label training"]
-        facts |= {"seconds": time.monotonic() - began, "n_labels": n_labels}
-        if process.poll() is None:
-            facts["running"] = True
-        elif process.returncode and process.stderr is not None and not process.stderr.closed:
-            lines = [line for line in process.stderr.read().splitlines() if line.startswith("error: ")]
-            process.stderr.close()
-            session.rooms["label problem"] = (
-                lines[-1].removeprefix("error: ") if lines else "the training has ended without a message"
-            )
-    return facts | {"problem": session.rooms.get("label problem", "")}
+    command, running = session.commands.get("label"), bool(owner(session.path))
+    if command is None:
+        return {"running": running, "seconds": 0.0, "problem": ""}
+    return {
+        "running": running or command.is_running,
+        "seconds": command.seconds,
+        "problem": command.problem,
+        "n_labels": session.rooms["n_labels of the training"],
+    }
 
 
 @router.get("/api/label/clusters")
@@ -330,7 +320,7 @@ async def suspects(session: CurrentSession, n: int = 24) -> list[dict[str, Any]]
                 )  # fmt: skip
         doubted = sorted(doubted, key=lambda one: -one["doubt"])[: min(max(n, 1), MAX_SUSPECTS)]
         facts = facts_of(trained, np.array([one["item"] for one in doubted], np.int64)) if doubted else []
-        return [known | one for known, one in zip(facts, doubted, strict=True)]
+        return [fact | one for fact, one in zip(facts, doubted, strict=True)]
 
     return await session.work(job)
 
@@ -373,14 +363,8 @@ async def train(session: CurrentSession) -> dict[str, Any]:
             raise InputError("expected a session that is not being trained, got one that is: wait for it")
         if len(set(desk.answers.labels.values())) < 2:
             raise InputError("expected labels for at least 2 classes, got fewer: label rows of another class")
-        session.rooms |= {"label training": (time.monotonic(), len(desk.answers.labels)), "label problem": ""}
-        command = [
-            sys.executable, "-m", "aaekit", "label", "tell", str(session.path), str(session.path / LOG), "--quiet",
-        ]  # fmt: skip
-        session.processes["label"] = subprocess.Popen(  # it goes on if the studio ends
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            start_new_session=True,
-        )  # fmt: skip
+        session.rooms["n_labels of the training"] = len(desk.answers.labels)
+        session.commands["label"] = Command("label", "tell", str(session.path), str(session.path / LOG))
         return state_of(session, trained)
 
     return await session.work(job)

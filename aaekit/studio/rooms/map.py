@@ -57,12 +57,8 @@ def space_facts(trained: Trained) -> dict[str, Any]:
             }
             for p in s.planes
         ],
-        "origin": s.origin.tolist(),
-        "axes": s.axes.tolist(),
-        "deviations": s.deviations.tolist(),
-        "nDims": s.n_dims,
-        "values": s.names if s.joint else [],
         "columns": columns,
+        **s.facts(),
     }
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from aaekit.data.images import Item, read_images
 from aaekit.errors import InputError
 from aaekit.evaluation.heldout import HeldOut
-from aaekit.studio.rooms import CurrentSession, Room, body_of
+from aaekit.studio.rooms import NO_DECODER, CurrentSession, Room, body_of
 from aaekit.studio.session import Trained
 
 router: APIRouter = APIRouter()
@@ -20,9 +20,7 @@ N_MEASURED = 300  # items by which drawings are placed
 
 
 def _closed(trained: Trained) -> str:
-    return (
-        "" if trained.view.decoded is not None else "This model has no decoder, or decodes features that nobody sees."
-    )
+    return "" if trained.view.decoded is not None else NO_DECODER
 
 
 ROOM = Room("style", "Styles", router, closed=_closed)
@@ -38,12 +36,8 @@ async def facts(session: CurrentSession) -> dict[str, Any]:
             "n": trained.items.n,
             "decoded": view.decoded,
             "shape": view.shape,
-            "values": s.names if s.joint else [],
             "classes": s.names,
-            "origin": s.origin.tolist(),
-            "axes": s.axes.tolist(),
-            "deviations": s.deviations.tolist(),
-            "nDims": s.n_dims,
+            **s.facts(),
             "draws": view.decoded == "image" and trained.run.features is None,
             "ink": _ink(trained) if view.decoded == "image" else None,
         }

@@ -1,10 +1,7 @@
 """The live training: its curves, what it makes, time left; pause, stop and resume."""
 
-import subprocess
-import sys
 from typing import Any, Literal
 
-import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from aaekit import curves
@@ -12,12 +9,14 @@ from aaekit._locks import owner
 from aaekit.errors import InputError
 from aaekit.runs import live
 from aaekit.runs.run import Run
+from aaekit.studio.items import visible
+from aaekit.studio.processes import Command
 from aaekit.studio.rooms import CurrentSession, Room, binary
-from aaekit.studio.session import Session
 
 router: APIRouter = APIRouter()
 
 ROOM = Room("training", "Training", router, needs_model=False, of=("run",))
+HISTORIES = ("steps.csv", "metrics.csv")  # of a run
 NOT_LOSSES = {"epoch", "step", "seconds"}
 SCORES = {"score"}  # of a run, that are shown as its error
 
@@ -45,36 +44,38 @@ async def state(session: CurrentSession) -> dict[str, Any]:
         if now is None or now["state"] == "preparing":
             return facts | {"state": "preparing", "what": "" if now is None else now["what"]}
         return facts | now
-    return facts | {"state": "stopped", "problem": _problem(session)}
-
-
-def _problem(session: Session) -> str:
-    """Why the training that was resumed here has ended; "" if it was stopped on purpose."""
-    process: subprocess.Popen[str] | None = session.processes.get("training")
-    if process is None or process.poll() in (None, 0, 130) or process.stderr is None:
-        return ""
-    lines = [line for line in process.stderr.read().splitlines() if line.startswith("error: ")]
-    return lines[-1].removeprefix("error: ") if lines else ""
+    command = session.commands.get("training")  # that resumed it here
+    return facts | {"state": "stopped", "problem": "" if command is None else command.problem}
 
 
 @router.get("/api/training/curves")
 async def training_curves(session: CurrentSession, version: str = "") -> dict[str, Any]:
     """The curves in their panels, unless they are those of `version`: points of (step, value)."""
-    paths = [session.path / name for name in ("steps.csv", "metrics.csv")]
+    paths = [session.path / name for name in HISTORIES]
     now = "-".join(f"{p.stat().st_mtime_ns}-{p.stat().st_size}" for p in paths if p.exists())
     if now == version:
         return {"version": now, "series": None}
     by_steps, by_epochs = (live.read_history(path) for path in paths)
-    series = []
+    made = []
     for name in dict.fromkeys(name for row in [*by_steps, *by_epochs] for name in row):
         if name in NOT_LOSSES:
             continue
-        a, b = ([[int(r["step"]), r[name]] for r in rows if name in r] for rows in (by_steps, by_epochs))
+        a, b = (points_of(rows, name) for rows in (by_steps, by_epochs))
         points = a if len(a) >= len(b) else b
         last = name.rsplit("/", 1)[-1]
         if points and last not in SCORES:
-            series.append({"name": name, "panel": curves.panel(name).replace("$", ""), "points": points})
-    return {"version": now, "series": series}
+            made.append(series(name, points))
+    return {"version": now, "series": made}
+
+
+def points_of(rows: list[dict[str, float]], name: str) -> list[list[float]]:
+    """The points (step, value) of a column of a history."""
+    return [[int(row["step"]), row[name]] for row in rows if name in row]
+
+
+def series(name: str, points: list[list[float]]) -> dict[str, Any]:
+    """A curve as the page draws it, with its panel."""
+    return {"name": name, "panel": curves.panel(name).replace("$", ""), "points": points}
 
 
 @router.get("/api/training/samples")
@@ -92,9 +93,7 @@ async def samples(session: CurrentSession, step: int = -1) -> Response:
         pictures = None if rows is None else (rows, trained.model.n_steps_)
     if pictures is None or pictures[1] == step:
         return Response(status_code=204)
-    rows, at = pictures
-    if rows.shape[1] not in (1, 3):
-        rows = rows.mean(1, keepdims=True).astype(np.uint8)
+    rows, at = visible(pictures[0]), pictures[1]
     return binary(rows, step=at, shape=",".join(map(str, rows.shape[1:])))
 
 
@@ -110,9 +109,5 @@ async def ask(request: Literal["go", "pause", "stop", "resume"], session: Curren
     run.check_state()
     if owner(session.path):
         raise InputError("expected a training that was stopped, got one that runs: wait for it")
-    command = [sys.executable, "-m", "aaekit", "resume", str(session.path), "--quiet"]
-    session.processes["training"] = subprocess.Popen(  # it goes on if the studio ends
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
-    )  # fmt: skip
+    session.commands["training"] = Command("resume", str(session.path))
     return {}

@@ -11,9 +11,8 @@ from pydantic import BaseModel, Field
 from aaekit._files import append_csv
 from aaekit.data.formats import read_filled
 from aaekit.errors import InputError
-from aaekit.evaluation.metrics import exact_interval
 from aaekit.studio.items import PARTS
-from aaekit.studio.rooms import CurrentSession, Room, binary
+from aaekit.studio.rooms import NO_PRIOR, CurrentSession, Room, binary, share_of
 from aaekit.studio.session import Session, Trained
 
 router: APIRouter = APIRouter()
@@ -27,7 +26,7 @@ MAX_OPEN = 2000  # pairs that are not answered; the oldest are forgotten
 def _closed(trained: Trained) -> str:
     if trained.view.decoded != "image":
         return "This model makes no pictures."
-    return "" if trained.space.has_prior else "This model has no prior to draw from."
+    return "" if trained.space.has_prior else NO_PRIOR
 
 
 ROOM = Room("turing", "Turing test", router, closed=_closed, of=("run",))
@@ -99,14 +98,6 @@ def results_of(session: Session) -> dict[str, Any]:
     for line in read_filled(path, COLUMNS) if path.exists() else []:
         if line["answer"] in SIDES and line["real"] in SIDES:
             right.setdefault(line["person"] or "", []).append(line["answer"] == line["real"])
-    people = [{"name": name, **_score(answers)} for name, answers in right.items()]
-    return {"people": sorted(people, key=lambda one: -one["n"]), "all": _score(sum(right.values(), []))}
-
-
-def _score(answers: list[bool]) -> dict[str, Any]:
-    """The share of right answers with its exact interval."""
-    n, correct = len(answers), sum(answers)
-    if not n:
-        return {"n": 0, "correct": 0, "share": None, "low": 0.0, "high": 1.0}
-    low, high = exact_interval(correct, n)
-    return {"n": n, "correct": correct, "share": correct / n, "low": low, "high": high}
+    people = [{"name": name, **share_of(sum(answers), len(answers))} for name, answers in right.items()]
+    answers = sum(right.values(), [])
+    return {"people": sorted(people, key=lambda one: -one["n"]), "all": share_of(sum(answers), len(answers))}

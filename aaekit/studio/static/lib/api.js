@@ -29,14 +29,22 @@ async function ask(path, options) {
 }
 
 /**
+ * @param {string} path
+ * @param {Record<string, string | number>} query
+ */
+function get(path, query) {
+  const text = new URLSearchParams(Object.entries(query).map(([k, v]) => [k, String(v)])).toString();
+  return ask(text ? `${path}?${text}` : path);
+}
+
+/**
  * The JSON of an address.
  * @param {string} path
  * @param {Record<string, string | number>} [query]
  * @returns {Promise<any>}
  */
 export async function getJson(path, query = {}) {
-  const text = new URLSearchParams(Object.entries(query).map(([k, v]) => [k, String(v)])).toString();
-  return (await ask(text ? `${path}?${text}` : path)).json();
+  return (await get(path, query)).json();
 }
 
 /**
@@ -45,8 +53,7 @@ export async function getJson(path, query = {}) {
  * @param {Record<string, string | number>} [query]
  */
 export async function getBytes(path, query = {}) {
-  const text = new URLSearchParams(Object.entries(query).map(([k, v]) => [k, String(v)])).toString();
-  const response = await ask(text ? `${path}?${text}` : path);
+  const response = await get(path, query);
   return { bytes: await response.arrayBuffer(), headers: response.headers };
 }
 

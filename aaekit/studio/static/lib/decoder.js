@@ -39,6 +39,13 @@ export class Decoder {
 }
 
 /**
+ * The lines of a table in the bytes of an answer, the header first.
+ * @param {ArrayBuffer | Uint8Array} bytes
+ * @returns {string[][]}
+ */
+export const linesOf = (bytes) => JSON.parse(new TextDecoder().decode(bytes));
+
+/**
  * The bytes that the server decodes from codes.
  * @param {Float32Array} codes
  */

@@ -154,19 +154,19 @@ export function select(options, value, choose) {
  * @param {(value: number) => void} change
  */
 export function slider(name, range, change) {
-  const shown = h("output", {}, range.value.toFixed(range.digits ?? 1));
+  const output = h("output", {}, range.value.toFixed(range.digits ?? 1));
   const input = h("input", { type: "range", min: range.min, max: range.max, step: range.step, "aria-label": name });
   input.value = String(range.value);
   input.addEventListener("input", () => {
-    shown.textContent = Number(input.value).toFixed(range.digits ?? 1);
+    output.textContent = Number(input.value).toFixed(range.digits ?? 1);
     change(Number(input.value));
   });
   /** @param {number} value */
   const set = (value) => {
     input.value = String(value);
-    shown.textContent = value.toFixed(range.digits ?? 1);
+    output.textContent = value.toFixed(range.digits ?? 1);
   };
-  return { element: h("div", { className: "slider" }, h("span", {}, name), input, shown), set };
+  return { element: h("div", { className: "slider" }, h("span", {}, name), input, output), set };
 }
 
 /**

@@ -57,12 +57,10 @@ export async function post(path, body) {
   return new Response(out);
 }
 
-/** @param {Float32Array} code @param {number} most */
+/** As `Trained.neighbours`. @param {Float32Array} code @param {number} most */
 function nearestItems(code, most) {
-  const distances = [];
-  for (let i = 0; i < n; i++) {
-    if (stored.joint && code[0] >= 0 && values[i] !== code[0]) continue;
-    distances.push([styleOf(i).reduce((sum, v, j) => sum + (v - code[j + 1]) ** 2, 0), i]);
-  }
+  const all = Array.from({ length: n }, (_, i) => i);
+  const same = stored.space.values.length ? all.filter((i) => values[i] === code[0]) : [];
+  const distances = (same.length ? same : all).map((i) => [styleOf(i).reduce((sum, v, j) => sum + (v - code[j + 1]) ** 2, 0), i]);
   return distances.sort((a, b) => a[0] - b[0]).slice(0, most).map(([, i]) => i);
 }

@@ -1,6 +1,7 @@
 // New rows: by class, temperature and component of the prior; to look at and to download.
 
 import { getBytes, getJson } from "../lib/api.js";
+import { linesOf } from "../lib/decoder.js";
 import { download, field, h, icon, select, slider } from "../lib/dom.js";
 import { drawPicture, picture } from "../lib/pictures.js";
 
@@ -27,8 +28,8 @@ export async function mount(element) {
       pictures = { bytes: all, n: wish.n };
       made.replaceChildren(h("div", { className: "generate-grid" }, Array.from({ length: wish.n }, (_, k) => picture(all, shape, k, values.length ? `a new ${facts.values[values[k]]}` : `new row ${k + 1}`))));
     } else {
-      const [header, ...lines] = JSON.parse(new TextDecoder().decode(bytes));
-      made.replaceChildren(h("div", { className: "scroll-x", tabIndex: 0, role: "region", "aria-label": "New rows" }, h("table", {}, h("thead", {}, h("tr", {}, header.map((/** @type {string} */ n) => h("th", { scope: "col" }, n)))), h("tbody", {}, lines.map((/** @type {string[]} */ line) => h("tr", {}, line.map((cell) => h("td", {}, cell))))))));
+      const [header, ...lines] = linesOf(bytes);
+      made.replaceChildren(h("div", { className: "scroll-x", tabIndex: 0, role: "region", "aria-label": "New rows" }, h("table", {}, h("thead", {}, h("tr", {}, header.map((n) => h("th", { scope: "col" }, n)))), h("tbody", {}, lines.map((line) => h("tr", {}, line.map((cell) => h("td", {}, cell))))))));
     }
     made.setAttribute("aria-busy", "false");
   };

@@ -65,11 +65,11 @@ export async function mount(element) {
   };
 
   const draw = () => {
-    const told = new Set(findings.map((f) => f.drawing));
+    const drawn = new Set(findings.map((f) => f.drawing));
     const n = { problem: 0, warning: 0 };
     for (const f of findings) n[f.severity]++;
     const summary = findings.length ? [n.problem && `${n.problem} problem${n.problem > 1 ? "s" : ""}`, n.warning && `${n.warning} warning${n.warning > 1 ? "s" : ""}`].filter(Boolean).join(", ") : "Nothing looks wrong";
-    const rest = Object.keys(drawings).filter((name) => !told.has(name) && !(name === "rows" && "reconstructions" in drawings));
+    const rest = Object.keys(drawings).filter((name) => !drawn.has(name) && !(name === "rows" && "reconstructions" in drawings));
     element.replaceChildren(
       h("div", { className: "room-head" }, h("div", {}, h("h1", {}, "Health"), h("p", { className: "muted" }, `Measured on ${n_rows.toLocaleString("en")} held-out rows, as aae doctor does.`)), h("span", { className: findings.length ? "badge" : "badge health-good" }, summary)),
       h("div", { className: "stack" },

@@ -3,6 +3,7 @@
 import { getBytes, getJson, postJson } from "../lib/api.js";
 import { emptyState, field, h, icon, segments, toast } from "../lib/dom.js";
 import { cellTable, factsOf, picturesOf } from "../lib/items.js";
+import { personInput, personName } from "../lib/person.js";
 import { picture } from "../lib/pictures.js";
 import { duration } from "./training.js";
 
@@ -14,7 +15,6 @@ import { duration } from "./training.js";
 /** @typedef {Facts & {person: string, doubt: number, suggestion: string, people: Record<string, string>}} Suspect */
 /** @typedef {"clusters" | "question" | "check" | "suspects"} Way */
 
-const PERSON = "aae-studio-person";
 const AHEAD = 5; // questions that are fetched before they are needed
 const ENOUGH = 4000; // rows whose clusters are computed before sheets are shown
 const HINTS = {
@@ -52,8 +52,7 @@ export async function mount(element) {
   const space = await getJson("/api/map/space");
   /** @type {number[] | null} */
   const shape = space.kind === "image" ? space.shape : null;
-  let person = localStorage.getItem(PERSON) ?? `person ${Math.floor(1000 + 9000 * Math.random())}`;
-  localStorage.setItem(PERSON, person);
+  let person = personName();
   /** @type {LabelState} */
   let state = await getJson("/api/label/state");
   /** @type {Way} */
@@ -66,12 +65,10 @@ export async function mount(element) {
   const side = h("div", { className: "stack label-side" });
   const hint = h("p", { className: "muted" }, HINTS[way]);
   const names = h("datalist", { id: "label-names" });
-  const person_ = h("input", { type: "text", value: person, maxLength: 40, autocomplete: "off", onchange: () => {
-    person = person_.value.trim() || person;
-    person_.value = person;
-    localStorage.setItem(PERSON, person);
+  const nameInput = personInput((name) => {
+    person = name;
     enter(way);
-  } });
+  });
   /** @type {{value: Way, title: string}[]} */
   const ways = [{ value: "clusters", title: "Clusters" }, { value: "question", title: "Questions" }, { value: "check", title: "Check" }, { value: "suspects", title: "Doubtful labels" }];
   const tabs = segments("What to label", ways, way, (value) => enter(value));
@@ -84,7 +81,7 @@ export async function mount(element) {
   const model = h("section", { className: "card stack", "aria-label": "Model" });
   const people = h("section", { className: "card stack", "aria-label": "People" });
   const others = h("div", {});
-  people.append(field("Your name", person_), others);
+  people.append(field("Your name", nameInput), others);
   side.append(labels, model, people);
 
   /** @param {LabelState} now */

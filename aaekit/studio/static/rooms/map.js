@@ -2,7 +2,7 @@
 
 import { getBytes, getJson } from "../lib/api.js";
 import { classColour, classTexture, rampGradient, rampTexture } from "../lib/colours.js";
-import { Decoder, decode } from "../lib/decoder.js";
+import { Decoder, decode, linesOf } from "../lib/decoder.js";
 import { emptyState, field, h, icon, s, segments, select, slider, toast } from "../lib/dom.js";
 import { cellTable, codeOf, factLines, factsOf, neighboursOf, picturesOf, tiles } from "../lib/items.js";
 import { PageDecoder } from "../lib/network.js";
@@ -437,7 +437,7 @@ class MapRoom {
       return;
     }
     this.hovered = item;
-    const [facts, bytes] = await this.known(item);
+    const [facts, bytes] = await this.itemOf(item);
     if (this.hovered !== item) return;
     card.className = this.space.kind === "image" ? "hover-card" : "hover-card of-table";
     const canvas = h("canvas", { className: "picture" });
@@ -447,7 +447,7 @@ class MapRoom {
   }
 
   /** Facts and picture of an item, remembered. @param {number} item */
-  known(item) {
+  itemOf(item) {
     if (this.pictures.size > 500) this.pictures.clear();
     if (!this.pictures.has(item)) this.pictures.set(item, Promise.all([factsOf([item]).then((f) => f[0]), this.space.shape ? picturesOf([item]) : null]));
     return /** @type {Promise<[import("../lib/items.js").Facts, Uint8Array | null]>} */ (this.pictures.get(item));
@@ -518,8 +518,8 @@ class MapRoom {
     const { space } = this;
     if (space.decoded === "image" && space.shape) drawPicture(/** @type {HTMLCanvasElement} */ (this.decodedCanvas), bytes, space.shape);
     else {
-      const [names, values] = JSON.parse(new TextDecoder().decode(bytes));
-      this.decodedBox?.replaceChildren(cellTable(names.map((/** @type {string} */ n, /** @type {number} */ k) => [n, values[k]])));
+      const [names, values] = linesOf(bytes);
+      this.decodedBox?.replaceChildren(cellTable(names.map((n, k) => [n, values[k]])));
     }
     if (this.asked) {
       const now = performance.now();
@@ -549,7 +549,7 @@ class MapRoom {
     this.decodeProbe();
     this.rememberEnd(item);
     const near = await neighboursOf(Float32Array.of(code.value, ...code.z), 13);
-    this.showNear(near.filter((f) => f.item !== item).slice(0, 12), (await this.known(item))[0]);
+    this.showNear(near.filter((f) => f.item !== item).slice(0, 12), (await this.itemOf(item))[0]);
   }
 
   async searchNear() {
@@ -568,14 +568,14 @@ class MapRoom {
     const parts = [h("div", { className: "spread", style: { "margin-bottom": "8px" } }, h("h2", {}, item ? "Item" : "Nearest items"), form)];
     if (item) {
       const canvas = h("canvas", { className: "picture", style: { width: "76px" } });
-      const bytes = (await this.known(item.item))[1];
+      const bytes = (await this.itemOf(item.item))[1];
       if (bytes && shape) drawPicture(canvas, bytes, shape);
       parts.push(h("div", { className: "row small", style: { "align-items": "start", "flex-wrap": "nowrap", "margin-bottom": "10px" } }, bytes && canvas, h("div", { style: { flex: "1", "min-width": "0" } }, factLines(item, 8))), h("h3", { style: { "margin-bottom": "6px" } }, "Its nearest items"));
     }
     if (near.length) parts.push(await tiles(near, shape, (k) => this.goTo(k)));
     else parts.push(h("p", { className: "muted small" }, "Click an item, or drag in the plane: the items with the nearest codes appear here."));
     if (!this.space.decoded && near[0]) {
-      const [facts, bytes] = await this.known(near[0].item);
+      const [facts, bytes] = await this.itemOf(near[0].item);
       if (bytes && shape) {
         drawPicture(/** @type {HTMLCanvasElement} */ (this.decodedCanvas), bytes, shape);
         this.decodedBox?.replaceChildren(/** @type {Node} */ (this.decodedCanvas));
@@ -656,7 +656,7 @@ class MapRoom {
     codes.forEach((c, k) => all.set(c, k * width));
     this.path = places;
     const bytes = await decode(all);
-    const lines = this.space.decoded === "table" ? JSON.parse(new TextDecoder().decode(bytes)) : null;
+    const lines = this.space.decoded === "table" ? linesOf(bytes) : null;
     const size = bytes.length / N_FRAMES;
     let frame = 0;
     const step = () => {
@@ -666,7 +666,7 @@ class MapRoom {
       this.probe = places[at];
       this.placeProbe();
       if (this.decodedTitle) this.decodedTitle.textContent = this.space.values[codes[at][0]] ?? "";
-      if (lines) this.decodedBox?.replaceChildren(cellTable(lines[0].map((/** @type {string} */ n, /** @type {number} */ j) => [n, lines[at + 1][j]])));
+      if (lines) this.decodedBox?.replaceChildren(cellTable(lines[0].map((n, j) => [n, lines[at + 1][j]])));
       else if (this.space.shape) drawPicture(/** @type {HTMLCanvasElement} */ (this.decodedCanvas), bytes, this.space.shape, at * size);
       frame++;
       this.playing = requestAnimationFrame(step);

@@ -1,9 +1,10 @@
 // Style and content: one style under every label, and what moves it. The style is that of an item, or of a drawing.
 
 import { getJson, post } from "../lib/api.js";
-import { decode } from "../lib/decoder.js";
+import { decode, linesOf } from "../lib/decoder.js";
 import { field, h, icon, select, slider, toast } from "../lib/dom.js";
 import { cellTable, codeOf, factLines, factsOf, neighboursOf, picturesOf, sentence, tiles } from "../lib/items.js";
+import { bytesOf } from "../lib/network.js";
 import { picture } from "../lib/pictures.js";
 
 /**
@@ -47,10 +48,10 @@ export async function mount(element) {
       grid.replaceChildren(h("table", { className: "style-grid" }, h("tbody", {}, names.map((name, y) =>
         h("tr", {}, facts.values.length ? h("th", { scope: "row" }, name) : null, Array.from({ length: N_COLUMNS }, (_, x) => h("td", {}, picture(bytes, shape, y * N_COLUMNS + x, `${name}, ${x + 1} of ${N_COLUMNS}`))))))));
     } else {
-      const [header, ...lines] = JSON.parse(new TextDecoder().decode(bytes));
-      const moved = header.map((/** @type {string} */ _, /** @type {number} */ c) => new Set(lines.map((/** @type {string[]} */ l) => l[c])).size > 1);
-      grid.replaceChildren(h("table", {}, h("thead", {}, h("tr", {}, facts.values.length ? h("th", { scope: "col" }, "label") : null, header.map((/** @type {string} */ n, /** @type {number} */ c) => h("th", { scope: "col" }, n, moved[c] ? "" : " (same)")))),
-        h("tbody", {}, lines.map((/** @type {string[]} */ line, /** @type {number} */ k) => h("tr", {}, facts.values.length ? h("th", { scope: "row" }, k % N_COLUMNS ? "" : names[Math.floor(k / N_COLUMNS)]) : null, line.map((cell) => h("td", {}, cell)))))));
+      const [header, ...lines] = linesOf(bytes);
+      const moved = header.map((_, c) => new Set(lines.map((l) => l[c])).size > 1);
+      grid.replaceChildren(h("table", {}, h("thead", {}, h("tr", {}, facts.values.length ? h("th", { scope: "col" }, "label") : null, header.map((n, c) => h("th", { scope: "col" }, n, moved[c] ? "" : " (same)")))),
+        h("tbody", {}, lines.map((line, k) => h("tr", {}, facts.values.length ? h("th", { scope: "row" }, k % N_COLUMNS ? "" : names[Math.floor(k / N_COLUMNS)]) : null, line.map((cell) => h("td", {}, cell)))))));
     }
   };
 
@@ -64,15 +65,15 @@ export async function mount(element) {
       variants.replaceChildren(h("h2", {}, "The same style under every label"), h("div", { className: "style-variants" }, names.map((name, y) =>
         h("figure", { className: y === code.value ? "own" : "" }, picture(bytes, shape, y, `as ${name}`), h("figcaption", {}, name)))));
     } else {
-      const [header, ...lines] = JSON.parse(new TextDecoder().decode(bytes));
-      variants.replaceChildren(h("h2", {}, "The same style under every label"), h("div", { className: "scroll-x", tabIndex: 0, role: "region", "aria-label": "Rows" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "label"), header.map((/** @type {string} */ n) => h("th", { scope: "col" }, n)))),
-        h("tbody", {}, lines.map((/** @type {string[]} */ line, /** @type {number} */ y) => h("tr", {}, h("th", { scope: "row" }, names[y]), line.map((cell) => h("td", {}, cell))))))));
+      const [header, ...lines] = linesOf(bytes);
+      variants.replaceChildren(h("h2", {}, "The same style under every label"), h("div", { className: "scroll-x", tabIndex: 0, role: "region", "aria-label": "Rows" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "label"), header.map((n) => h("th", { scope: "col" }, n)))),
+        h("tbody", {}, lines.map((line, y) => h("tr", {}, h("th", { scope: "row" }, names[y]), line.map((cell) => h("td", {}, cell))))))));
     }
   };
 
   const showNear = async () => {
-    const found = await neighboursOf(Float32Array.of(code.value, ...code.z), 16);
-    near.replaceChildren(h("h2", {}, "Items of the nearest codes"), await tiles(found, facts.shape, choose, 48));
+    const items = await neighboursOf(Float32Array.of(code.value, ...code.z), 16);
+    near.replaceChildren(h("h2", {}, "Items of the nearest codes"), await tiles(items, facts.shape, choose, 48));
   };
 
   const showAll = async () => {
@@ -81,30 +82,30 @@ export async function mount(element) {
 
   /** The style of an item. @param {number} item */
   const choose = async (item) => {
-    const [known, one, bytes] = await Promise.all([codeOf(item), factsOf([item]).then((f) => f[0]), facts.decoded === "image" && facts.shape ? picturesOf([item]) : null]);
-    code = { z: known.z, value: Math.max(0, known.value) };
+    const [own, one, bytes] = await Promise.all([codeOf(item), factsOf([item]).then((f) => f[0]), facts.decoded === "image" && facts.shape ? picturesOf([item]) : null]);
+    code = { z: own.z, value: Math.max(0, own.value) };
     number.value = String(item);
     const made = await decode(Float32Array.of(code.value, ...code.z));
     const shape = facts.shape;
     const pair = bytes && shape
       ? [h("figure", {}, picture(bytes, shape, 0, sentence(one)), h("figcaption", {}, "item")), h("figure", {}, picture(made, shape, 0, "its reconstruction"), h("figcaption", {}, "reconstruction"))]
       : [h("div", {}, h("h3", {}, "Its reconstruction"), cellTable(pairs(made)))];
-    shown.replaceChildren(h("div", { className: "style-pair" }, ...pair), h("div", { className: "small" }, factLines(one, 12)));
+    itemBox.replaceChildren(h("div", { className: "style-pair" }, ...pair), h("div", { className: "small" }, factLines(one, 12)));
     await showAll();
   };
 
   /** @param {Uint8Array} made */
   const pairs = (made) => {
-    const [header, line] = JSON.parse(new TextDecoder().decode(made));
-    return header.map((/** @type {string} */ n, /** @type {number} */ k) => [n, line[k]]);
+    const [header, line] = linesOf(made);
+    return header.map((n, k) => [n, line[k]]);
   };
 
   const number = h("input", { type: "number", min: "0", max: String(facts.n - 1), value: "0", "aria-label": "Number of an item", style: { width: "100px" } });
-  const shown = h("div", { className: "stack", style: { gap: "10px" } });
+  const itemBox = h("div", { className: "stack", style: { gap: "10px" } });
   source.append(h("h2", {}, "An item"), h("form", { className: "row", style: { "margin-bottom": "12px" }, onsubmit: (/** @type {Event} */ e) => {
     e.preventDefault();
     choose(Number(number.value));
-  } }, number, h("button", { className: "button", type: "submit" }, "Show"), h("button", { className: "button", type: "button", onclick: () => choose(Math.floor(Math.random() * facts.n)) }, icon("dice", 16), "Any")), shown);
+  } }, number, h("button", { className: "button", type: "submit" }, "Show"), h("button", { className: "button", type: "button", onclick: () => choose(Math.floor(Math.random() * facts.n)) }, icon("dice", 16), "Any")), itemBox);
 
   const directions = facts.axes.filter((axis) => axis.some((v) => v)).map((_, k) => ({ value: String(k), title: facts.nDims <= 2 ? `z${k + 1}` : `direction ${k + 1}` }));
   const gridCard = h("section", { className: "card", "aria-label": "Labels and styles" },
@@ -116,11 +117,11 @@ export async function mount(element) {
         reach = v;
         showGrid();
       }).element))), grid);
-  const left = h("div", { className: "stack" }, facts.draws ? drawingCard(facts, async (found, seen) => {
-    code = { z: found.z, value: Math.max(0, found.value) };
+  const left = h("div", { className: "stack" }, facts.draws ? drawingCard(facts, async (own, seen) => {
+    code = { z: own.z, value: Math.max(0, own.value) };
     const shape = /** @type {number[]} */ (facts.shape);
     const made = await decode(Float32Array.of(code.value, ...code.z));
-    shown.replaceChildren(h("p", { className: "muted small" }, "The style is that of your picture."));
+    itemBox.replaceChildren(h("p", { className: "muted small" }, "The style is that of your picture."));
     await showAll();
     return [h("figure", {}, picture(seen, shape, 0, "what the model sees"), h("figcaption", {}, "seen")), h("figure", {}, picture(made, shape, 0, "its reconstruction"), h("figcaption", {}, "reconstruction"))];
   }) : null, source, near);
@@ -174,11 +175,10 @@ function drawingCard(facts, use) {
 
   /** @param {Blob} blob */
   const send = async (blob) => {
-    const found = await (await post("/api/style/upload", blob)).json();
-    const seen = Uint8Array.from(atob(found.seen), (letter) => letter.charCodeAt(0));
-    const figures = await use(found, seen);
-    const top = (found.p ?? []).map((/** @type {number} */ p, /** @type {number} */ k) => [p, k]).sort((/** @type {number[]} */ a, /** @type {number[]} */ b) => b[0] - a[0]).slice(0, 3);
-    const headline = found.outlier !== null ? (found.outlier ? "Unlike the items of the training" : "Like the items of the training") : facts.classes.length && found.value >= 0 ? `This is ${facts.classes[found.value]}` : "";
+    const answered = await (await post("/api/style/upload", blob)).json();
+    const figures = await use(answered, bytesOf(answered.seen));
+    const top = (answered.p ?? []).map((/** @type {number} */ p, /** @type {number} */ k) => [p, k]).sort((/** @type {number[]} */ a, /** @type {number[]} */ b) => b[0] - a[0]).slice(0, 3);
+    const headline = answered.outlier !== null ? (answered.outlier ? "Unlike the items of the training" : "Like the items of the training") : facts.classes.length && answered.value >= 0 ? `This is ${facts.classes[answered.value]}` : "";
     answer.replaceChildren(h("strong", { className: "style-answer" }, headline), h("div", { className: "style-pair" }, figures),
       ...top.map((/** @type {number[]} */ [p, k]) => h("div", { className: "row small", style: { "flex-wrap": "nowrap" } }, h("span", { style: { flex: "0 0 54px", overflow: "hidden", "text-overflow": "ellipsis" } }, facts.classes[k]), h("div", { className: "bar", style: { flex: "1" } }, h("span", { style: { width: `${100 * p}%` } })), h("span", { className: "number muted" }, `${Math.round(100 * p)} %`))));
   };

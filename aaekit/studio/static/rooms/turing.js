@@ -2,13 +2,13 @@
 
 import { getBytes, getJson, postJson } from "../lib/api.js";
 import { field, h } from "../lib/dom.js";
+import { personInput, personName } from "../lib/person.js";
 import { picture } from "../lib/pictures.js";
 
 /** @typedef {{n: number, correct: number, share: number | null, low: number, high: number}} Score */
 /** @typedef {{people: (Score & {name: string})[], all: Score}} Results */
 /** @typedef {"a" | "b"} Side */
 
-const PERSON = "aae-studio-person";
 const MILLISECONDS = 650; // for which the answer is shown
 
 /** @param {number} v */
@@ -34,22 +34,19 @@ export async function mount(element) {
   const space = await getJson("/api/map/space");
   /** @type {number[]} */
   const shape = space.shape;
-  let person = localStorage.getItem(PERSON) ?? `person ${Math.floor(1000 + 9000 * Math.random())}`;
-  localStorage.setItem(PERSON, person);
+  let person = personName();
   const pair = h("div", { className: "turing-pair", role: "group", "aria-label": "Which picture is real?" });
   const said = h("p", { className: "turing-said", role: "status" });
   const results = h("ul", { className: "turing-results" });
-  const name = h("input", { type: "text", value: person, maxLength: 40, autocomplete: "off", onchange: () => {
-    person = name.value.trim() || person;
-    name.value = person;
-    localStorage.setItem(PERSON, person);
+  const nameInput = personInput((name) => {
+    person = name;
     next();
-  } });
+  });
   element.append(
     h("div", { className: "room-head" }, h("div", {}, h("h1", {}, "Turing test"), h("p", { className: "muted" }, "One picture is from the data, the other one is made by the model. Which one is real?"))),
     h("div", { className: "turing-room" },
       h("section", { className: "card turing-stage", "aria-label": "Pair" }, pair, said, h("p", { className: "muted small" }, h("kbd", {}, "←"), " the left one is real · ", h("kbd", {}, "→"), " the right one is real")),
-      h("div", { className: "stack" }, h("section", { className: "card stack" }, field("Your name", name)), h("section", { className: "card", "aria-label": "Results" }, h("h2", {}, "Right answers"), results, h("p", { className: "muted small" }, "With exact 95 % intervals; the line is chance. Answers are saved in turing.csv of the run.")))));
+      h("div", { className: "stack" }, h("section", { className: "card stack" }, field("Your name", nameInput)), h("section", { className: "card", "aria-label": "Results" }, h("h2", {}, "Right answers"), results, h("p", { className: "muted small" }, "With exact 95 % intervals; the line is chance. Answers are saved in turing.csv of the run.")))));
 
   let left = false, current = "";
   /** @type {ReturnType<typeof setTimeout> | undefined} */
