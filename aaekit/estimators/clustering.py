@@ -414,7 +414,6 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
 
 def k_means_clusters(X: NDArray[np.floating], n_clusters: int, random_state: int) -> NDArray[np.int64]:
     """The cluster of each row `(n,)` by k-means, whose centres at most 50,000 rows decide."""
-    random_state %= 2**32
     k_means = KMeans(n_clusters, n_init=N_KMEANS, random_state=random_state)  # pyright: ignore[reportArgumentType]
     chosen = np.random.default_rng(random_state).permutation(len(X))[:N_KMEANS_ROWS]
     with warnings.catch_warnings():
