@@ -120,7 +120,7 @@ _PROCESS = """
 import sys
 import numpy as np, torch
 import torch.distributed as dist
-from aaekit import AdversarialAutoencoder, SemiSupervisedAAE, data
+from aaekit import AdversarialAutoencoder, SemiSupervisedAAE
 from benchmarks import sides
 system, folder = sys.argv[1:3]
 n, batch, steps, threads, rank = map(int, sys.argv[3:])

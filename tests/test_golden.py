@@ -1,6 +1,7 @@
 """Numbers of every variant, recorded once: a change of the code that is not meant to change them must not.
 
-`python tests/test_golden.py` records them again, for a change that is meant to, with its reason in the commit.
+`python tests/test_golden.py` records them again, for a change that is meant to, with its reason in the commit. Numbers
+are computed with one thread, in torch and in NumPy: with another number of threads sums are rounded differently.
 Processors and versions of torch round differently, and a last bit soon decides which rows get a pseudo-label. So where
 rounding is not that of the recording, phases are compared and the losses of the first step, and a line says so.
 """
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import QUICK, few_labelled_digits
+from threadpoolctl import threadpool_limits
 from variants import SCHEDULES, VARIANTS
 
 from aaekit.core.callbacks import Callback
@@ -42,6 +44,7 @@ class Recorder(Callback):
             )
 
 
+@threadpool_limits.wrap(limits=1)  # OpenBLAS rounds soft labels by it, and may be loaded before conftest sets a limit
 def recorded(case: str) -> dict:
     """Phases, losses and predictions of a variant under a schedule."""
     variant, schedule = case.rsplit(", ", 1)
@@ -52,10 +55,10 @@ def recorded(case: str) -> dict:
         model.set_params(hidden=(4, 8))
     model.fit(X, y, callbacks=[recorder])
     predict = getattr(model, "predict_proba", None) or getattr(model, "cluster_proba", None) or model.transform
-    found = {"phases": recorder.phases, "losses": recorder.losses, "predictions": predict(X[:4]).tolist()}
+    numbers = {"phases": recorder.phases, "losses": recorder.losses, "predictions": predict(X[:4]).tolist()}
     if hasattr(model, "reconstruct"):
-        found["reconstructions"] = model.reconstruct(X[:2]).reshape(2, -1)[:, 18:46:3].tolist()
-    return json.loads(json.dumps(found, default=float), parse_float=lambda text: float(f"{float(text):.8g}"))
+        numbers["reconstructions"] = model.reconstruct(X[:2]).reshape(2, -1)[:, 18:46:3].tolist()
+    return json.loads(json.dumps(numbers, default=float), parse_float=lambda text: float(f"{float(text):.8g}"))
 
 
 def compared(now, golden, at: str = "") -> list[tuple[str, float]]:
@@ -91,10 +94,9 @@ def tolerance(case: str, at: str, is_rounded_alike: bool) -> float:
     is_first = at.startswith(("/phases", "/losses/0/"))
     if not is_rounded_alike:
         return 0.01 if is_first else np.inf
-    # The worst direction of virtual adversarial training turns with the last bit of a sum, as one more thread changes
-    # it, and the first updates of Adam are signs of gradients: phases that follow in the same step feel it.
-    if "virtual adversarial, alternating" in case:
-        return 5e-5 if is_first else 0.2
+    # The worst direction of virtual adversarial training turns with the last bit of a sum.
+    if "virtual adversarial, alternating" in case and at.startswith("/predictions"):
+        return 0.2
     return 1e-5
 
 

@@ -146,7 +146,10 @@ class Training:
 
     def step_at(self, n_done: int, repeat: int = 0) -> Step:
         """The step on the minibatches after so many steps."""
-        return self.make_step({name: source.at(n_done, repeat) for name, source in self.minibatches.items()})
+        return self.make_step(self._batch_at(n_done, repeat))
+
+    def _batch_at(self, n_done: int, repeat: int) -> Batch:
+        return {name: source.at(n_done, repeat) for name, source in self.minibatches.items()}
 
     def advance(self) -> None:
         """Make one step: each turn in its order, as often as it repeats."""
@@ -155,8 +158,8 @@ class Training:
 
     def upcoming(self) -> tuple[Kind, list[Batch], list[float]]:
         """The next step: its kind, its minibatches by repeat, and what else changes from step to step."""
-        n, repeats = self.n_done, range(max(turn.repeats for turn in self.turns))
-        batches: list[Batch] = [{name: s.at(n, repeat) for name, s in self.minibatches.items()} for repeat in repeats]
+        n, n_repeats = self.n_done, max(turn.repeats for turn in self.turns)
+        batches = [self._batch_at(n, repeat) for repeat in range(n_repeats)]
         numbers = [self._average.share_at(n + 1), *(x for t in self.turns for x in t.numbers_at(n, self.settings))]
         return Kind(tuple(p.name for p in self.phases if not p.is_over(n)), self.bfloat16), batches, numbers
 

@@ -71,22 +71,20 @@ class Sums(dict[str, Tensor]):
         values = torch.stack([value.reshape(()) for value in self.values()]).tolist() if self else []
         return dict(zip(self, values, strict=True))
 
-    def unchecked(self) -> list[dict[str, float]]:
-        """Losses and notes of each step since the last call, as numbers; this waits for the device, once."""
-        steps, self._unchecked = self._unchecked, []
-        values = iter(torch.cat([values for _, values in steps]).tolist() if steps else [])
-        return [{name: next(values) for name in names} for names, _ in steps]
-
     def check(self, n_done: int, phases: Sequence[str]) -> None:
         """Refuse the first loss that is not finite, of phases before notes, among the steps since the last call.
+
+        This waits for the device, once.
 
         Raises
         ------
         TrainingError
             If there is one.
         """
-        rows = self.unchecked()
-        for n, row in enumerate(rows, n_done - len(rows) + 1):
+        steps, self._unchecked = self._unchecked, []
+        values = iter(torch.cat([values for _, values in steps]).tolist() if steps else [])
+        for n, (names, _) in enumerate(steps, n_done - len(steps) + 1):
+            row = {name: next(values) for name in names}
             if bad := [name for name, value in row.items() if not math.isfinite(value)]:
                 name = next((name for name in phases if name in bad), bad[0])
                 raise TrainingError(

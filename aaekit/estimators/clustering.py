@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
-from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -414,7 +413,8 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
 
 def k_means_clusters(X: NDArray[np.floating], n_clusters: int, random_state: int) -> NDArray[np.int64]:
     """The cluster of each row `(n,)` by k-means, whose centres at most 50,000 rows decide."""
-    random_state %= 2**32
+    from sklearn.cluster import KMeans
+
     k_means = KMeans(n_clusters, n_init=N_KMEANS, random_state=random_state)  # pyright: ignore[reportArgumentType]
     chosen = np.random.default_rng(random_state).permutation(len(X))[:N_KMEANS_ROWS]
     with warnings.catch_warnings():

@@ -148,8 +148,9 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
         self.mixture_: dict[str, NDArray[np.float64]]
         self.errors_: NDArray[np.float64]
         self.mixture_, self.errors_ = density_of(z, e, self.n_components, self.seed_)
-        self.neighbours_: NDArray[Any] = reference[:N_NEIGHBOURS].reshape(len(reference[:N_NEIGHBOURS]), -1)
-        parts = (*novelties(self.mixture_, self.errors_, z, e), self._log_distances(reference[:N_NEIGHBOURS]))
+        neighbours = reference[:N_NEIGHBOURS]
+        self.neighbours_: NDArray[Any] = neighbours.reshape(len(neighbours), -1)
+        parts = (*novelties(self.mixture_, self.errors_, z, e), self._log_distances(neighbours))
         self.standard_: NDArray[Any] = np.array([[v.mean(), max(v.std(), 0.1)] for v in parts])
         share = 0.01 if self.contamination == "auto" else self.contamination
         self.offset_: float = float(np.percentile(self._normality(reference, z, e), 100 * share))

@@ -101,8 +101,7 @@ def pooled_encoder(shape: Shape, channels: Sequence[int], *, residual: bool = Fa
     widths = _extended(channels, 1 + len(strides))
     layers: list[nn.Module] = _convolution(shape, shape[0], widths[0], 2, is_stem=True)
     for n_in, n_out, stride in zip(widths, widths[1:], strides, strict=False):
-        residuals = [_Residual(shape, n_in, n_out, stride)] if residual else []
-        layers += residuals or _convolution(shape, n_in, n_out, stride)
+        layers += [_Residual(shape, n_in, n_out, stride)] if residual else _convolution(shape, n_in, n_out, stride)
     layers += [_MeanAndMaximum()] + [nn.Dropout(dropout)] * (dropout > 0)
     return _channels_last(nn.Sequential(*layers))
 
