@@ -83,6 +83,7 @@ print("done")
         ("train classifier --print-config", {"yaml"}, "pyyaml", "cli"),
         ("train classifier --data digits --out new", {"matplotlib"}, "matplotlib", "plots"),
         ("train classifier --data digits --out new", {"jinja2"}, "jinja2", "plots"),
+        ("train classifier --data digits --out new --studio", {"uvicorn"}, "uvicorn", "studio"),
         ("train classifier --data table.csv --out new", {"pandas"}, "pandas", "data"),
         ("data prepare mnist --data-dir none", {"pooch"}, "pooch", "data"),
         (

@@ -151,6 +151,8 @@ def _train(
     elif out is None:
         raise InputError("expected a directory for the run, got none: give --out, for instance --out runs/first")
     else:
+        if studio:
+            check_studio()  # before there is a directory
         complete["data_dir"] = chosen_folder(complete["data_dir"])  # so that later commands need no variable
         _finish(Run.create(out, complete), quiet, compare, studio, profile)
 
@@ -205,7 +207,6 @@ def _finish(run: Any, quiet: bool, compare: bool, studio: bool, profile: bool = 
 @contextmanager
 def open_studio(path: Path) -> Iterator[None]:
     """Have a studio of a run while the block works, and until Ctrl-C afterwards; it is a process of its own."""
-    check_studio()
     process = subprocess.Popen([sys.executable, "-m", "aaekit", "studio", str(path), "--wait"])
     try:
         yield
@@ -287,6 +288,8 @@ def resume(
     """Resume a training that was stopped; the results are the same as without the interruption."""
     from aaekit.runs.run import Run
 
+    if studio:
+        check_studio()
     directory = Run.open(run, data, data_dir)
     directory.check_state()
     if compare:
