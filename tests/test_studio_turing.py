@@ -66,3 +66,9 @@ def test_the_real_picture_may_be_on_either_side(asked):
 def test_other_pairs_and_sides_are_refused(asked, name, side):
     status, content = answer(asked, name, side)
     assert status == 400 and "error" in content
+
+
+def test_a_name_that_is_no_name_is_refused(asked):
+    for person in ("", " ", "a\nb", "x" * 1000):
+        status, _, content = asked("GET", "/api/turing/pair", person=person)
+        assert status == 400 and b"the name of a person" in content

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from aaekit._files import append_csv
 from aaekit.data.formats import read_filled
 from aaekit.errors import InputError
+from aaekit.labelling import checked_text
 from aaekit.studio.items import PARTS
 from aaekit.studio.rooms import NO_PRIOR, CurrentSession, Room, binary, share_of
 from aaekit.studio.session import Session, Trained
@@ -42,9 +43,7 @@ class Choice(BaseModel):
 @router.get("/api/turing/pair")
 async def pair(session: CurrentSession, person: str) -> Response:
     """A new pair: the bytes of two pictures, a and b, and its name in the header X-Pair."""
-    person = " ".join(person.split())[:80]
-    if not person or not person.isprintable():
-        raise InputError("expected the name of a person, got none: write one")
+    person = checked_text(person, "the name of a person")
 
     def job(trained: Trained) -> Response:
         if problem := _closed(trained):
