@@ -263,6 +263,10 @@ def from_text_cell(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
 
 
+def _text_cells(line: Sequence[object]) -> list[object]:
+    return [as_text_cell(cell) if isinstance(cell, str) else cell for cell in line]
+
+
 def write_csv(path: str | os.PathLike[str], lines: Iterable[Sequence[object]]) -> Path:
     """Write lines as CSV, the header first, in the same way.
 
@@ -272,8 +276,7 @@ def write_csv(path: str | os.PathLike[str], lines: Iterable[Sequence[object]]) -
     def write(temporary: str) -> None:
         with open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            for line in lines:
-                writer.writerow([as_text_cell(cell) if isinstance(cell, str) else cell for cell in line])
+            writer.writerows(map(_text_cells, lines))
 
     return write_atomically(path, write)
 
@@ -290,8 +293,7 @@ def append_csv(path: str | os.PathLike[str], header: Sequence[str], lines: Itera
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    for line in lines:
-        writer.writerow([as_text_cell(cell) if isinstance(cell, str) else cell for cell in line])
+    writer.writerows(map(_text_cells, lines))
     try:
         with open(path, "ab+", buffering=0) as file:  # each write goes to the end, whoever else writes
             size = file.seek(0, os.SEEK_END)
