@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from aaekit._files import check_writable, whole_number
 from aaekit.cli.options import DataDir, Features, Quiet, SetOptions, Stopped, notes, print_table, say
 from aaekit.errors import InputError, nearest
 
@@ -56,7 +57,6 @@ def suite(
     What has a log in the folder is not measured again: a command that was stopped can be given again, and sets, draws
     and methods are added.
     """
-    from aaekit._files import check_writable
     from aaekit._locks import locked
     from aaekit.data.sets import paths_of
     from aaekit.encoders import absolute
@@ -133,8 +133,6 @@ def _names(text: str | None) -> tuple[str, ...]:
 
 def _numbers(text: str | None) -> tuple[int, ...]:
     """The parts of a list of numbers."""
-    from aaekit._files import whole_number
-
     numbers = {part: whole_number(part) or 0 for part in _names(text)}
     for part, number in numbers.items():
         if number < 1:
