@@ -4,7 +4,7 @@ A `Schema` is learned from one table and applied to others, so that the same col
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, Self
@@ -257,17 +257,19 @@ class Schema:
         Raises
         ------
         InputError
-            If two columns have the same name, a number is infinite, no column can be used, or there is no text to
-            encode.
+            If two columns have the same name or columns are of several lengths, a number is infinite, no column can be
+            used, or there is no text to encode.
 
         Warns
         -----
         ColumnWarning
             For each column that left out or in which a cell is not of the kind of the others.
         """
-        columns = _all_learned(list(_items(frame)), decimal)
+        items = list(_items(frame))
+        _common_length(column for _, column in items)
+        columns = _all_learned(items, decimal)
         if features is not None:
-            columns = _with_encoded_texts(columns, dict(_items(frame)), features, texts)
+            columns = _with_encoded_texts(columns, dict(items), features, texts)
         schema = cls(columns)
         if not schema.n_values:
             encode = any(column.kind == "text" for column in columns)
@@ -363,9 +365,7 @@ class Schema:
         used = [(c, place) for c, place in zip(self.columns, self._places(), strict=True) if c.kind not in LEFT_OUT]
         if absent := [column.name for column, _ in used if column.name not in table]:
             raise InputError(f"expected the columns of the training rows, got none called {_listed(absent)}: add them")
-        if len(lengths := {len(table[column.name]) for column, _ in used}) > 1:
-            raise InputError(f"expected columns of the same length, got {min(lengths)} and {max(lengths)} cells")
-        rows = np.empty((min(lengths, default=0), self.n_values))
+        rows = np.empty((_common_length(table[column.name] for column, _ in used), self.n_values))
         plain = [
             (column, first) for column, (first, _) in used if column.kind == "number" and _is_plain(table[column.name])
         ]
@@ -548,6 +548,14 @@ def _items(frame: Any) -> Iterator[tuple[str, Any]]:
     numbers = iter(frame.loc[:, is_number].to_numpy(np.float64).T.copy() if any(is_number) else ())
     for name, label, is_plain in zip(names, labels, is_number, strict=True):
         yield name, next(numbers) if is_plain else frame[label]  # one by one, columns of wide tables are slow
+
+
+def _common_length(columns: Iterable[Any]) -> int:
+    """The number of cells that each column has; columns of several lengths are refused."""
+    lengths = set(map(len, columns))
+    if len(lengths) > 1:
+        raise InputError(f"expected columns of the same length, got {min(lengths)} and {max(lengths)} cells")
+    return min(lengths, default=0)
 
 
 def _is_plain(column: Any) -> bool:

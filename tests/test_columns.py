@@ -123,12 +123,19 @@ def test_remarks_about_many_columns_are_one_line():
         ({"a": [np.inf, 1.0]}, "column a: expected finite numbers, got infinity in 1 rows"),
         ({"a": [1, 1]}, r"a column to learn from, got a \(constant\)"),
         (pd.DataFrame([[1, 2], [3, 4]], columns=["a", "a"]), "a different name for each column, got 'a' twice"),
+        ({"a": np.arange(3.0), "b": np.arange(5.0)}, "columns of the same length, got 3 and 5 cells"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::aaekit.errors.ColumnWarning")
 def test_what_no_schema_can_be_learned_from(frame, words):
     with pytest.raises(InputError, match=words):
         Schema.fit(frame)
+
+
+def test_columns_of_several_lengths_are_no_rows():
+    schema = Schema.fit({"a": [0.5, 1.0, 2.0], "b": ["x", "y", "x"]})
+    with pytest.raises(InputError, match="columns of the same length, got 2 and 3 cells"):
+        schema.transform({"a": [0.5, 1.0, 2.0], "b": ["x", "y"]})
 
 
 # --- laws

@@ -380,4 +380,4 @@ def test_the_results_in_the_documentation_are_those_of_the_logs(family):
         for row in table.rows:
             assert f"| {' | '.join(row)} |" in text
         mean = float(np.mean([regret.value for regret in suite.regrets(chosen)]))
-        assert f"{mean:.1f} points" in text
+        assert f" is {mean:.1f} points" in text

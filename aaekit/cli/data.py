@@ -216,9 +216,6 @@ def _draw_sheet(dataset: "Dataset", path: Path) -> str:
         raise InputError(f"--sheet: expected a file with .png, got {path}: name it so")
     rng = np.random.default_rng(0)
     X, y = dataset.X, np.full(len(dataset.X), -1) if dataset.y is None else dataset.y
-    if X.ndim == 3:
-        deviation = X.std((0, 2), keepdims=True)
-        X = (X - X.mean((0, 2), keepdims=True)) / np.where(deviation > 0, deviation, 1)
     kinds = [k for k in (*range(len(dataset.classes)), -1) if (y == k).any()][:N_SHEET_ROWS]
     names = [dataset.classes[k] if k >= 0 else "unlabelled" for k in kinds]
     chosen = [np.flatnonzero(y == k) for k in kinds]
@@ -230,6 +227,9 @@ def _draw_sheet(dataset: "Dataset", path: Path) -> str:
         rows = [X[np.sort(rng.permutation(rows)[:N_SHEET])] for rows in chosen]
         images = np.concatenate([part for row in rows for part in (row, *[blank] * (N_SHEET - len(row)))])
     scaled = images / np.float32(255) if images.dtype == np.uint8 else images
+    if X.ndim == 3:
+        deviation = X.std((0, 2), keepdims=True)
+        scaled = (images - X.mean((0, 2), keepdims=True)) / np.where(deviation > 0, deviation, 1)
     plots.save(plots.sample_grid(scaled, N_SHEET, title="As a model sees them"), path)
     return f"{path}, rows from the top: {', '.join(names)}" if len(kinds) > 1 else str(path)
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from aaekit._files import check_writable, whole_number
 from aaekit.cli.options import DataDir, Features, Quiet, SetOptions, Stopped, notes, print_table, say
 from aaekit.errors import InputError, nearest
 
@@ -56,7 +57,6 @@ def suite(
     What has a log in the folder is not measured again: a command that was stopped can be given again, and sets, draws
     and methods are added.
     """
-    from aaekit._files import check_writable
     from aaekit._locks import locked
     from aaekit.data.sets import paths_of
     from aaekit.encoders import absolute
@@ -90,8 +90,8 @@ def suite(
         for task in chosen
         for method in _methods(suites.FAMILIES[task.family].methods, _names(methods), families, kinds[task.data])
     ]  # fmt: skip
-    suitable = {m for t in chosen for m in suites.FAMILIES[t.family].methods if kinds[t.data] in m.kinds}
-    for method in suitable:
+    suitable = [m for t in chosen for m in suites.FAMILIES[t.family].methods if kinds[t.data] in m.kinds]
+    for method in dict.fromkeys(suitable):  # in their order
         if not method.is_installed and (not methods or method.name in _names(methods)):
             say(f'note: {method.name} is left out, since it is not installed: pip install "aaekit[suite]"')
     records = {"versions": versions(), "machine": machine(), "side_by_side": jobs}
@@ -133,8 +133,6 @@ def _names(text: str | None) -> tuple[str, ...]:
 
 def _numbers(text: str | None) -> tuple[int, ...]:
     """The parts of a list of numbers."""
-    from aaekit._files import whole_number
-
     numbers = {part: whole_number(part) or 0 for part in _names(text)}
     for part, number in numbers.items():
         if number < 1:

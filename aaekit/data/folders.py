@@ -136,20 +136,20 @@ def dataset_fields(
     """Return the fields of a `Dataset` of images by part: "train", and perhaps "validation" and "test"."""
     if encoder is not None and shape is not None:
         raise InputError(f"{where}: expected image_shape or features, got both: leave image_shape out")
-    every = [item for part in items.values() for item in part]
+    all_items = [item for part in items.values() for item in part]
     if classes is None:
-        names = {item.label for item in every if item.label is not None}
+        names = {item.label for item in all_items if item.label is not None}
         numbers = {name: whole_number(name) for name in names}
         classes = sorted(names) if None in numbers.values() else sorted(names, key=lambda name: (numbers[name], name))
-    labels = _labels(where, every, classes)
+    labels = _labels(where, all_items, classes)
     shape = shape if encoder is None else PICTURE
-    images, good, pictures = read_images(where, every, shape, left_out=left_out, **options)
+    images, good, pictures = read_images(where, all_items, shape, left_out=left_out, **options)
     part_of = np.repeat(list(items), [len(part) for part in items.values()])[good]
-    files = np.array([item.name for item in every], object)[good]
+    files = np.array([item.name for item in all_items], object)[good]
     result: dict[str, Any] = {"classes": tuple(classes), "pictures": pictures}
     arrays: dict[str, NDArray[Any]] = {"X": images}
     if encoder is not None:
-        readable = [item for item, ok in zip(every, good, strict=True) if ok]
+        readable = [item for item, ok in zip(all_items, good, strict=True) if ok]
         photos = ImageFiles(readable, pictures.bits, options.get("max_pixels", MAX_PIXELS))
         arrays = {"X": encoded(photos, encoder), "originals": images}
         result |= {"features": encoder.name, "checksum": encoder.checksum}

@@ -139,13 +139,13 @@ def archives() -> dict[str, Kind]:
     """Arrays in files."""
     arrays = {"X": np.arange(60, dtype=np.uint8).reshape(5, 12), "y": np.array([0, 1, 0, 1, -1])}
     contents: dict[str, bytes] = {}
-    for name, save, given in (
+    for name, save, content in (
         ("a.npz", np.savez_compressed, arrays),
         ("stored.npz", np.savez, arrays),
         ("a.npy", np.save, {"arr": np.arange(40, dtype=np.float32).reshape(10, 4)}),
     ):
         buffer = io.BytesIO()
-        save(buffer, **given)
+        save(buffer, **content)
         contents[name] = buffer.getvalue()
     pixels = gzip.compress(bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, *range(24)]))
     return {name: _loaded(name, content) for name, content in contents.items()} | {

@@ -47,6 +47,7 @@ def test_yaml_that_asks_too_much_is_refused_at_once(text, words, tmp_path):
         assert len(str(refused.value).splitlines()) == 1
 
 
+JSON_FILES = ("data.json", "plan.json", "session.json", "settings.json", "log.json")
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -54,7 +55,7 @@ JSON = st.recursive(
 )
 
 
-@pytest.mark.parametrize("name", [name for name in settings_files() if name.endswith("json")])
+@pytest.mark.parametrize("name", JSON_FILES)
 def test_json_of_any_shape_ends_in_one_line(name, tmp_path_factory):
     root, kind = tmp_path_factory.mktemp("any"), settings_files()[name]
     kind.place(root)
@@ -67,6 +68,10 @@ def test_json_of_any_shape_ends_in_one_line(name, tmp_path_factory):
             kind.is_read(root, json.dumps(content).encode())
 
     law()
+
+
+def test_all_json_files_are_named():
+    assert set(JSON_FILES) == {name for name in settings_files() if name.endswith("json")}
 
 
 class Stop(Callback):

@@ -1,13 +1,13 @@
 """The checks: each looks for one kind of failure and yields what it finds."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
 from aaekit.evaluation import metrics
 from aaekit.evaluation.health import measures, remedies
-from aaekit.evaluation.health.evidence import Evidence, HealthFinding
+from aaekit.evaluation.health.evidence import Evidence, HealthFinding, Severity
 from aaekit.evaluation.health.thresholds import (
     ALIKE,
     CERTAIN,
@@ -341,13 +341,12 @@ def _nothing_gained(e: Evidence) -> Iterator[HealthFinding]:
     if not e.simple_errors or y is None or labels is None or (labels >= 0).sum() < MIN_ROWS:
         return
     own = 100 * float((y.argmax(1) != labels)[labels >= 0].mean())
-    name, simple = min(e.simple_errors.items(), key=lambda item: item[1])
-    noise = measures.error_of_difference(own, simple, (labels >= 0).sum())
-    if own < simple - noise:
+    if (best := _as_good(own, e.simple_errors, (labels >= 0).sum())) is None:
         return
+    name, simple, noise, severity = best
     yield HealthFinding(
         "nothing gained by unlabelled rows",
-        "problem" if own > simple + 2 * noise else "warning",
+        severity,
         f"error on held-out rows {own:.1f} %, of a {name} from the labelled rows alone {simple:.1f} %; the difference "
         f"has a standard error of {noise:.1f} points",
         f"The {name} is as good or better and takes a second: the classes are not groups of similar rows here, or the "
@@ -360,19 +359,31 @@ def _no_better(e: Evidence) -> Iterator[HealthFinding]:
     """Another method that is as good."""
     if e.comparison is None or not e.comparison.others or (n := e.comparison.n) < MIN_ROWS:
         return
-    own, (name, other) = e.comparison.error, min(e.comparison.others.items(), key=lambda item: item[1])
-    noise = measures.error_of_difference(own, other, n)
-    if own < other - noise:
+    own = e.comparison.error
+    if (best := _as_good(own, e.comparison.others, n)) is None:
         return
+    name, other, noise, severity = best
     yield HealthFinding(
         "no better than the baseline",
-        "problem" if own > other + 2 * noise else "warning",
+        severity,
         f"error on {n} {e.comparison.rows} {own:.1f} %, of {name} {other:.1f} %; the difference has a standard error "
         f"of {noise:.1f} points",
         f"The method {name} is as good or better with the same labels, and simpler. What this training adds to it does "
         "not help here.",
         remedies.beat_simple_methods(e),
     )
+
+
+def _as_good(own: float, others: Mapping[str, float], n: int) -> tuple[str, float, float, Severity] | None:
+    """The best of other errors on n rows with its name, the standard error of the difference, and how severe it is.
+
+    None if the own error is lower by more than the standard error.
+    """
+    name, other = min(others.items(), key=lambda item: item[1])
+    noise = measures.error_of_difference(own, other, n)
+    if own < other - noise:
+        return None
+    return name, other, noise, "problem" if own > other + 2 * noise else "warning"
 
 
 def unfinished(e: Evidence) -> Iterator[HealthFinding]:
