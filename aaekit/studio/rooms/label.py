@@ -76,16 +76,17 @@ class Doubts:
         self.learner: Any = trained.run.learner  # pyright: ignore[reportAttributeAccessIssue]
         self.doubt: NDArray[np.float32] = np.full(trained.items.n, -1, np.float32)
         self._pool: list[int] = []
+        self._prediction = trained.value  # another thread's work: it may be behind
         Ahead(trained.worker, trained.items.order, self._compute).start()
 
     def _compute(self, index: NDArray[Any]) -> None:
         self.doubt[index] = self.learner.doubt(index)
 
     def next(self, n: int, excluded: NDArray[np.bool_]) -> list[int]:
-        """The rows to ask for, none of the excluded ones."""
+        """The rows to ask for, none of the excluded ones; their predictions are known."""
         rows = [row for row in self._pool if not excluded[row]]
         if len(rows) < n:
-            left = np.flatnonzero((self.doubt >= 0) & ~excluded)
+            left = np.flatnonzero((self.doubt >= 0) & (self._prediction >= 0) & ~excluded)
             self._pool = rows = (
                 self.learner.choose(left, self.doubt[left], min(POOL, len(left))).tolist() if len(left) else []
             )
