@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import QUICK
 from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
@@ -159,6 +160,36 @@ def test_tables_of_any_scale():
     model = AAEOutlierDetector(**SMALL).fit(X[train])
     rest = ~train
     assert roc_auc_score(benign[rest] == 0, -model.score_samples(X[rest])) > 0.85
+
+
+def test_the_more_alarmed_of_networks_and_forest_decides_on_tables():
+    random = np.random.default_rng(0)
+    X = np.exp(random.normal(size=(600, 5)))
+    model = AAEOutlierDetector(**FEW).fit(X)
+    Q = np.concatenate([X[:100], np.exp(random.normal(size=(100, 5))) * np.exp(2 * random.normal(size=(100, 1)))])
+    guarded, alone = model.score_samples(Q), model.set_params(guard=False).score_samples(Q)
+    forest = outliers.isolations(model.forest_, model._rows(Q))
+    by_judge = np.stack([-alone, forest], 1)
+    middle, scale = model.usual_.T
+    assert np.allclose(-guarded, ((by_judge - middle) / scale).max(1))
+    decides = ((by_judge - middle) / scale).argmax(1)
+    assert 0.05 < decides.mean() < 0.95
+    assert 0.005 < (model.set_params(guard=True).predict(X) == -1).mean() < 0.02
+
+
+@pytest.mark.parametrize("n", [256, 700])
+def test_trees_isolate_as_those_of_scikit_learn(n):
+    random = np.random.default_rng(n)
+    X, Q = random.normal(size=(n, 4)), 2 * random.normal(size=(50, 4))
+    forest = IsolationForest(n_estimators=outliers.N_TREES, max_samples=256, random_state=3).fit(X)
+    assert np.allclose(outliers.isolations(outliers.forest_of(X, 3), Q), -forest.score_samples(Q), atol=1e-6)
+
+
+def test_images_are_judged_by_the_networks_alone(detector, rows):
+    assert detector.forest_ == {} and detector.guard
+    assert np.array_equal(
+        detector.score_samples(rows[0][:5]), detector.set_params(guard=False).score_samples(rows[0][:5])
+    )
 
 
 def test_labels_are_not_used(rows):

@@ -281,5 +281,7 @@ def _content(column: "Column") -> str:
     if column.kind == "date":
         first, last = (str(day)[:10] for day in np.array([column.low, column.high]).astype("datetime64[D]"))
         return f"{first} to {last}"
+    if not column.categories:  # of texts that are not kept, such as identifiers
+        return f"{column.n_distinct} texts" if column.n_distinct else ""
     names = [str(c) for c in column.categories]
     return ", ".join(names[:N_NAMES]) + f" and {column.n_distinct - N_NAMES} more" * (column.n_distinct > N_NAMES)

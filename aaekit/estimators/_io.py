@@ -108,6 +108,8 @@ FACTS: dict[str, Any] = {  # fitted attributes, each of a class or as pydantic t
     "errors_": np.ndarray,
     "standard_": np.ndarray,
     "neighbours_": np.ndarray,
+    "forest_": dict,
+    "usual_": np.ndarray,
     "offset_": float,
     "stem_": Stem,
 }

@@ -27,7 +27,9 @@ __all__ = ["AAEOutlierDetector"]
 
 GENERATOR = 0.1  # weight of fooling the discriminator
 CLIP = 1e6  # standard deviations: farther values are outliers as certainly as can be
+N_TREES, N_PER_TREE = 100, 256  # of the isolation forest, as in its paper
 N_REFERENCE = 20_000  # rows of fit, at most, from which the usual is learned
+N_JUDGED = 5000  # of them, at most, from which trees are drawn
 N_NEIGHBOURS = 1000  # of them, at most, that a row may be near to
 SAME = 1e-10  # squared distance of rows, relative to their squared lengths, up to which they are copies
 MIXTURE = ("weights_", "means_", "covariances_", "precisions_cholesky_")
@@ -43,6 +45,9 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
     uninformative: a 1 has few strokes, so that its error is small whatever the training. Few rows do not say how dense
     codes are; the fewer there are, the more the distance to the nearest training row counts instead. All parts are
     standardised on the training rows, each of them compared with the others; the score is minus their weighted sum.
+
+    Columns of a table that are each unusual for themselves hardly show in a code. So an isolation forest (Liu et al.,
+    *Isolation Forest*, 2008) judges the rows of tables, too, and the more alarmed of the two decides.
 
     It learns from rows without labels; a few outliers among them do little harm. Labels given to `fit` are not used.
 
@@ -88,6 +93,14 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
             "is the part of `n_components` for which there are too few rows: 0 from 10 per dimension and Gaussian on"
         ),
     ] = "auto"
+    guard: Annotated[
+        bool,
+        "Score",
+        Field(
+            description="tables: an isolation forest learns from the same rows, and a row is as unusual as the more "
+            "alarmed of the two says, each in units of its usual scores; false is the autoencoder alone"
+        ),
+    ] = True
     hidden: Annotated[
         Literal["auto"] | tuple[Positive, ...],
         "Networks",
@@ -152,6 +165,12 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
         self.neighbours_: NDArray[Any] = neighbours.reshape(len(neighbours), -1)
         parts = (*novelties(self.mixture_, self.errors_, z, e), self._log_distances(neighbours))
         self.standard_: NDArray[Any] = np.array([[v.mean(), max(v.std(), 0.1)] for v in parts])
+        self.forest_: dict[str, NDArray[Any]] = {}
+        if self.plan_.data.is_table:
+            forest = forest_of(as_numbers(reference[:N_JUDGED]), self.seed_)
+            judges = (-self._normality(reference, z, e), isolations(forest, reference))
+            self.usual_: NDArray[Any] = np.array([usual(v) for v in judges])
+            self.forest_ = forest
         share = 0.01 if self.contamination == "auto" else self.contamination
         self.offset_: float = float(np.percentile(self._normality(reference, z, e), 100 * share))
 
@@ -185,7 +204,7 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
         return 0.5 * np.log(nearest + 1e-12)
 
     def _normality(self, rows: NDArray[Any], z: NDArray[np.float64], e: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The score of scaled rows, their codes and log errors."""
+        """The score of scaled rows, their codes and log errors; before there is a forest that of the networks alone."""
         share = self.neighbour_share
         if share == "auto":
             share = 1 - len(self.mixture_["weights_"]) / self.n_components
@@ -197,7 +216,10 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
         if share > 0:
             mean, sd = self.standard_[2]
             scores -= share * (self._log_distances(rows) - mean) / sd
-        return scores
+        if not (self.guard and self.forest_):
+            return scores
+        judges = (-scores, isolations(self.forest_, rows))
+        return -np.max([(v - middle) / scale for v, (middle, scale) in zip(judges, self.usual_, strict=True)], 0)
 
     # --- what it can do ----------------------------------------------------------------------------------------------
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -254,3 +276,56 @@ def novelties(
         setattr(density, name, value)
     mean, variance = errors @ density.predict_proba(z).T
     return -density.score_samples(z), (e - mean) / np.sqrt(variance)
+
+
+# --- the forest ------------------------------------------------------------------------------------------------------
+def usual(scores: NDArray[np.float64]) -> tuple[float, float]:
+    """The median of scores, and how far their 99th percentile is from it."""
+    middle, high = np.percentile(scores, [50, 99])
+    return float(middle), max(float(high - middle), 1e-3)
+
+
+def forest_of(rows: NDArray[np.float64], random_state: int) -> dict[str, NDArray[Any]]:
+    """An isolation forest as arrays `(n_trees, n_nodes)`: feature, threshold, left and right child, and depth.
+
+    The depth of a leaf counts the mean depth of a tree on the rows that are in it; leaves are their own children.
+    """
+    from sklearn.ensemble import IsolationForest
+
+    forest = IsolationForest(n_estimators=N_TREES, max_samples=min(N_PER_TREE, len(rows)), random_state=random_state)
+    trees = [estimator.tree_ for estimator in forest.fit(rows).estimators_]
+    shape = (len(trees), max(tree.node_count for tree in trees))
+    arrays = {name: np.zeros(shape, np.int32) for name in ("feature", "left", "right")}
+    arrays |= {name: np.zeros(shape, np.float32) for name in ("threshold", "depth")}
+    for k, tree in enumerate(trees):
+        n, itself = tree.node_count, np.arange(tree.node_count)
+        is_leaf = tree.children_left < 0
+        arrays["feature"][k, :n] = np.where(is_leaf, 0, tree.feature)
+        arrays["threshold"][k, :n] = tree.threshold
+        arrays["left"][k, :n] = np.where(is_leaf, itself, tree.children_left)
+        arrays["right"][k, :n] = np.where(is_leaf, itself, tree.children_right)
+        depth = np.zeros(n)
+        for node in itself[~is_leaf]:  # parents come before their children
+            depth[[tree.children_left[node], tree.children_right[node]]] = depth[node] + 1
+        arrays["depth"][k, :n] = depth + mean_depth(tree.n_node_samples)
+    return arrays
+
+
+def mean_depth(n: NDArray[np.integer]) -> NDArray[np.float64]:
+    """The mean depth of a random binary tree on n rows (Liu et al., equation 1)."""
+    return np.where(n > 2, 2 * (np.log(np.maximum(n - 1, 1)) + np.euler_gamma) - 2 * (n - 1) / n, n == 2)
+
+
+def isolations(forest: dict[str, NDArray[Any]], rows: NDArray[Any]) -> NDArray[np.float64]:
+    """How early trees isolate each of the rows `(n, n_values)`: 1 for at once, 0.5 for a usual row; shape `(n,)`."""
+    x, depth = rows.astype(np.float32, copy=False), np.zeros(len(rows))
+    n_levels = int(np.ceil(np.log2(N_PER_TREE)))
+    for feature, left, right, threshold, leaf_depth in zip(
+        *(forest[name] for name in ("feature", "left", "right", "threshold", "depth")), strict=True
+    ):
+        node = np.zeros(len(rows), np.int32)
+        for _ in range(n_levels):
+            is_left = x[np.arange(len(x)), feature[node]] <= threshold[node]
+            node = np.where(is_left, left[node], right[node])
+        depth += leaf_depth[node]
+    return 2 ** -(depth / len(forest["depth"]) / float(mean_depth(np.array(N_PER_TREE))))
