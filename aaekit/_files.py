@@ -21,7 +21,7 @@ from aaekit.errors import DamageError, InputError, repeated
 
 D = TypeVar("D")
 
-TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{32}\.tmp")  # the name of a file that is being written
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")  # the name of a file that is being written
 ABANDONED = 3600.0  # seconds without a change after which nobody is writing to it any more
 MAX_JSON = 2**26  # bytes of a JSON file that are read
 WHOLE = re.compile(r"-?[0-9]{1,18}")  # Python refuses to read thousands of digits
@@ -94,12 +94,11 @@ def check_writable(path: str | os.PathLike[str], is_folder: bool = False) -> Pat
     return path
 
 
-def remove_abandoned(folder: Path, name: str | None = None, seconds: float = 0.0) -> None:
-    """Delete temporary files that killed processes left in a folder: of a file or of all, unchanged for so long."""
+def remove_abandoned(folder: Path, seconds: float = 0.0) -> None:
+    """Delete temporary files that killed processes left in a folder, unchanged for so long."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            match = TEMPORARY.fullmatch(entry.name)
-            if match and name in (None, match[1]):
+            if TEMPORARY.fullmatch(entry.name):
                 with suppress(OSError):
                     if time.time() - entry.stat().st_mtime >= seconds:
                         os.unlink(entry.path)
@@ -129,7 +128,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove_abandoned(path.parent, path.name, ABANDONED)
+        remove_abandoned(path.parent, ABANDONED)
         yield temporary
         _sync(temporary)
         os.replace(temporary, path)

@@ -132,11 +132,11 @@ def test_temporary_files_of_killed_processes_are_removed(tmp_path):
         path.write_text("")
     write_text(tmp_path / "x.csv", "new")  # perhaps somebody is writing it, too
     assert all(path.exists() for path in left)
-    os.utime(left[1], (0, 0))
+    os.utime(left[0], (0, 0))
     write_text(tmp_path / "x.csv", "new")
-    assert left[0].exists() and not left[1].exists()
+    assert left[1].exists() and not left[0].exists()
     with locked(tmp_path):
-        assert not left[0].exists() and all(path.exists() for path in mine)
+        assert not left[1].exists() and all(path.exists() for path in mine)
 
 
 def test_files_are_on_the_disk_before_they_get_their_name(tmp_path, monkeypatch):

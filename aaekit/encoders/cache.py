@@ -156,9 +156,9 @@ def _items(path: Path) -> NDArray[np.void] | None:
 
 
 def _write(folder: Path, keys: NDArray[np.void], features: NDArray[np.float32]) -> None:
-    """Write the features of a set, its items last."""
+    """Write the features of a set, behind its items: where there are features, the set is complete."""
     path = _path(folder, keys)
-    for name, array in ((path, features), (path.with_name(f"{path.stem}-items.npy"), keys)):
+    for name, array in ((path.with_name(f"{path.stem}-items.npy"), keys), (path, features)):
         with replacing(name) as temporary, open(temporary, "wb") as handle:
             np.save(handle, array, allow_pickle=False)
 
