@@ -24,6 +24,8 @@ D = TypeVar("D")
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")  # the name of a file that is being written
 ABANDONED = 3600.0  # seconds without a change after which nobody is writing to it any more
 MAX_JSON = 2**26  # bytes of a JSON file that are read
+MAX_LEVELS = 100  # of brackets within each other in JSON
+MAX_DIGITS = 40  # of a whole number in JSON: as many as random states have
 WHOLE = re.compile(r"-?[0-9]{1,18}")  # Python refuses to read thousands of digits
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)")
 FORMULA = re.compile(
@@ -200,17 +202,31 @@ def read_json(
 
 
 def parsed_json(text: str, kind: Any = None) -> Any:
-    """Return the value of a JSON text, of a kind as in `read_json`; a ValueError says what is wrong with it."""
+    """Return the value of a JSON text, of a kind as in `read_json`; a ValueError says what is wrong with it.
+
+    At most 100 brackets are within each other, whole numbers have at most 40 digits, and no object has a key twice.
+    """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(values := dict(pairs)) < len(pairs):
             raise DamageError(f"the key {repeated(name for name, _ in pairs)!r} twice")
         return values
 
+    def short(digits: str) -> int:
+        if len(digits) > MAX_DIGITS:
+            raise DamageError(f"a whole number of {len(digits)} digits")
+        return int(digits)
+
     try:
-        value = json.loads(text, object_pairs_hook=once)
+        value = json.loads(text, object_pairs_hook=once, parse_int=short)
     except RecursionError:
         raise DamageError("too many brackets within each other") from None
+    level = [[value]]
+    for _ in range(MAX_LEVELS + 1):
+        within = (part for outer in level for part in (outer.values() if isinstance(outer, dict) else outer))
+        level = [part for part in within if isinstance(part, dict | list)]
+    if level:
+        raise DamageError("too many brackets within each other")
     return value if kind is None else checked(value, kind)
 
 

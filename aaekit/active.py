@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,9 +11,10 @@ from pydantic import Field
 from sklearn.cluster import KMeans, kmeans_plusplus
 from typing_extensions import TypedDict
 
-from aaekit._files import read_json, write_json
+from aaekit._files import cannot_write, read_json, write_json
 from aaekit.core.callbacks import Callback
 from aaekit.data import fingerprint
+from aaekit.encoders.base import file_checksum
 from aaekit.errors import InputError
 from aaekit.estimators import ClusteringAAE, SemiSupervisedAAE
 from aaekit.estimators._base import Estimator
@@ -27,6 +28,7 @@ CORE = 0.5  # share of the members of a cluster, the most certain ones, that may
 MAX_COPIES = 10  # such rows for one label, at most: more would outweigh the true labels
 IMBALANCE = 4.0  # classes whose estimated frequencies differ by less are taken to be equally frequent
 CANDIDATES = 20  # uncertain rows from which one query is chosen
+OLD, NEW = "{}.safetensors", "{}-new.safetensors"  # files of models, before and after the session refers to them
 MAX_STEPS = 1500  # of a fit that continues from the last one
 
 
@@ -36,6 +38,8 @@ class Facts(TypedDict):
     rows: Annotated[list[int], Field(min_length=2, max_length=2)]
     random_state: Annotated[int, Field(ge=0, le=2**32 - 1)]
     labels: list[Annotated[list[Any], Field(min_length=2, max_length=2)]]
+    is_taught: bool
+    models: dict[Literal["clusters", "model"], str]  # checksums of their files
 
 
 class ActiveLearner:
@@ -98,6 +102,7 @@ class ActiveLearner:
         )
         self.labels: dict[int, Any] = {}
         self.model: SemiSupervisedAAE | None = None
+        self._learned: dict[int, Any] = {}
         self._cluster_proba: NDArray[np.float32] | None = None
 
     # --- queries -----------------------------------------------------------------------------------------------------
@@ -235,8 +240,13 @@ class ActiveLearner:
         model.fit(self.X, y, callbacks=callbacks)
         model.set_params(warm_start_from=None)
         model.classes_ = classes  # it learned their numbers: a label may be anything, even -1
-        self.model, self.labels = model, labels_by_row
+        self.model, self.labels, self._learned = model, labels_by_row, dict(labels_by_row)
         return self
+
+    @property
+    def is_taught(self) -> bool:
+        """Whether the present classifier was trained on all labels so far, and on no others."""
+        return self.model is not None and self.labels == self._learned
 
     def _extended(
         self, labelled: NDArray[np.int64], indices: NDArray[np.int64], n_classes: int, callbacks: Sequence[Callback]
@@ -278,17 +288,39 @@ class ActiveLearner:
 
     # --- files -------------------------------------------------------------------------------------------------------
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write labels, clusters and classifier into a folder, but not the rows."""
+        """Write labels, clusters and classifier into a folder, but not the rows.
+
+        If it is interrupted, the folder has the session as it was before, or as it is now.
+
+        Raises
+        ------
+        InputError
+            If a file cannot be written.
+        """
         folder = Path(folder)
-        clusters = getattr(self, "clusters_", self.clusters)
-        for name, model in (("clusters", clusters), ("model", self.model)):
-            path = folder / f"{name}.safetensors"
+        models = {"clusters": getattr(self, "clusters_", self.clusters), "model": self.model}
+        checksums = {}
+        for name, model in models.items():
             if model is not None and hasattr(model, "networks_"):
-                model.save(path)
-            else:
-                path.unlink(missing_ok=True)  # of another session
-        facts = {"rows": fingerprint(self.X), "random_state": self.random_state, "labels": list(self.labels.items())}
-        write_json(folder / "session.json", facts)
+                model.save(folder / NEW.format(name))
+                checksums[name] = file_checksum(folder / NEW.format(name))
+        facts = {
+            "rows": fingerprint(self.X),
+            "random_state": self.random_state,
+            "labels": list(self.labels.items()),
+            "is_taught": self.is_taught,
+            "models": checksums,
+        }
+        write_json(folder / "session.json", facts)  # from now on, the new models are those of the session
+        try:
+            for name in models:
+                if name in checksums:
+                    os.replace(folder / NEW.format(name), folder / OLD.format(name))
+                else:
+                    for path in (NEW, OLD):
+                        (folder / path.format(name)).unlink(missing_ok=True)  # of another session
+        except OSError as error:
+            raise cannot_write(folder, error) from error
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], X: ArrayLike, **models: Any) -> Self:
@@ -307,7 +339,7 @@ class ActiveLearner:
         Raises
         ------
         InputError
-            When there is no session, or it is of other rows.
+            When there is no session, it is damaged, or it is of other rows.
         """
         folder = Path(folder)
         path = folder / "session.json"
@@ -322,8 +354,9 @@ class ActiveLearner:
             raise InputError(
                 f"{path}: expected pairs of a row and its label, got others: restore it, or start a new one"
             )
-        if (folder / "clusters.safetensors").exists():
-            models["clusters"] = ClusteringAAE.load(folder / "clusters.safetensors", **_objects(models.get("clusters")))
+        paths = {name: _model_file(folder, name, checksum) for name, checksum in facts["models"].items()}
+        if "clusters" in paths:
+            models["clusters"] = ClusteringAAE.load(paths["clusters"], **_objects(models.get("clusters")))
         learner = cls(X, random_state=random_state, **models)
         if fingerprint(learner.X) != rows:
             raise InputError(f"{folder}: expected the {rows[0]} rows of the session, got others: pass the same X")
@@ -334,8 +367,9 @@ class ActiveLearner:
                 "restore it, or start a new one"
             )
         learner.labels = labels
-        if (folder / "model.safetensors").exists():
-            learner.model = SemiSupervisedAAE.load(folder / "model.safetensors", **_objects(learner.classifier))
+        if "model" in paths:
+            learner.model = SemiSupervisedAAE.load(paths["model"], **_objects(learner.classifier))
+        learner._learned = dict(labels) if facts["is_taught"] else {}
         return learner
 
     # --- what the clusters say ---------------------------------------------------------------------------------------
@@ -360,6 +394,17 @@ class ActiveLearner:
         X = self.X[rows]
         z = np.asarray(self.model.transform(X))
         return np.concatenate([self.model.predict_proba(X), z / (z.std(0) + 1e-9) / np.sqrt(z.shape[1])], 1)
+
+
+def _model_file(folder: Path, name: str, checksum: str) -> Path:
+    """The file of a model of the session in a folder; a save that was interrupted has left it under its new name."""
+    paths = [folder / path.format(name) for path in (NEW, OLD)]
+    for path in paths:
+        if path.is_file() and file_checksum(path) == checksum:
+            return path
+    raise InputError(
+        f"{paths[-1]}: expected the file that the session refers to, got another: restore it, or start anew"
+    )
 
 
 def _objects(estimator: Estimator[Any] | None) -> dict[str, Any]:

@@ -1,13 +1,12 @@
 """The logs of experiments: files, and their figures as texts and tables."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from aaekit._files import write_json
+from aaekit._files import read_json, write_json
 from reproduction import experiments
 
 FOLDER = Path(__file__).parent / "logs"
@@ -23,7 +22,7 @@ def path_of(name: str, folder: Path = FOLDER) -> Path:
 
 def read(path: Path) -> dict[str, Any]:
     """Read a log."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json(path, "the log of an experiment", dict[str, Any], "restore it, or delete it")
 
 
 def read_all(folder: Path = FOLDER) -> list[dict[str, Any]]:

@@ -189,8 +189,9 @@ def _tell(folder: Path, settings: Settings, answers: Path | None, quiet: bool) -
     taught = all_answers.labels
     if not taught:
         raise InputError(f"{log}: expected labels, got none: give some in aae studio {folder}")
-    session.labels = {}  # some may have been withdrawn
-    session.teach(list(taught), list(taught.values()), callbacks(quiet))
+    if not (session.is_taught and session.labels == taught):  # else an earlier command was interrupted after it
+        session.labels = {}  # some may have been withdrawn
+        session.teach(list(taught), list(taught.values()), callbacks(quiet))
     session.save(folder)
     predictions = _predictions(session.model, dataset.X)
     lines = [[*line, "yes" if line[0] in session.labels else ""] for line in predictions]

@@ -1,23 +1,48 @@
 """Images that a table names, and data sets of the package datasets (Hugging Face)."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from aaekit._extras import require
-from aaekit._files import shown
+from aaekit._files import check_regular, read_json, shown
 from aaekit.data.folders import PARTS, dataset_fields
 from aaekit.data.images import SUFFIXES, Item
 from aaekit.data.tables import TARGETS, first_lines, read_frame, read_labels
 from aaekit.encoders import Encoder
-from aaekit.errors import InputError, nearest
+from aaekit.errors import DamageError, InputError, nearest
 
 FILES = ("file", "files", "filename", "file_name", "filepath", "path", "image", "images", "image_path", "image_file")
 OPTIONS = ("images", "target")
+DESCRIBED, AGAIN = "the description of a data set", "write it again"
 DESCRIPTIONS = ("dataset_dict.json", "state.json")  # in folders that `save_to_disk` of datasets writes
+
+
+class Splits(TypedDict):
+    """`dataset_dict.json`."""
+
+    splits: list[str]
+
+
+class Info(TypedDict):
+    """`dataset_info.json`."""
+
+    features: dict[str, Any]
+
+
+class DataFile(TypedDict):
+    """A file that `state.json` names."""
+
+    filename: str
+
+
+class State(TypedDict):
+    """`state.json`."""
+
+    _data_files: list[DataFile]
 
 
 def column_of_images(path: Path) -> str | None:
@@ -177,22 +202,31 @@ def _saved(folder: Path) -> dict[str, tuple[Mapping[str, Any], Any]]:
     """The features and the table of each part that `save_to_disk` wrote."""
     import pyarrow as pa
 
+    def within(place: Path, name: str) -> Path:
+        if name in ("", ".", "..") or Path(name).name != name or "\0" in name:
+            raise DamageError(f"the name {name[:80]!r}")
+        return place / name
+
     def read(part: Path) -> tuple[Mapping[str, Any], Any]:
-        features = json.loads((part / "dataset_info.json").read_text(encoding="utf-8"))["features"]
-        files = [
-            part / file["filename"] for file in json.loads((part / "state.json").read_text("utf-8"))["_data_files"]
-        ]
+        features = read_json(part / "dataset_info.json", DESCRIBED, Info, AGAIN)["features"]
+        files = read_json(part / "state.json", DESCRIBED, State, AGAIN)["_data_files"]
         tables = []
         for file in files:
-            with pa.memory_map(str(file)) as source:
+            path = within(part, file["filename"])
+            check_regular(path)
+            with pa.memory_map(str(path)) as source:
                 tables.append(pa.ipc.open_stream(source).read_all())
-        return features, pa.concat_tables(tables)
+        table = pa.concat_tables(tables)
+        table.validate(full=True)  # damaged offsets would end the process
+        return features, table
 
     try:
         if not (folder / DESCRIPTIONS[0]).is_file():
             return {"train": read(folder)}
-        names = json.loads((folder / DESCRIPTIONS[0]).read_text(encoding="utf-8"))["splits"]
-        return {name: read(folder / name) for name in names}
+        names = read_json(folder / DESCRIPTIONS[0], DESCRIBED, Splits, AGAIN)["splits"]
+        return {name: read(within(folder, name)) for name in names}
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's errors are ValueErrors
         raise InputError(
             f"{shown(folder)}: expected a data set of save_to_disk, got a damaged one "

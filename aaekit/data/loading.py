@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from aaekit._files import check_regular, shown
+from aaekit._files import check_regular, parsed_json, shown
 from aaekit.columns import Schema
 from aaekit.data import folders, images, listed
 from aaekit.data.dataset import Dataset, checked
@@ -366,7 +366,7 @@ def _with_schema(path: Path, X: np.ndarray, names: dict[str, Any]) -> dict[str, 
     columns, description = names.pop("columns", ()), names.pop("schema", None)
     if description is not None:
         try:
-            return names | {"schema": Schema.from_dict(json.loads(description[0]))}
+            return names | {"schema": Schema.from_dict(parsed_json(description[0], dict[str, Any]))}
         except ValueError as error:
             raise InputError(f"{path}: schema: expected the description of columns, got a damaged one") from error
     if not columns or X.ndim != 2:

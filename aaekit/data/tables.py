@@ -321,7 +321,11 @@ def _read_binary(path: Path, suffix: str, max_bytes: int) -> Any:
             return pd.read_json(path, lines=True, dtype=False)  # pyright: ignore
         if suffix == ".xlsx":
             return pd.read_excel(path, dtype=object)  # texts stay texts, such as 001
-        return pd.read_parquet(path) if suffix == ".parquet" else pd.read_feather(path)
+        from pyarrow import feather, parquet
+
+        table = parquet.ParquetFile(path).read() if suffix == ".parquet" else feather.read_table(path, memory_map=False)
+        table.validate(full=True)  # damaged offsets of texts would end the process
+        return table.to_pandas()
     except InputError:
         raise
     except Exception as error:  # of pyarrow, zipfile, openpyxl, h5py and more

@@ -1,7 +1,6 @@
 """Encoders of Hugging Face: photos by transformers, texts by sentence-transformers; weights are safetensors alone."""
 
 import hashlib
-import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,14 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from aaekit._extras import require
+from aaekit._files import read_json
 from aaekit.encoders.base import SIZE, Encoder, Kind, file_checksum
 from aaekit.encoders.vision import normalised
 from aaekit.errors import InputError
 
 __all__ = ["HuggingFaceImages", "HuggingFaceTexts", "folder_of", "folder_of_minilm"]
 
+MAX_SIZE = 4096  # pixels a side of the images that a model takes
 FILES = ("*.json", "*.txt", "*.safetensors", "*.model")  # of a model: nothing that is unpickled
 
 
@@ -87,22 +89,34 @@ class HuggingFaceTexts(Encoder):
         return np.asarray(features, np.float32)
 
 
+class Preprocessor(TypedDict, total=False):
+    """`preprocessor_config.json`, as far as it is used."""
+
+    size: int | dict[str, int] | None
+    crop_size: int | dict[str, int] | None
+    image_mean: list[float] | None
+    image_std: list[float] | None
+    do_normalize: bool | None
+
+
 class HuggingFaceImages(Encoder):
     """A vision model: the class token of the last layer, or the mean over positions if there is none."""
 
     kind: Kind = "images"
 
     def __init__(self, name: str, folder: Path, size: int | None = None) -> None:
-        try:
-            facts = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
-            self.size = size or _size(facts)
-            self._mean, self._deviation = facts.get("image_mean", (0.5,) * 3), facts.get("image_std", (0.5,) * 3)
-            if facts.get("do_normalize", True) is False:
-                self._mean, self._deviation = (0.0,) * 3, (1.0,) * 3
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        path = folder / "preprocessor_config.json"
+        facts = read_json(path, "a preprocessor of images", Preprocessor, "restore the files")
+        self.size = size or _size(facts)
+        self._mean, self._deviation = facts.get("image_mean") or [0.5] * 3, facts.get("image_std") or [0.5] * 3
+        if facts.get("do_normalize") is False:
+            self._mean, self._deviation = [0.0] * 3, [1.0] * 3
+        is_plain = len(self._mean) == len(self._deviation) == 3 and np.isfinite([*self._mean, *self._deviation]).all()
+        if not (is_plain and min(self._deviation) > 0 and 0 < self.size <= MAX_SIZE):
             raise InputError(
-                f"{folder}: expected a preprocessor of images, got ({error}): restore the files"
-            ) from error
+                f"{path}: expected mean and deviation of 3 channels and at most {MAX_SIZE} pixels a side, got "
+                f"{self._mean[:4]}, {self._deviation[:4]} and {self.size}: restore the files"
+            )
         super().__init__(name, f"{_checksum(folder)}-{self.size}")
         self.folder, self._model = folder, None
 
@@ -130,10 +144,9 @@ class HuggingFaceImages(Encoder):
         return hidden[:, 0] if has_token else hidden.mean(1)
 
 
-def _size(facts: dict[str, Any]) -> int:
+def _size(facts: Preprocessor) -> int:
     """The height and width of the images of a preprocessor."""
-    for key in ("crop_size", "size"):
-        value = facts.get(key)
+    for value in (facts.get("crop_size"), facts.get("size")):
         value = value.get("height", value.get("shortest_edge")) if isinstance(value, dict) else value
         if isinstance(value, int):
             return value

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
-from aaekit._files import read_json, write_history, write_json
+from aaekit._files import read_json, whole_number, write_history, write_json
 from aaekit.core.callbacks import Callback
 from aaekit.core.loop import Training
 from aaekit.data.store import read_npz, write_npz
@@ -115,6 +115,8 @@ class Live(Callback):
     # --- curves ------------------------------------------------------------------------------------------------------
     def _recorded(self, training: Training) -> tuple[dict[str, float], int]:
         """The sums of the epoch so far that are in rows already, and of how many steps."""
+        if self._rows and self._rows[-1]["step"] == training.n_done:
+            return {name: float(total) for name, total in training.sums.items()}, training.n_summed
         first = training.n_done - training.n_summed
         sums: dict[str, float] = {}
         before = first
@@ -195,17 +197,24 @@ def _without_scores(epoch: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in epoch.items() if not name.startswith(("validation/", "eval/"))}
 
 
+def _number(cell: str) -> float:
+    """A cell of a history; whole numbers stay whole, so that they are written as they were."""
+    whole = whole_number(cell)
+    return float(cell) if whole is None else whole
+
+
 def read_history(path: Path) -> list[dict[str, float]]:
     """The rows of a history, without a last one that was not written completely."""
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            lines = list(csv.DictReader(file))
+            text = file.read()
+        lines = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
     except (OSError, UnicodeDecodeError, csv.Error):
         return []
     rows = []
     for line in lines:
         try:
-            rows.append({name: float(cell) for name, cell in line.items() if cell})
+            rows.append({name: _number(cell) for name, cell in line.items() if cell})
         except (TypeError, ValueError):
             break
     return [row for row in rows if "step" in row]

@@ -22,7 +22,7 @@ from aaekit.data.formats import read_idx
 from aaekit.data.splits import Split
 from aaekit.errors import ColumnWarning, ImageWarning
 from aaekit.estimators._base import Estimator
-from aaekit.evaluation.suite.running import read_logs
+from aaekit.evaluation import suite
 from aaekit.labelling import read_settings
 from aaekit.runs.config import completed, configuration
 from aaekit.runs.run import Run
@@ -214,14 +214,31 @@ def _facts(root: Path) -> None:
     run.class_labels, run.labels, run.shape, run.schema, run.plan, run._plan_settings()
 
 
+def _conclude(root: Path) -> None:
+    """What a suite says of its logs."""
+    logs = suite.read_logs(root / "logs")
+    suite.lines(logs), suite.short_table(logs)
+    for family in suite.FAMILIES:
+        suite.table(logs, family)
+
+
 @functools.cache
 def settings() -> dict[str, Kind]:
     """The files of a run, of a session of labelling, and of a suite."""
-    of_session = {"rows": fingerprint(np.asarray(ROWS)), "random_state": 0, "labels": [[0, "a"], [2, "b"]]}
+    of_session = {
+        "rows": fingerprint(np.asarray(ROWS)),
+        "random_state": 0,
+        "labels": [[0, "a"], [2, "b"]],
+        "is_taught": False,
+        "models": {},
+    }
     asked = {"data": "digits", "clusters": 3, "max_steps": None, "random_state": 0, "data_dir": None,
              "data_options": [], "image_shape": [1, 8, 8], "schema": None, "features": None,
              "checksum": ""}  # fmt: skip
-    log = {"format": 1, "task": {"data": "digits", "k": 2, "seed": 0}, "method": "baseline", "error": 0.5}
+    task = {"family": "classes", "data": "digits", "k": 2, "seed": 0, "variant": "", "options": [], "test": None}
+    log = {"format": 1, "task": task, "method": "SemiSupervisedAAE", "options": {}, "scores": {"loss": 3.5},
+           "seconds": 1.5, "uneven": False, "true": [0, 1, 1], "predicted": [0, 1, 0]}  # fmt: skip
+    other = {**log, "method": "logistic regression", "predicted": [1, 0, 0]}
     of_run = {name: content for name, content in run_files().items() if name.count("/") == 0}
     readers: dict[str, Callable[[Path], object]] = {
         "config.yaml": Run.open,
@@ -233,7 +250,9 @@ def settings() -> dict[str, Kind]:
             "session.json", json.dumps(of_session).encode(), lambda root: ActiveLearner.load(root, ROWS)
         ),
         "settings.json": Kind("settings.json", json.dumps(asked).encode(), read_settings),
-        "log.json": Kind("logs/log.json", json.dumps(log).encode(), lambda root: read_logs(root / "logs")),
+        "log.json": Kind(
+            "logs/log.json", json.dumps(log).encode(), _conclude, {"logs/other.json": json.dumps(other).encode()}
+        ),
     }
 
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired
 
 import torch
 from threadpoolctl import threadpool_limits
+from typing_extensions import TypedDict
 
 from aaekit import data as datasets
 from aaekit._files import read_json, write_json
@@ -83,6 +84,29 @@ class Cell:
         k = f"{task.k} labels per class" if task.k else ""
         parts = (Path(task.data).stem, task.family, k, task.variant, f"draw {task.seed}")
         return ", ".join(filter(None, parts)) + f": {self.method.name}"
+
+
+class TaskOfLog(TypedDict):
+    """The task that a log is of."""
+
+    family: str
+    data: str
+    k: int
+    seed: int
+    variant: str
+
+
+class Log(TypedDict):
+    """What a log must have; `true` and `predicted` only that of one's own set."""
+
+    format: int
+    task: TaskOfLog
+    method: str
+    scores: dict[str, float]
+    seconds: float
+    uneven: bool
+    true: NotRequired[list[int]]
+    predicted: NotRequired[list[int]]
 
 
 class Failure(NamedTuple):
@@ -185,7 +209,14 @@ def read_logs(out: Path) -> list[dict[str, Any]]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return read_json(path, "a log of a suite", dict[str, Any], "delete it to measure it again")
+    log = read_json(path, "a log of a suite", Log, "delete it to measure it again")
+    n_true, n_predicted = (len(log.get(key, ())) for key in ("true", "predicted"))
+    if log["task"]["family"] not in FAMILIES or "loss" not in log["scores"] or n_true != n_predicted:
+        raise InputError(
+            f"{path}: expected a log of a suite, with a loss and as many predictions as labels, got another: delete it "
+            "to measure it again"
+        )
+    return log
 
 
 def _log_of(cell: Cell, out: Path) -> dict[str, Any] | None:
