@@ -1,7 +1,6 @@
 """`python -m benchmarks.gpu`: the speed of training and prediction on a graphics card, in one table and a dated log."""
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 
 from aaekit import AdversarialAutoencoder, SemiSupervisedAAE, data
-from aaekit._files import write_json
+from aaekit._files import read_json, write_json
 from aaekit.core.callbacks import Callback
 from aaekit.core.loop import Training
 from aaekit.core.state import capture
@@ -136,7 +135,7 @@ def whole_command(data_dir: str | None) -> dict[str, float]:
         subprocess.run(program, check=True)
         seconds = time.perf_counter() - start
         log = (out / "log.txt").read_text(encoding="utf-8").splitlines()
-        results = json.loads((out / "results.json").read_text(encoding="utf-8"))
+        results = read_json(out / "results.json", "the results of a run", dict[str, Any])
     trained = next(line for line in log if "trained:" in line)
     return {"seconds": seconds, "of training": float(trained.split()[-2]), "error, %": results["error"]}
 

@@ -1,12 +1,11 @@
 """Tables and figure of docs/speed.md: `python -m benchmarks.page` updates them from the newest logs."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from aaekit._files import write_text
+from aaekit._files import read_json, write_text
 from aaekit.plots import save
 from benchmarks import chart
 from benchmarks.__main__ import LOGS, PARTS_BESIDE, facts
@@ -19,12 +18,12 @@ CARD_BEGIN, CARD_END = "<!-- measured on a graphics card: begin -->\n", "<!-- me
 
 def newest() -> dict[str, Any]:
     """The newest log of all measurements; it has a date as its name."""
-    return json.loads(max(LOGS.glob("????-??-??.json")).read_text(encoding="utf-8"))
+    return read_json(max(LOGS.glob("????-??-??.json")), "a log of measurements", dict[str, Any])
 
 
 def newest_of_card() -> dict[str, Any]:
     """The newest log of `python -m benchmarks.gpu`."""
-    return json.loads(max(LOGS.glob("gpu-*.json")).read_text(encoding="utf-8"))
+    return read_json(max(LOGS.glob("gpu-*.json")), "a log of measurements", dict[str, Any])
 
 
 def measured(log: Mapping[str, Any]) -> str:

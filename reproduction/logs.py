@@ -2,16 +2,38 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from aaekit._files import read_json, write_json
+from aaekit.errors import InputError
 from reproduction import experiments
 
 FOLDER = Path(__file__).parent / "logs"
 UP_TO_ONE = {"nmi", "ari", "auc", "trustworthiness", "two_sample_auc", "mmd", "sliced_wasserstein", "marginal_entropy"}
 UP_TO_ONE |= {"jsd"}  # measures that are printed with three digits
+
+
+class Seed(TypedDict):
+    """The results of a seed, besides its measures."""
+
+    seed: int
+    history: NotRequired[list[dict[str, float]] | None]
+
+
+class Log(TypedDict):
+    """What each log has, besides other things."""
+
+    experiment: str
+    title: str
+    published: str | float | None
+    target: str | float | None
+    measure: NotRequired[str | None]
+    seconds: float
+    seeds: Annotated[list[Seed], Field(min_length=1)]
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -21,8 +43,20 @@ def path_of(name: str, folder: Path = FOLDER) -> Path:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a log."""
-    return read_json(path, "the log of an experiment", dict[str, Any], "restore it, or delete it")
+    """Read a log.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, or a seed has no number where the others have one.
+    FileNotFoundError
+        If there is no such file.
+    """
+    log = read_json(path, "the log of an experiment", Log, "restore it, or delete it")
+    values = [seed.get(log.get("measure") or "error") for seed in log["seeds"]]
+    if {type(value) for value in values} - {int, float} and any(value is not None for value in values):
+        raise InputError(f"{path}: expected a number for each seed, got others: restore it, or delete it")
+    return log
 
 
 def read_all(folder: Path = FOLDER) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from aaekit import plots
-from aaekit._files import write_json
+from aaekit._files import read_json, write_json
 from aaekit.core.callbacks import Callback
 from aaekit.data.sets import SETS
 from aaekit.errors import InputError
@@ -179,7 +179,7 @@ def _checkpoints(config: Mapping[str, Any], name: str, folder: Path) -> Path:
     path = folder / f"{name}-{config['random_state']}-unfinished"
     made_by = json.loads(json.dumps({"configuration": {k: json_value(v) for k, v in config.items()}} | versions()))
     try:
-        same = logs.read(path / "made_by.json") == made_by
+        same = read_json(path / "made_by.json", "the settings of an experiment") == made_by
     except (OSError, ValueError):
         same = False
     if not same:

@@ -188,7 +188,12 @@ def _items(
         )
     label = target or (likely[0] if likely else None)
     names = features[label].get("names") if label is not None and isinstance(features[label], Mapping) else None
+    if column not in table.column_names or (label is not None and label not in table.column_names):
+        raise InputError(f"{where}: expected the columns {column} and {label}, got {', '.join(table.column_names)}")
     cells = [None] * len(table) if label is None or classes == () else table[label].to_pylist()
+    is_list = names is None or (isinstance(names, list) and all(isinstance(name, str) for name in names))
+    if not is_list or (names and any(cell is not None and cell not in range(-1, len(names)) for cell in cells)):
+        raise InputError(f"{where}: expected names of all classes of {label}, got others: write it again")
     items = []
     for row, (picture, cell) in enumerate(zip(table[column].to_pylist(), cells, strict=True)):
         content, path = (picture.get("bytes"), picture.get("path")) if isinstance(picture, Mapping) else (None, picture)

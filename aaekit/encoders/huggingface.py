@@ -108,7 +108,8 @@ class HuggingFaceImages(Encoder):
         path = folder / "preprocessor_config.json"
         facts = read_json(path, "a preprocessor of images", Preprocessor, "restore the files")
         self.size = size or _size(facts)
-        self._mean, self._deviation = facts.get("image_mean") or [0.5] * 3, facts.get("image_std") or [0.5] * 3
+        self._mean = [float(value) for value in facts.get("image_mean") or [0.5] * 3]
+        self._deviation = [float(value) for value in facts.get("image_std") or [0.5] * 3]
         if facts.get("do_normalize") is False:
             self._mean, self._deviation = [0.0] * 3, [1.0] * 3
         is_plain = len(self._mean) == len(self._deviation) == 3 and np.isfinite([*self._mean, *self._deviation]).all()

@@ -17,16 +17,21 @@ from sklearn.exceptions import ConvergenceWarning
 from aaekit import AdversarialAutoencoder, ClusteringAAE, PretrainedClassifier, SemiSupervisedAAE, data
 from aaekit.active import ActiveLearner
 from aaekit.cli.label import _lines
+from aaekit.columns import Schema
+from aaekit.core.checkpoints import Checkpoints
 from aaekit.data import fingerprint
 from aaekit.data.formats import read_idx
 from aaekit.data.splits import Split
+from aaekit.encoders.huggingface import HuggingFaceImages
 from aaekit.errors import ColumnWarning, ImageWarning
 from aaekit.estimators._base import Estimator
 from aaekit.evaluation import suite
 from aaekit.labelling import read_settings
 from aaekit.runs.config import completed, configuration
+from aaekit.runs.live import last_state
 from aaekit.runs.run import Run
 from aaekit.ultrasound.turing import score_answers
+from reproduction import logs
 from tests.hostile.mutate import ends_well
 
 
@@ -244,7 +249,12 @@ def settings() -> dict[str, Kind]:
         "config.yaml": Run.open,
         "data.json": _facts,
         "plan.json": _facts,
+        "results.json": lambda root: Run.open(root).results,
+        "live/state.json": last_state,
     }
+    of_run["live/state.json"] = json.dumps(
+        {"state": "training", "what": "", "step": 1, "steps": 4, "epoch": 1, "seconds": 1.5, "left": 4.5}
+    ).encode()
     return {name: Kind(name, of_run[name], read, of_run) for name, read in readers.items()} | {
         "session.json": Kind(
             "session.json", json.dumps(of_session).encode(), lambda root: ActiveLearner.load(root, ROWS)
@@ -253,6 +263,66 @@ def settings() -> dict[str, Kind]:
         "log.json": Kind(
             "logs/log.json", json.dumps(log).encode(), _conclude, {"logs/other.json": json.dumps(other).encode()}
         ),
+    }
+
+
+def _checkpointed(root: Path) -> None:
+    """What a training that was stopped is resumed from."""
+    Checkpoints(root / "checkpoints").starts()
+
+
+@functools.cache
+def descriptions() -> dict[str, Kind]:
+    """What other packages say of their files, and logs of experiments."""
+    facts = {"size": {"height": 32, "width": 32}, "crop_size": None, "image_mean": [0.5, 0.5, 0.5],
+             "image_std": [0.5, 0.5, 0.5], "do_normalize": True}  # fmt: skip
+    model = {"vit/config.json": b"{}", "vit/model.safetensors": b""}
+    seed = {"seed": 0, "error": 5.0, "history": [{"epoch": 1.0}]}
+    log = {"experiment": "wine-15", "title": "wine", "published": None, "target": "<= 5", "measure": "error",
+           "seconds": 1.5, "seeds": [seed]}  # fmt: skip
+    columns = Schema.of_numbers(np.arange(6.0).reshape(3, 2), ("a", "b")).as_dict()
+    return _saved_set() | {
+        "preprocessor_config.json": Kind(
+            "vit/preprocessor_config.json",
+            json.dumps(facts).encode(),
+            lambda root: HuggingFaceImages("vit", root / "vit"),
+            model,
+        ),
+        "experiment.json": Kind(
+            "wine-15.json", json.dumps(log).encode(), lambda root: logs.table([logs.read(root / "wine-15.json")])
+        ),
+        "schema.json": Kind("schema.json", json.dumps(columns).encode(), _with_schema),
+        "start.json": Kind("checkpoints/start.json", b'{"doubts": [0.5, 0.25]}', _checkpointed),
+    }
+
+
+def _with_schema(root: Path) -> None:
+    """An archive whose schema is the text of a file."""
+    text = (root / "schema.json").read_bytes().decode("utf-8", "replace").replace("\0", "")
+    np.savez(root / "a.npz", X=np.arange(6.0, dtype=np.float32).reshape(3, 2), schema=np.array([text]))
+    data.load(root / "a.npz")
+
+
+def _saved_set() -> dict[str, Kind]:
+    """The files of a set that the package datasets saved."""
+    import pyarrow as pa
+
+    pictures = [{"bytes": _image("PNG"), "path": None}] * 3
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    table = pa.table({"image": pa.array(pictures, kind), "label": pa.array([0, 1, None], pa.int64())})
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    features = {"image": {"_type": "Image"}, "label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}
+    files = {
+        "set/dataset_dict.json": b'{"splits": ["train"]}',
+        "set/train/dataset_info.json": json.dumps({"features": features}).encode(),
+        "set/train/state.json": b'{"_data_files": [{"filename": "data.arrow"}]}',
+        "set/train/data.arrow": sink.getvalue(),
+    }
+    return {
+        Path(path).name: Kind(path, content, lambda root: data.load(root / "set"), files)
+        for path, content in files.items()
     }
 
 
@@ -266,5 +336,6 @@ def run_files() -> dict[str, bytes]:
 
 
 CATEGORIES = {
-    "images": images, "tables": tables, "archives": archives, "models": models, "settings": settings
+    "images": images, "tables": tables, "archives": archives, "models": models, "settings": settings,
+    "descriptions": descriptions,
 }  # fmt: skip

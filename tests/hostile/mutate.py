@@ -1,12 +1,14 @@
 """Inputs made of good ones by a seeded mutator, and what reading them must come to."""
 
+import copy
 import os
 import random
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from aaekit.errors import InputError
 
@@ -39,6 +41,26 @@ def mutated(data: bytes, seed: int) -> bytes:
         else:
             del changed[i:]
     return bytes(changed)
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths to everything in a value of JSON, but what is in long lists."""
+    yield at
+    items = value.items() if isinstance(value, dict) else enumerate(value[:3]) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from places(inner, (*at, key))
+
+
+def replaced(header: Any, at: Sequence[Any], value: object) -> Any:
+    """A copy of a value of JSON with another one in one place."""
+    header = copy.deepcopy(header)
+    if not at:
+        return value
+    inner = header
+    for key in at[:-1]:
+        inner = inner[key]
+    inner[at[-1]] = value
+    return header
 
 
 def ends_well(read: Callable[[], object], seconds: float = SECONDS, memory: int = MEMORY) -> bool:

@@ -1,6 +1,5 @@
 """Hostile model files: damaged bytes, and whole files whose header lies."""
 
-import copy
 import json
 
 import numpy as np
@@ -14,7 +13,7 @@ from aaekit.errors import InputError
 from aaekit.estimators import _io
 from aaekit.estimators._base import Estimator
 from tests.hostile.inputs import ESTIMATORS, saved, use
-from tests.hostile.mutate import ends_well, limits
+from tests.hostile.mutate import ends_well, limits, places, replaced
 
 
 @pytest.fixture(scope="module", params=ESTIMATORS)
@@ -30,25 +29,6 @@ def is_loaded(path, header, tensors):
     text = json.dumps(header)
     save_file(tensors, str(path), _io.sealed(text, tensors))
     return ends_well(lambda: use(path))
-
-
-def places(value, at=()):
-    """The paths to everything in a header, but what is in long lists."""
-    yield at
-    items = value.items() if isinstance(value, dict) else enumerate(value[:3]) if isinstance(value, list) else ()
-    for key, inner in items:
-        yield from places(inner, (*at, key))
-
-
-def replaced(header, at, value):
-    header = copy.deepcopy(header)
-    if not at:
-        return value
-    inner = header
-    for key in at[:-1]:
-        inner = inner[key]
-    inner[at[-1]] = value
-    return header
 
 
 def test_a_good_file_is_loaded(good, tmp_path):

@@ -10,9 +10,9 @@ from aaekit.core.callbacks import Callback
 from aaekit.errors import InputError
 from aaekit.runs.config import completed, config_text, configuration, read_config, yaml_values
 from aaekit.runs.run import Run
-from tests.hostile.inputs import OPTIONS
+from tests.hostile.inputs import OPTIONS, descriptions, tables
 from tests.hostile.inputs import settings as settings_files
-from tests.hostile.mutate import limits
+from tests.hostile.mutate import limits, places, replaced
 
 BOMB = "\n".join(["a0: &a0 [x, x]", *(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 12))])
 
@@ -47,7 +47,13 @@ def test_yaml_that_asks_too_much_is_refused_at_once(text, words, tmp_path):
         assert len(str(refused.value).splitlines()) == 1
 
 
-JSON_FILES = ("data.json", "plan.json", "session.json", "settings.json", "log.json")
+OF_SETTINGS = ("data.json", "plan.json", "results.json", "live/state.json", "session.json", "settings.json", "log.json")
+OF_DESCRIPTIONS = (
+    *("dataset_dict.json", "dataset_info.json", "state.json", "preprocessor_config.json", "experiment.json"),
+    *("schema.json", "start.json"),
+)
+SKIPPED = ("live/state.json", "start.json")  # if they are damaged, it is as if they were not there
+JSON_FILES = (*OF_SETTINGS, *OF_DESCRIPTIONS, "key.json")
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -55,9 +61,14 @@ JSON = st.recursive(
 )
 
 
+def json_file(name):
+    """A file of JSON with its reader."""
+    return (settings_files() if name in OF_SETTINGS else descriptions() if name in OF_DESCRIPTIONS else tables())[name]
+
+
 @pytest.mark.parametrize("name", JSON_FILES)
 def test_json_of_any_shape_ends_in_one_line(name, tmp_path_factory):
-    root, kind = tmp_path_factory.mktemp("any"), settings_files()[name]
+    root, kind = tmp_path_factory.mktemp("any"), json_file(name)
     kind.place(root)
     whole = json.loads(kind.content)
 
@@ -71,7 +82,34 @@ def test_json_of_any_shape_ends_in_one_line(name, tmp_path_factory):
 
 
 def test_all_json_files_are_named():
-    assert set(JSON_FILES) == {name for name in settings_files() if name.endswith("json")}
+    kinds = settings_files() | descriptions() | tables()
+    assert set(JSON_FILES) == {name for name in kinds if name.endswith(".json")}
+
+
+EXTREMES = {
+    "5000 lists": "[" * 5000 + "]" * 5000,
+    "5000 objects": '{"a":' * 5000 + "1" + "}" * 5000,
+    "500 lists": "[" * 500 + "]" * 500,
+    "5000 digits": "9" * 5000,
+    "40 digits": "-" + "9" * 39,
+    "20 digits": "9" * 20,
+    "1e999": "1e999",
+    "NaN": "NaN",
+}
+
+
+@pytest.mark.parametrize("name", JSON_FILES)
+def test_deep_nesting_and_huge_numbers_end_in_one_line(name, tmp_path):
+    """In the place of the whole, and of each value in it."""
+    kind = json_file(name)
+    kind.place(tmp_path)
+    whole = json.loads(kind.content)
+    at = list(places(whole))
+    for place in at[:: max(1, len(at) // 5)]:
+        for extreme, text in EXTREMES.items():
+            content = json.dumps(replaced(whole, place, "@")).replace('"@"', text, 1)
+            is_read = kind.is_read(tmp_path, content.encode())
+            assert not is_read or not extreme.startswith("500") or name in SKIPPED, (place, extreme)
 
 
 class Stop(Callback):
