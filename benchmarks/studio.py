@@ -12,6 +12,7 @@ import json
 import os
 import resource
 import statistics
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -32,8 +33,14 @@ def main() -> None:
     parser.add_argument("--server", action="store_true", help="decode in the server, whatever the page could")
     arguments = parser.parse_args()
     run, server = arguments.run, arguments.server
+    from aaekit.errors import InputError
+    from aaekit.runs.run import Run
     from tests.studio import browser, studio
 
+    try:
+        Run.open(run)
+    except InputError as error:
+        sys.exit(f"error: {error}")
     with studio(run) as client:
         with browser() as window:
             page = window.new_page(viewport={"width": 1280, "height": 860})
