@@ -402,9 +402,7 @@ def _model_file(folder: Path, name: str, checksum: str) -> Path:
     for path in paths:
         if path.is_file() and file_checksum(path) == checksum:
             return path
-    raise InputError(
-        f"{paths[-1]}: expected the file that the session refers to, got another: restore it, or start anew"
-    )
+    raise InputError(f"{paths[-1]}: expected the file of the session, got another: restore it, or start a new one")
 
 
 def _objects(estimator: Estimator[Any] | None) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Active learning: rows that are queried, labels that are taught, and warm starts, by which training continues."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -288,6 +290,41 @@ def test_a_session_is_saved_whole_wherever_it_goes(session, blobs, tmp_path):
     np.testing.assert_array_equal(moved.predict(X), session.predict(X))
     ActiveLearner(X).save(tmp_path / "a")
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["session.json"]
+
+
+@pytest.mark.parametrize("function, is_new", [("write_json", False), ("os.replace", True)])
+def test_a_save_that_is_interrupted_leaves_the_old_session_or_the_new_one(
+    function, is_new, clusters, blobs, tmp_path, monkeypatch
+):
+    X, y = blobs
+    session = ActiveLearner(X, clusters=clusters, classifier=SemiSupervisedAAE(**(QUICK | {"max_steps": 2})))
+    rows = session.query(K)
+    old = session.teach(rows, y[rows]).model
+    session.save(tmp_path)
+    more = session.query(2)
+    new = session.teach(more, y[more]).model
+    with monkeypatch.context() as patch:
+        if function == "write_json":
+            patch.setattr("aaekit.active.write_json", lambda path, value: (_ for _ in ()).throw(KeyboardInterrupt))
+        else:
+            replace = os.replace
+
+            def interrupted(source, target):
+                if str(source).endswith("-new.safetensors"):
+                    raise KeyboardInterrupt
+                replace(source, target)
+
+            patch.setattr("aaekit.active.os.replace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            session.save(tmp_path)
+    again = ActiveLearner.load(tmp_path, X)
+    assert again.is_taught and len(again.labels) == K + 2 * is_new
+    np.testing.assert_array_equal(again.model.predict_proba(X), (new if is_new else old).predict_proba(X))
+    again.save(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"session.json", "clusters.safetensors", "model.safetensors"}
+    (tmp_path / "model.safetensors").write_bytes((tmp_path / "clusters.safetensors").read_bytes())
+    with pytest.raises(InputError, match="model.safetensors: expected the file of the session, got another"):
+        ActiveLearner.load(tmp_path, X)
 
 
 def test_a_session_with_objects_is_loaded_with_them(blobs, clusters, tmp_path):

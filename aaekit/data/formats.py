@@ -116,7 +116,7 @@ def _usps_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
         X, y = load_svmlight_file(str(path), n_features=256, zero_based=False)[:2]  # pyright: ignore
     except (EOFError, OSError, ValueError) as error:
         raise InputError(
-            f"{path}: expected libsvm text with 256 values, got ({' '.join(str(error).split())}): "
+            f"{path}: expected libsvm text with 256 values, got ({' '.join(str(error).split())[:300]}): "
             "delete it to download it again"
         ) from error
     return ((X.toarray() + 1) / 2).astype(np.float32).reshape(-1, 1, 16, 16), y.astype(np.int64) - 1

@@ -235,5 +235,5 @@ def _saved(folder: Path) -> dict[str, tuple[Mapping[str, Any], Any]]:
     except Exception as error:  # of pyarrow, of many kinds
         raise InputError(
             f"{shown(folder)}: expected a data set of save_to_disk, got a damaged one "
-            f"({' '.join(str(error).split())}): write it again"
+            f"({' '.join(str(error).split())[:300]}): write it again"
         ) from error

@@ -205,7 +205,9 @@ def _read_text(path: Path, header: bool | None, texts: Sequence[str], max_bytes:
             f"{path}: expected {len(names)} cells in every line, as in the first, got more in others: repair the file"
         ) from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a table, got ({' '.join(str(error).split())}): repair the file") from error
+        raise InputError(
+            f"{path}: expected a table, got ({' '.join(str(error).split())[:300]}): repair the file"
+        ) from error
     frame = frame.copy()  # in one block
     if "'" in content:
         names = [from_text_cell(name) for name in names]
@@ -329,7 +331,7 @@ def _read_binary(path: Path, suffix: str, max_bytes: int) -> Any:
     except InputError:
         raise
     except Exception as error:  # of pyarrow, zipfile, openpyxl, h5py and more
-        text = " ".join(str(error).split())
+        text = " ".join(str(error).split())[:300]
         raise InputError(f"{path}: expected a {suffix} file, got a damaged one ({text}): write it again") from error
 
 

@@ -1,6 +1,7 @@
 """Files that are damaged or made to do harm: each is read, or refused by one line, with little memory and time."""
 
 import functools
+import json
 import os
 import struct
 import zipfile
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from aaekit import data
 from aaekit.errors import InputError
-from tests.hostile.inputs import Kind, archives, images, tables
+from tests.hostile.inputs import Kind, archives, descriptions, images, tables
 
 
 @functools.cache
@@ -86,6 +87,38 @@ def test_archives_that_unfold_are_refused_unless_allowed(tmp_path):
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"a,b\n" + b"1,2\n3,5\n" * 10_000))
     with pytest.raises(InputError, match="at most 1,000 bytes of text, got more"):
         data.load(tmp_path / "a.csv.gz", max_bytes=1000)
+
+
+@pytest.mark.parametrize("write", ["feather", "stream"])
+def test_texts_of_tables_that_lie_outside_of_the_file(write, tmp_path):
+    """Offsets that are read without a check end the process."""
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import feather
+
+    table = pa.table({"a": ["a", "b", "c"], "image": ["d", "e", "f"], "b": [1.0, 2.0, 3.0]})
+    if write == "feather":
+        path = file = tmp_path / "a.feather"
+        feather.write_feather(table, str(file), compression="uncompressed")
+    else:
+        descriptions()["data.arrow"].place(tmp_path)
+        path, file = tmp_path / "set", tmp_path / "set" / "train" / "data.arrow"
+        with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as out:
+            out.write_table(table)
+    good, wrong = (np.array([0, 1, 2, end], np.int32).tobytes() for end in (3, 2**30))
+    assert file.read_bytes().count(good) == 2
+    file.write_bytes(file.read_bytes().replace(good, wrong))
+    with pytest.raises(InputError, match="damaged one"):
+        data.load(path)
+
+
+@pytest.mark.parametrize("name", ["../secret.arrow", "/etc/passwd", "..", "", "a\\0"])
+def test_descriptions_of_sets_name_files_beside_them(name, tmp_path):
+    kind = descriptions()["state.json"]
+    kind.place(tmp_path)
+    text = json.dumps({"_data_files": [{"filename": name.replace("\\0", "\0")}]})
+    with pytest.raises(InputError, match="got a damaged one .the name"):
+        (tmp_path / kind.path).write_text(text)
+        data.load(tmp_path / "set")
 
 
 def test_pipes_are_not_waited_for(tmp_path):
