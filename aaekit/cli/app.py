@@ -23,7 +23,7 @@ from aaekit.ultrasound.cli import simulate_app
 
 USAGE_ERROR: Any = typer.BadParameter.__base__  # click's own, wherever this version of typer keeps it
 COMMANDS = (
-    "train resume search studio evaluate doctor plot predict name label sample reconstruct translate simulate data "
+    "train resume search studio evaluate doctor plot predict transform name label sample reconstruct translate simulate data "
     "suite reproduce"
 )
 
@@ -51,6 +51,7 @@ for _command in (
     runs.doctor,
     runs.plot,
     runs.predict,
+    runs.transform,
     runs.name,
     samples.sample,
     samples.reconstruct,
