@@ -16,6 +16,7 @@ from aaekit import InputError, cli
 from aaekit.columns import Schema
 from aaekit.data import shards
 from aaekit.data.shards import Shard, blocks_of, npy_blocks, parquet_blocks, write_blocks
+from aaekit.plots import draw
 from aaekit.runs.run import Run
 from reproduction import experiments, measure
 
@@ -146,7 +147,8 @@ def table(tmp_path_factory):
     frame.head(60).assign(y=["1", "2", ""] * 20).to_csv(folder / "train.csv", index=False)
     frame.to_parquet(folder / "later.parquet", row_group_size=700)
     frame.to_csv(folder / "later.csv", index=False)
-    with pytest.raises(SystemExit) as stop:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
+        patch.setattr(draw, "draw_all", lambda *_, **__: {})
         cli.main(["train", "classifier", "--data", str(folder / "train.csv"), "--out", str(folder / "run"), *TINY])
     assert stop.value.code == 0
     return folder
@@ -160,6 +162,8 @@ def test_parts_of_predictions_are_the_predictions_bit_by_bit(data, suffix, table
     for k in (2, 1, 3):
         code, text, _ = aae("predict", table / "run", table / data, "--shard", f"{k}/3", "--out", parts)
         assert code == 0 and f"part-{k}-of-3" in text
+    code, _, err = aae("predict", table / "run", table / data, "--shard", "1/2", "--out", parts)
+    assert code == 2 and "expected parts of 2, got one of 3" in err[0]
     files = sorted(parts.iterdir())
     assert len(files) == 3
     if suffix == ".csv":

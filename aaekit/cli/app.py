@@ -23,8 +23,8 @@ from aaekit.ultrasound.cli import simulate_app
 
 USAGE_ERROR: Any = typer.BadParameter.__base__  # click's own, wherever this version of typer keeps it
 COMMANDS = (
-    "train resume search studio evaluate doctor plot predict transform name label sample reconstruct translate simulate data "
-    "suite reproduce"
+    "train resume search studio evaluate doctor plot predict transform name label sample reconstruct translate "
+    "simulate data suite reproduce"
 )
 
 

@@ -76,8 +76,22 @@ class Shard:
         return list(tasks[self.number - 1 :: self.count])
 
     def path(self, out: Path) -> Path:
-        """The file that it is written to: `out`, or, if there are other parts, one in a folder of that name."""
-        return out if self.is_all else out / f"{self.name}{out.suffix}"
+        """Return the file that it is written to: `out`, or, if there are other parts, one in a folder of that name.
+
+        Raises
+        ------
+        InputError
+            If the folder has parts of another number.
+        """
+        if self.is_all:
+            return out
+        for other in sorted(out.glob("part-*-of-*")):
+            count = other.stem.rpartition("-of-")[2]
+            if count != str(self.count):
+                raise InputError(
+                    f"{out}: expected parts of {self.count}, got one of {count}: delete them, or choose another folder"
+                )
+        return out / f"{self.name}{out.suffix}"
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
