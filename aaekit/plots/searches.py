@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
@@ -33,9 +34,10 @@ BEST: dict[str, Any] = {"marker": "o", "markerfacecolor": "none", "markeredgecol
 
 @described(
     "Scores of the trials",
-    "A point is a trial, a cross one that was pruned, at its last intermediate score. The line is the lowest score so "
-    "far, the dashed line the score of the configuration as it was given. A line that still falls at the end asks for "
-    "more trials; points that are all within the bar of the best one differ by chance.",
+    "A point is a trial, a cross one that was pruned, at its last intermediate score; both are at the upper edge if they "
+    "are far above. The line is the lowest score so far, the dashed line the score of the configuration as it was given. "
+    "A line that still falls at the end asks for more trials; points that are all within the bar of the best one differ "
+    "by chance.",
 )
 def search_history(
     scores: ArrayLike, pruned: ArrayLike, name: str, default: float | None = None, std_error: float | None = None
@@ -45,7 +47,7 @@ def search_history(
     Parameters
     ----------
     scores : array-like of shape (n,)
-        Of each trial, the lower the better; of a pruned trial its last intermediate score, or NaN.
+        Of each trial, the lower the better; of a pruned trial its last intermediate score; NaN of one that failed.
     pruned : array-like of bool, shape (n,)
         Which trials were pruned.
     name : str
@@ -75,18 +77,21 @@ def search_history(
     complete = ~is_pruned & np.isfinite(values)
     if default is not None:
         axes.axhline(default, color=GREY, linewidth=1, linestyle="--", label="as given", zorder=1)
-    if is_pruned.any():
-        axes.plot(number[is_pruned], values[is_pruned], "x", color=GREY, markersize=5, label="pruned")
     if complete.any():
-        axes.plot(number[complete], values[complete], "o", color=BLUE, markersize=6, label="trial")
-        best = np.fmin.accumulate(np.where(complete, values, np.nan))
+        so_far = np.where(complete, values, np.nan)
+        best = np.fmin.accumulate(so_far)
         axes.step(number, best, where="post", color=ORANGE, linewidth=1.8, label="best so far", zorder=1)
-        k = int(np.nanargmin(np.where(complete, values, np.nan)))
-        if std_error:
-            axes.errorbar(number[k], values[k], std_error, color=BLUE, capsize=4, linewidth=1.2)
-        lowest, highest = values[k] - (std_error or 0), values[k] + (std_error or 0)
-        drawn = values[np.isfinite(values)]
-        axes.set_ylim(*span(np.r_[drawn[drawn <= _top(drawn)], lowest, highest, default or lowest], 0.08))
+        k, error = int(np.nanargmin(so_far)), std_error or 0.0
+        if error:
+            axes.errorbar(number[k], values[k], error, color=BLUE, capsize=4, linewidth=1.2)
+        drawn = values[complete & (values <= _top(values[complete]))]
+        ends = [values[k] - error, values[k] + error, values[k] if default is None else default]
+        axes.set_ylim(*span(np.r_[drawn, ends], 0.08))
+        heights = np.minimum(values, axes.get_ylim()[1])
+        axes.plot(number[complete], heights[complete], "o", color=BLUE, markersize=6, label="trial", clip_on=False)
+    if is_pruned.any():
+        heights = np.minimum(values[is_pruned], axes.get_ylim()[1]) if complete.any() else values[is_pruned]
+        axes.plot(number[is_pruned], heights, "x", color=GREY, markersize=5, label="pruned", clip_on=False)
     axes.set_xlim(-0.5, len(values) - 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     figure.legend(loc="outside lower left", ncols=4, frameon=False, fontsize=9)
@@ -184,9 +189,9 @@ def parameter_scores(
             axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
             axes.xaxis.set_minor_formatter(NullFormatter())
         shade = 0.25 + 0.75 * rows / max(1, len(y) - 1)
-        axes.scatter(x, y[rows], s=30, color=BLUE, alpha=shade, linewidths=0)
+        axes.scatter(x, y[rows], s=30, color=[to_rgba(BLUE, alpha) for alpha in shade.tolist()], linewidths=0)
         for row, style in ((default, GIVEN), (int(y.argmin()), BEST)):
-            if row in rows:
+            if row is not None and row in rows:
                 axes.plot(x[rows == row], y[[row]], linestyle="none", markersize=9, **style)
         axes.set_ylim(*span(y[y <= top], 0.08))
     return figure

@@ -108,14 +108,18 @@ def _figures(
     trials: Sequence[TrialResult], space: Sequence[Dimension], score: Score, importances: Mapping[str, float]
 ) -> list[report.FigureEntry]:
     """The history of scores, what matters, and the scores by parameter."""
-    last = [(t, t.score if t.score is not None else t.intermediate[max(t.intermediate, default=0)])
-            for t in trials if t.score is not None or t.intermediate]  # fmt: skip
+    n = max(t.number for t in trials) + 1
+    scores, pruned = [float("nan")] * n, [False] * n  # by number; trials of other processes may not have ended
+    for t in trials:
+        pruned[t.number] = t.score is None and bool(t.intermediate)
+        if t.score is not None or t.intermediate:
+            scores[t.number] = t.score if t.score is not None else t.intermediate[max(t.intermediate)]
     complete = [(t, t.score) for t in trials if t.score is not None]
     default = next((k for k, (t, _) in enumerate(complete) if t.is_default), None)
     best = best_of(trials)
     history = plots.search_history(
-        [value for _, value in last],
-        [t.score is None for t, _ in last],
+        scores,
+        pruned,
         score.name,
         None if default is None else complete[default][1],
         None if best is None else best.std_error,
