@@ -50,8 +50,9 @@ def run(
     callbacks : sequence of Callback
         Called during training; not if several seeds run side by side.
     folder : Path, optional
-        Where the log is written, after each seed. Seeds that are in the log there are not run again, and an
-        interrupted seed continues if its configuration, commit and versions are the same.
+        Where the log is written, after each seed. Seeds that are in the log there, or in that of a part in a folder
+        `part-K-of-N` there, are not run again, and an interrupted seed continues if its configuration, commit and
+        versions are the same.
     pictures : Path, optional
         Where the figures of seed 0 are written.
     jobs : int
@@ -86,12 +87,8 @@ def run(
         "side_by_side": jobs,
         "seeds": [],
     }
-    previous, path = {}, logs.path_of(name, folder) if folder else None
-    if path is not None and path.exists():
-        previous = logs.read(path)
-        _check_same(previous, log, path)
-        log |= {"plan": previous["plan"], "seeds": previous["seeds"]}
-    results = {result["seed"]: result for result in log["seeds"]}
+    previous, results = _previous(name, folder, log)
+    n_logged = len(previous.get("seeds", ()))
 
     def of_seed(seed: int) -> dict[str, Any]:
         drawn: dict[str, Any] = {"random_state": seed}
@@ -101,17 +98,38 @@ def run(
             drawn["data_options"] = (f"test_random_state={seed}",)
         return config | drawn
 
+    def record() -> None:
+        log["seeds"] = [results[k] for k in sorted(results)]
+        log["command"] = f"aae reproduce {name} --seeds {len(results)}"
+        log.update(_summary(log["seeds"]), date=datetime.now().isoformat(timespec="seconds"))
+        if folder:
+            logs.write(log, folder)
+
+    if len(results) > n_logged:
+        record()
     to_run = {seed: of_seed(seed) for seed in seeds if seed not in results}
     for seed, (numbers, plan) in _side_by_side(to_run, jobs, callbacks, name, experiment, pictures, folder):
         log["plan"] = log["plan"] or plan
         own_plan = {} if plan == log["plan"] else {"plan": plan}
         results[seed] = {"seed": seed, "git": log["versions"].get("git"), **numbers, **own_plan}
-        log["seeds"] = [results[k] for k in sorted(results)]
-        log["command"] = f"aae reproduce {name} --seeds {len(results)}"
-        log |= _summary(log["seeds"]) | {"date": datetime.now().isoformat(timespec="seconds")}
-        if folder:
-            logs.write(log, folder)
-    return log if to_run else previous
+        record()
+    return log if len(results) > n_logged else previous
+
+
+def _previous(name: str, folder: Path | None, log: dict[str, Any]) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:
+    """The log in a folder, and its results by seed with those of the parts beside it; `log` takes over their plan."""
+    previous, results = {}, {}
+    if folder is None:
+        return previous, results
+    path = logs.path_of(name, folder)
+    for place in (path, *sorted(folder.glob(f"part-*-of-*/{path.name}"))):
+        if place.exists():
+            logged = logs.read(place)
+            _check_same(logged, log, place)
+            previous = logged if place == path else previous
+            log["plan"] = log["plan"] or logged["plan"]
+            results = {result["seed"]: result for result in logged["seeds"]} | results
+    return previous, results
 
 
 def _check_same(previous: Mapping[str, Any], log: Mapping[str, Any], path: Path) -> None:

@@ -42,12 +42,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": ESTIMATORS | {"data", "report", "plots"},
     "plots.draw": ESTIMATORS | {"plots", "evaluation"},
     "runs": RUNS - {"runs"},
+    "search": RUNS,
     "labelling": RUNS | {"active"},
     "studio": RUNS | {"active", "labelling"},
     "ultrasound": ESTIMATORS | {"data", "plots"},
     "cli.options": ESTIMATORS,
     "ultrasound.cli": RUNS | {"ultrasound", "cli.options"},
-    "cli": RUNS | {"active", "labelling", "studio", "ultrasound", "ultrasound.cli", "cli.options"},
+    "cli": RUNS | {"active", "search", "labelling", "studio", "ultrasound", "ultrasound.cli", "cli.options"},
     "__main__": {"cli"},
 }
 

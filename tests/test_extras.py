@@ -20,6 +20,7 @@ EXTRAS = {
     "anndata": {"anndata"},
     "tensorboard": {"tensorboard"},
     "studio": {"fastapi", "uvicorn"},
+    "search": {"optuna"},
     "suite": {"umap", "skimage"},
     "features": {
         "efficientnet_lite_pytorch",
@@ -84,6 +85,7 @@ print("done")
         ("train classifier --data digits --out new", {"matplotlib"}, "matplotlib", "plots"),
         ("train classifier --data digits --out new", {"jinja2"}, "jinja2", "plots"),
         ("train classifier --data digits --out new --studio", {"uvicorn"}, "uvicorn", "studio"),
+        ("search classifier --data digits --out new", {"optuna"}, "optuna", "search"),
         ("train classifier --data table.csv --out new", {"pandas"}, "pandas", "data"),
         ("data prepare mnist --data-dir none", {"pooch"}, "pooch", "data"),
         (

@@ -62,6 +62,11 @@ EVERY_FIGURE = {
     "ablation_curves": lambda x: plots.ablation_curves({"a": [(1, 9), (2, 3)], "b": [(1, 9), (2, 5)]}),
     "finetune_curves": lambda x: plots.finetune_curves({"a": [3, 2, 1]}, {"a": [(1, 7.4)]}, {"b": (6, 7)}),
     "learning_curves": lambda x: plots.learning_curves(HISTORY),
+    "search_history": lambda x: plots.search_history([3, 9, 2.5], [False, True, False], "error (%)", 3, 0.4),
+    "parameter_importances": lambda x: plots.parameter_importances({"a$": 0.7, "b": 0.3}),
+    "parameter_scores": lambda x: plots.parameter_scores(
+        {"a$": [1, None, 10.0], "b": ["x", "y$", "x"]}, [3, 9, 2.5], "error (%)", 0, ["a$"]
+    ),
     "confusion_matrix": lambda x: plots.confusion_matrix(Y, Y[::-1]),
 }
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from aaekit.cli import runs, samples, train
+from aaekit.cli import runs, samples, search, train
 from aaekit.cli.data import data_app
 from aaekit.cli.label import label_app
 from aaekit.cli.options import Stopped, new_app, say
@@ -23,8 +23,8 @@ from aaekit.ultrasound.cli import simulate_app
 
 USAGE_ERROR: Any = typer.BadParameter.__base__  # click's own, wherever this version of typer keeps it
 COMMANDS = (
-    "train resume studio evaluate doctor plot predict name label sample reconstruct translate simulate data suite "
-    "reproduce"
+    "train resume search studio evaluate doctor plot predict transform name label sample reconstruct translate "
+    "simulate data suite reproduce"
 )
 
 
@@ -41,6 +41,7 @@ app: typer.Typer = new_app(
     "A first try, about a minute: [bold]aae train classifier --data digits --labels 50 --out runs/first[/bold]",
 )
 app.add_typer(train.trainers, name="train", help="Train a model into a new run directory.")
+app.add_typer(search.searchers, name="search", help="Search for the parameters of a model, by Optuna.")
 app.add_typer(label_app, name="label")
 app.add_typer(simulate_app, name="simulate")
 app.add_typer(data_app, name="data", help="List, describe and prepare data sets.")
@@ -50,6 +51,7 @@ for _command in (
     runs.doctor,
     runs.plot,
     runs.predict,
+    runs.transform,
     runs.name,
     samples.sample,
     samples.reconstruct,

@@ -31,6 +31,15 @@ SetName = Annotated[
     str, typer.Argument(metavar="SET", help="A named set, a file, a folder of images, or several joined by +.")
 ]
 Predictions = Annotated[Path, typer.Option(help="CSV file to write.")]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="K/N",
+        help="Only the K-th of N parts, for processes that share the work.",
+        show_default="all",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")]
 RandomState = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed.")]
 DataDir = Annotated[

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from aaekit.cli.options import DataDir, Quiet, Stopped, callbacks, print_table
+from aaekit.cli.options import DataDir, Quiet, ShardOption, Stopped, callbacks, print_table
 from aaekit.errors import InputError
 
 
@@ -19,6 +19,7 @@ def reproduce(
     device: Annotated[
         str | None, typer.Option(help="Where to train: cpu, cuda, mps.", show_default="the experiment's, or auto")
     ] = None,
+    shard: ShardOption = None,
     table: Annotated[bool, typer.Option("--table", help="Print all logs as tables in Markdown.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the log.", show_default="the repository's, beside the others")
@@ -31,7 +32,8 @@ def reproduce(
 ) -> None:
     """Run an experiment with several seeds, log it, and print the result beside the published one.
 
-    Runs in the log are not repeated: a command that was stopped can be given again, and more seeds are added.
+    Runs in the log are not repeated: a command that was stopped can be given again, and more seeds are added. Each part
+    (--shard) has a log of its own, in a folder beside the log; without --shard, the command joins them.
     """
     try:
         from reproduction import experiments, logs, measure
@@ -42,8 +44,10 @@ def reproduce(
             "expected the folder reproduction of the repository, got an installation without it: run aae reproduce in "
             "a clone of the repository, after make install"
         ) from None
+    from aaekit.data.shards import Shard
     from aaekit.report import Table
 
+    part = Shard.of(shard)
     folder, place = out or logs.FOLDER, None if data_dir is None else str(data_dir)
     columns = ["experiment", "published", "target", "ours", "a seed took"]
     if table:
@@ -55,9 +59,10 @@ def reproduce(
         print_table(Table("Experiments with a log", columns, logs.table(logs.read_all(folder))))
         typer.echo(f"all experiments: {', '.join(experiments.names())}")
         return
+    folder = folder if part.is_all else folder / part.name
     changes = {} if device is None else {"device": device}
     try:
-        log = measure.run(name, range(seeds), place, callbacks(quiet), folder, pictures, jobs, **changes)
+        log = measure.run(name, part.items(range(seeds)), place, callbacks(quiet), folder, pictures, jobs, **changes)
     except KeyboardInterrupt:
         raise Stopped("stopped; give the same command again to continue") from None
     print_table(Table(name, columns, logs.table([log])))

@@ -1,16 +1,19 @@
-"""Commands on a trained run: `aae evaluate`, `doctor`, `plot`, `predict` and `name`."""
+"""Commands on a trained run: `aae evaluate`, `doctor`, `plot`, `predict`, `transform` and `name`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import fill
 from typing import Annotated, Any
 
 import typer
 
-from aaekit._files import check_writable, whole_number, write_csv
+from aaekit._files import check_writable, whole_number
 from aaekit._locks import locked
-from aaekit.cli.options import DataDir, InputRows, MovedData, Predictions, RunPath, notes, print_table, with_files
+from aaekit.cli.options import DataDir, InputRows, MovedData, RunPath, ShardOption, notes, print_table, with_files
 from aaekit.cli.train import add_comparison, check_comparable, print_results
 from aaekit.errors import InputError
+
+RowsOut = Annotated[Path, typer.Option(help="File to write, .csv or .parquet; with --shard a folder of such files.")]
 
 
 def evaluate(
@@ -101,24 +104,53 @@ def plot(
 def predict(
     run: RunPath,
     rows: InputRows,
-    out: Predictions = Path("predictions.csv"),
+    out: RowsOut = Path("predictions.csv"),
+    shard: ShardOption = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Write the predictions for each row to a CSV file: class, cluster or position, probabilities, or outlier score."""
-    from aaekit.evaluation.heldout import to_training_units
+    """Write the predictions for each row to a file: class, cluster or position, probabilities, or outlier score.
+
+    A .npy file, and a Parquet file of a table, are read a thousand rows at a time, so they may be larger than the
+    memory.
+    """
     from aaekit.evaluation.predictions import predictions
-    from aaekit.runs.data import held_out
+
+    _write_rows(run, rows, out, shard, data_dir, predictions)
+
+
+def transform(
+    run: RunPath,
+    rows: InputRows,
+    out: RowsOut = Path("codes.csv"),
+    shard: ShardOption = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Write the code z of each row to a file; rows are read as by `aae predict`."""
+    from aaekit.evaluation.predictions import codes
+
+    _write_rows(run, rows, out, shard, data_dir, lambda estimator, X, _: codes(estimator, X))
+
+
+def _write_rows(
+    run: Path, rows: str, out: Path, shard: str | None, data_dir: Path | None, table: Callable[..., Any]
+) -> None:
+    """Write what `table(estimator, X, names)` returns for the rows of a part, block by block."""
+    from aaekit.data.shards import Shard, write_blocks
+    from aaekit.evaluation.predictions import TEXTS, in_blocks
     from aaekit.runs.run import Run
 
-    check_writable(out)
+    part = Shard.of(shard)
+    path = part.path(out)
+    check_writable(path)
     directory = Run.open(run)
     estimator = directory.fitted()
     with notes():
-        data = directory.other_data(rows, data_dir, labelled=False)
-        X = to_training_units(estimator, held_out({}, data).X)
-        header, lines = predictions(estimator, X, directory.class_names(estimator))
-    write_csv(out, with_files([header, *lines], data.files if data.X_test is None else data.files_test))
-    typer.echo(f"{len(lines)} rows: {out}")
+        blocks, files = directory.blocks(rows, part, data_dir)
+        names = directory.class_names(estimator)
+        made = in_blocks(lambda X: table(estimator, X, names), estimator, blocks)
+        tables = (with_files([columns, *lines], files) for columns, lines in made)
+        n = write_blocks(path, ((columns, lines) for columns, *lines in tables), ("file", *TEXTS))
+    typer.echo(f"{n} rows: {path}" if n else f"no rows in part {shard}")
 
 
 def name(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from aaekit._files import check_writable, whole_number
-from aaekit.cli.options import DataDir, Features, Quiet, SetOptions, Stopped, notes, print_table, say
+from aaekit.cli.options import DataDir, Features, Quiet, SetOptions, ShardOption, Stopped, notes, print_table, say
 from aaekit.errors import InputError, nearest
 
 LIST = "A,B,..."
@@ -46,6 +46,7 @@ def suite(
         typer.Option(help="Parameters of our own methods as name=value.", metavar=LIST, show_default="their defaults"),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Number of methods measured at the same time, in processes.")] = 1,
+    shard: ShardOption = None,
     out: Annotated[Path, typer.Option(help="Folder for the logs and the page.")] = Path("suite"),
     data_options: SetOptions = None,
     features: Features = None,
@@ -55,16 +56,18 @@ def suite(
     """Compare methods for few labels on the data sets of the suite, or on your own, and say which one to use.
 
     What has a log in the folder is not measured again: a command that was stopped can be given again, and sets, draws
-    and methods are added.
+    and methods are added. Parts (--shard) share a folder; without --shard, the command then writes the page.
     """
     from aaekit._locks import locked
     from aaekit.data.sets import paths_of
+    from aaekit.data.shards import Shard
     from aaekit.encoders import absolute
     from aaekit.evaluation import suite as suites
     from aaekit.evaluation.methods import check_options
     from aaekit.runs.config import machine, versions
     from aaekit.runs.data import data_options as as_options
 
+    part = Shard.of(shard)
     check_writable(out, is_folder=True)
     if data is not None and sets is not None:
         raise InputError("expected --data or --sets, got both: leave one of them out")
@@ -90,21 +93,27 @@ def suite(
         for task in chosen
         for method in _methods(suites.FAMILIES[task.family].methods, _names(methods), families, kinds[task.data])
     ]  # fmt: skip
+    cells = part.items(cells)
     suitable = [m for t in chosen for m in suites.FAMILIES[t.family].methods if kinds[t.data] in m.kinds]
     for method in dict.fromkeys(suitable):  # in their order
         if not method.is_installed and (not methods or method.name in _names(methods)):
             say(f'note: {method.name} is left out, since it is not installed: pip install "aaekit[suite]"')
     records = {"versions": versions(), "machine": machine(), "side_by_side": jobs}
     try:
-        with notes(), locked(out):
+        with notes(), locked(out if part.is_all else out / part.name):
             logs, failures = suites.run(cells, out, jobs, records, lambda progress: None if quiet else _say(progress))
     except KeyboardInterrupt:
         raise Stopped(f"stopped; {out} has what was measured: give the same command again to continue") from None
     for failure in failures:
         say(f"error: {failure.cell}: {failure.reason}")
-    if not logs:
+    if not logs and cells:
         raise InputError(f"{out}: expected at least one result, got none: see the errors above")
-    _conclude(logs, out, data, jobs)
+    if part.is_all:
+        _conclude(logs, out, data, jobs)
+    else:
+        typer.echo(
+            f"part {shard}: {len(logs)} results in {out}; give the command without --shard once all parts are done"
+        )
     if failures:
         raise InputError(f"expected results of {len(cells)} trainings, got {len(logs)}: see the errors above")
 

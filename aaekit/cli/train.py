@@ -1,6 +1,5 @@
 """`aae train SYSTEM` and `aae resume`. The options of `train` are the estimators' parameters, declared there alone."""
 
-import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 from aaekit.cli.options import (
     DataDir,
@@ -21,15 +19,14 @@ from aaekit.cli.options import (
     default_text,
     new_app,
     notes,
-    option_of,
     print_table,
     say,
 )
 from aaekit.cli.studio import check_studio
+from aaekit.cli.systems import Config, SystemsGroup, chosen_options, complete_configuration, system_command
 from aaekit.errors import InputError
 from aaekit.systems import SYSTEMS, System, find
 
-DEFAULTS = {"random_state": "0", "split_random_state": "random_state"}  # of a run, which must be repeatable
 EPILOG = "Options of model, data and training can also be given in a YAML file: see --print-config and --config."
 Compare = Annotated[
     bool,
@@ -44,13 +41,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {  # of the command itself: type and defau
         ],
         None,
     ),
-    "config": (
-        Annotated[
-            Path | None,
-            typer.Option(help="YAML file of options; the command line takes precedence.", show_default=False),
-        ],
-        None,
-    ),
+    "config": (Config, None),
     "print_config": (
         Annotated[bool, typer.Option("--print-config", help="Print all options as YAML for --config, and exit.")],
         False,
@@ -75,45 +66,15 @@ OPTIONS: dict[str, tuple[Any, Any]] = {  # of the command itself: type and defau
 }
 
 
-class TrainGroup(TyperGroup):
-    """Lists the registered systems, and makes the command of one when it is called."""
+class TrainGroup(SystemsGroup):
+    """The commands `aae train SYSTEM`."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        return list(SYSTEMS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a placeholder, which has the help of the list."""
-        return TyperCommand(cmd_name, help=SYSTEMS[cmd_name].help) if cmd_name in SYSTEMS else None
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        return args[0], _train_command(find(args[0])), args[1:]
+    def make(self, system: System) -> Any:
+        own = {name: option for name, option in OPTIONS.items() if name != "compare" or system.comparable}
+        return system_command(system, _train, own, EPILOG)
 
 
 trainers: typer.Typer = new_app(cls=TrainGroup)
-
-
-def _train_command(system: System) -> Any:
-    """Make the command that trains a system, with an option for each of its parameters."""
-    from aaekit.estimators._hyperparameters import hyperparameters_of
-    from aaekit.runs.config import DataOptions, options_of
-
-    def run(**options: Any) -> None:
-        _train(system, **options)
-
-    options, of_data = options_of(system.name), hyperparameters_of(DataOptions)
-    parameters = [
-        option_of(h, "Data", DEFAULTS.get(name)) for name, h in options.items() if name in of_data and name != "system"
-    ]
-    parameters += [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-        for name, (kind, default) in OPTIONS.items()
-        if name != "compare" or system.comparable
-    ]
-    parameters += [option_of(h, None, DEFAULTS.get(name)) for name, h in options.items() if name not in of_data]
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    alone = new_app()
-    alone.command(system.name, help=system.help, epilog=EPILOG)(run)
-    return typer.main.get_command(alone)
 
 
 def _train(
@@ -129,21 +90,11 @@ def _train(
     compare: bool = False,
     **options: Any,
 ) -> None:
-    from aaekit.data import chosen_folder, whole_path
-    from aaekit.encoders import absolute
-    from aaekit.runs.config import completed, config_text, configuration, read_config
+    from aaekit.data import chosen_folder
+    from aaekit.runs.config import config_text
     from aaekit.runs.run import Run
 
-    from_line = {name: text for name, text in options.items() if text is not None}
-    from_file = read_config(config) if config is not None else {}
-    values = configuration(system.name, from_file, str(config)) | configuration(system.name, from_line)
-    complete = completed(system.name, values)
-    complete |= {name: whole_path(complete[name]) for name in ("data", "test") if complete[name] is not None}
-    if complete["features"] is not None:
-        complete["features"] = absolute(complete["features"])
-    for name in ("data_dir", "autoencoder"):  # absolute, so that the run can be resumed from other directories
-        if complete.get(name) is not None:
-            complete[name] = str(Path(complete[name]).expanduser().resolve())
+    complete = complete_configuration(system, chosen_options(system, config, options))
     if print_config:
         typer.echo(config_text(complete), nl=False)
     elif plan:

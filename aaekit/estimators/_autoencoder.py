@@ -17,7 +17,7 @@ from aaekit.core.random import RandomStream, seed_of
 from aaekit.core.settings import Schedule
 from aaekit.errors import InputError
 from aaekit.estimators._base import Estimator, RandomState, Sources, by_view, views, with_noise
-from aaekit.estimators._hyperparameters import Positive, Rate, Weight, hyperparameters
+from aaekit.estimators._hyperparameters import Positive, Rate, Searched, Weight, hyperparameters
 from aaekit.estimators._plan import DataSummary, Plan
 from aaekit.estimators._rows import in_batches
 from aaekit.estimators._sklearn import TransformerMixin, available_if
@@ -61,7 +61,7 @@ class Autoencoder(TransformerMixin, Estimator[A]):
         ),
     ] = None
     discriminator_learning_rate: Annotated[
-        Rate, "Training", Field(description="learning rate of the discriminators")
+        Rate, "Training", Field(description="learning rate of the discriminators"), Searched(3e-5, 1e-2)
     ] = 1e-3
     schedule: Annotated[
         Schedule,

@@ -30,7 +30,7 @@ from aaekit.estimators._fitting import (
     training_of,
     with_phases,
 )
-from aaekit.estimators._hyperparameters import Positive, Rate, Share, Weight, hyperparameters
+from aaekit.estimators._hyperparameters import Positive, Rate, Searched, Share, Weight, hyperparameters
 from aaekit.estimators._io import (
     DAMAGE,
     FACTS,
@@ -122,9 +122,9 @@ class Estimator(BaseEstimator, Generic[N]):
         ),
     ] = "auto"
     batch_norm: BatchNorm = False
-    dropout: Annotated[Share, "Networks", Field(description="share of hidden units dropped in encoder and decoder")] = (
-        0.0
-    )
+    dropout: Annotated[
+        Share, "Networks", Field(description="share of hidden units dropped in encoder and decoder"), Searched(0, 0.5)
+    ] = 0.0
     input_noise: Annotated[
         Literal["auto"] | Weight,
         "Losses",
@@ -133,7 +133,9 @@ class Estimator(BaseEstimator, Generic[N]):
             "or 0 for photos, whose texture it hides"
         ),
     ] = 0.0
-    learning_rate: Annotated[Rate, "Training", Field(description="learning rate of encoder and decoder")] = 1e-3
+    learning_rate: Annotated[
+        Rate, "Training", Field(description="learning rate of encoder and decoder"), Searched(3e-5, 1e-2)
+    ] = 1e-3
     learning_rates: Annotated[
         Mapping[str, Rate] | None,
         "Training",

@@ -13,7 +13,7 @@ from torch import Tensor
 from aaekit import priors
 from aaekit.errors import InputError
 from aaekit.estimators._base import Sources
-from aaekit.estimators._hyperparameters import Length, Weight
+from aaekit.estimators._hyperparameters import Length, Searched, Weight
 from aaekit.estimators._label_propagation import Neighbourhood
 from aaekit.estimators._labels import numbers_by_class
 from aaekit.estimators._plan import DataSummary, Plan
@@ -44,11 +44,13 @@ VatEpsilon = Annotated[
         "or the radius and the finite-difference step (xi) in units of the radius; the step is 10 by default, or, "
         "where an augmentation is used as well, 0.1 in the units of the rows"
     ),
+    Searched(0.05, 1),
 ]
 PseudoLabelThreshold = Annotated[
     float,
     "Losses",
     Field(gt=0, lt=1, description="probability above which a prediction is used as a pseudo-label (tau of FixMatch)"),
+    Searched(0.7, 0.99),
 ]
 ClassPrior = Annotated[
     Literal["auto", "labelled", "uniform"] | tuple[Literal["auto"] | float, ...] | Mapping[Any, Weight],

@@ -1,6 +1,7 @@
 """Hyper-parameters are declared once, as fields of an estimator: type, group, bounds, default and meaning.
 
-The constructor, its documentation, the validation, the command line's options and the YAML keys follow from the field.
+The constructor, its documentation, the validation, the command line's options, the YAML keys and the space that
+`aae search` looks through follow from the field.
 """
 
 import inspect
@@ -28,6 +29,14 @@ C = TypeVar("C", bound=type)
 
 
 @dataclass(frozen=True)
+class Searched:
+    """Marks a parameter that `aae search` varies: numbers from `low` to `high`, without them all of its choices."""
+
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
 class Hyperparameter:
     """One constructor argument: `kind` is its annotation, bounds included, `group` what it is about."""
 
@@ -36,6 +45,7 @@ class Hyperparameter:
     default: Any
     description: str
     group: str
+    searched: Searched | None = None
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -84,7 +94,8 @@ def hyperparameters_of(estimator: type) -> dict[str, Hyperparameter]:
         metadata = typing.get_args(kind)[1:] if typing.get_origin(kind) is Annotated else ()
         text = next((m.description for m in metadata if isinstance(m, FieldInfo) and m.description), "")
         group = next((m for m in metadata if isinstance(m, str)), "Training")
-        described[field.name] = Hyperparameter(field.name, kind, field.default, text, group)
+        searched = next((m for m in metadata if isinstance(m, Searched)), None)
+        described[field.name] = Hyperparameter(field.name, kind, field.default, text, group, searched)
     place = {group: k for k, group in enumerate(GROUPS)}
     ordered = sorted(described.values(), key=lambda h: place.get(h.group, len(GROUPS)))
     return {h.name: h for h in ordered}

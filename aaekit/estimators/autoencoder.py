@@ -19,7 +19,7 @@ from aaekit.estimators._base import RandomState, Sources
 from aaekit.estimators._building import new_coders, new_critic
 from aaekit.estimators._density import ParzenDensity
 from aaekit.estimators._fitting import rows_per_batch
-from aaekit.estimators._hyperparameters import Share, hyperparameters
+from aaekit.estimators._hyperparameters import Searched, Share, hyperparameters
 from aaekit.estimators._labels import learn_labels
 from aaekit.estimators._plan import DataSummary, Plan
 from aaekit.estimators._rows import learn_rows
@@ -73,7 +73,7 @@ class AdversarialAutoencoder(ParzenDensity):
         Field(description="z given x: deterministic, Gaussian, or from noise that is fed in (universal approximator)"),
     ] = "deterministic"
     discriminator_dropout: Annotated[
-        Share, "Networks", Field(description="share of hidden units dropped in the discriminator")
+        Share, "Networks", Field(description="share of hidden units dropped in the discriminator"), Searched(0, 0.5)
     ] = 0.2
     adversarial: Annotated[
         bool,

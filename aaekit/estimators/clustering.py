@@ -26,7 +26,7 @@ from aaekit.estimators._categorical import (
     steps_without_labels,
     vat_lengths,
 )
-from aaekit.estimators._hyperparameters import Length, Positive, hyperparameters
+from aaekit.estimators._hyperparameters import Length, Positive, Searched, hyperparameters
 from aaekit.estimators._plan import DataSummary, Plan, consistency
 from aaekit.estimators._rows import learn_rows, probabilities
 from aaekit.estimators._sklearn import ClusterMixin, available_if
@@ -105,6 +105,7 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
             description="what must not change y: the augmentation, the worst direction nearby, or both; 'auto' is the "
             "first for images, both for tables, and the second without an augmentation"
         ),
+        Searched(),
     ] = "auto"
     vat_epsilon: VatEpsilon = 0.25
     mode_separation_margin: Annotated[

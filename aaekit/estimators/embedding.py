@@ -28,7 +28,7 @@ from aaekit.estimators._categorical import (
     vat_lengths,
 )
 from aaekit.estimators._fitting import rows_per_batch
-from aaekit.estimators._hyperparameters import Length, Positive, hyperparameters
+from aaekit.estimators._hyperparameters import Length, Positive, Searched, hyperparameters
 from aaekit.estimators._labels import learn_labels
 from aaekit.estimators._plan import DataSummary, Plan, consistency
 from aaekit.estimators._rows import in_batches, learn_rows, probabilities
@@ -94,6 +94,7 @@ class EmbeddingAAE(Autoencoder[EmbeddingNetworks]):
             "(without labels: y must not change under the augmentation), y must not change in the worst direction "
             "nearby, or both; 'auto' depends on rows and labels"
         ),
+        Searched(),
     ] = "auto"
     pseudo_label_threshold: PseudoLabelThreshold = 0.95
     vat_epsilon: VatEpsilon = 0.25

@@ -29,7 +29,7 @@ from aaekit.estimators._categorical import (
 )
 from aaekit.estimators._classifier import Classifier, ClassWeight
 from aaekit.estimators._fitting import rows_per_batch
-from aaekit.estimators._hyperparameters import Positive, hyperparameters
+from aaekit.estimators._hyperparameters import Positive, Searched, hyperparameters
 from aaekit.estimators._labels import warn_of_lost_classes, warn_of_unsure_frequencies
 from aaekit.estimators._plan import DataSummary, Plan, consistency
 from aaekit.estimators._teachers import calibrate, teach
@@ -89,6 +89,7 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
             "class; the adversarial weight and the discriminator's learning rate of z are tripled), or for all rows "
             "together, as in the paper"
         ),
+        Searched(),
     ] = "marginal"
     class_prior: ClassPrior = "auto"
     class_weight: ClassWeight = None
@@ -101,6 +102,7 @@ class SemiSupervisedAAE(Autoencoder[CategoricalNetworks], Classifier[Categorical
             "rows, y must not change in the worst direction nearby, or both; 'auto' is both, but the first for images "
             "of less than 16 pixels a side, the second without an augmentation, and none where each image has a label"
         ),
+        Searched(),
     ] = "auto"
     pseudo_label_threshold: PseudoLabelThreshold = 0.95
     vat_epsilon: VatEpsilon = 0.25

@@ -1,6 +1,7 @@
-"""What a fitted estimator predicts for rows, as a table."""
+"""What a fitted estimator predicts for rows, and their codes, as a table."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -9,8 +10,11 @@ from sklearn.base import is_clusterer
 
 from aaekit.errors import InputError
 from aaekit.estimators import AAEOutlierDetector, EmbeddingAAE
+from aaekit.evaluation.heldout import to_training_units
 
-__all__ = ["predictions"]
+__all__ = ["TEXTS", "codes", "in_blocks", "predictions"]
+
+TEXTS = ("class", "cluster", "outlier")  # columns that are no numbers
 
 
 @singledispatch
@@ -49,6 +53,40 @@ def predictions(estimator: Any, X: NDArray[Any], names: Sequence[str]) -> tuple[
         )
     lines = [[k, names[row.argmax()], *(f"{v:.6f}" for v in row)] for k, row in enumerate(p)]
     return ["row", kind, *(f"p({name})" for name in names)], lines
+
+
+def codes(estimator: Any, X: NDArray[Any]) -> tuple[list[str], list[list[Any]]]:
+    """Codes z of rows as a table: its columns, and a line per row of X in the units of the training.
+
+    Raises
+    ------
+    InputError
+        If the estimator has no codes.
+    """
+    if not hasattr(estimator, "transform"):
+        raise InputError(
+            f"expected a model with codes, got {type(estimator).__name__}, which has none: choose a generator, a "
+            "classifier, clusters or a map"
+        )
+    lines = [[k, *(f"{v:.6g}" for v in z)] for k, z in enumerate(estimator.transform(X))]
+    return ["row", *estimator.get_feature_names_out()], lines
+
+
+def in_blocks(
+    table: Callable[[NDArray[Any]], tuple[list[str], list[list[Any]]]],
+    estimator: Any,
+    blocks: Iterable[tuple[int, NDArray[Any]]],
+) -> Iterator[tuple[list[str], list[list[Any]]]]:
+    """Yield the table of each block of rows, such as their predictions; lines begin with the number of the row.
+
+    What the first block warns of is said once.
+    """
+    for k, (first, X) in enumerate(blocks):
+        with warnings.catch_warnings():
+            if k:
+                warnings.simplefilter("ignore")
+            columns, lines = table(to_training_units(estimator, X))
+        yield columns, [[first + row, *cells] for row, *cells in lines]
 
 
 @predictions.register

@@ -43,6 +43,7 @@ from aaekit.plots.samples import (
     style_grid,
     style_label_grid,
 )
+from aaekit.plots.searches import parameter_importances, parameter_scores, search_history
 from aaekit.plots.training import ablation_curves, finetune_curves, learning_curves
 
 __all__ = [
@@ -69,6 +70,8 @@ __all__ = [
     "learning_curves",
     "modes_and_samples",
     "palette",
+    "parameter_importances",
+    "parameter_scores",
     "predicted_rows",
     "questions",
     "reconstruction_pairs",
@@ -77,6 +80,7 @@ __all__ = [
     "roll_walk",
     "sample_grid",
     "save",
+    "search_history",
     "style_grid",
     "style_label_grid",
     "tile",

@@ -37,6 +37,7 @@ from aaekit.core.callbacks import Callback
 from aaekit.core.checkpoints import Checkpoints
 from aaekit.core.loop import Training
 from aaekit.data import Dataset, Split
+from aaekit.data.shards import Block, Shard, blocks_of, npy_blocks, parquet_blocks
 from aaekit.errors import InputError, TrainingError
 from aaekit.estimators._base import Estimator
 from aaekit.estimators._plan import Plan
@@ -198,6 +199,23 @@ class Run(Callback):
             **{name: options[name] for name in datasets.options_of(data) if name in options and name != "drop"},
         )
         return self._checked_features(other)
+
+    def blocks(
+        self, data: str, shard: Shard, data_dir: str | Path | None = None
+    ) -> tuple[Iterator[Block], tuple[str, ...]]:
+        """The rows of a part of another set, block by block, and the files of all rows if they come from files.
+
+        A .npy file is read block by block, and so is a Parquet file if the run is of a table; other sets are loaded
+        whole. Of a set with test rows, those are the rows.
+        """
+        path = Path(data).expanduser()
+        if self.features is None and path.suffix == ".npy" and path.is_file():
+            return npy_blocks(path, shard, self.shape if len(self.shape) > 1 else None), ()
+        if self.features is None and path.suffix == ".parquet" and self.schema is not None and len(self.shape) == 1:
+            return parquet_blocks(path, shard, self.schema), ()
+        other = self.other_data(data, data_dir, labelled=False)
+        rows = held_out({}, other).X
+        return blocks_of(rows, shard), other.files if other.X_test is None else other.files_test
 
     @cached_property
     def split(self) -> Split:
