@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from aaekit import data
 from aaekit.data.formats import read_filled
-from aaekit.errors import InputError
+from aaekit.errors import ColumnWarning, InputError
 from tests.hostile.inputs import Kind, archives, descriptions, images, tables
 
 
@@ -131,10 +131,10 @@ def test_names_of_a_file_are_quoted_in_one_line(tmp_path):
 
 
 def test_labels_that_are_no_finite_numbers(tmp_path):
-    (tmp_path / "a.csv").write_text(
-        "size,label\n" + "".join(f"{k / 7:.3f},{('1', '1e999')[k % 2]}\n" for k in range(12))
-    )
-    assert len(data.load(tmp_path / "a.csv").X) == 12
+    lines = [f"{k / 7:.3f},{('1', '1e999')[k % 2]}" for k in range(12)]
+    (tmp_path / "a.csv").write_text("\n".join(["size,label", *lines]))
+    with pytest.warns(ColumnWarning, match="of the column label, 2 classes"):
+        assert len(data.load(tmp_path / "a.csv").X) == 12
 
 
 def test_pipes_are_not_waited_for(tmp_path):
