@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MAX_LISTED = 20  # names in a message
+
 
 class InputError(ValueError):
     """Invalid input; the message says what was expected, what was received and how to correct it.
@@ -56,6 +58,13 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """Return the end of a message, `": did you mean 'x'?"` with the closest of `names`, `""` if none is close."""
     close = get_close_matches(str(name), [str(n) for n in names], n=1, cutoff=0.6)
     return f": did you mean {close[0]!r}?" if close else ""
+
+
+def listed(names: Iterable[object]) -> str:
+    """Return names that come from a file as a text of one line, "none" if there are none; long ones are cut off."""
+    short = [" ".join(str(name).split())[:80] for name in names]
+    more = f" and {len(short) - MAX_LISTED} more" if len(short) > MAX_LISTED else ""
+    return (", ".join(short[:MAX_LISTED]) or "none") + more
 
 
 def repeated(names: Iterable[str]) -> str | None:

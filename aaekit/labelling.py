@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from typing_extensions import TypedDict
 
 from aaekit._files import append_csv, from_text_cell, read_json
-from aaekit.errors import InputError
+from aaekit.errors import InputError, listed
 
 __all__ = ["LOG", "MAX_TEXT", "SETTINGS", "Answer", "Answers", "How", "Settings", "load", "read_settings"]
 
@@ -175,7 +175,7 @@ class Answers:
                 header, *lines = lines
                 if header != list(Answer._fields):
                     raise InputError(
-                        f"{self.path}: expected the columns {', '.join(Answer._fields)}, got {', '.join(header)}: "
+                        f"{self.path}: expected the columns {', '.join(Answer._fields)}, got {listed(header)}: "
                         "restore it, or give a file of your own to aae label tell"
                     )
             self._n_read += content.rfind(b"\n") + 1

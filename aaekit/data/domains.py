@@ -11,7 +11,7 @@ from aaekit._extras import require
 from aaekit.data.checks import blocks
 from aaekit.data.dataset import Dataset
 from aaekit.data.splits import Split, split_with_validation
-from aaekit.errors import InputError
+from aaekit.errors import InputError, listed
 from aaekit.labels import UNLABELLED
 
 TIGHT = 20  # digits fill frames of less than this many pixels a side; larger frames have a margin
@@ -25,8 +25,8 @@ def check_same_classes(classes: Mapping[str, tuple[str, ...]]) -> tuple[str, ...
     for other in others:
         if classes[other] != classes[first]:
             raise InputError(
-                f"{first}+{other}: expected sets of the same classes to join, got {', '.join(classes[first])} "
-                f"and {', '.join(classes[other])}"
+                f"{first}+{other}: expected sets of the same classes to join, got {listed(classes[first])} "
+                f"and {listed(classes[other])}"
             )
     return classes.get(first, ())
 

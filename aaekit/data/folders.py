@@ -14,7 +14,7 @@ from aaekit.data.encoding import PICTURE, ImageFiles
 from aaekit.data.images import MAX_PIXELS, SUFFIXES, Item, grouped, read_images
 from aaekit.data.splits import split_with_validation
 from aaekit.encoders import Encoder, encoded
-from aaekit.errors import InputError
+from aaekit.errors import InputError, listed
 from aaekit.labels import UNLABELLED
 
 PARTS = {
@@ -168,7 +168,7 @@ def _labels(where: str, items: Sequence[Item], classes: Sequence[str]) -> NDArra
     index = {name: k for k, name in enumerate(classes)}
     names = [item.label for item in items]
     if len(classes) and (unknown := sorted({name for name in names if name is not None and name not in index})):
-        raise InputError(f"{where}: expected the classes {', '.join(classes)}, got {', '.join(unknown)}")
+        raise InputError(f"{where}: expected the classes {', '.join(classes)}, got {listed(unknown)}")
     if not len(classes) or all(name is None for name in names):
         return None
     return np.array([UNLABELLED if name is None else index[name] for name in names], np.int64)

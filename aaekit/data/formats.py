@@ -13,7 +13,7 @@ import numpy as np
 from aaekit._files import check_regular, from_text_cell
 from aaekit.data.checks import check_whole
 from aaekit.data.store import MAX_BYTES, read_at_most
-from aaekit.errors import InputError
+from aaekit.errors import InputError, listed
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # X, y, X_test, y_test
 
@@ -60,7 +60,7 @@ def read_filled(path: Path, columns: tuple[str, ...]) -> list[dict[str, str | No
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: expected a CSV file in UTF-8, got ({error}): check the file") from error
     if not set(columns) <= set(names):
-        raise InputError(f"{path}: expected the columns {' and '.join(columns)}, got {', '.join(names) or 'none'}")
+        raise InputError(f"{path}: expected the columns {' and '.join(columns)}, got {listed(names)}")
     return lines
 
 

@@ -13,7 +13,7 @@ from aaekit.data.folders import PARTS, dataset_fields
 from aaekit.data.images import SUFFIXES, Item
 from aaekit.data.tables import TARGETS, first_lines, read_frame, read_labels
 from aaekit.encoders import Encoder
-from aaekit.errors import DamageError, InputError, nearest
+from aaekit.errors import DamageError, InputError, listed, nearest
 
 FILES = ("file", "files", "filename", "file_name", "filepath", "path", "image", "images", "image_path", "image_file")
 OPTIONS = ("images", "target")
@@ -189,7 +189,7 @@ def _items(
     label = target or (likely[0] if likely else None)
     names = features[label].get("names") if label is not None and isinstance(features[label], Mapping) else None
     if column not in table.column_names or (label is not None and label not in table.column_names):
-        raise InputError(f"{where}: expected the columns {column} and {label}, got {', '.join(table.column_names)}")
+        raise InputError(f"{where}: expected the columns {column} and {label}, got {listed(table.column_names)}")
     cells = [None] * len(table) if label is None or classes == () else table[label].to_pylist()
     is_list = names is None or (isinstance(names, list) and all(isinstance(name, str) for name in names))
     if not is_list or (names and any(cell is not None and cell not in range(-1, len(names)) for cell in cells)):

@@ -23,6 +23,7 @@ from aaekit.data.tables import SUFFIXES, TEXT_SUFFIXES, as_bytes, read_table, su
 from aaekit.encoders import Encoder
 from aaekit.encoders import find as find_encoder
 from aaekit.errors import ColumnWarning, ImageWarning, InputError, nearest
+from aaekit.errors import listed as listed_names
 from aaekit.labels import UNLABELLED
 
 NPZ_ARRAYS = {  # our names of rows and labels, and those of Keras, MedMNIST and others
@@ -331,10 +332,10 @@ def _read_npz(path: Path, max_bytes: int) -> dict[str, Any]:
         raise InputError(f"{path}: expected a .npz archive, got no such file: check the path") from None
     if "X" not in keys:
         raise InputError(
-            f"{path}: expected an array X, x_train or train_images, got {', '.join(in_file) or 'none'}: rename the rows"
+            f"{path}: expected an array X, x_train or train_images, got {listed_names(in_file)}: rename the rows"
         )
     if others := [name for name in in_file if name not in keys.values()]:
-        warnings.warn(f"{path}: arrays are left out: {', '.join(others)}", ImageWarning, stacklevel=4)
+        warnings.warn(f"{path}: arrays are left out: {listed_names(others)}", ImageWarning, stacklevel=4)
     arrays: dict[str, Any] = {key: by_name[name] for key, name in keys.items()}
     names = {key: tuple(map(str, np.atleast_1d(arrays.pop(key)))) for key in NPZ_TEXTS if key in arrays}
     for key, array in arrays.items():

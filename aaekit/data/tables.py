@@ -438,8 +438,8 @@ def _no_classes(cells: list[str]) -> str:
     """What is in a column that cannot be labels; "" if it can."""
     n_distinct, n = len(set(cells)), len(cells)
     numbers = parse_numbers(sorted(set(cells)))[0]
-    if n_distinct and not np.isnan(numbers).any() and (numbers % 1 != 0).any():
-        return f"the number {numbers[numbers % 1 != 0][0]:g}"
+    if n_distinct and not np.isnan(numbers).any() and len(others := numbers[numbers != np.floor(numbers)]):
+        return f"the number {others[0]:g}"
     if n > LEAST_FOR_LABELS and n_distinct > n / 2:
         return f"{n_distinct} different labels in {n} rows"
     return ""

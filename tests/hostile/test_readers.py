@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aaekit import data
-from aaekit.errors import InputError
+from aaekit.data.formats import read_filled
+from aaekit.errors import ColumnWarning, InputError
 from tests.hostile.inputs import Kind, archives, descriptions, images, tables
 
 
@@ -119,6 +120,21 @@ def test_descriptions_of_sets_name_files_beside_them(name, tmp_path):
     with pytest.raises(InputError, match="got a damaged one .the name"):
         (tmp_path / kind.path).write_text(text)
         data.load(tmp_path / "set")
+
+
+def test_names_of_a_file_are_quoted_in_one_line(tmp_path):
+    lines = '"pair\n of","' + "x" * 5000 + '"' + "".join(f",c{k}" for k in range(100)) + "\n1,2\n"
+    (tmp_path / "a.csv").write_text(lines)
+    with pytest.raises(InputError, match=r"got pair of, x{80}, c0, .* and \d+ more") as refused:
+        read_filled(tmp_path / "a.csv", ("pair", "real"))
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_labels_that_are_no_finite_numbers(tmp_path):
+    lines = [f"{k / 7:.3f},{('1', '1e999')[k % 2]}" for k in range(12)]
+    (tmp_path / "a.csv").write_text("\n".join(["size,label", *lines]))
+    with pytest.warns(ColumnWarning, match="of the column label, 2 classes"):
+        assert len(data.load(tmp_path / "a.csv").X) == 12
 
 
 def test_pipes_are_not_waited_for(tmp_path):
