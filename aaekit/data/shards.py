@@ -122,7 +122,9 @@ def parquet_blocks(path: Path, shard: Shard, schema: Schema) -> Iterator[Block]:
     InputError
         If the file is damaged, or a column of the schema is missing.
     """
-    parquet = require("pyarrow.parquet", extra="data")
+    require("pyarrow", extra="data")
+    from pyarrow import parquet
+
     check_regular(path, "a table")
     try:
         with parquet.ParquetFile(path) as file:
@@ -207,8 +209,8 @@ def _write_parquet(
     path: Path, names: Sequence[str], blocks: Iterable[list[Sequence[Any]]], texts: Sequence[str]
 ) -> None:
     """Write blocks of lines as row groups of a Parquet file."""
-    parquet = require("pyarrow.parquet", extra="data")
-    import pyarrow as pa
+    pa = require("pyarrow", extra="data")
+    from pyarrow import parquet
 
     kinds = [int if name == "row" else str if name in texts else float for name in names]
     types = {int: pa.int64(), float: pa.float64(), str: pa.string()}

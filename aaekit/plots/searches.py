@@ -36,8 +36,8 @@ BEST: dict[str, Any] = {"marker": "o", "markerfacecolor": "none", "markeredgecol
     "Scores of the trials",
     "A point is a trial, a cross one that was pruned, at its last intermediate score; both are at the upper edge if "
     "they are far above. The line is the lowest score so far, the dashed line the score of the configuration as it was "
-    "given. A line that still falls at the end asks for more trials; points that are all within the bar of the best one "
-    "differ by chance.",
+    "given. A line that still falls at the end asks for more trials; points that are all within the bar of the best "
+    "one differ by chance.",
 )
 def search_history(
     scores: ArrayLike, pruned: ArrayLike, name: str, default: float | None = None, std_error: float | None = None
