@@ -228,6 +228,24 @@ def test_planes_and_colours_can_be_chosen(page):
     page.wait_for_selector("text=/^400 items$/")
 
 
+def test_where_places_have_no_codes_the_probe_moves_from_item_to_item(page):
+    enter(page, "map")
+    page.click("text=Neighbours (t-SNE)")
+    page.wait_for_selector(".map[data-complete]")
+    assert page.locator("[data-mode=path]").is_hidden()
+    drag(page, (0.4, 0.4), (0.55, 0.5))
+    page.wait_for_selector(".side .tile")
+    first = int(re.match(r"item (\d+)", page.locator(".side .tile").first.get_attribute("title"))[1])
+    code = page.client.json("/api/items/code", item=first)
+    made = page.client("POST", "/api/decode", np.array([code["value"], *code["z"]], "<f4").tobytes())[2]
+    assert np.abs(np.array(pixels(page, ".decoded canvas")) - np.frombuffer(made, np.uint8)).max() <= 1
+    probe = page.locator(".probe").get_attribute("style")
+    page.locator(".plane").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(200)
+    assert page.locator(".probe").get_attribute("style") != probe
+
+
 # --- the other rooms -------------------------------------------------------------------------------------------------
 def test_a_drawing_has_a_class_and_a_style(page):
     enter(page, "style")

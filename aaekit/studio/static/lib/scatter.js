@@ -260,6 +260,18 @@ export class Scatter {
   }
 
   /**
+   * The visible point that is nearest to a place, however far; -1 if there is none.
+   * @param {number[]} place
+   */
+  closest(place) {
+    for (let pixels = 8, extent = 16 * this.canvas.clientWidth * (1 + this.scale / this.home.scale); pixels < extent; pixels *= 4) {
+      const point = this.nearest(place, pixels);
+      if (point >= 0) return point;
+    }
+    return -1;
+  }
+
+  /**
    * The visible points inside a polygon of places.
    * @param {number[][]} polygon
    */
