@@ -124,13 +124,15 @@ class Trained:
 
     def neighbours(self, z: NDArray[Any], value: int, n: int) -> NDArray[np.int64]:
         """The items, of those that are encoded, whose codes are nearest to one; of models with y, among its value."""
-        done = self.items.order[: self.n_done].astype(np.int64)
-        if self.space.joint and value >= 0:
-            same = done[self.value[done] == value]
-            done = same if len(same) else done
-        distance = np.square(self.z[done] - np.asarray(z, np.float32)).sum(1)
-        nearest = np.argpartition(distance, min(n, len(done) - 1))[:n] if len(done) > n else np.arange(len(done))
-        return done[nearest[np.argsort(distance[nearest], kind="stable")]]
+        is_near = np.ones(self.items.n, bool)
+        is_near[self.items.order[self.n_done :]] = False
+        if self.space.joint and value >= 0 and (is_near & (self.value == value)).any():
+            is_near &= self.value == value
+        difference = self.z - np.asarray(z, np.float32)
+        distance = np.where(is_near, np.einsum("nd,nd->n", difference, difference), np.inf)
+        nearest = np.argpartition(distance, n)[:n] if n < len(distance) else np.arange(len(distance))
+        nearest = nearest[is_near[nearest]]
+        return nearest[np.argsort(distance[nearest], kind="stable")]
 
 
 @dataclass

@@ -20,7 +20,7 @@ T = TypeVar("T")
 NOW, AHEAD = 0, 1  # priorities of jobs
 MAX_WAITING = 5000  # jobs; more are refused
 CHUNK_SECONDS = 0.03  # of computing ahead, between two looks at what people wait for
-MAX_CHUNK = 2000  # items that are computed ahead in this time
+MAX_CHUNK = 20_000  # items that are computed ahead in this time
 
 
 class Worker:

@@ -24,6 +24,8 @@ void main() {
 
 export const NORMAL = 0, DIMMED = 1, SELECTED = 2, HIDDEN = 3;
 const N_CELLS = 512; // of the grid, a side
+const SLOW = 50, REST = 200; // milliseconds: of a frame that takes long, and without a change before all points are drawn
+const FEWEST = 20000; // points that are drawn while something changes, however slow
 
 export class Scatter {
   /**
@@ -41,6 +43,8 @@ export class Scatter {
     this.home = { centre: [0, 0], scale: 1 };
     this.onview = () => {};
     this.pending = 0;
+    this.limit = capacity; // points that are drawn while something changes: the first ones, whose order is random
+    this.rest = /** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined);
     this.palette = new Uint8Array(1024);
     this.box = /** @type {number[][] | null} */ (null);
     this.grid = /** @type {{starts: Uint32Array, members: Uint32Array, low: number[], step: number[], n: number} | null} */ (null);
@@ -99,7 +103,7 @@ export class Scatter {
       gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers?.[k] ?? null);
       gl.bufferSubData(gl.ARRAY_BUFFER, from * width * array.BYTES_PER_ELEMENT, array.subarray(from * width, this.n * width));
     });
-    if (what.includes("places")) this.grid = null;
+    if (what.includes("places") && !from) this.grid = null;
     this.draw();
   }
 
@@ -110,14 +114,28 @@ export class Scatter {
     this.draw();
   }
 
+  /** Draw in the next frame: as many points as are drawn quickly, and all of them when nothing changes any more. */
   draw() {
-    this.pending ||= requestAnimationFrame(() => {
+    if (this.pending) return;
+    const asked = performance.now();
+    this.pending = requestAnimationFrame(() => {
       this.pending = 0;
-      this.drawNow();
+      const waited = performance.now() - asked; // for the frame before
+      const part = waited > SLOW ? Math.min(this.limit, this.n) * Math.max(0.05, SLOW / waited) : 1.1 * this.limit;
+      this.limit = Math.max(FEWEST, Math.min(this.states.length, part));
+      this.drawNow(this.limit);
+      clearTimeout(this.rest);
+      if (this.limit < this.n) this.rest = setTimeout(() => this.drawAll(), REST);
     });
   }
 
-  drawNow() {
+  drawAll() {
+    if (this.pending) this.rest = setTimeout(() => this.drawAll(), REST);
+    else this.drawNow();
+  }
+
+  /** @param {number} [most] points */
+  drawNow(most = Infinity) {
     const { gl, canvas } = this;
     const ratio = Math.min(devicePixelRatio || 1, 2);
     const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
@@ -132,7 +150,7 @@ export class Scatter {
     const [sx, sy] = [(2 * this.scale) / canvas.clientWidth, (2 * this.scale) / canvas.clientHeight];
     gl.uniform4f(this.uniforms?.view ?? null, sx, sy, -this.centre[0] * sx, -this.centre[1] * sy);
     gl.uniform1f(this.uniforms?.size ?? null, this.pointSize() * ratio);
-    gl.drawArrays(gl.POINTS, 0, this.n);
+    gl.drawArrays(gl.POINTS, 0, Math.min(this.n, most));
     this.onview();
   }
 
@@ -213,8 +231,9 @@ export class Scatter {
   }
 
   // --- which point
+  /** The grid of the points; while some are still to come, it may lack the last ones. */
   indexed() {
-    if (this.grid && this.grid.n === this.n) return this.grid;
+    if (this.grid && (this.grid.n === this.n || (this.n < this.states.length && this.grid.n > 0.8 * this.n))) return this.grid;
     const { n, places } = this;
     const low = [Infinity, Infinity], high = [-Infinity, -Infinity];
     for (let i = 0; i < 2 * n; i++) {

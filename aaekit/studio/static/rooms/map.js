@@ -19,6 +19,7 @@ import { DIMMED, HIDDEN, NORMAL, SELECTED, Scatter } from "../lib/scatter.js";
 
 const N_FRAMES = 90; // of a path
 const N_TILES = 60; // of a selection
+const N_FOR_RANGE = 20000; // points by whose numbers the range of colours is chosen
 
 /** @param {HTMLElement} element */
 export async function mount(element) {
@@ -42,6 +43,7 @@ class MapRoom {
     this.rest = new Float32Array(space.nDims); // of the z of an item, outside of all directions
     this.rows = new Uint32Array(space.n); // the item of each point
     this.numbers = new Float32Array(space.n); // the column, by point
+    this.counts = /** @type {Map<number, number>} */ (new Map()); // of the values of a column with names
     this.range = [0, 1];
     this.hidden = new Set();
     this.selection = /** @type {number[]} */ ([]);
@@ -190,6 +192,7 @@ class MapRoom {
       }
       this.scatter.n = from + n;
       if (!this.framed && this.scatter.n > Math.min(300, this.space.n - 1)) this.frame();
+      this.box?.setAttribute("data-points", String(this.scatter.n));
       this.scatter.upload(["places"], from);
       await this.colour();
       const total = Number(headers.get("x-total"));
@@ -247,38 +250,44 @@ class MapRoom {
     if (column !== this.column || from !== this.nColoured) return;
     this.numbers.set(new Float32Array(bytes), from);
     this.nColoured = Number(headers.get("x-done"));
-    this.paint();
+    if (!from) this.counts.clear();
+    if (column.names) for (let i = from; i < this.nColoured; i++) this.counts.set(this.numbers[i], (this.counts.get(this.numbers[i]) ?? 0) + 1);
+    this.paint(from);
   }
 
-  paint() {
+  /** @param {number} [from] points before it have the right colours already */
+  paint(from = 0) {
     const { scatter, numbers, column } = this;
     if (!scatter) return;
     const n = Math.min(this.nColoured ?? 0, scatter.n);
     if (column.names) {
       const last = column.names.length <= 12 ? 12 : column.names.length;
-      for (let i = 0; i < scatter.n; i++) scatter.colours[i] = i < n && numbers[i] >= 0 ? numbers[i] % Math.max(12, Math.min(last, 240)) : 255;
+      for (let i = from; i < scatter.n; i++) scatter.colours[i] = i < n && numbers[i] >= 0 ? numbers[i] % Math.max(12, Math.min(last, 240)) : 255;
       scatter.setPalette(classTexture());
     } else {
-      const sorted = numbers.slice(0, n).sort();
-      this.range = n ? [sorted[Math.floor(0.01 * (n - 1))], sorted[Math.ceil(0.99 * (n - 1))]] : [0, 1];
+      const before = this.range, m = Math.min(n, N_FOR_RANGE); // the order of points is random
+      const sorted = numbers.slice(0, m).sort();
+      this.range = m ? [sorted[Math.floor(0.01 * (m - 1))], sorted[Math.ceil(0.99 * (m - 1))]] : [0, 1];
+      if (before[0] !== this.range[0] || before[1] !== this.range[1]) from = 0;
       const width = this.range[1] - this.range[0] || 1;
-      for (let i = 0; i < scatter.n; i++) scatter.colours[i] = i < n ? Math.max(0, Math.min(255, (255 * (numbers[i] - this.range[0])) / width)) : 0;
+      for (let i = from; i < scatter.n; i++) scatter.colours[i] = i < n ? Math.max(0, Math.min(255, (255 * (numbers[i] - this.range[0])) / width)) : 0;
       scatter.setPalette(rampTexture());
     }
-    this.setStates();
+    this.setStates(from);
     this.showLegend();
-    this.drawPrior();
+    if (!from) this.drawPrior();
   }
 
-  setStates() {
+  /** @param {number} [from] points before it have the right states already */
+  setStates(from = 0) {
     const { scatter } = this;
     if (!scatter) return;
     const chosen = new Set(this.selection);
-    for (let i = 0; i < scatter.n; i++) {
+    for (let i = from; i < scatter.n; i++) {
       const hidden = this.column.names && this.hidden.has(i < (this.nColoured ?? 0) ? this.numbers[i] : -1);
       scatter.states[i] = hidden ? HIDDEN : chosen.size ? (chosen.has(this.rows[i]) ? SELECTED : DIMMED) : NORMAL;
     }
-    scatter.upload(["colours", "states"]);
+    scatter.upload(["colours", "states"], from);
   }
 
   showLegend() {
@@ -289,9 +298,7 @@ class MapRoom {
         h("div", { className: "spread small muted number" }, h("span", {}, this.range[0].toPrecision(3)), h("span", {}, this.range[1].toPrecision(3))));
       return;
     }
-    const counts = new Map();
-    for (let i = 0; i < (this.nColoured ?? 0); i++) counts.set(this.numbers[i], (counts.get(this.numbers[i]) ?? 0) + 1);
-    const entries = [...counts].sort((a, b) => (a[0] < 0 ? 1 : b[0] < 0 ? -1 : a[0] - b[0]));
+    const entries = [...this.counts].sort((a, b) => (a[0] < 0 ? 1 : b[0] < 0 ? -1 : a[0] - b[0]));
     const scroll = legend.querySelector(".legend")?.scrollTop ?? 0;
     legend.replaceChildren(h("h2", {}, column.title),
       h("div", { className: "legend", tabIndex: entries.length > 7 ? 0 : -1 }, entries.map(([k, n]) =>
