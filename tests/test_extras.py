@@ -20,6 +20,7 @@ EXTRAS = {
     "anndata": {"anndata"},
     "tensorboard": {"tensorboard"},
     "studio": {"fastapi", "uvicorn"},
+    "notebook": {"anywidget", "traitlets"},
     "suite": {"umap", "skimage"},
     "features": {
         "efficientnet_lite_pytorch",

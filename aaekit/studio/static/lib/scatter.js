@@ -25,6 +25,7 @@ void main() {
 export const NORMAL = 0, DIMMED = 1, SELECTED = 2, HIDDEN = 3;
 const N_CELLS = 512; // of the grid, a side
 const SLOW = 50, REST = 200; // milliseconds: of a frame that takes long, and without a change before all points are drawn
+const LONGEST_REST = 3000; // where a frame of all points takes long, so that they do not come between two moves
 const FEWEST = 20000; // points that are drawn while something changes, however slow
 
 export class Scatter {
@@ -44,6 +45,7 @@ export class Scatter {
     this.onview = () => {};
     this.pending = 0;
     this.limit = capacity; // points that are drawn while something changes: the first ones, whose order is random
+    this.cost = 0; // milliseconds of the last frame with all points
     this.rest = /** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined);
     this.palette = new Uint8Array(1024);
     this.box = /** @type {number[][] | null} */ (null);
@@ -117,21 +119,26 @@ export class Scatter {
   /** Draw in the next frame: as many points as are drawn quickly, and all of them when nothing changes any more. */
   draw() {
     if (this.pending) return;
-    const asked = performance.now();
-    this.pending = requestAnimationFrame(() => {
+    this.pending = requestAnimationFrame(async () => {
       this.pending = 0;
-      const waited = performance.now() - asked; // for the frame before
-      const part = waited > SLOW ? Math.min(this.limit, this.n) * Math.max(0.05, SLOW / waited) : 1.1 * this.limit;
-      this.limit = Math.max(FEWEST, Math.min(this.states.length, part));
-      this.drawNow(this.limit);
+      const n = Math.min(this.limit, this.n);
       clearTimeout(this.rest);
-      if (this.limit < this.n) this.rest = setTimeout(() => this.drawAll(), REST);
+      if (n < this.n) this.rest = setTimeout(() => this.drawAll(), Math.max(REST, Math.min(2 * this.cost, LONGEST_REST)));
+      const took = await this.timed(n);
+      this.limit = Math.max(FEWEST, Math.min(this.states.length, took > SLOW ? n * Math.max(0.05, SLOW / took) : 1.1 * this.limit));
     });
   }
 
-  drawAll() {
+  async drawAll() {
     if (this.pending) this.rest = setTimeout(() => this.drawAll(), REST);
-    else this.drawNow();
+    else this.cost = await this.timed(Infinity);
+  }
+
+  /** Draw some points; the milliseconds until the next frame, which waits for the graphics card. @param {number} most */
+  timed(most) {
+    const began = performance.now();
+    this.drawNow(most);
+    return /** @type {Promise<number>} */ (new Promise((done) => requestAnimationFrame(() => done(performance.now() - began))));
   }
 
   /** @param {number} [most] points */
