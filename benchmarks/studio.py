@@ -1,18 +1,26 @@
-"""How fast the studio answers: from the pointer to the picture in a browser, and many clients at once.
+"""How fast the studio answers: from the pointer to the picture in a browser, many clients at once, and many items.
 
     python -m benchmarks.studio RUN
+    python -m benchmarks.studio --items 1000000
 
 Prints a line of JSON for each: milliseconds from a move of the pointer to the decoded picture (median and 95th
 percentile), of these those from the moment when the browser hands the move to the page; and for 200 clients the answers
 by status, their milliseconds and the growth of memory.
+
+With `--items` it measures the map of a run of so many rows of four numbers, which it makes: seconds from the address
+to the first points and to all of them, the longest time between two frames of the page meanwhile, milliseconds from the
+first move of the pointer to the item below it and from frame to frame while the map is moved, and the memory of the
+page and, beyond that of its libraries, of the server.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import resource
 import statistics
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -24,15 +32,80 @@ MOVES, CLIENTS, ROUNDS = 300, 200, 10
 COLLECT = (
     "() => { window.times = []; document.querySelector('.map').addEventListener('decoded', e => times.push(e.detail)) }"
 )
+WATCH = """window.gaps = []; let last = performance.now();
+const look = now => { window.gaps.push(now - last); last = now; requestAnimationFrame(look) };
+requestAnimationFrame(look)"""
 
 
 def main() -> None:
     """Measure a run."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", type=Path, nargs="?")
     parser.add_argument("--server", action="store_true", help="decode in the server, whatever the page could")
+    parser.add_argument("--items", type=int, help="make a run of so many rows, and measure its map")
     arguments = parser.parse_args()
-    run, server = arguments.run, arguments.server
+    if arguments.items:
+        with tempfile.TemporaryDirectory() as folder:
+            measure_items(Path(folder), arguments.items)
+    if arguments.run:
+        measure_answers(arguments.run, arguments.server)
+
+
+def measure_items(folder: Path, n: int) -> None:
+    """Measure the map of a run of n rows."""
+    from tests.studio import browser, make_run, studio
+
+    random = np.random.default_rng(0)
+    group = random.integers(0, 3, (n, 1))
+    np.save(folder / "rows.npy", (random.normal(size=(n, 4)) + 4 * group).astype(np.float32))
+    options = {"data": str(folder / "rows.npy"), "max_steps": 20}
+    training = multiprocessing.get_context("spawn").Process(
+        target=make_run, args=(folder / "run", "generator"), kwargs=options
+    )
+    training.start()
+    training.join()
+    before = memory()
+    with studio(folder / "run") as client, browser() as window:
+        page = window.new_page(viewport={"width": 1280, "height": 860})
+        page.add_init_script(WATCH)
+        began = time.perf_counter()
+        page.goto(client.link + "#map")
+        page.wait_for_selector(".map[data-points]", timeout=600_000)
+        first = time.perf_counter() - began
+        page.wait_for_selector(".map[data-complete]", timeout=600_000)
+        whole = time.perf_counter() - began
+        opening = page.evaluate("gaps.splice(0)")
+        box = page.locator(".plane").bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(x, y)
+        began = time.perf_counter()
+        page.wait_for_selector(".hover-card:visible", timeout=60_000)
+        hover = time.perf_counter() - began
+        page.click("[data-mode=pan]")
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.evaluate("gaps.splice(0)")
+        for k in range(MOVES):
+            page.mouse.move(x + 200 * np.sin(k / 20), y + 100 * np.sin(k / 15))
+            time.sleep(0.016)
+        frames = page.evaluate("gaps.splice(0)")
+        report(
+            "items", items=n, first_points_s=round(first, 1), all_points_s=round(whole, 1),
+            longest_gap_ms=round(max(opening)), first_hover_ms=round(1000 * hover),
+            frame_median_ms=round(statistics.median(frames), 1),
+            frame_percentile_95_ms=round(float(np.percentile(frames, 95)), 1),
+            page_mib=round(page.evaluate("performance.memory.usedJSHeapSize") / 2**20),
+            server_mib=round(memory() - before),
+        )  # fmt: skip
+
+
+def memory() -> float:
+    """The largest memory of this process so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure_answers(run: Path, server: bool) -> None:
+    """Measure how fast a run is decoded, in a browser and for many clients."""
     from aaekit.errors import InputError
     from aaekit.runs.run import Run
     from tests.studio import browser, studio
@@ -66,7 +139,7 @@ def main() -> None:
                 from_handler_median_ms=median[1], from_handler_percentile_95_ms=high[1],
             )  # fmt: skip
         space = client.json("/api/map/space")
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = memory()
         code = np.zeros(1 + space["nDims"], "<f4").tobytes()
         seconds: list[float] = []
         lock = threading.Lock()
@@ -82,11 +155,10 @@ def main() -> None:
 
         with ThreadPoolExecutor(CLIENTS) as pool:
             statuses = sum(pool.map(ask, range(CLIENTS)), [])
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
         counts = {str(s): statuses.count(s) for s in sorted(set(statuses))}
         report(
             "clients", clients=CLIENTS, answers=counts, median_ms=round(1000 * statistics.median(seconds), 1),
-            largest_ms=round(1000 * max(seconds), 1), memory_growth_mib=round(grown, 1),
+            largest_ms=round(1000 * max(seconds), 1), memory_growth_mib=round(memory() - before, 1),
         )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ EXTRAS = {
     "tensorboard": {"tensorboard"},
     "studio": {"fastapi", "uvicorn"},
     "search": {"optuna"},
+    "notebook": {"anywidget", "traitlets"},
     "suite": {"umap", "skimage"},
     "features": {
         "efficientnet_lite_pytorch",

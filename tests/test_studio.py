@@ -4,6 +4,7 @@ import io
 import json
 import socket
 import struct
+import time
 import zlib
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -12,7 +13,7 @@ import pytest
 
 from aaekit import InputError, data
 from aaekit.runs.run import Run
-from aaekit.studio import STATIC, guard
+from aaekit.studio import STATIC, guard, neighbourhoods
 from aaekit.studio.codes import sunflower
 from aaekit.studio.items import PARTS
 from aaekit.studio.server import ROOMS, open_socket
@@ -43,6 +44,12 @@ def runs(tmp_path_factory):
         return made[name]
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def few_neighbours(monkeypatch):
+    """t-SNE of few items is quick."""
+    monkeypatch.setattr(neighbourhoods, "N_SAMPLE", 60)
 
 
 @pytest.fixture(scope="module")
@@ -367,3 +374,38 @@ def test_a_studio_may_begin_before_its_run(tmp_path):
         for request in ("pause", "resume"):
             status, _, content = asked("POST", f"/api/training/{request}", b"")
             assert status == 400 and "expected" in json.loads(content)["error"]
+
+
+# --- t-SNE -----------------------------------------------------------------------------------------------------------
+def test_neighbours_in_the_plane_are_neighbours_in_codes(worker):
+    """Those of the sample by t-SNE, the others between the nearest of these."""
+    random = np.random.default_rng(0)
+    group = random.integers(0, 3, 200)
+    codes = (20 * np.eye(3)[group] + random.normal(0, 1, (200, 3))).astype(np.float32)
+    plane = neighbourhoods.Neighbourhoods(worker, random.permutation(200), lambda index: codes[index])
+    assert np.isnan(plane.places).all()
+    plane.begin()
+    plane.begin()
+    while plane.n_done < 200 and plane.problem is None:
+        time.sleep(0.01)
+    assert plane.problem is None
+    nearest = np.square(plane.places[:, None] - plane.places[None]).sum(2) + np.diag(np.full(200, np.inf))
+    assert (group[nearest.argmin(1)] == group).mean() > 0.98
+
+
+@pytest.mark.parametrize("codes", [np.zeros((40, 5)), np.zeros((1, 3)), np.ones((4, 1)), np.eye(7)])
+def test_codes_without_neighbours_have_places_too(codes):
+    places = neighbourhoods.embedded(codes.astype(np.float32))
+    assert places.shape == (len(codes), 2) and np.isfinite(places).all()
+
+
+def test_t_sne_is_a_plane_where_others_show_less_than_the_code(runs, client):
+    assert [plane["name"] for plane in client.json("/api/map/space")["planes"]] == ["islands", "plane", "tsne"]
+    rows = np.frombuffer(all_points(client, path="/api/map/points", plane="tsne"), np.float32).reshape(-1, 3)
+    items = rows[:, 0].copy().view(np.uint32)
+    assert np.isfinite(rows).all() and len(set(items.tolist())) == client.json("/api/map/space")["n"]
+    item = int(items[5])
+    assert client.json("/api/items/code", item=item)["places"]["tsne"] == pytest.approx(rows[5, 1:].tolist())
+    with studio(runs("generator")) as asked:  # its codes have two dimensions
+        assert [plane["name"] for plane in asked.json("/api/map/space")["planes"]] == ["plane"]
+        assert asked("GET", "/api/map/points", plane="tsne")[0] == 400

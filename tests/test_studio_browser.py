@@ -16,7 +16,8 @@ from tests.studio import all_points, browser, make_run, studio
 
 AXE = Path(__file__).parent / "browser" / "node_modules" / "axe-core" / "axe.min.js"
 SCREENSHOTS = os.environ.get("AAE_SCREENSHOTS")
-ROOMS = ("map", "training", "style", "generate")
+ROOMS = ("map", "training", "style", "generate")  # with pictures in the documentation
+FURTHER = ("turing", "compare", "health")
 MARKUP = "<img src=x onerror='window.hacked=1'>"
 
 
@@ -67,7 +68,15 @@ def page(opened):
     assert problems == [] and opened.evaluate("window.hacked") is None
 
 
-READY = {"map": ".map[data-complete]", "training": ".chart", "style": ".style-variants", "generate": ".generate-grid"}
+READY = {
+    "map": ".map[data-complete]",
+    "training": ".chart",
+    "style": ".style-variants",
+    "generate": ".generate-grid",
+    "turing": ".turing-choice",
+    "compare": "h1",
+    "health": "h1",
+}
 
 
 def enter(page, room):
@@ -96,7 +105,7 @@ def drag(page, *places):
 
 
 # --- all rooms -------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("room", [*ROOMS, *FURTHER])
 def test_rooms_are_accessible_in_light_and_dark(page, room):
     if not AXE.exists():
         pytest.skip("needs axe-core: run npm ci in tests/browser")
@@ -113,13 +122,17 @@ def test_rooms_are_accessible_in_light_and_dark(page, room):
         assert serious == [], (scheme, serious)
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("room", [*ROOMS, *FURTHER])
 def test_rooms_fit_a_phone(page, room):
     page.set_viewport_size({"width": 390, "height": 844})
     enter(page, room)
     wide = page.evaluate("document.documentElement.scrollWidth > innerWidth")
     inner = page.evaluate("(m => m.scrollWidth > m.clientWidth + 1)(document.querySelector('main'))")
     assert not wide and not inner
+    left, right = page.evaluate(
+        "(b => [b.left, b.right])(document.querySelector('.rooms a[aria-current]').getBoundingClientRect())"
+    )
+    assert left >= -1 and right <= 391
 
 
 def test_the_token_leaves_the_address(page):
@@ -226,6 +239,24 @@ def test_planes_and_colours_can_be_chosen(page):
     page.select_option(".room-head select", "error")
     page.wait_for_selector(".ramp")
     page.wait_for_selector("text=/^400 items$/")
+
+
+def test_where_places_have_no_codes_the_probe_moves_from_item_to_item(page):
+    enter(page, "map")
+    page.click("text=Neighbours (t-SNE)")
+    page.wait_for_selector(".map[data-complete]")
+    assert page.locator("[data-mode=path]").is_hidden()
+    drag(page, (0.4, 0.4), (0.55, 0.5))
+    page.wait_for_selector(".side .tile")
+    first = int(re.match(r"item (\d+)", page.locator(".side .tile").first.get_attribute("title"))[1])
+    code = page.client.json("/api/items/code", item=first)
+    made = page.client("POST", "/api/decode", np.array([code["value"], *code["z"]], "<f4").tobytes())[2]
+    assert np.abs(np.array(pixels(page, ".decoded canvas")) - np.frombuffer(made, np.uint8)).max() <= 1
+    probe = page.locator(".probe").get_attribute("style")
+    page.locator(".plane").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(200)
+    assert page.locator(".probe").get_attribute("style") != probe
 
 
 # --- the other rooms -------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 import time
+import webbrowser
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from aaekit import InputError
 from aaekit.evaluation.metrics import exact_interval
 from aaekit.labelling import Answers
-from aaekit.studio import processes
+from aaekit.studio import processes, server
 from tests.studio import browser, studio
 
 
@@ -58,14 +59,26 @@ def sheets(asked):
     return asked.json("/api/label/clusters")
 
 
-def test_a_missing_package_is_said_before_clusters_are_searched(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("words", [["ask"], []])
+def test_a_missing_package_is_said_before_clusters_are_searched(words, tmp_path, monkeypatch, capsys):
     from aaekit.cli.app import main
 
     monkeypatch.delitem(sys.modules, "aaekit.studio")
     monkeypatch.setitem(sys.modules, "fastapi", None)
     with pytest.raises(SystemExit):
-        main(["label", "ask", str(tmp_path / "digits"), "--data", "digits", "--studio"])
+        main(["label", *words, str(tmp_path / "digits"), "--data", "digits", "--studio"])
     assert "aaekit[studio]" in capsys.readouterr().err and not (tmp_path / "digits").exists()
+
+
+def test_one_command_opens_the_room_for_labels(folder, aae, monkeypatch):
+    served = []
+    monkeypatch.setattr(server, "serve", lambda path, listener, *rest: served.append(path) or listener.close())
+    monkeypatch.setattr(webbrowser, "open", lambda address: None)
+    for line in (["label", folder, "--studio"], ["label", "--studio", folder], ["label", "ask", folder, "--studio"]):
+        assert aae(*line)[0] == 0 and served.pop() == folder
+    assert "aae label FOLDER --studio" in aae("label", "--help")[1]
+    for line in (["label", folder], ["label", "tell", folder, "--studio"]):
+        assert aae(*line)[0] == 2 and not served
 
 
 # --- the log ---------------------------------------------------------------------------------------------------------
@@ -217,7 +230,7 @@ def test_training_begins_in_a_process_of_its_own(folder, monkeypatch):
     begun = []
 
     class Process:
-        returncode = stderr = None
+        returncode = None
 
         def __init__(self, command, **options):
             begun.append(command[2:])
@@ -256,3 +269,17 @@ def test_why_a_command_failed_is_said_again_and_again(tmp_path):
         time.sleep(0.05)
     problem = command.problem
     assert "expected" in problem and "error:" not in problem and command.problem == problem
+
+
+def test_a_command_may_say_much(tmp_path, monkeypatch):
+    """More than a pipe holds, which nobody reads while the command runs."""
+    program = tmp_path / "python"
+    code = "import sys; sys.stderr.write('note\\n' * 60_000 + 'error: expected a, got b\\n'); sys.exit(2)"
+    program.write_text(f"#!{sys.executable}\n{code}\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(processes.sys, "executable", str(program))
+    command = processes.Command("resume", str(tmp_path))
+    until = time.monotonic() + 20
+    while command.is_running and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not command.is_running and command.problem == "expected a, got b"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from aaekit._files import check_writable, whole_number, write_csv, write_json
 from aaekit._locks import locked
@@ -36,7 +37,19 @@ Folder = Annotated[
 ]
 
 
-label_app: typer.Typer = new_app(help="Label few rows: it asks for the labels that help most, and predicts the others.")
+class LabelGroup(TyperGroup):
+    """Takes `aae label FOLDER --studio` for `aae label ask FOLDER --studio`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        in_studio = "--studio" in args and args[0] not in self.commands
+        return super().parse_args(ctx, ["ask", *args] if in_studio else args)
+
+
+label_app: typer.Typer = new_app(
+    cls=LabelGroup,
+    help="Label few rows: it asks for the labels that help most, and predicts the others.\n\n"
+    "In the browser: [bold]aae label FOLDER --studio[/bold], with the options of `ask`.",
+)
 
 
 @label_app.command()

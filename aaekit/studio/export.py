@@ -71,6 +71,7 @@ def _data(trained: Trained) -> dict[str, Any]:
     columns = {name: values[index] for name, values in stored.items()}
     columns |= {name: column.function(index) for name, column in trained.columns.items()}
     facts = space_facts(trained)
+    facts["planes"] = [plane for plane in facts["planes"] if plane["name"] in trained.places]
     network = network_of(trained)
     if network is None:
         facts["decoded"] = None

@@ -17,7 +17,7 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 MAX_BODY = 16 * 2**20  # bytes of a request
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors ",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
@@ -44,6 +44,8 @@ class Guard:
         moved to this address (DNS rebinding).
     port : int
         For the name of the cookie.
+    ancestors : str, default "'none'"
+        Pages that may show the application in a frame, as in the header Content-Security-Policy.
     """
 
     app: App
@@ -51,8 +53,10 @@ class Guard:
     hosts: set[str]
     cookie: str
 
-    def __init__(self, app: App, token: str, hosts: set[str], port: int) -> None:
+    def __init__(self, app: App, token: str, hosts: set[str], port: int, ancestors: str = "'none'") -> None:
         self.app, self.token, self.hosts, self.cookie = app, token, hosts, cookie_name(port)
+        policy = "content-security-policy"
+        self._headers = HEADERS | {policy: HEADERS[policy] + ancestors}
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
@@ -66,7 +70,7 @@ class Guard:
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                extra = dict(HEADERS)
+                extra = dict(self._headers)
                 if by_link:
                     extra["set-cookie"] = f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict"
                 names = {name.lower() for name, _ in message.get("headers", ())}

@@ -19,7 +19,9 @@ from aaekit.studio.rooms import CurrentSession, compare, generate, health, items
 from aaekit.studio.rooms import map as latent_map
 from aaekit.studio.session import Session, Trained
 
-__all__ = ["ROOMS", "link", "make_app", "new_token", "open_socket", "serve"]
+__all__ = ["ROOMS", "link", "make_app", "new_token", "open_socket", "serve", "settings_of"]
+
+NOTEBOOKS = "http://127.0.0.1:* http://localhost:* http://[::1]:*"  # pages that may show the studio in a frame
 
 ROOMS = (
     label.ROOM, latent_map.ROOM, training.ROOM, style.ROOM, generate.ROOM, turing.ROOM, compare.ROOM, health.ROOM,
@@ -36,7 +38,7 @@ def link(host: str, port: int, token: str) -> str:
     return f"http://{host}:{port}/?token={token}"
 
 
-def make_app(path: Path, token: str, port: int, hosts: tuple[str, ...] = ()) -> Guard:
+def make_app(path: Path, token: str, port: int, hosts: tuple[str, ...] = (), *, in_notebook: bool = False) -> Guard:
     """The application of a run.
 
     Parameters
@@ -49,6 +51,8 @@ def make_app(path: Path, token: str, port: int, hosts: tuple[str, ...] = ()) -> 
         Where it is called.
     hosts : tuple of str
         Names of this machine besides those of loopback.
+    in_notebook : bool, default False
+        Whether pages of this machine may show it in a frame.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.state.session = Session(path)
@@ -68,7 +72,7 @@ def make_app(path: Path, token: str, port: int, hosts: tuple[str, ...] = ()) -> 
         return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
 
     names = ("127.0.0.1", "localhost", "[::1]", *hosts)
-    return Guard(app, token, {f"{name}:{port}" for name in names}, port)
+    return Guard(app, token, {f"{name}:{port}" for name in names}, port, NOTEBOOKS if in_notebook else "'none'")
 
 
 def _static_files() -> dict[str, tuple[bytes, str]]:
@@ -146,11 +150,15 @@ def open_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
+def settings_of(app: Any) -> uvicorn.Config:
+    """How an application is served."""
+    return uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", timeout_keep_alive=75)
+
+
 def serve(path: Path, listener: socket.socket, token: str, hosts: tuple[str, ...] = ()) -> None:
     """Serve a run until the process is interrupted."""
     app: Any = make_app(path, token, listener.getsockname()[1], hosts)
-    config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", timeout_keep_alive=75)
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        uvicorn.Server(settings_of(app)).run(sockets=[listener])
     finally:
         app.app.state.session.worker.stop()

@@ -1,6 +1,5 @@
 """A run as the rooms of the studio see it: read when it is needed, read again when it has changed."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +14,9 @@ from aaekit.runs.run import Run
 from aaekit.studio.codes import Space
 from aaekit.studio.items import Items, View
 from aaekit.studio.labelled import LabelledRun
+from aaekit.studio.neighbourhoods import Neighbourhoods
 from aaekit.studio.processes import Command
-from aaekit.studio.worker import AHEAD, Batched, Worker
+from aaekit.studio.worker import Ahead, Batched, Worker
 
 __all__ = ["Session", "Trained"]
 
@@ -24,7 +24,6 @@ T = TypeVar("T")
 
 MODELS = ("model.safetensors", "clusters.safetensors")  # the second of a labelling session that has no classifier yet
 N_FIRST = 2000  # items by whose codes the plane is chosen
-CHUNK_SECONDS = 0.03  # of computing ahead, between two looks at what people wait for
 
 
 class Trained:
@@ -39,7 +38,9 @@ class Trained:
     z, value, probability : ndarray
         The codes of all items by number: z `(n, d)`, the value of y and its probability `(n,)`.
     places : dict of str to ndarray of shape (n, 2)
-        In each plane.
+        In each plane of the space.
+    neighbourhoods : Neighbourhoods or None
+        A further plane; None if another one shows the whole codes.
     """
 
     run: Run | LabelledRun
@@ -59,6 +60,9 @@ class Trained:
         self.places: dict[str, NDArray[np.float32]] = {p.name: np.zeros((n, 2), np.float32) for p in self.space.planes}
         self.decode: Batched = Batched(worker, lambda codes: self.view.samples(self.space.decode(codes)))
         self.columns: dict[str, Column] = {name: Column(n, f) for name, f in self._column_functions().items()}
+        self.neighbourhoods: Neighbourhoods | None = None
+        if self.space.n_dims > 2 or self.space.n_values > 1:
+            self.neighbourhoods = Neighbourhoods(worker, self.items.order, self.whole_codes)
         self.n_done = 0
         self._encoding = Ahead(worker, self.items.order, self.encode)
 
@@ -80,6 +84,18 @@ class Trained:
         for plane in self.space.planes:
             self.places[plane.name][index] = self.space.project(plane, codes)
         self.n_done += len(index)
+
+    def whole_codes(self, index: NDArray[Any]) -> NDArray[np.float32]:
+        """The codes of encoded items in one space: z and, of models with y, a direction for each of its values.
+
+        Two values of y are as far apart as two styles.
+        """
+        z = self.z[index] - self.space.origin
+        if self.space.n_values < 2:
+            return z
+        radius = np.sqrt(np.square(self.space.deviations).sum())
+        y = (self.value[index, None] == np.arange(self.space.n_values)) * radius
+        return np.concatenate([y.astype(np.float32), z], 1)
 
     # --- what items are coloured by ----------------------------------------------------------------------------------
     def _column_functions(self) -> "dict[str, Callable[[NDArray[Any]], NDArray[Any]]]":
@@ -108,13 +124,15 @@ class Trained:
 
     def neighbours(self, z: NDArray[Any], value: int, n: int) -> NDArray[np.int64]:
         """The items, of those that are encoded, whose codes are nearest to one; of models with y, among its value."""
-        done = self.items.order[: self.n_done].astype(np.int64)
-        if self.space.joint and value >= 0:
-            same = done[self.value[done] == value]
-            done = same if len(same) else done
-        distance = np.square(self.z[done] - np.asarray(z, np.float32)).sum(1)
-        nearest = np.argpartition(distance, min(n, len(done) - 1))[:n] if len(done) > n else np.arange(len(done))
-        return done[nearest[np.argsort(distance[nearest], kind="stable")]]
+        is_near = np.ones(self.items.n, bool)
+        is_near[self.items.order[self.n_done :]] = False
+        if self.space.joint and value >= 0 and (is_near & (self.value == value)).any():
+            is_near &= self.value == value
+        difference = self.z - np.asarray(z, np.float32)
+        distance = np.where(is_near, np.einsum("nd,nd->n", difference, difference), np.inf)
+        nearest = np.argpartition(distance, n)[:n] if n < len(distance) else np.arange(len(distance))
+        nearest = nearest[is_near[nearest]]
+        return nearest[np.argsort(distance[nearest], kind="stable")]
 
 
 @dataclass
@@ -134,34 +152,6 @@ class Column:
         """Compute those of some items."""
         self.values[index] = self.function(index)
         self.n_done += len(index)
-
-
-class Ahead:
-    """Something that is computed for all items, a few at a time, while nobody waits for anything else."""
-
-    def __init__(self, worker: Worker, order: NDArray[Any], compute: Callable[[NDArray[Any]], None]) -> None:
-        self._worker, self._order, self._compute = worker, order, compute
-        self._n_done, self._n_next = 0, 16
-        self.problem: Exception | None = None
-
-    def start(self) -> None:
-        """Begin, or go on."""
-        self._worker.submit(self._compute_next, AHEAD)
-
-    def _compute_next(self) -> None:
-        began = time.perf_counter()
-        index = np.sort(self._order[self._n_done : self._n_done + self._n_next]).astype(np.int64)
-        if not len(index):
-            return
-        try:
-            self._compute(index)
-        except Exception as error:
-            self.problem = error
-            raise
-        self._n_done += len(index)
-        seconds = time.perf_counter() - began
-        self._n_next = int(np.clip(self._n_next * CHUNK_SECONDS / max(seconds, 1e-4), self._n_next / 2, 2000)) or 1
-        self.start()
 
 
 class Session:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import PriorityQueue
@@ -12,12 +13,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["AHEAD", "NOW", "Batched", "Worker"]
+__all__ = ["AHEAD", "NOW", "Ahead", "Batched", "Worker"]
 
 T = TypeVar("T")
 
 NOW, AHEAD = 0, 1  # priorities of jobs
 MAX_WAITING = 5000  # jobs; more are refused
+CHUNK_SECONDS = 0.03  # of computing ahead, between two looks at what people wait for
+MAX_CHUNK = 20_000  # items that are computed ahead in this time
 
 
 class Worker:
@@ -63,6 +66,34 @@ class Worker:
 
 def _stop() -> None:
     """The job that ends a worker."""
+
+
+class Ahead:
+    """Something that is computed for all items, a few at a time, while nobody waits for anything else."""
+
+    def __init__(self, worker: Worker, order: NDArray[Any], compute: Callable[[NDArray[Any]], None]) -> None:
+        self._worker, self._order, self._compute = worker, order, compute
+        self._n_done, self._n_next = 0, 16
+        self.problem: Exception | None = None
+
+    def start(self) -> None:
+        """Begin, or go on."""
+        self._worker.submit(self._compute_next, AHEAD)
+
+    def _compute_next(self) -> None:
+        began = time.perf_counter()
+        index = np.sort(self._order[self._n_done : self._n_done + self._n_next]).astype(np.int64)
+        if not len(index):
+            return
+        try:
+            self._compute(index)
+        except Exception as error:
+            self.problem = error
+            raise
+        self._n_done += len(index)
+        seconds = time.perf_counter() - began
+        self._n_next = int(np.clip(self._n_next * CHUNK_SECONDS / max(seconds, 1e-4), self._n_next / 2, MAX_CHUNK)) or 1
+        self.start()
 
 
 class Batched:

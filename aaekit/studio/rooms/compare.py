@@ -1,17 +1,14 @@
 """Runs side by side: their errors, curves, figures and the settings that differ. They are those beside the run."""
 
-from itertools import chain
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Response
 
 from aaekit.errors import InputError
-from aaekit.runs import live
 from aaekit.runs.run import Run
 from aaekit.studio.rooms import CurrentSession, Room
-from aaekit.studio.rooms.training import HISTORIES, NOT_LOSSES, points_of, series
+from aaekit.studio.rooms.training import curves_of
 from aaekit.studio.session import Session
 
 router: APIRouter = APIRouter()
@@ -89,11 +86,7 @@ def _path(session: Session, name: str) -> Path:
 @router.get("/api/compare/curves")
 async def run_curves(session: CurrentSession, name: str) -> list[dict[str, Any]]:
     """The curves of a run: name, panel and points of (step, value)."""
-    path = _path(session, name)
-    histories = [live.read_history(path / file) for file in HISTORIES]
-    rows = sorted(chain(*histories), key=itemgetter("step"))
-    columns = dict.fromkeys(column for row in rows for column in row if column not in NOT_LOSSES)
-    return [series(column, points_of(rows, column)) for column in columns]
+    return curves_of(_path(session, name))
 
 
 @router.get("/api/compare/figure")

@@ -81,6 +81,9 @@ async def code(item: int, session: CurrentSession) -> dict[str, Any]:
         index = checked_items(np.array([item]), trained.items.n)
         codes = trained.space.encode(trained.items.at(index))
         places = {p.name: trained.space.project(p, codes)[0].tolist() for p in trained.space.planes}
+        neighbours = trained.neighbourhoods
+        if neighbours is not None and np.isfinite(neighbours.places[item]).all():
+            places["tsne"] = neighbours.places[item].tolist()
         return {"z": codes.z[0].tolist(), "value": int(codes.value[0]), "places": places}
 
     return await session.work(job)

@@ -18,6 +18,9 @@ ROOM = Room("map", "Latent map", router)
 TITLES = {"error": "Reconstruction error", "outlier": "Outlier score", "probability": "Probability of the prediction"}
 
 
+NEIGHBOURHOODS = {"name": "tsne", "title": "Neighbours (t-SNE)", "centres": [[0.0, 0.0]], "scale": 1.0, "prior": None}
+
+
 @router.get("/api/map/space")
 async def space(session: CurrentSession) -> dict[str, Any]:
     """The planes, the directions of z, and what items can be coloured by."""
@@ -56,7 +59,8 @@ def space_facts(trained: Trained) -> dict[str, Any]:
                 "prior": s.prior_density(p),
             }
             for p in s.planes
-        ],
+        ]
+        + [NEIGHBOURHOODS] * (trained.neighbourhoods is not None),
         "columns": columns,
         **s.facts(),
     }
@@ -65,21 +69,31 @@ def space_facts(trained: Trained) -> dict[str, Any]:
 def _title(trained: Trained, plane: Plane) -> str:
     if plane.name == "islands":
         return "Classes and styles" if hasattr(trained.model, "classes_") else "Clusters and styles"
+    if hasattr(trained.model, "centroids_"):
+        return "Embedding"
     what = "Styles" if trained.space.joint else "Codes" if trained.space.decodes else "Probabilities of classes"
     return what if trained.space.n_dims <= 2 else f"{what}: principal directions"
 
 
 @router.get("/api/map/points")
 async def points(session: CurrentSession, plane: str, start: int = 0) -> Response:
-    """Number and place of the items from one on that are encoded: uint32, float32, float32 each."""
+    """Number and place of the items from one on that have places: uint32, float32, float32 each."""
     trained = await session.trained()
-    if plane not in trained.places:
+    neighbours = trained.neighbourhoods
+    if plane in trained.places:
+        places, end = trained.places[plane], trained.n_done
+    elif plane == NEIGHBOURHOODS["name"] and neighbours is not None:
+        if neighbours.problem is not None:
+            raise neighbours.problem
+        if trained.n_done == trained.items.n:
+            neighbours.begin()
+        places, end = neighbours.places, neighbours.n_done
+    else:
         raise InputError(f"expected a plane of {', '.join(trained.places)}, got {plane!r}")
-    end = trained.n_done
     index = trained.items.order[max(start, 0) : end]
     rows = np.empty((len(index), 3), np.float32)
     rows[:, 0] = index.astype("<u4").view("<f4")
-    rows[:, 1:] = trained.places[plane][index]
+    rows[:, 1:] = places[index]
     return binary(rows, done=end, total=trained.items.n)
 
 

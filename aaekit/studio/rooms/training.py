@@ -1,5 +1,6 @@
 """The live training: its curves, what it makes, time left; pause, stop and resume."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
@@ -55,27 +56,19 @@ async def training_curves(session: CurrentSession, version: str = "") -> dict[st
     now = "-".join(f"{p.stat().st_mtime_ns}-{p.stat().st_size}" for p in paths if p.exists())
     if now == version:
         return {"version": now, "series": None}
-    by_steps, by_epochs = (live.read_history(path) for path in paths)
-    made = []
-    for name in dict.fromkeys(name for row in [*by_steps, *by_epochs] for name in row):
-        if name in NOT_LOSSES:
+    return {"version": now, "series": curves_of(session.path)}
+
+
+def curves_of(path: Path) -> list[dict[str, Any]]:
+    """The curves of a run by name, with panel and points (step, value): by steps, or by epochs if these are more."""
+    histories = [live.read_history(path / name) for name in HISTORIES]
+    series = []
+    for name in dict.fromkeys(name for rows in histories for row in rows for name in row):
+        if name in NOT_LOSSES or name.rsplit("/", 1)[-1] in SCORES:
             continue
-        a, b = (points_of(rows, name) for rows in (by_steps, by_epochs))
-        points = a if len(a) >= len(b) else b
-        last = name.rsplit("/", 1)[-1]
-        if points and last not in SCORES:
-            made.append(series(name, points))
-    return {"version": now, "series": made}
-
-
-def points_of(rows: list[dict[str, float]], name: str) -> list[list[float]]:
-    """The points (step, value) of a column of a history."""
-    return [[int(row["step"]), row[name]] for row in rows if name in row]
-
-
-def series(name: str, points: list[list[float]]) -> dict[str, Any]:
-    """A curve as the page draws it, with its panel."""
-    return {"name": name, "panel": curves.panel(name).replace("$", ""), "points": points}
+        points = max(([[int(row["step"]), row[name]] for row in rows if name in row] for rows in histories), key=len)
+        series.append({"name": name, "panel": curves.panel(name).replace("$", ""), "points": points})
+    return series
 
 
 @router.get("/api/training/samples")

@@ -33,6 +33,7 @@ function showRun() {
       h("a", { href: `#${room.name}`, className: room.closed ? "closed" : "", "aria-current": room.name === current ? "page" : null }, icon(room.name), h("span", {}, room.title))
     )
   );
+  byId("rooms").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }); // on a phone
 }
 
 function roomName() {

@@ -24,6 +24,9 @@ void main() {
 
 export const NORMAL = 0, DIMMED = 1, SELECTED = 2, HIDDEN = 3;
 const N_CELLS = 512; // of the grid, a side
+const SLOW = 50, REST = 200; // milliseconds: of a frame that takes long, and without a change before all points are drawn
+const LONGEST_REST = 3000; // where a frame of all points takes long, so that they do not come between two moves
+const FEWEST = 20000; // points that are drawn while something changes, however slow
 
 export class Scatter {
   /**
@@ -41,6 +44,9 @@ export class Scatter {
     this.home = { centre: [0, 0], scale: 1 };
     this.onview = () => {};
     this.pending = 0;
+    this.limit = capacity; // points that are drawn while something changes: the first ones, whose order is random
+    this.cost = 0; // milliseconds of the last frame with all points
+    this.rest = /** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined);
     this.palette = new Uint8Array(1024);
     this.box = /** @type {number[][] | null} */ (null);
     this.grid = /** @type {{starts: Uint32Array, members: Uint32Array, low: number[], step: number[], n: number} | null} */ (null);
@@ -99,7 +105,7 @@ export class Scatter {
       gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers?.[k] ?? null);
       gl.bufferSubData(gl.ARRAY_BUFFER, from * width * array.BYTES_PER_ELEMENT, array.subarray(from * width, this.n * width));
     });
-    if (what.includes("places")) this.grid = null;
+    if (what.includes("places") && !from) this.grid = null;
     this.draw();
   }
 
@@ -110,14 +116,33 @@ export class Scatter {
     this.draw();
   }
 
+  /** Draw in the next frame: as many points as are drawn quickly, and all of them when nothing changes any more. */
   draw() {
-    this.pending ||= requestAnimationFrame(() => {
+    if (this.pending) return;
+    this.pending = requestAnimationFrame(async () => {
       this.pending = 0;
-      this.drawNow();
+      const n = Math.min(this.limit, this.n);
+      clearTimeout(this.rest);
+      if (n < this.n) this.rest = setTimeout(() => this.drawAll(), Math.max(REST, Math.min(2 * this.cost, LONGEST_REST)));
+      const took = await this.timed(n);
+      this.limit = Math.max(FEWEST, Math.min(this.states.length, took > SLOW ? n * Math.max(0.05, SLOW / took) : 1.1 * this.limit));
     });
   }
 
-  drawNow() {
+  async drawAll() {
+    if (this.pending) this.rest = setTimeout(() => this.drawAll(), REST);
+    else this.cost = await this.timed(Infinity);
+  }
+
+  /** Draw some points; the milliseconds until the next frame, which waits for the graphics card. @param {number} most */
+  timed(most) {
+    const began = performance.now();
+    this.drawNow(most);
+    return /** @type {Promise<number>} */ (new Promise((done) => requestAnimationFrame(() => done(performance.now() - began))));
+  }
+
+  /** @param {number} [most] points */
+  drawNow(most = Infinity) {
     const { gl, canvas } = this;
     const ratio = Math.min(devicePixelRatio || 1, 2);
     const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
@@ -132,7 +157,7 @@ export class Scatter {
     const [sx, sy] = [(2 * this.scale) / canvas.clientWidth, (2 * this.scale) / canvas.clientHeight];
     gl.uniform4f(this.uniforms?.view ?? null, sx, sy, -this.centre[0] * sx, -this.centre[1] * sy);
     gl.uniform1f(this.uniforms?.size ?? null, this.pointSize() * ratio);
-    gl.drawArrays(gl.POINTS, 0, this.n);
+    gl.drawArrays(gl.POINTS, 0, Math.min(this.n, most));
     this.onview();
   }
 
@@ -213,8 +238,9 @@ export class Scatter {
   }
 
   // --- which point
+  /** The grid of the points; while some are still to come, it may lack the last ones. */
   indexed() {
-    if (this.grid && this.grid.n === this.n) return this.grid;
+    if (this.grid && (this.grid.n === this.n || (this.n < this.states.length && this.grid.n > 0.8 * this.n))) return this.grid;
     const { n, places } = this;
     const low = [Infinity, Infinity], high = [-Infinity, -Infinity];
     for (let i = 0; i < 2 * n; i++) {
@@ -257,6 +283,18 @@ export class Scatter {
           if (d < least && this.states[i] !== HIDDEN) [best, least] = [i, d];
         }
     return best;
+  }
+
+  /**
+   * The visible point that is nearest to a place, however far; -1 if there is none.
+   * @param {number[]} place
+   */
+  closest(place) {
+    for (let pixels = 8, extent = 16 * this.canvas.clientWidth * (1 + this.scale / this.home.scale); pixels < extent; pixels *= 4) {
+      const point = this.nearest(place, pixels);
+      if (point >= 0) return point;
+    }
+    return -1;
   }
 
   /**

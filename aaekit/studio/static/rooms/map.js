@@ -19,6 +19,7 @@ import { DIMMED, HIDDEN, NORMAL, SELECTED, Scatter } from "../lib/scatter.js";
 
 const N_FRAMES = 90; // of a path
 const N_TILES = 60; // of a selection
+const N_FOR_RANGE = 20000; // points by whose numbers the range of colours is chosen
 
 /** @param {HTMLElement} element */
 export async function mount(element) {
@@ -42,6 +43,7 @@ class MapRoom {
     this.rest = new Float32Array(space.nDims); // of the z of an item, outside of all directions
     this.rows = new Uint32Array(space.n); // the item of each point
     this.numbers = new Float32Array(space.n); // the column, by point
+    this.counts = /** @type {Map<number, number>} */ (new Map()); // of the values of a column with names
     this.range = [0, 1];
     this.hidden = new Set();
     this.selection = /** @type {number[]} */ ([]);
@@ -50,6 +52,9 @@ class MapRoom {
     this.playing = 0;
     this.asked = /** @type {{pointer: number, handler: number} | undefined} */ (undefined); // when the last place was
     this.hovered = -1; // the item below the pointer
+    this.itemCode = new Float32Array(1 + space.nDims); // of the item at the probe, where places have no codes
+    this.nextItem = -1; // that the probe has moved to, and whose code is not asked for yet
+    this.snapping = /** @type {Promise<void> | undefined} */ (undefined);
     this.stroke = /** @type {number[][] | undefined} */ (undefined); // that is being drawn
     this.path = /** @type {number[][] | undefined} */ (undefined); // that is played
     this.pictures = /** @type {Map<number, Promise<[import("../lib/items.js").Facts, Uint8Array | null]>>} */ (new Map());
@@ -113,13 +118,13 @@ class MapRoom {
       });
     });
     if (!space.decoded) return card;
+    this.directions = this.sliders.length ? h("details", {}, h("summary", { className: "small" }, `${this.sliders.length} more directions`), this.sliders.map((one) => one.element)) : h("div", { hidden: true });
     this.valueField = field("Decode as", select(space.values.map((name, k) => ({ value: String(k), title: name })), "0", (k) => {
       this.value = Number(k);
       this.decodeProbe();
     }), true);
-    this.valueField.hidden = !space.values.length || this.plane.name === "islands";
     card.append(h("div", { className: "stack", style: { gap: "8px", "margin-top": "10px" } }, this.valueField,
-      this.sliders.length ? h("details", {}, h("summary", { className: "small" }, `${this.sliders.length} more directions`), this.sliders.map((one) => one.element)) : null,
+      this.directions,
       (this.interpolation = h("div", { hidden: true })),
       (this.player = h("div", { className: "row", hidden: true }))));
     return card;
@@ -161,11 +166,18 @@ class MapRoom {
   /** @param {string} name */
   async setPlane(name) {
     this.plane = /** @type {Plane} */ (this.space.planes.find((p) => p.name === name));
-    if (this.valueField) this.valueField.hidden = !this.space.values.length || name === "islands";
+    if (this.valueField) this.valueField.hidden = !this.space.values.length || name === "islands" || this.snaps;
+    if (this.directions) this.directions.hidden = !this.sliders?.length || this.snaps;
+    this.tools?.querySelector("[data-mode=path]")?.toggleAttribute("hidden", this.snaps);
+    this.setMode(this.snaps && this.mode === "path" ? "pointer" : this.mode);
     this.drawPrior();
     this.framed = false;
+    this.box?.removeAttribute("data-complete");
     const version = (this.version = (this.version ?? 0) + 1);
-    if (this.scatter) this.scatter.n = 0;
+    if (this.scatter) {
+      this.scatter.n = 0;
+      this.scatter.draw();
+    }
     this.nColoured = 0;
     while (!this.closed && version === this.version && this.scatter) {
       const from = this.scatter.n;
@@ -180,15 +192,21 @@ class MapRoom {
       }
       this.scatter.n = from + n;
       if (!this.framed && this.scatter.n > Math.min(300, this.space.n - 1)) this.frame();
+      this.box?.setAttribute("data-points", String(this.scatter.n));
       this.scatter.upload(["places"], from);
       await this.colour();
       const total = Number(headers.get("x-total"));
       const coloured = this.nColoured >= total;
-      if (this.progress) this.progress.textContent = this.scatter.n < total ? `${this.scatter.n.toLocaleString("en")} of ${total.toLocaleString("en")} items encoded` : coloured ? `${total.toLocaleString("en")} items` : "computing colours";
+      if (this.progress) this.progress.textContent = this.snaps && !this.scatter.n ? "t-SNE is being computed" : this.scatter.n < total ? `${this.scatter.n.toLocaleString("en")} of ${total.toLocaleString("en")} items ${this.snaps ? "placed" : "encoded"}` : coloured ? `${total.toLocaleString("en")} items` : "computing colours";
       if (this.scatter.n >= total && coloured) break;
       await new Promise((done) => setTimeout(done, n ? 150 : 400));
     }
     this.box?.setAttribute("data-complete", "true");
+  }
+
+  /** Whether places have no codes of their own, so that the probe moves from item to item. */
+  get snaps() {
+    return this.plane.name === "tsne";
   }
 
   frame() {
@@ -232,38 +250,44 @@ class MapRoom {
     if (column !== this.column || from !== this.nColoured) return;
     this.numbers.set(new Float32Array(bytes), from);
     this.nColoured = Number(headers.get("x-done"));
-    this.paint();
+    if (!from) this.counts.clear();
+    if (column.names) for (let i = from; i < this.nColoured; i++) this.counts.set(this.numbers[i], (this.counts.get(this.numbers[i]) ?? 0) + 1);
+    this.paint(from);
   }
 
-  paint() {
+  /** @param {number} [from] points before it have the right colours already */
+  paint(from = 0) {
     const { scatter, numbers, column } = this;
     if (!scatter) return;
     const n = Math.min(this.nColoured ?? 0, scatter.n);
     if (column.names) {
       const last = column.names.length <= 12 ? 12 : column.names.length;
-      for (let i = 0; i < scatter.n; i++) scatter.colours[i] = i < n && numbers[i] >= 0 ? numbers[i] % Math.max(12, Math.min(last, 240)) : 255;
+      for (let i = from; i < scatter.n; i++) scatter.colours[i] = i < n && numbers[i] >= 0 ? numbers[i] % Math.max(12, Math.min(last, 240)) : 255;
       scatter.setPalette(classTexture());
     } else {
-      const sorted = numbers.slice(0, n).sort();
-      this.range = n ? [sorted[Math.floor(0.01 * (n - 1))], sorted[Math.ceil(0.99 * (n - 1))]] : [0, 1];
+      const before = this.range, m = Math.min(n, N_FOR_RANGE); // the order of points is random
+      const sorted = numbers.slice(0, m).sort();
+      this.range = m ? [sorted[Math.floor(0.01 * (m - 1))], sorted[Math.ceil(0.99 * (m - 1))]] : [0, 1];
+      if (before[0] !== this.range[0] || before[1] !== this.range[1]) from = 0;
       const width = this.range[1] - this.range[0] || 1;
-      for (let i = 0; i < scatter.n; i++) scatter.colours[i] = i < n ? Math.max(0, Math.min(255, (255 * (numbers[i] - this.range[0])) / width)) : 0;
+      for (let i = from; i < scatter.n; i++) scatter.colours[i] = i < n ? Math.max(0, Math.min(255, (255 * (numbers[i] - this.range[0])) / width)) : 0;
       scatter.setPalette(rampTexture());
     }
-    this.setStates();
+    this.setStates(from);
     this.showLegend();
-    this.drawPrior();
+    if (!from) this.drawPrior();
   }
 
-  setStates() {
+  /** @param {number} [from] points before it have the right states already */
+  setStates(from = 0) {
     const { scatter } = this;
     if (!scatter) return;
     const chosen = new Set(this.selection);
-    for (let i = 0; i < scatter.n; i++) {
+    for (let i = from; i < scatter.n; i++) {
       const hidden = this.column.names && this.hidden.has(i < (this.nColoured ?? 0) ? this.numbers[i] : -1);
       scatter.states[i] = hidden ? HIDDEN : chosen.size ? (chosen.has(this.rows[i]) ? SELECTED : DIMMED) : NORMAL;
     }
-    scatter.upload(["colours", "states"]);
+    scatter.upload(["colours", "states"], from);
   }
 
   showLegend() {
@@ -274,9 +298,7 @@ class MapRoom {
         h("div", { className: "spread small muted number" }, h("span", {}, this.range[0].toPrecision(3)), h("span", {}, this.range[1].toPrecision(3))));
       return;
     }
-    const counts = new Map();
-    for (let i = 0; i < (this.nColoured ?? 0); i++) counts.set(this.numbers[i], (counts.get(this.numbers[i]) ?? 0) + 1);
-    const entries = [...counts].sort((a, b) => (a[0] < 0 ? 1 : b[0] < 0 ? -1 : a[0] - b[0]));
+    const entries = [...this.counts].sort((a, b) => (a[0] < 0 ? 1 : b[0] < 0 ? -1 : a[0] - b[0]));
     const scroll = legend.querySelector(".legend")?.scrollTop ?? 0;
     legend.replaceChildren(h("h2", {}, column.title),
       h("div", { className: "legend", tabIndex: entries.length > 7 ? 0 : -1 }, entries.map(([k, n]) =>
@@ -391,12 +413,12 @@ class MapRoom {
       const scatter = /** @type {Scatter} */ (this.scatter);
       const step = (e.shiftKey ? 40 : 8) / scatter.scale;
       const moves = /** @type {Record<string, number[]>} */ ({ ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] });
-      if (moves[e.key]) this.moveProbe([this.probe[0] + moves[e.key][0], this.probe[1] + moves[e.key][1]]);
+      if (moves[e.key]) this.moveBy(moves[e.key]);
       else if (e.key === "+" || e.key === "=") scatter.zoom(1.25);
       else if (e.key === "-") scatter.zoom(0.8);
       else if (e.key === "0") scatter.fit();
       else if (e.key === "Escape") this.select([]);
-      else if (e.key === "Enter") this.click(scatter.pixelOf(this.probe), 1e4);
+      else if (e.key === "Enter") this.click(scatter.pixelOf(this.probe), Infinity);
       else return;
       e.preventDefault();
     });
@@ -413,7 +435,7 @@ class MapRoom {
     this.tools?.querySelectorAll("[data-mode]").forEach((b) => b.setAttribute("aria-pressed", String(b.getAttribute("data-mode") === mode)));
     this.surface?.classList.toggle("pan", mode === "pan");
     const hints = /** @type {Record<string, string>} */ ({
-      pointer: this.space.decoded ? "Drag to decode, click an item, scroll to zoom" : "Click an item, scroll to zoom",
+      pointer: this.space.decoded && this.snaps ? "Drag over items to decode their codes, scroll to zoom" : this.space.decoded ? "Drag to decode, click an item, scroll to zoom" : "Click an item, scroll to zoom",
       lasso: "Draw around items to select them", path: "Draw a path; it is played when you let go", pan: "Drag to move the map" });
     if (this.hint) this.hint.textContent = hints[mode];
   }
@@ -456,7 +478,7 @@ class MapRoom {
   /** @param {number[]} pixel @param {number} [reach] */
   async click(pixel, reach = 10) {
     const scatter = /** @type {Scatter} */ (this.scatter);
-    const point = scatter.nearest(this.placeOf(pixel), reach);
+    const point = reach === Infinity ? scatter.closest(this.placeOf(pixel)) : scatter.nearest(this.placeOf(pixel), reach);
     if (this.mode !== "pointer") return;
     if (point >= 0) await this.goTo(this.rows[point]);
     else {
@@ -469,6 +491,7 @@ class MapRoom {
   /** The code at the probe: the value of y, then z. @param {number[]} [place] */
   codeAt(place = this.probe) {
     const { space, plane } = this;
+    if (this.snaps) return this.itemCode.slice();
     let [value, centre] = [this.value, [0, 0]];
     if (plane.name === "islands") {
       let least = Infinity;
@@ -489,10 +512,45 @@ class MapRoom {
 
   /** @param {number[]} place @param {number} [time] when the pointer was there */
   moveProbe(place, time) {
+    if (this.snaps) {
+      const point = this.scatter?.closest(place) ?? -1;
+      if (point >= 0) this.snapTo(this.rows[point], [.../** @type {Scatter} */ (this.scatter).places.subarray(2 * point, 2 * point + 2)]);
+      return;
+    }
     this.probe = place;
     if (time !== undefined) this.asked = { pointer: time, handler: performance.now() };
     this.placeProbe();
     this.decodeProbe();
+  }
+
+  /** Move the probe on, to another item where places have no codes. @param {number[]} step */
+  moveBy([dx, dy]) {
+    const scatter = /** @type {Scatter} */ (this.scatter), [x, y] = this.probe;
+    /** @param {number} k */
+    const at = (k) => [x + k * dx, y + k * dy];
+    let k = 1;
+    /** @param {number} point */
+    const isHere = (point) => point >= 0 && scatter.places[2 * point] === x && scatter.places[2 * point + 1] === y;
+    while (this.snaps && k < 256 && isHere(scatter.closest(at(k)))) k *= 2;
+    this.moveProbe(at(k));
+  }
+
+  /** Move the probe to an item and decode its code; of many, the last one. @param {number} item @param {number[]} place */
+  snapTo(item, place) {
+    this.probe = place;
+    this.placeProbe();
+    this.nextItem = item;
+    this.snapping ??= this.decodeItems().finally(() => (this.snapping = undefined));
+  }
+
+  async decodeItems() {
+    while (this.nextItem >= 0 && !this.closed && this.snaps) {
+      const item = this.nextItem;
+      this.nextItem = -1;
+      const code = await codeOf(item);
+      this.itemCode = Float32Array.of(Math.max(0, code.value), ...code.z);
+      this.decodeProbe();
+    }
   }
 
   placeProbe() {
@@ -542,7 +600,8 @@ class MapRoom {
       if (k >= 2) this.sliders?.[k - 2].set(along);
     });
     const centre = this.plane.name === "islands" ? this.plane.centres[this.value] : [0, 0];
-    this.probe = [0, 1].map((c) => centre[c] + this.plane.scale * this.components[c]);
+    this.itemCode = Float32Array.of(this.value, ...code.z);
+    this.probe = this.snaps ? (code.places.tsne ?? this.probe) : [0, 1].map((c) => centre[c] + this.plane.scale * this.components[c]);
     const list = this.valueField?.querySelector("select");
     if (list) list.value = String(this.value);
     this.placeProbe();
@@ -553,6 +612,7 @@ class MapRoom {
   }
 
   async searchNear() {
+    await this.snapping;
     const near = await neighboursOf(this.codeAt(), 12);
     if (!this.closed) this.showNear(near);
   }
