@@ -74,7 +74,7 @@ def test_one_command_opens_the_room_for_labels(folder, aae, monkeypatch):
     served = []
     monkeypatch.setattr(server, "serve", lambda path, listener, *rest: served.append(path) or listener.close())
     monkeypatch.setattr(webbrowser, "open", lambda address: None)
-    for line in (["label", folder, "--studio"], ["label", "--studio", folder], ["label", "ask", folder, "--studio"]):
+    for line in (["label", folder, "--studio"], ["label", "ask", folder, "--studio"]):
         assert aae(*line)[0] == 0 and served.pop() == folder
     assert "aae label FOLDER --studio" in aae("label", "--help")[1]
     for line in (["label", folder], ["label", "tell", folder, "--studio"]):

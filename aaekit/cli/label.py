@@ -40,9 +40,9 @@ Folder = Annotated[
 class LabelGroup(TyperGroup):
     """Takes `aae label FOLDER --studio` for `aae label ask FOLDER --studio`."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         in_studio = "--studio" in args and args[0] not in self.commands
-        return super().parse_args(ctx, ["ask", *args] if in_studio else args)
+        return super().resolve_command(ctx, ["ask", *args] if in_studio else args)
 
 
 label_app: typer.Typer = new_app(

@@ -94,7 +94,7 @@ def embedded(codes: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.stack([np.arange(n), np.zeros(n)], 1).astype(np.float32)
     centred = codes - codes.mean(0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
-    begin = np.random.default_rng(0).normal(0, 1e-6, (n, 2)).astype(np.float32)
+    begin: Any = np.random.default_rng(0).normal(0, 1e-6, (n, 2)).astype(np.float32)
     along = centred @ directions[:2].T
     begin[:, : along.shape[1]] += 1e-4 * along / (along[:, 0].std() or 1.0)
     tsne = TSNE(perplexity=min(PERPLEXITY, (n - 1) / 3), init=begin, learning_rate="auto", random_state=0)

@@ -129,7 +129,7 @@ class Trained:
         if self.space.joint and value >= 0 and (is_near & (self.value == value)).any():
             is_near &= self.value == value
         difference = self.z - np.asarray(z, np.float32)
-        distance = np.where(is_near, np.einsum("nd,nd->n", difference, difference), np.inf)
+        distance = np.where(is_near, np.einsum("ij,ij->i", difference, difference), np.inf)
         nearest = np.argpartition(distance, n)[:n] if n < len(distance) else np.arange(len(distance))
         nearest = nearest[is_near[nearest]]
         return nearest[np.argsort(distance[nearest], kind="stable")]
