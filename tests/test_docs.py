@@ -96,7 +96,7 @@ def test_cells_are_filled_from_logs(tmp_path):
         "target": None,
         "measure": "error",
         "seconds": 65.0,
-        "seeds": [{"error": 1.0, "map auc": 0.5}, {"error": 2.0, "map auc": 1}],
+        "seeds": [{"seed": 0, "error": 1.0, "map auc": 0.5}, {"seed": 1, "error": 2.0, "map auc": 1}],
     }
     logs.write(log, tmp_path)
     page = "| <!-- ours:a -->old | <!-- ours:a:map auc --> |\n<!-- ours:b:x -->5.0\n| <!-- ours:a:time --> |\n"
