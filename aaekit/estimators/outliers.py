@@ -292,7 +292,8 @@ def forest_of(rows: NDArray[np.float64], random_state: int) -> dict[str, NDArray
     """
     from sklearn.ensemble import IsolationForest
 
-    forest = IsolationForest(n_estimators=N_TREES, max_samples=min(N_PER_TREE, len(rows)), random_state=random_state)
+    n: Any = min(N_PER_TREE, len(rows))
+    forest = IsolationForest(n_estimators=N_TREES, max_samples=n, random_state=random_state)
     trees = [estimator.tree_ for estimator in forest.fit(rows).estimators_]
     shape = (len(trees), max(tree.node_count for tree in trees))
     arrays = {name: np.zeros(shape, np.int32) for name in ("feature", "left", "right")}
