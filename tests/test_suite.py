@@ -366,18 +366,16 @@ def test_sets_are_read(name):
     assert json.dumps(data.info(name), default=str)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_results_in_the_documentation_are_those_of_the_logs(family):
-    logs = suite.read_logs(Path(__file__).parents[1] / "reproduction" / "logs" / "suite")
-    images = {"hand-signs", "steel", "chest"}
-    text = (Path(__file__).parents[1] / "docs" / "suite.md").read_text(encoding="utf-8")
-    for is_image in (False, True) if family == "classes" else (False,):
-        chosen = [
-            log for log in logs if log["task"]["family"] == family and (log["task"]["data"] in images) == is_image
-        ]
-        table = suite.table(chosen, family)
-        assert table.rows
-        for row in table.rows:
-            assert f"| {' | '.join(row)} |" in text
-        mean = float(np.mean([regret.value for regret in suite.regrets(chosen)]))
-        assert f" is {mean:.1f} points" in text
+@pytest.mark.parametrize(
+    ("folder", "family", "images"),
+    [*(("suite", name, False) for name in FAMILIES), ("suite", "classes", True), ("suite-features", "classes", True)],
+)
+def test_the_results_in_the_documentation_are_those_of_the_logs(folder, family, images):
+    root = Path(__file__).parents[1]
+    logs = [log for log in suite.read_logs(root / "reproduction" / "logs" / folder) if log["task"]["family"] == family]
+    chosen = [log for log in logs if (log["task"]["data"] in {"hand-signs", "steel", "chest"}) == images]
+    table, text = suite.table(chosen, family), (root / "docs" / "suite.md").read_text(encoding="utf-8")
+    assert table.rows
+    for row in table.rows:
+        assert f"| {' | '.join(row)} |" in text
+    assert f" is {np.mean([regret.value for regret in suite.regrets(chosen)]):.1f} points" in text
