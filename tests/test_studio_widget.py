@@ -1,13 +1,17 @@
 """The studio in a notebook: it serves its page until it is closed, and leaves nothing behind."""
 
+import shutil
 import threading
 import urllib.parse
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from aaekit import InputError
-from aaekit.studio import Widget
-from tests.studio import Client, make_run
+from aaekit.studio import STATIC, Widget
+from tests.studio import Client, browser, make_run
 
 pytest.importorskip("anywidget", reason="needs anywidget: pip install aaekit[notebook]")
 
@@ -34,6 +38,45 @@ def test_the_widget_serves_until_it_is_closed(tmp_path):
     assert names_of_threads() <= before
     with pytest.raises(ConnectionRefusedError):
         asked("GET", "/")
+
+
+PAGE = """<!doctype html><div id="el"></div><script type="module">
+import widget from "/widget.js";
+const values = {address: "ADDRESS", height: 500};
+widget.render({model: {get: name => values[name]}, el: document.getElementById("el")});
+</script>"""
+
+
+@contextmanager
+def notebook(folder, address):
+    """A page on loopback that shows the widget as a notebook would: its port."""
+    (folder / "index.html").write_text(PAGE.replace("ADDRESS", address))
+    shutil.copy(STATIC / "widget.js", folder)
+    handler = type("Handler", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_a_notebook_on_this_machine_shows_the_rooms_and_another_a_link(tmp_path):
+    widget = Widget(make_run(tmp_path / "run", "generator", data="digits").path)
+    (folder := tmp_path / "notebook").mkdir()
+    with browser() as window, notebook(folder, widget.address) as port:
+        for host in ("localhost", "127.0.0.1"):
+            page = window.new_page()
+            page.goto(f"http://{host}:{port}/")
+            frame = page.frame_locator("iframe")
+            frame.locator(".map[data-points]").wait_for()
+            frame.get_by_role("link", name="Training").click()
+            frame.locator(".map[data-points]").wait_for(state="detached")
+        page = window.new_page()
+        page.route(
+            "http://notebooks.test/**", lambda route: route.fulfill(path=folder / route.request.url.split("/")[-1])
+        )
+        page.goto("http://notebooks.test/index.html")
+        assert page.locator("a").get_attribute("href") == widget.address and not page.locator("iframe").count()
+    widget.close()
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
