@@ -24,7 +24,7 @@ from aaekit import systems
 from aaekit.cli import app as cli
 from aaekit.core import checkpoints
 from aaekit.estimators._hyperparameters import hyperparameters_of
-from aaekit.evaluation import heldout
+from aaekit.evaluation import heldout, predictions
 from aaekit.plots import draw
 from aaekit.runs.config import options_of
 from aaekit.runs.run import Run
@@ -584,7 +584,7 @@ def test_ctrl_c_outside_of_a_training(folder, tmp_path, monkeypatch, aae):
     def press(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(heldout, "to_training_units", press)
+    monkeypatch.setattr(predictions, "to_training_units", press)
     code, out, err = aae("predict", folder / "classifier", folder / "rows.npy", "--out", tmp_path / "p.csv")
     assert code == 130 and not out and err == ["stopped"] and not (tmp_path / "p.csv").exists()
 

@@ -114,9 +114,10 @@ def test_clusters_of_tables_follow_k_means_at_first():
     k_means = k_means_clusters(model._rows(X).astype(np.float32), 3, 0)
     assert adjusted_rand_score(k_means, model.labels_) > 0.7
     assert adjusted_rand_score(y, model.labels_) > 0.7
-    free = ClusteringAAE(n_clusters=3, hidden=(32,), max_steps=2, loss_weights={"soft_label": 0}).fit(X)
+    quick = {"n_clusters": 3, "hidden": (32,), "max_steps": 2, "random_state": 0}
+    free = ClusteringAAE(**quick, loss_weights={"soft_label": 0}).fit(X)
     assert model.plan_.weights["soft_label"] == 1 and free.plan_.weights["soft_label"] == 0
-    warm = ClusteringAAE(n_clusters=3, hidden=(32,), max_steps=2, warm_start_from=free).fit(X)
+    warm = ClusteringAAE(**quick, warm_start_from=free).fit(X)
     assert warm.plan_.weights["soft_label"] == 0  # it would forget where it starts
 
 
