@@ -29,7 +29,7 @@ GENERATOR = 0.1  # weight of fooling the discriminator
 CLIP = 1e6  # standard deviations: farther values are outliers as certainly as can be
 N_TREES, N_PER_TREE = 100, 256  # of the isolation forest, as in its paper
 N_REFERENCE = 20_000  # rows of fit, at most, from which the usual is learned
-N_JUDGED = 5000  # of them, at most, from which trees are drawn
+N_FOREST = 5000  # of them, at most, from which the rows of trees are drawn
 N_NEIGHBOURS = 1000  # of them, at most, that a row may be near to
 SAME = 1e-10  # squared distance of rows, relative to their squared lengths, up to which they are copies
 MIXTURE = ("weights_", "means_", "covariances_", "precisions_cholesky_")
@@ -167,10 +167,9 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
         self.standard_: NDArray[Any] = np.array([[v.mean(), max(v.std(), 0.1)] for v in parts])
         self.forest_: dict[str, NDArray[Any]] = {}
         if self.plan_.data.is_table:
-            forest = forest_of(as_numbers(reference[:N_JUDGED]), self.seed_)
-            judges = (-self._normality(reference, z, e), isolations(forest, reference))
-            self.usual_: NDArray[Any] = np.array([usual(v) for v in judges])
-            self.forest_ = forest
+            self.forest_ = forest_of(as_numbers(reference[:N_FOREST]), self.seed_)
+            judges = self._novelty(reference, z, e), isolations(self.forest_, reference)
+            self.usual_: NDArray[Any] = np.array([usual(scores) for scores in judges])
         share = 0.01 if self.contamination == "auto" else self.contamination
         self.offset_: float = float(np.percentile(self._normality(reference, z, e), 100 * share))
 
@@ -203,8 +202,8 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
             nearest[k : k + N_NEIGHBOURS] = np.where(np.isfinite(squares), squares, 0.0)
         return 0.5 * np.log(nearest + 1e-12)
 
-    def _normality(self, rows: NDArray[Any], z: NDArray[np.float64], e: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The score of scaled rows, their codes and log errors; before there is a forest that of the networks alone."""
+    def _novelty(self, rows: NDArray[Any], z: NDArray[np.float64], e: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How unusual scaled rows are for the networks, of their codes and log errors."""
         share = self.neighbour_share
         if share == "auto":
             share = 1 - len(self.mixture_["weights_"]) / self.n_components
@@ -212,14 +211,19 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
         if share < 1:
             both = novelties(self.mixture_, self.errors_, z, e)
             density, error = ((v - mean) / sd for v, (mean, sd) in zip(both, self.standard_[:2], strict=True))
-            scores -= (1 - share) * ((1 - self.reconstruction_share) * density + self.reconstruction_share * error)
+            scores += (1 - share) * ((1 - self.reconstruction_share) * density + self.reconstruction_share * error)
         if share > 0:
             mean, sd = self.standard_[2]
-            scores -= share * (self._log_distances(rows) - mean) / sd
-        if not (self.guard and self.forest_):
-            return scores
-        judges = (-scores, isolations(self.forest_, rows))
-        return -np.max([(v - middle) / scale for v, (middle, scale) in zip(judges, self.usual_, strict=True)], 0)
+            scores += share * (self._log_distances(rows) - mean) / sd
+        return scores
+
+    def _normality(self, rows: NDArray[Any], z: NDArray[np.float64], e: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The score of scaled rows, their codes and log errors."""
+        novelty = self._novelty(rows, z, e)
+        if self.guard and self.forest_:
+            judges = zip((novelty, isolations(self.forest_, rows)), self.usual_, strict=True)
+            novelty = np.max([(scores - middle) / scale for scores, (middle, scale) in judges], 0)
+        return -novelty
 
     # --- what it can do ----------------------------------------------------------------------------------------------
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -321,9 +325,8 @@ def isolations(forest: dict[str, NDArray[Any]], rows: NDArray[Any]) -> NDArray[n
     """How early trees isolate each of the rows `(n, n_values)`: 1 for at once, 0.5 for a usual row; shape `(n,)`."""
     x, depth = rows.astype(np.float32, copy=False), np.zeros(len(rows))
     n_levels = int(np.ceil(np.log2(N_PER_TREE)))
-    for feature, left, right, threshold, leaf_depth in zip(
-        *(forest[name] for name in ("feature", "left", "right", "threshold", "depth")), strict=True
-    ):
+    parts = (forest[name] for name in ("feature", "left", "right", "threshold", "depth"))
+    for feature, left, right, threshold, leaf_depth in zip(*parts, strict=True):
         node = np.zeros(len(rows), np.int32)
         for _ in range(n_levels):
             is_left = x[np.arange(len(x)), feature[node]] <= threshold[node]
