@@ -48,9 +48,9 @@ def test_a_table_is_labelled_in_two_rounds(aae, blobs, tmp_path):
     assert float(asked[0]["x3"]) == pytest.approx(X[int(asked[0]["row"]), 2], rel=1e-5)
     first = answer(folder / "questions-1.csv", names)
     assert aae("label", "tell", folder, "--quiet")[0] == 0
-    told = (folder / "model.safetensors").read_bytes(), (folder / "labels.csv").read_bytes()
+    written = (folder / "model.safetensors").read_bytes(), (folder / "labels.csv").read_bytes()
     assert aae("label", "tell", folder, "--quiet")[0] == 0, "as a command that was interrupted is given again"
-    assert told == ((folder / "model.safetensors").read_bytes(), (folder / "labels.csv").read_bytes())
+    assert written == ((folder / "model.safetensors").read_bytes(), (folder / "labels.csv").read_bytes())
     aae("label", "ask", folder, "-n", 4, "--quiet")
     second = answer(folder / "questions-2.csv", names, ";")
     assert len(set(first + second)) == 10

@@ -10,10 +10,10 @@ from benchmarks import soak, studio
 
 LEAKING = """
 import sys
-kept = []
+held = []
 for line in sys.stdin:
-    kept.append((bytearray(int(line) * 2**20), open("/dev/null") if int(line) else None))
-    print(len(kept), flush=True)
+    held.append((bytearray(int(line) * 2**20), open("/dev/null") if int(line) else None))
+    print(len(held), flush=True)
 """
 
 

@@ -263,7 +263,7 @@ def test_a_person_names_clusters_by_keyboard(folder):
 
 
 def test_why_a_command_failed_is_said_again_and_again(tmp_path):
-    """A page that looks later is told, too."""
+    """A page that asks later gets the same reason."""
     command = processes.Command("resume", str(tmp_path / "none"))
     while command.is_running:
         time.sleep(0.05)

@@ -80,8 +80,8 @@ def test_frames_of_ultrasound_are_compared_at_their_size(tmp_path, kind):
     """Wide frames, as bytes or from 0 to 1; real ones are shown as they are, and made ones have their range."""
     maps = ultrasound.make_phantoms(40, 32, geometry="polar", random_state=0)
     frames = ultrasound.simulate_rich(maps, 1)[:, None, :20]
-    shown = (255 * frames).round().astype(np.uint8)
-    np.savez(tmp_path / "frames.npz", X=shown if kind == "bytes" else frames.astype(np.float32))
+    pixels = (255 * frames).round().astype(np.uint8)
+    np.savez(tmp_path / "frames.npz", X=pixels if kind == "bytes" else frames.astype(np.float32))
     run = make_run(tmp_path / "run", "generator", data=str(tmp_path / "frames.npz"))
     with studio(run.path) as asked:
         assert asked.json("/api/map/space")["shape"] == [1, 20, 32]
@@ -89,6 +89,6 @@ def test_frames_of_ultrasound_are_compared_at_their_size(tmp_path, kind):
             status, headers, content = asked("GET", "/api/turing/pair", person="Ada")
             assert status == 200, content
             pictures = np.frombuffer(content, np.uint8).reshape(2, 20, 32)
-            is_real = [(np.abs(shown[:, 0].astype(int) - one).max((1, 2)) <= 1).any() for one in pictures]
+            is_real = [(np.abs(pixels[:, 0].astype(int) - one).max((1, 2)) <= 1).any() for one in pictures]
             assert sum(is_real) == 1 and pictures[is_real.index(False)].std() > 0
             assert answer(asked, headers["x-pair"], "ab"[is_real.index(True)])[1]["right"]
