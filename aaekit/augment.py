@@ -29,6 +29,7 @@ __all__ = [
     "AffineImages",
     "Amplitude",
     "Compose",
+    "Crop",
     "FeatureNoise",
     "Identity",
     "Light",
@@ -192,6 +193,45 @@ class Light:
 
 
 @dataclass(frozen=True)
+class Crop:
+    """A part of each image, anywhere in it, enlarged to its size: of textures, any part shows the class.
+
+    Parameters
+    ----------
+    smallest : float, default 0.5
+        Shares of width and height that remain are drawn from `smallest` to 1, one for both.
+    strength : float, default 1
+        Factor of what is cut off, up to 1; 0 changes nothing.
+
+    Raises
+    ------
+    InputError
+        For a share that is not above 0 and at most 1, or a negative strength.
+    """
+
+    smallest: float = 0.5
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.smallest <= 1:
+            raise InputError(f"smallest: expected a share above 0 and at most 1, got {self.smallest}")
+        _require_strength(self.strength)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        if not self.strength:
+            return images
+        n, _, h, w = images.shape
+        cut, x, y = torch.rand(3, n, device=images.device)
+        share = 1 - min(1.0, self.strength) * (1 - self.smallest) * cut
+        left, top = (2 * x - 1) * (1 - share), (2 * y - 1) * (1 - share)
+        across = share[:, None] * _pixel_centres(w, images.device) + left[:, None]
+        down = share[:, None] * _pixel_centres(h, images.device) + top[:, None]
+        grid = torch.stack([across[:, None].expand(n, h, w), down[:, :, None].expand(n, h, w)], 3)
+        part = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+        return part.to(images.dtype)
+
+
+@dataclass(frozen=True)
 class FeatureNoise:
     """Noise for standardised features (n, d): Gaussian, and values replaced by 0, the mean of each feature.
 
@@ -333,6 +373,7 @@ AUGMENTATIONS: dict[str, Callable[..., Transform]] = {
     "affine": AffineImages,
     "affine_edge": partial(AffineImages, padding="edge"),
     "light": Light,
+    "crop": Crop,
     **{name: partial(Mirror, name) for name in SYMMETRIES},
     "time": WarpedTime,
     "amplitude": Amplitude,

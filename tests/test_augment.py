@@ -17,6 +17,7 @@ from aaekit.augment import (
     AffineImages,
     Amplitude,
     Compose,
+    Crop,
     FeatureNoise,
     Identity,
     Light,
@@ -319,6 +320,22 @@ def test_light_changes_contrast_brightness_and_colour_of_each_image() -> None:
     assert tints.std(0).min() > 0.01
     grey = Light(brightness=0, contrast=0)(x[:, :1])
     assert torch.allclose(grey, x[:, :1])
+
+
+def test_crops_are_parts_of_the_image_at_its_size() -> None:
+    """Every pixel of a crop of a ramp says where it comes from."""
+    w, h = 40, 24
+    across = torch.arange(w).float().expand(h, w)
+    x = torch.stack([across, torch.arange(h).float()[:, None].expand(h, w)]).expand(200, 2, h, w)
+    y = Crop(smallest=0.5)(x)
+    assert y.shape == x.shape and torch.equal(Crop(strength=0)(x), x)
+    width = (y[:, 0, 0, -1] - y[:, 0, 0, 0]) / (w - 1)
+    height = (y[:, 1, -1, 0] - y[:, 1, 0, 0]) / (h - 1)
+    assert torch.allclose(width, height, atol=0.03) and 0.45 < width.min() < 0.6 and width.max() > 0.9
+    left, right = y[:, 0, 0, 0], y[:, 0, 0, -1]
+    assert left.min() >= 0 and right.max() <= w - 1 and left.max() > 15 and right.min() < w - 16
+    steps = y[:, 0, 0].diff(dim=1)[:, 1:-1]  # evenly enlarged, and nothing from outside
+    assert torch.allclose(steps, steps.mean(1, keepdim=True).expand_as(steps), atol=1e-3)
 
 
 def test_names_are_joined_in_order_and_automatic_ones_follow_the_images() -> None:

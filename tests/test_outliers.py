@@ -71,16 +71,19 @@ def test_what_is_no_digit_at_all_is_an_outlier_by_either_part(detector, rows):
         assert np.median(scores) < np.percentile(usual[share], 2), share
 
 
-def test_the_usual_row_has_score_0(detector, rows):
+def test_the_usual_row_has_score_0_and_one_in_a_hundred_minus_1(detector, rows):
     X, y, train = rows
-    for scores in parts(detector, X[train & (y != 4)]).values():
-        assert scores.mean() == pytest.approx(0, abs=1e-6)
+    scores = parts(detector, X[train & (y != 4)])[0.2]
+    assert np.median(scores) == pytest.approx(0, abs=1e-6) and np.percentile(scores, 1) == pytest.approx(-1, abs=1e-6)
 
 
 def test_both_parts_can_be_switched_off_and_add_up(detector, rows):
-    found = parts(detector, rows[0][:50])
-    np.testing.assert_allclose(found[0.2], 0.8 * found[0.0] + 0.2 * found[1.0], rtol=1e-9)
-    assert abs(np.corrcoef(found[0.0], found[1.0])[0, 1]) < 0.95, "each part tells something of its own"
+    parts_of = parts(detector, rows[0][:50])
+    offset, scale = detector.usual_[0]
+    np.testing.assert_allclose(
+        offset - scale * parts_of[0.2], 0.8 * (offset - scale * parts_of[0.0]) + 0.2 * (offset - scale * parts_of[1.0])
+    )
+    assert abs(np.corrcoef(parts_of[0.0], parts_of[1.0])[0, 1]) < 0.95, "each part tells something of its own"
 
 
 def test_the_nearest_row_counts_where_rows_are_few(rows):
@@ -162,19 +165,20 @@ def test_tables_of_any_scale():
     assert roc_auc_score(benign[rest] == 0, -model.score_samples(X[rest])) > 0.85
 
 
-def test_the_more_alarmed_of_networks_and_forest_decides_on_tables():
+def test_networks_distance_and_forest_judge_tables_alike():
     random = np.random.default_rng(0)
     X = np.exp(random.normal(size=(600, 5)))
     model = AAEOutlierDetector(**FEW).fit(X)
     Q = np.concatenate([X[:100], np.exp(random.normal(size=(100, 5))) * np.exp(2 * random.normal(size=(100, 1)))])
-    guarded, alone = model.score_samples(Q), model.set_params(guard=False).score_samples(Q)
-    forest = outliers.isolations(model.forest_, model._rows(Q))
-    by_judge = np.stack([-alone, forest], 1)
-    middle, scale = model.usual_.T
-    assert np.allclose(-guarded, ((by_judge - middle) / scale).max(1))
-    decides = ((by_judge - middle) / scale).argmax(1)
-    assert 0.05 < decides.mean() < 0.95
-    assert 0.005 < (model.set_params(guard=True).predict(X) == -1).mean() < 0.02
+    guarded = model.score_samples(Q)
+    networks, near = (model.set_params(guard=False, neighbour_share=s).score_samples(Q) for s in (0.0, 1.0))
+    middle, scale = model.usual_[2]
+    forest = (outliers.isolations(model.forest_, model._rows(Q)) - middle) / scale
+    assert np.allclose(guarded, (networks + near - forest) / 3)
+    assert np.allclose(model.set_params(neighbour_share="auto").score_samples(Q), (networks + near) / 2)
+    assert np.allclose(model.set_params(guard=True, neighbour_share=0.0).score_samples(Q), (2 * networks - forest) / 3)
+    assert np.median(forest[:100]) == pytest.approx(0, abs=0.2) and (forest[100:] > 1).mean() > 0.1
+    assert 0.005 < (model.set_params(neighbour_share="auto").predict(X) == -1).mean() < 0.02
 
 
 @pytest.mark.parametrize("n", [256, 700])

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -26,12 +27,14 @@ from aaekit.nn.step import EncoderStep
 __all__ = ["AAEOutlierDetector"]
 
 GENERATOR = 0.1  # weight of fooling the discriminator
+MOST_USUAL = 2.0  # a judge calls no row more usual than that, else it could outweigh the alarm of another
 CLIP = 1e6  # standard deviations: farther values are outliers as certainly as can be
 N_TREES, N_PER_TREE = 100, 256  # of the isolation forest, as in its paper
 N_REFERENCE = 20_000  # rows of fit, at most, from which the usual is learned
 N_FOREST = 5000  # of them, at most, from which the rows of trees are drawn
 N_NEIGHBOURS = 1000  # of them, at most, that a row may be near to
 SAME = 1e-10  # squared distance of rows, relative to their squared lengths, up to which they are copies
+Judge = Callable[[NDArray[Any], NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 MIXTURE = ("weights_", "means_", "covariances_", "precisions_cholesky_")
 
 
@@ -43,11 +46,12 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
     unusual if its code is improbable, by -log p(z) under that mixture, or if its reconstruction is worse than that of
     rows with similar codes, by log |x - x'|^2 in standard deviations about its mean in that region. Raw errors are
     uninformative: a 1 has few strokes, so that its error is small whatever the training. Few rows do not say how dense
-    codes are; the fewer there are, the more the distance to the nearest training row counts instead. All parts are
-    standardised on the training rows, each of them compared with the others; the score is minus their weighted sum.
+    codes are, so that the distance to the nearest training row counts, too: of images, the more the fewer there are.
 
     Columns of a table that are each unusual for themselves hardly show in a code. So an isolation forest (Liu et al.,
-    *Isolation Forest*, 2008) judges the rows of tables, too, and the more alarmed of the two decides.
+    *Isolation Forest*, 2008) is the third judge of the rows of tables; there, networks, distance and forest have the
+    same weight. Each is measured on the training rows, from their median to their 99th percentile; the score is minus
+    the weighted mean.
 
     It learns from rows without labels; a few outliers among them do little harm. Labels given to `fit` are not used.
 
@@ -89,16 +93,17 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
         Literal["auto"] | Annotated[float, Field(ge=0, le=1)],
         "Score",
         Field(
-            description="share of the distance to the nearest row of fit in the score, besides the other two; 'auto' "
-            "is the part of `n_components` for which there are too few rows: 0 from 10 per dimension and Gaussian on"
+            description="share of the distance to the nearest row of fit in the score, beside the networks; 'auto' is "
+            "1/2 for tables, otherwise the part of `n_components` for which there are too few rows: 0 from 10 per "
+            "dimension and Gaussian on"
         ),
     ] = "auto"
     guard: Annotated[
         bool,
         "Score",
         Field(
-            description="tables: an isolation forest learns from the same rows, and a row is as unusual as the more "
-            "alarmed of the two says, each in units of its usual scores; false is the autoencoder alone"
+            description="tables: an isolation forest learns from the same rows, and has a third of the score; false "
+            "is the score without it"
         ),
     ] = True
     hidden: Annotated[
@@ -163,13 +168,12 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
         self.mixture_, self.errors_ = density_of(z, e, self.n_components, self.seed_)
         neighbours = reference[:N_NEIGHBOURS]
         self.neighbours_: NDArray[Any] = neighbours.reshape(len(neighbours), -1)
-        parts = (*novelties(self.mixture_, self.errors_, z, e), self._log_distances(neighbours))
-        self.standard_: NDArray[Any] = np.array([[v.mean(), max(v.std(), 0.1)] for v in parts])
         self.forest_: dict[str, NDArray[Any]] = {}
         if self.plan_.data.is_table:
             self.forest_ = forest_of(as_numbers(reference[:N_FOREST]), self.seed_)
-            judges = self._novelty(reference, z, e), isolations(self.forest_, reference)
-            self.usual_: NDArray[Any] = np.array([usual(scores) for scores in judges])
+        parts = novelties(self.mixture_, self.errors_, z, e)
+        self.standard_: NDArray[Any] = np.array([[v.mean(), max(v.std(), 0.1)] for v in parts])
+        self.usual_: NDArray[Any] = np.array([usual(scores(reference, z, e)) for scores in self._judges().values()])
         share = 0.01 if self.contamination == "auto" else self.contamination
         self.offset_: float = float(np.percentile(self._normality(reference, z, e), 100 * share))
 
@@ -202,27 +206,34 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
             nearest[k : k + N_NEIGHBOURS] = np.where(np.isfinite(squares), squares, 0.0)
         return 0.5 * np.log(nearest + 1e-12)
 
+    def _judges(self) -> dict[str, Judge]:
+        """What says how unusual scaled rows are, of them, their codes and their log errors."""
+        judges: dict[str, Judge] = {
+            "networks": self._novelty,
+            "neighbours": lambda rows, z, e: self._log_distances(rows),
+        }
+        if self.forest_:
+            judges["forest"] = lambda rows, z, e: isolations(self.forest_, rows)
+        return judges
+
     def _novelty(self, rows: NDArray[Any], z: NDArray[np.float64], e: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How unusual scaled rows are for the networks, of their codes and log errors."""
-        share = self.neighbour_share
-        if share == "auto":
-            share = 1 - len(self.mixture_["weights_"]) / self.n_components
-        scores = np.zeros(len(rows))
-        if share < 1:
-            both = novelties(self.mixture_, self.errors_, z, e)
-            density, error = ((v - mean) / sd for v, (mean, sd) in zip(both, self.standard_[:2], strict=True))
-            scores += (1 - share) * ((1 - self.reconstruction_share) * density + self.reconstruction_share * error)
-        if share > 0:
-            mean, sd = self.standard_[2]
-            scores += share * (self._log_distances(rows) - mean) / sd
-        return scores
+        """How unusual rows are for the networks, of their codes and log errors."""
+        both = novelties(self.mixture_, self.errors_, z, e)
+        density, error = ((v - mean) / sd for v, (mean, sd) in zip(both, self.standard_, strict=True))
+        return (1 - self.reconstruction_share) * density + self.reconstruction_share * error
 
     def _normality(self, rows: NDArray[Any], z: NDArray[np.float64], e: NDArray[np.float64]) -> NDArray[np.float64]:
         """The score of scaled rows, their codes and log errors."""
-        novelty = self._novelty(rows, z, e)
-        if self.guard and self.forest_:
-            judges = zip((novelty, isolations(self.forest_, rows)), self.usual_, strict=True)
-            novelty = np.max([(scores - middle) / scale for scores, (middle, scale) in judges], 0)
+        near = self.neighbour_share
+        if near == "auto":
+            scarcity = 1 - len(self.mixture_["weights_"]) / self.n_components
+            near = 0.5 if self.plan_.data.is_table else scarcity
+        forest = 1 / 3 if self.guard and self.forest_ else 0.0
+        weights = {"networks": (1 - forest) * (1 - near), "neighbours": (1 - forest) * near, "forest": forest}
+        novelty = np.zeros(len(rows))
+        for (name, scores), (middle, scale) in zip(self._judges().items(), self.usual_, strict=True):
+            if weights[name]:
+                novelty += weights[name] * np.maximum((scores(rows, z, e) - middle) / scale, -MOST_USUAL)
         return -novelty
 
     # --- what it can do ----------------------------------------------------------------------------------------------
