@@ -21,7 +21,7 @@ from aaekit.studio.session import Session, Trained
 
 __all__ = ["ROOMS", "link", "make_app", "new_token", "open_socket", "serve", "settings_of"]
 
-NOTEBOOKS = "http://127.0.0.1:* http://localhost:* http://[::1]:*"  # pages that may show the studio in a frame
+NOTEBOOKS = "http://127.0.0.1:* http://localhost:*"  # pages that may show the studio in a frame
 
 ROOMS = (
     label.ROOM, latent_map.ROOM, training.ROOM, style.ROOM, generate.ROOM, turing.ROOM, compare.ROOM, health.ROOM,

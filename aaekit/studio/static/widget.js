@@ -1,12 +1,12 @@
 // The studio in a frame of a notebook, if its browser is on the machine of the kernel.
 
-const HERE = ["127.0.0.1", "localhost", "[::1]"];
+const HERE = ["127.0.0.1", "localhost"]; // a policy for frames cannot name [::1]
 
 /** @param {{model: {get: (name: string) => any}, el: HTMLElement}} given */
 function render({ model, el }) {
   const address = new URL(model.get("address"));
   if (HERE.includes(location.hostname)) {
-    address.hostname = location.hostname === "[::1]" ? "localhost" : location.hostname; // so that the frame keeps its cookie
+    address.hostname = location.hostname; // so that the frame keeps its cookie
     const frame = document.createElement("iframe");
     frame.src = address.href;
     frame.title = "aae studio";
