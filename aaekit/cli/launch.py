@@ -87,6 +87,7 @@ def start(n: int, max_restarts: int, arguments: Sequence[str], run: Path) -> int
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # else it keeps addresses of processes that have died
     os.environ["OMP_NUM_THREADS"] = str(max(1, torch.get_num_threads() // n))
     logging.disable(logging.CRITICAL)  # the agent reports what is said here in one line
     code = INTERRUPTED
@@ -167,18 +168,19 @@ def joined() -> Iterator[int]:
     if not is_launched():
         yield 0
         return
-    meeting = _meet()
+    meeting = None
     try:
+        meeting = _meet()
         yield meeting.rank
     except ProcessLostError as error:
-        if (code := meeting.code(2 * LOOK_SECONDS)) is not None:
+        if meeting is not None and (code := meeting.code(2 * LOOK_SECONDS)) is not None:
             raise Ended(code) from None
-        if meeting.rank == 0 and EXIT_CODE not in os.environ:
+        if os.environ["RANK"] == "0" and EXIT_CODE not in os.environ:
             say(f"error: {error}")
         raise Ended(1, is_failure=True) from None
     except (InputError, TrainingError, OSError, KeyboardInterrupt, Stopped, typer.Abort) as reason:
         code = REFUSED if isinstance(reason, InputError | TrainingError | OSError) else INTERRUPTED
-        if not meeting.end(code):
+        if meeting is not None and not meeting.end(code):
             raise Ended(meeting.code() or 0) from None
         raise
     if meeting.rank == 0:
@@ -201,10 +203,15 @@ def _meet() -> _Meeting:
     has_cards = torch.cuda.is_available() and dist.is_nccl_available()
     if has_cards and local_rank < torch.cuda.device_count():
         torch.cuda.set_device(local_rank)
-    store, rank, n = next(rendezvous("env://"))
-    dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if has_cards else "gloo", store=store, rank=rank, world_size=n, timeout=PATIENCE
-    )
+    backend = "cpu:gloo,cuda:nccl" if has_cards else "gloo"
+    try:
+        store, rank, n = next(rendezvous("env://"))
+        dist.init_process_group(backend, store=store, rank=rank, world_size=n, timeout=PATIENCE)
+    except RuntimeError as error:
+        raise ProcessLostError(
+            f"expected {os.environ['WORLD_SIZE']} processes to meet, got no connection to one of them "
+            f"({str(error).splitlines()[0][:200]}): start all of them again"
+        ) from error
     return _Meeting(store, rank, n)
 
 
