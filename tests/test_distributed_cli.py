@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 
 from aaekit.cli import main
 from aaekit.runs.run import Run
+from aaekit.systems import SYSTEMS
 from tests.conftest import some_digits
 
 pytestmark = pytest.mark.skipif(
@@ -225,3 +226,12 @@ def test_refused_before_processes_start(arguments, environment, words, aae, tmp_
     code, _, err = aae("train", "generator", "--data", "digits", *arguments.split())
     assert code == 2 and len(err) == 1 and all(word in err[0] for word in words), err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("system", [name for name in SYSTEMS if name != "generator"])
+def test_every_system_trains_in_two_processes(folder, system):
+    options = "--max-steps 4 --hidden 8 --batch-size 20 --device cpu --quiet"
+    options += " --pretraining-epochs 1" if system == "pretrained" else ""
+    codes, said = together(folder, f"train {system} --data digits.npz {options} --out {system}")
+    assert codes == [0, 0] and not said[1], said
+    assert Run.open(folder / system).complete and Run.open(folder / system).n_processes == 2

@@ -26,6 +26,7 @@ __all__ = ["Ended", "check_devices", "exit_code", "is_launched", "is_restarted",
 ENVIRONMENT = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 EXIT_CODE = "AAE_EXIT_CODE"  # the file for the exit code of processes that `start` has started
 INTERRUPTED, REFUSED = 130, 2  # exit codes
+END, ACKNOWLEDGED = "end", "acknowledged"  # keys of the common store
 LOOK_SECONDS = 0.2  # between two looks at whether a process has ended
 END_SECONDS = 10.0  # until a process ends that waits for one that has ended
 PATIENCE = timedelta(days=1)  # of processes that wait for the first one, which may be paused
@@ -88,6 +89,7 @@ def start(n: int, max_restarts: int, arguments: Sequence[str], run: Path) -> int
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # else it keeps addresses of processes that have died
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     os.environ["OMP_NUM_THREADS"] = str(max(1, torch.get_num_threads() // n))
     logging.disable(logging.CRITICAL)  # the agent reports what is said here in one line
     code = INTERRUPTED
@@ -125,38 +127,46 @@ class _Meeting:
     def __init__(self, store: Any, rank: int, n: int) -> None:
         self.rank, self.n = rank, n
         self._store = store
-        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        self._end, self._acknowledged = f"end/{attempt}", f"acknowledged/{attempt}"
-        self._has_ended = threading.Event()
-        self._code = 0
-        threading.Thread(target=self._watch, daemon=True).start()
+        self._has_ended, self._is_closed = threading.Event(), threading.Event()
+        self._code: int | None = None
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
 
     def _watch(self) -> None:
-        with suppress(RuntimeError):  # the store has gone: a process has died, and the launcher ends this one
-            while not self._store.check([self._end]):
-                time.sleep(LOOK_SECONDS)
-            text = self._store.get(self._end).decode()
-            self._code = int(text.split()[1])
+        try:
+            while not self._store.check([END]):
+                if self._is_closed.wait(LOOK_SECONDS):
+                    return
+            rank, code = map(int, self._store.get(END).split())
+            self._store.add(ACKNOWLEDGED, 1)
+        except RuntimeError:  # the process that has the store has died
             self._has_ended.set()
-            self._store.add(self._acknowledged, 1)
-            if int(text.split()[0]) != self.rank:
-                time.sleep(END_SECONDS)
-                os._exit(exit_code(self._code))  # it waits for a message that will not come
+            return
+        self._code = code
+        self._has_ended.set()
+        if rank != self.rank and not self._is_closed.wait(END_SECONDS):
+            os._exit(exit_code(code))  # it waits for a message that will not come
 
     def end(self, code: int) -> bool:
         """End with an exit code, and return whether this process is the first one to do so."""
         text = f"{self.rank} {code}"
         with suppress(RuntimeError):
-            if self._store.compare_set(self._end, "", text).decode() != text:
+            if self._store.compare_set(END, "", text).decode() != text:
                 return False
             last = time.monotonic() + END_SECONDS
-            while self._store.add(self._acknowledged, 0) < self.n and time.monotonic() < last:
+            while self._store.add(ACKNOWLEDGED, 0) < self.n and time.monotonic() < last:
                 time.sleep(LOOK_SECONDS / 10)
         return True
 
-    def code(self, seconds: float | None = None) -> int | None:
-        """The exit code of the first process that has ended; None if none does within some seconds."""
-        return self._code if self._has_ended.wait(seconds) else None
+    def close(self) -> None:
+        """Watch no longer: an interpreter must not end while another thread is in torch."""
+        self._is_closed.set()
+        self._thread.join(END_SECONDS)
+
+    def ended(self, seconds: float | None = None) -> Ended:
+        """How the first process has ended; as a failure if it has not said so, within some seconds."""
+        code = self._code if self._has_ended.wait(seconds) else None
+        return Ended(1, is_failure=True) if code is None else Ended(code)
 
 
 @contextmanager
@@ -173,20 +183,23 @@ def joined() -> Iterator[int]:
         meeting = _meet()
         yield meeting.rank
     except ProcessLostError as error:
-        if meeting is not None and (code := meeting.code(2 * LOOK_SECONDS)) is not None:
-            raise Ended(code) from None
-        if os.environ["RANK"] == "0" and EXIT_CODE not in os.environ:
+        ended = Ended(1, is_failure=True) if meeting is None else meeting.ended(2 * LOOK_SECONDS)
+        if ended.is_failure and os.environ["RANK"] == "0" and EXIT_CODE not in os.environ:
             say(f"error: {error}")
-        raise Ended(1, is_failure=True) from None
+        raise ended from None
     except (InputError, TrainingError, OSError, KeyboardInterrupt, Stopped, typer.Abort) as reason:
         code = REFUSED if isinstance(reason, InputError | TrainingError | OSError) else INTERRUPTED
         if meeting is not None and not meeting.end(code):
-            raise Ended(meeting.code() or 0) from None
+            raise meeting.ended() from None
         raise
-    if meeting.rank == 0:
-        meeting.end(0)
     else:
-        raise Ended(meeting.code() or 0)
+        if meeting.rank:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is left to do here
+            raise meeting.ended()
+        meeting.end(0)
+    finally:
+        if meeting is not None:
+            meeting.close()
 
 
 def _meet() -> _Meeting:

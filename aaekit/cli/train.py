@@ -135,13 +135,13 @@ def _train(
 
 
 def _started_run(out: Path, config: dict[str, Any]) -> Any:
-    """A new run; or the same one, if a launcher starts this process again."""
+    """A new run; for a launcher, which may start the same command again, also one that has begun."""
     from aaekit.runs.run import Run
 
-    if is_restarted() and (out / "config.yaml").is_file():
-        run = Run.open(out)
-        if run.config == config and not run.complete:
-            return run
+    if is_launched() and (out / "config.yaml").is_file() and (run := Run.open(out)).config == config:
+        if not is_restarted():
+            say(f"note: {out} has the same configuration: going on with it")
+        return run
     return Run.create(out, config)
 
 
@@ -174,7 +174,10 @@ def _work_together(make: Callable[[], Any], *how: bool) -> None:
                 f"note: the run began with {run.n_processes} processes, and goes on with {n}: its numbers are not "
                 "exactly those of an uninterrupted one"
             )
-        _finish(run, *how)
+        if is_launched() and run.complete:
+            print_results(run)  # of the same command, given again, or of one whose processes died afterwards
+        else:
+            _finish(run, *how)
 
 
 # --- what a training will do -----------------------------------------------------------------------------------------
@@ -317,7 +320,8 @@ def resume(
 
     def opened() -> Run:
         directory = Run.open(run, data, data_dir)
-        directory.check_state()
+        if not is_restarted():
+            directory.check_state()
         if compare:
             check_comparable(directory)
         return directory
