@@ -228,7 +228,10 @@ def test_refused_before_processes_start(arguments, environment, words, aae, tmp_
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("system", [name for name in SYSTEMS if name != "generator"])
+QUICK = ("clusters", "pretrained", "outliers")  # what the others do is what these or the tests above do
+
+
+@pytest.mark.parametrize("system", [s if s in QUICK else pytest.param(s, marks=pytest.mark.slow) for s in SYSTEMS])
 def test_every_system_trains_in_two_processes(folder, system):
     options = "--max-steps 4 --hidden 8 --batch-size 20 --device cpu --quiet"
     options += " --pretraining-epochs 1" if system == "pretrained" else ""
