@@ -21,6 +21,10 @@ class TrainingError(RuntimeError):
     """Training cannot continue, because a loss is not finite or the disk is full; results so far are kept."""
 
 
+class ProcessLostError(TrainingError):
+    """One of several processes that train together does not answer any more."""
+
+
 class RangeWarning(UserWarning):
     """Rows are far outside the range of the training rows, as if they were in other units."""
 

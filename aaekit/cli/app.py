@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from aaekit.cli import runs, samples, search, train
 from aaekit.cli.data import data_app
 from aaekit.cli.label import label_app
+from aaekit.cli.launch import Ended, exit_code, is_silent
 from aaekit.cli.options import Stopped, new_app, say
 from aaekit.cli.reproduce import reproduce
 from aaekit.cli.studio import studio
@@ -66,12 +67,17 @@ for _command in (
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit; errors are printed in one line each, with exit code 2."""
     code: Any = 2
+
+    def tell(text: str) -> None:
+        if not is_silent():
+            say(text)
+
     try:
         code = typer.main.get_command(app).main(
             args=None if arguments is None else list(arguments), prog_name="aae", standalone_mode=False
         )
         if code == 130:  # typer's own answer to an interrupt
-            say("stopped")
+            tell("stopped")
     except USAGE_ERROR as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()
@@ -80,18 +86,22 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             if possible := getattr(error, "possibilities", None):
                 message = f"no such option {error.option_name}{nearest(error.option_name, possible)}"
             place = f" (see `{error.ctx.command_path} --help`)" if error.ctx is not None else ""
-            say(f"error: {message[0].lower()}{message[1:].replace('. Did', ': did')}{place}")
+            tell(f"error: {message[0].lower()}{message[1:].replace('. Did', ': did')}{place}")
     except (InputError, TrainingError) as error:
         for line in str(error).splitlines():
-            say(f"error: {line}")
+            tell(f"error: {line}")
     except (KeyboardInterrupt, typer.Abort):
-        say("stopped")
+        tell("stopped")
         code = 130
     except Stopped as stop:
-        say(str(stop))
+        tell(str(stop))
         code = 130
+    except Ended as end:
+        if end.is_failure:
+            sys.exit(end.code)
+        code = end.code
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         hint = ": free some space or choose another place" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        say(f"error: {place}{error.strerror or error}{hint}")
-    sys.exit(code if isinstance(code, int) else 0)
+        tell(f"error: {place}{error.strerror or error}{hint}")
+    sys.exit(exit_code(code if isinstance(code, int) else 0))

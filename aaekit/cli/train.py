@@ -1,14 +1,17 @@
 """`aae train SYSTEM` and `aae resume`. The options of `train` are the estimators' parameters, declared there alone."""
 
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from aaekit.cli.launch import Ended, check_devices, is_launched, is_restarted, joined, start
 from aaekit.cli.options import (
     DataDir,
     MovedData,
@@ -31,6 +34,18 @@ EPILOG = "Options of model, data and training can also be given in a YAML file: 
 Compare = Annotated[
     bool,
     typer.Option("--compare", help="Then train other methods, too; cross-fitted if no labelled rows are held out."),
+]
+Devices = Annotated[
+    int | None,
+    typer.Option(
+        "--devices",
+        min=1,
+        help="Number of processes on this machine: each has a graphics card, or a share of the cores.",
+        show_default="1; resume: as before",
+    ),
+]
+Restarts = Annotated[
+    int, typer.Option("--max-restarts", min=0, help="With --devices: how often all start again when one has died.")
 ]
 Watch = Annotated[bool, typer.Option("--studio", help="Watch the training in the browser; see `aae studio`.")]
 OPTIONS: dict[str, tuple[Any, Any]] = {  # of the command itself: type and default
@@ -62,6 +77,8 @@ OPTIONS: dict[str, tuple[Any, Any]] = {  # of the command itself: type and defau
         False,
     ),
     "studio": (Watch, False),
+    "devices": (Devices, None),
+    "max_restarts": (Restarts, 0),
     "quiet": (Quiet, False),
 }
 
@@ -87,12 +104,13 @@ def _train(
     quiet: bool,
     profile: bool,
     studio: bool,
+    devices: int | None,
+    max_restarts: int,
     compare: bool = False,
     **options: Any,
 ) -> None:
     from aaekit.data import chosen_folder
     from aaekit.runs.config import config_text
-    from aaekit.runs.run import Run
 
     complete = complete_configuration(system, chosen_options(system, config, options))
     if print_config:
@@ -105,7 +123,61 @@ def _train(
         if studio:
             check_studio()  # before there is a directory
         complete["data_dir"] = chosen_folder(complete["data_dir"])  # so that later commands need no variable
-        _finish(Run.create(out, complete), quiet, compare, studio, profile)
+        flags = {"--compare": compare, "--studio": studio, "--profile": profile, "--quiet": quiet}
+        if _is_for_several(devices, complete["device"]):
+            _started_run(out, complete)  # refused before anything is started
+            with TemporaryDirectory() as folder:
+                path = Path(folder, "config.yaml")
+                path.write_text(config_text(complete), encoding="utf-8")
+                arguments = ["train", system.name, "--config", str(path), "--out", str(out)]
+                raise Ended(start(devices or 1, max_restarts, arguments + [f for f in flags if flags[f]], out))
+        _work_together(lambda: _started_run(out, complete), quiet, compare, studio, profile)
+
+
+def _started_run(out: Path, config: dict[str, Any]) -> Any:
+    """A new run; for a launcher, which may start the same command again, also one that has begun."""
+    from aaekit.runs.run import Run
+
+    if is_launched() and (out / "config.yaml").is_file() and (run := Run.open(out)).config == config:
+        if not is_restarted():
+            say(f"note: {out} has the same configuration: going on with it")
+        return run
+    return Run.create(out, config)
+
+
+def _is_for_several(devices: int | None, device: str) -> bool:
+    """Whether this process has to start several ones."""
+    if devices is None or is_launched():
+        if devices is not None:
+            raise InputError(f"--devices: expected none in a process of torchrun, got {devices}: leave it out")
+        return False
+    check_devices(devices, device)
+    return devices > 1
+
+
+def _work_together(make: Callable[[], Any], *how: bool) -> None:
+    """Finish the run that `make` returns: alone, as the first of several processes, or beside it."""
+    from aaekit.core.distributed import rank_and_world_size
+    from aaekit.runs.run import Run
+
+    with joined() as rank:
+        if rank:
+            Run.follow()
+            return
+        if is_restarted():
+            say("note: a process has died, and all have started again")
+        run, n = make(), rank_and_world_size()[1]
+        if is_launched():
+            check_devices(int(os.environ["LOCAL_WORLD_SIZE"]), run.config["device"])
+        if not run.fresh and n != run.n_processes:
+            say(
+                f"note: the run began with {run.n_processes} processes, and goes on with {n}: its numbers are not "
+                "exactly those of an uninterrupted one"
+            )
+        if is_launched() and run.complete:
+            print_results(run)  # of the same command, given again, or of one whose processes died afterwards
+        else:
+            _finish(run, *how)
 
 
 # --- what a training will do -----------------------------------------------------------------------------------------
@@ -177,9 +249,11 @@ def _train_to_the_end(run: Any, quiet: bool, compare: bool, profile: bool) -> No
             observers = [StepProfile(run.path / "profile")] if profile else []
             estimator = run.train([*callbacks(quiet), *observers])
         if compare:
+            from aaekit.core.distributed import alone
             from aaekit.evaluation.measures import evaluate
 
-            add_comparison(run, estimator, evaluate(estimator, run.held_out))
+            with alone():
+                add_comparison(run, estimator, evaluate(estimator, run.held_out))
     except KeyboardInterrupt as stop:
         again = f"stopped; compare with: aae evaluate {run.path}" if run.complete else "stopped"
         resumed = " --compare" if compare and str(stop).endswith(f"aae resume {run.path}") else ""
@@ -235,14 +309,31 @@ def resume(
     data: MovedData = None,
     data_dir: DataDir = None,
     studio: Watch = False,
+    devices: Devices = None,
+    max_restarts: Restarts = 0,
 ) -> None:
     """Resume a training that was stopped; the results are the same as without the interruption."""
     from aaekit.runs.run import Run
 
     if studio:
         check_studio()
-    directory = Run.open(run, data, data_dir)
-    directory.check_state()
-    if compare:
-        check_comparable(directory)
-    _finish(directory, quiet, compare, studio)
+
+    def opened() -> Run:
+        directory = Run.open(run, data, data_dir)
+        if not is_restarted():
+            directory.check_state()
+        if compare:
+            check_comparable(directory)
+        return directory
+
+    device = "auto"
+    if not is_launched():
+        directory = opened()
+        devices, device = devices or directory.n_processes, directory.config["device"]
+    if _is_for_several(devices, device):
+        flags = {"--compare": compare, "--studio": studio, "--quiet": quiet}
+        places = {"--data": data, "--data-dir": data_dir}
+        arguments = ["resume", str(run), *[f for f in flags if flags[f]]]
+        arguments += [text for name, value in places.items() if value is not None for text in (name, str(value))]
+        raise Ended(start(devices or 1, max_restarts, arguments, run))
+    _work_together(opened, quiet, compare, studio)

@@ -9,7 +9,7 @@ from torch import Tensor
 from aaekit.core.distributed import rank_and_world_size
 from aaekit.errors import InputError
 
-__all__ = ["Minibatches", "derived_seed"]
+__all__ = ["Minibatches", "derived_seed", "use_own_noise"]
 
 MAX_SHARE = 0.5  # of the free memory of a graphics card that rows may take
 
@@ -20,6 +20,13 @@ def derived_seed(*words: int) -> int:
     Tuples of the same length have different seeds; zeros at the end of a tuple make no difference.
     """
     return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
+
+
+def use_own_noise(random_state: int, n_done: int) -> None:
+    """Let each of several processes draw random numbers of its own, which depend on the number of the step alone."""
+    rank, world_size = rank_and_world_size()
+    if world_size > 1:
+        torch.manual_seed(derived_seed(random_state, n_done, rank, 1))
 
 
 class Minibatches:

@@ -7,11 +7,11 @@ import torch
 
 from aaekit.errors import InputError
 
-__all__ = ["find_device", "has_fast_bfloat16", "reproducible"]
+__all__ = ["find_device", "kind_of_device", "has_fast_bfloat16", "reproducible"]
 
 
-def find_device(name: str) -> torch.device:
-    """The device of a name; "auto" is the fastest that this machine has.
+def kind_of_device(name: str) -> str:
+    """The kind of device that a name means: "cpu", "cuda" or "mps"; "auto" is the fastest that this machine has.
 
     Raises
     ------
@@ -24,7 +24,13 @@ def find_device(name: str) -> torch.device:
     if not available.get(name):
         names = " or ".join(repr(n) for n, is_there in available.items() if is_there)
         raise InputError(f"device: expected {names}, which this machine has, got {name!r}")
-    return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device(name)
+    return name
+
+
+def find_device(name: str) -> torch.device:
+    """The device of a name, as `kind_of_device` takes it; the present one of several graphics cards."""
+    kind = kind_of_device(name)
+    return torch.device("cuda", torch.cuda.current_device()) if kind == "cuda" else torch.device(kind)
 
 
 def has_fast_bfloat16(device: str = "cpu") -> bool:

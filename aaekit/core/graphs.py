@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from aaekit.core import random
-from aaekit.core.distributed import rank_and_world_size
+from aaekit.core.batches import use_own_noise
+from aaekit.core.distributed import all_reduce_mean, rank_and_world_size
 from aaekit.core.state import moving_tensors
 from aaekit.errors import SpeedWarning
 
@@ -123,8 +124,11 @@ class Steps:
         self._numbers: Tensor = torch.empty(0)
 
     def make(self, training: "Training") -> Notes:
-        """Make the next step of a training, and return its losses and notes."""
-        return self._make(training, *training.upcoming())
+        """Make the next step of a training, and return its losses and notes, means over all processes."""
+        use_own_noise(training.settings.random_state, training.n_done)
+        notes = self._make(training, *training.upcoming())
+        all_reduce_mean(notes[name] for name in sorted(notes))
+        return notes
 
     def prefer_bfloat16(self, training: "Training") -> bool:
         """Whether products should be in bfloat16: for "auto" by timing some steps in both precisions, without a trace.

@@ -3,23 +3,25 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from aaekit.core.batches import Minibatches, derived_seed
+from aaekit.core.batch_norm import synchronise_batch_norm
+from aaekit.core.batches import Minibatches
 from aaekit.core.callbacks import Callback
 from aaekit.core.device import find_device, has_fast_bfloat16, reproducible
-from aaekit.core.distributed import all_reduce_mean, broadcast_from_rank_zero, rank_and_world_size
+from aaekit.core.distributed import all_reduce_mean, broadcast_from_rank_zero, from_rank_zero, rank_and_world_size
 from aaekit.core.frozen import frozen
 from aaekit.core.graphs import Batch, Kind, Notes, Steps
 from aaekit.core.phase import Phase, Step
 from aaekit.core.random import paused
 from aaekit.core.schedule import Turn, turns
 from aaekit.core.settings import Settings
-from aaekit.core.state import MovingAverage, Sums
+from aaekit.core.state import MovingAverage, Sums, share_state
 from aaekit.core.threads import SharedThreads
 
 __all__ = ["Training"]
@@ -80,7 +82,7 @@ class Training:
         auto = settings.precision == "auto"
         self.bfloat16: bool = has_fast_bfloat16(self.device.type) if auto else settings.precision == "bfloat16"
         networks.to(self.device).train()
-        broadcast_from_rank_zero(networks.state_dict().values())
+        synchronise_batch_norm(networks)
         for source in minibatches.values():
             source.to(self.device)
         self._average = MovingAverage(networks, settings.ema_decay)
@@ -107,15 +109,13 @@ class Training:
         TrainingError
             When a loss is no longer finite.
         """
-        rank, world_size = rank_and_world_size()
-        if world_size > 1:  # each process has noise of its own, and the first one calls back
-            torch.manual_seed(derived_seed(self.settings.random_state, rank))
-            callbacks = callbacks if rank == 0 else ()
+        callbacks = callbacks if rank_and_world_size()[0] == 0 else ()
         self.networks.train()
         self.bfloat16 = self.steps.prefer_bfloat16(self)
         with paused():
             for callback in callbacks:
                 callback.start(self)
+            share_state(self)
         complete, last = False, self.settings.n_steps if until is None else until
         try:
             with SharedThreads() as threads:
@@ -203,14 +203,13 @@ class Training:
     def close_epoch(self) -> dict[str, float]:
         """Add the row of the epoch so far to the history, with what `evaluate` gives."""
         row = {"epoch": math.ceil(self.n_done / self.steps_per_epoch), "step": self.n_done}
-        all_reduce_mean(self.sums[name] for name in sorted(self.sums))
-        broadcast_from_rank_zero(chain(self.networks.buffers(), self.averaged.buffers()))  # all decide alike
         row |= self.losses
         row["learning_rate"] = self.settings.factor_at(self.n_done - 1)
         self.sums, self.n_summed = Sums(), 0
         if self.evaluate is not None:
             self.averaged.eval()
-            row |= self.evaluate(self.averaged)
+            row |= from_rank_zero(partial(self.evaluate, self.averaged))
+            broadcast_from_rank_zero(chain(self.networks.buffers(), self.averaged.buffers()))
             self.networks.train()
             if self.settings.patience:
                 self._keep_best(row)

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from aaekit.core import random
+from aaekit.core.distributed import broadcast_from_rank_zero, from_rank_zero, rank_and_world_size
 from aaekit.errors import TrainingError
 
 if TYPE_CHECKING:
     from aaekit.core.loop import Training
 
-__all__ = ["MovingAverage", "Sums", "capture", "digest", "moving_tensors", "restore"]
+__all__ = ["MovingAverage", "Sums", "capture", "digest", "moving_tensors", "restore", "share_state"]
 
 
 class MovingAverage:
@@ -161,3 +162,19 @@ def restore(training: "Training", tensors: Mapping[str, Tensor], facts: Mapping[
     training.n_summed, training.bfloat16 = int(facts["n_summed"]), bool(facts["bfloat16"])
     training.steps.forget()
     training.best = None if facts["best_score"] is None else (float(facts["best_score"]), below("best/"))
+
+
+def share_state(training: "Training") -> None:
+    """Let all processes go on from the state of the first one."""
+    rank, world_size = rank_and_world_size()
+    if world_size == 1:
+        return
+    tensors, facts = capture(training)
+    kinds, facts = from_rank_zero(
+        lambda: [{k: [str(v.dtype).removeprefix("torch."), *v.shape] for k, v in tensors.items()}, facts]
+    )
+    if rank:
+        tensors = {k: torch.empty(shape, dtype=getattr(torch, dtype)) for k, (dtype, *shape) in kinds.items()}
+    broadcast_from_rank_zero(tensors[k] for k in kinds)
+    if rank:
+        restore(training, tensors, facts)

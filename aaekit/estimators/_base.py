@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from aaekit import augment
 from aaekit.core.callbacks import Callback, Progress
-from aaekit.core.distributed import rank_and_world_size
+from aaekit.core.distributed import alone, from_rank_zero, rank_and_world_size
 from aaekit.core.loop import Training
 from aaekit.core.phase import Phase
 from aaekit.core.random import RandomStream
@@ -343,11 +343,12 @@ class Estimator(BaseEstimator, Generic[N]):
 
             training = begin(0)
             self.plan_ = with_phases(plan, training.networks, training.listed, training.settings)
-            if not initial and not any(callback.restores() for callback in callbacks):
+            if not initial and not from_rank_zero(lambda: any(callback.restores() for callback in callbacks)):
                 training = best_initialisation(self, begin, training, X_train, start.y_train, announce, callbacks)
             training.run(callbacks)
             if not start.sets:  # else the statistics are those of the last score
-                self._recalibrate_batch_norm(cast(N, training.averaged), X_train)
+                with alone():
+                    self._recalibrate_batch_norm(cast(N, training.averaged), X_train)
         self.networks_: N = cast(N, training.averaged.cpu().eval())
         self.history_: list[dict[str, float]] = training.history
         self.n_steps_: int = training.n_done

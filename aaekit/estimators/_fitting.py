@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from aaekit import priors
 from aaekit.core.batches import Minibatches, derived_seed
 from aaekit.core.callbacks import Callback
-from aaekit.core.distributed import broadcast_from_rank_zero, rank_and_world_size
+from aaekit.core.distributed import from_rank_zero, rank_and_world_size
 from aaekit.core.loop import Training
 from aaekit.core.phase import Phase
 from aaekit.core.random import RandomStream, seed_of
@@ -296,9 +297,14 @@ def best_initialisation(
         return first
     unlabelled = np.arange(len(X)) if y is None else np.flatnonzero(y == UNLABELLED)
 
-    callbacks = callbacks if rank_and_world_size()[1] == 1 else ()
-    saved, values = next(((callback, starts) for callback in callbacks if (starts := callback.starts())), (None, []))
-    values = values[: plan.n_init]
+    callbacks = callbacks if rank_and_world_size()[0] == 0 else ()
+    saved = next((callback for callback in callbacks if callback.starts()), None)
+    values = from_rank_zero(lambda: [] if saved is None else saved.starts())[: plan.n_init]
+
+    def doubt_of(nets: Any) -> float:
+        estimator._recalibrate_batch_norm(nets, X)
+        p = probabilities(nets, X[unlabelled[:N_FOR_DOUBT]])
+        return doubt(p, plan.class_prior, plan.weights["marginal_kl"])
 
     def trainings() -> Iterator[Training]:
         start, before = time.monotonic(), len(values)
@@ -312,22 +318,19 @@ def best_initialisation(
             yield begin(k) if k else first
 
     best, lowest, seconds = first, math.inf, 0.0
-    if saved is not None:
+    if values:
         lowest = min(values)
         best = begin(k) if (k := values.index(lowest)) else first
+    if saved is not None:
         saved.restore_start(best)
         seconds = best.seconds
     for training in trainings():
         training.run(until=n_steps)
         seconds += training.seconds
-        nets: Any = training.averaged
-        estimator._recalibrate_batch_norm(nets, X)
-        p = probabilities(nets, X[unlabelled[:N_FOR_DOUBT]])
-        value = torch.tensor(doubt(p, plan.class_prior, plan.weights["marginal_kl"]), device=training.device)
-        broadcast_from_rank_zero([value])  # so that all processes choose the same one
-        values.append(float(value))
+        value = from_rank_zero(partial(doubt_of, training.averaged))
+        values.append(value)
         if value < lowest:
-            best, lowest = training, float(value)
+            best, lowest = training, value
         best.seconds, own = seconds, best.seconds
         for callback in callbacks:
             callback.save_start(values, best)
@@ -367,9 +370,7 @@ def with_phases(plan: Plan, nets: nn.Module, phases: Sequence[Phase[Any]], setti
 
 def drawn_seed(random_state: "RandomState") -> int:
     """The seed of everything random in a fit; processes that train together have the same."""
-    seed = torch.tensor(seed_of(random_state))
-    broadcast_from_rank_zero([seed])
-    return int(seed)
+    return from_rank_zero(lambda: seed_of(random_state))
 
 
 def _held_out(y: NDArray[np.int64] | None, n: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -4,6 +4,7 @@ import copy
 import math
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
@@ -187,7 +188,7 @@ class RowScaler:
             X = X.astype(np.float32, copy=False)
         elif self.unit == 1 and (not X.size or X.max() <= 1):
             X = X.astype(np.float32)  # 0 and 1 are these numbers, in bytes too
-        return np.require(X, requirements=["C", "W"]).reshape(len(X), *self.shape)  # data frames are not writable
+        return _writable(X).reshape(len(X), *self.shape)
 
     def inverse_transform(self, rows: NDArray[np.float32]) -> Any:
         """Rows of the networks in the shape and units of X; images that were bytes come as floats in [0, 1].
@@ -219,6 +220,18 @@ class RowScaler:
     def groups(self) -> tuple[tuple[int, int], ...]:
         """Which values of a row are one choice, as in `Schema.groups`."""
         return () if self.schema is None else self.schema.groups
+
+
+def _writable(X: NDArray[Any]) -> NDArray[Any]:
+    """The same array, contiguous and writable as torch expects it; a file that is mapped read-only is not copied."""
+    root = X
+    while isinstance(root.base, np.ndarray):
+        root = root.base
+    if isinstance(root, np.memmap) and root.filename and X.size and X.flags.c_contiguous and not X.flags.writeable:
+        offset = root.offset + X.ctypes.data - root.ctypes.data
+        with suppress(OSError, ValueError):  # a file that was deleted
+            return np.memmap(root.filename, X.dtype, "c", offset, X.shape)  # what is written stays in memory
+    return np.require(X, requirements=["C", "W"])
 
 
 # --- scaling ---------------------------------------------------------------------------------------------------------

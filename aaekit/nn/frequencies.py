@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from aaekit.core.distributed import all_reduce_mean
+
 __all__ = ["ClassFrequencies"]
 
 N_FORMING = 600  # minibatches until classes have formed and a guessed class prior may be corrected
@@ -40,7 +42,9 @@ class ClassFrequencies(nn.Module):
         self.register_buffer("n_seen", torch.tensor(0))
 
     def update(self, mean: Tensor) -> None:
-        """Update the running mean with the mean `(n_classes,)` of a minibatch."""
+        """Update the running mean with the mean `(n_classes,)` of a minibatch, of which each process has a part."""
+        mean = mean.detach().clone()
+        all_reduce_mean([mean])
         self.running.lerp_(mean, 1 - self.decay)
 
     def log_ratio(self, mean: Tensor) -> Tensor:

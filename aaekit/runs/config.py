@@ -15,6 +15,7 @@ from pydantic import Field
 import aaekit
 from aaekit._extras import require
 from aaekit._files import whole_number
+from aaekit.core.distributed import rank_and_world_size
 from aaekit.errors import DamageError, InputError, nearest
 from aaekit.estimators._hyperparameters import Hyperparameter, hyperparameters, hyperparameters_of, validated
 from aaekit.estimators._io import json_value
@@ -24,6 +25,7 @@ __all__ = [
     "DataOptions",
     "completed",
     "config_text",
+    "config_values",
     "configuration",
     "estimator_of",
     "machine",
@@ -223,9 +225,16 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         problem = " ".join(str(error).split())
         raise InputError(f"{path}: expected a YAML file that can be read, got ({problem}): correct the file") from error
-    values = yaml_values(text, str(path))
+    return config_values(text, str(path))
+
+
+def config_values(text: str, source: str) -> dict[str, Any]:
+    """Return the options in a YAML text; errors as in `read_config`."""
+    values = yaml_values(text, source)
     if not isinstance(values, dict):
-        raise InputError(f"{path}: expected lines `name: value`, got {type(values).__name__}: write one option a line")
+        raise InputError(
+            f"{source}: expected lines `name: value`, got {type(values).__name__}: write one option a line"
+        )
     return {str(k): tuple(v) if isinstance(v, list) else v for k, v in values.items()}
 
 
@@ -308,6 +317,8 @@ def versions() -> dict[str, Any]:
         with suppress(PackageNotFoundError):
             facts[name] = version(name)
     facts |= {"platform": platform.platform(), "cpus": os.cpu_count(), "threads": torch.get_num_threads()}
+    if (world_size := rank_and_world_size()[1]) > 1:
+        facts["processes"] = world_size
     if torch.cuda.is_available():
         facts["gpu"] = torch.cuda.get_device_name()
     package = Path(aaekit.__file__).parent

@@ -2,10 +2,13 @@
 
 import copy
 import csv
+import json
 import math
 import os
 import shutil
+import socket
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -26,6 +29,7 @@ from aaekit._files import (
     check_writable,
     checked,
     is_full,
+    parsed_json,
     read_json,
     write_history,
     write_json,
@@ -35,6 +39,7 @@ from aaekit._locks import LOCK, locked, owner
 from aaekit.columns import Schema
 from aaekit.core.callbacks import Callback
 from aaekit.core.checkpoints import Checkpoints
+from aaekit.core.distributed import alone, broadcast_text, rank_and_world_size
 from aaekit.core.loop import Training
 from aaekit.data import Dataset, Split
 from aaekit.data.shards import Block, Shard, blocks_of, npy_blocks, parquet_blocks
@@ -43,7 +48,15 @@ from aaekit.estimators._base import Estimator
 from aaekit.estimators._plan import Plan
 from aaekit.evaluation import heldout
 from aaekit.evaluation.heldout import HeldOut
-from aaekit.runs.config import completed, config_text, configuration, estimator_of, read_config, versions
+from aaekit.runs.config import (
+    completed,
+    config_text,
+    config_values,
+    configuration,
+    estimator_of,
+    read_config,
+    versions,
+)
 from aaekit.runs.data import by_class_number, data_options, held_out, load_data, split_of, training_rows
 from aaekit.runs.live import Live, grid_of_samples, read_history
 from aaekit.systems import find
@@ -424,16 +437,23 @@ class Run(Callback):
 
     def _threads_at_start(self, n_now: int) -> int:
         """The number of threads that the run began with."""
+        return n_now if self.fresh else self._number_at_start("threads", n_now)
+
+    @property
+    def n_processes(self) -> int:
+        """The number of processes that the run began with."""
+        return self._number_at_start("processes", 1)
+
+    def _number_at_start(self, name: str, default: int) -> int:
+        """A number of versions.json."""
         path = self.path / "versions.json"
-        if self.fresh or not path.is_file():
-            return n_now
+        if not path.is_file():
+            return default
         facts = read_json(path, "versions", dict[str, Any], NEW_RUN)
         try:
-            return checked(facts.get("threads", n_now), Annotated[int, Field(ge=1)])
+            return checked(facts.get(name, default), Annotated[int, Field(ge=1)])
         except ValueError as error:
-            raise InputError(
-                f"{path}: expected a number of threads, got a damaged file ({error}): {NEW_RUN}"
-            ) from error
+            raise InputError(f"{path}: expected a number of {name}, got a damaged file ({error}): {NEW_RUN}") from error
 
     def check_state(self) -> None:
         """Refuse to train what another process has begun or completed since this run was made or opened."""
@@ -456,13 +476,15 @@ class Run(Callback):
                 self.log("created")
             X, y, eval_set = training_rows(self.config, self.data, self.split)
             self.estimator.set_params(**by_class_number(self.config, self.data))
+            self._lead()
             self._write_facts()
             self.estimator.fit(X, y, callbacks=[self, *callbacks], eval_set=eval_set)
-            self.estimator.save(self.path / "model.safetensors")
-            self.log(f"trained: {self.estimator.n_steps_} steps in {self.estimator.training_seconds_:.1f} s")
-            from aaekit.evaluation.measures import evaluate
+            with alone():
+                self.estimator.save(self.path / "model.safetensors")
+                self.log(f"trained: {self.estimator.n_steps_} steps in {self.estimator.training_seconds_:.1f} s")
+                from aaekit.evaluation.measures import evaluate
 
-            self.conclude(self.estimator, evaluate(self.estimator, self.held_out))
+                self.conclude(self.estimator, evaluate(self.estimator, self.held_out))
         except KeyboardInterrupt:
             where = f"stopped at step {self.n_done} of {self.n_steps}"
             if not self.n_steps:
@@ -476,7 +498,7 @@ class Run(Callback):
             checkpoint = newest[0].with_suffix(".safetensors") if newest else "none yet"
             text = f"{error}. The last good checkpoint: {checkpoint}"
             self.log(text)
-            raise TrainingError(text) from error
+            raise type(error)(text) from error
         except (InputError, OSError) as error:
             if made and not (self.path / "plan.json").exists():
                 shutil.rmtree(self.path, ignore_errors=True)  # nothing was trained, and it is in the way of a next try
@@ -485,6 +507,52 @@ class Run(Callback):
             full = error if isinstance(error, InputError) else cannot_write(Path(error.filename or self.path), error)
             raise InputError(f"{full}; then go on with: {self._again}") from error
         return self.estimator
+
+    def _lead(self) -> None:
+        """Say to the other processes what to train, and refuse what they refuse."""
+        _, world_size = rank_and_world_size()
+        if world_size > 1:
+            broadcast_text(json.dumps([str(self.path), config_text(self.config), self._shared_facts()]))
+            problems = [broadcast_text("", source) for source in range(1, world_size)]
+            if problem := next(filter(None, problems), ""):
+                raise InputError(problem)
+
+    def _shared_facts(self) -> list[Any]:
+        """What all processes must agree on: rows, labels, and which of them are used."""
+        used = self.split.labelled, self.split.unlabelled, self.split.validation
+        return [*self._fingerprints(), *map(datasets.fingerprint, used)]
+
+    @classmethod
+    def follow(cls) -> None:
+        """Train beside the first one of several processes, which alone writes the run directory.
+
+        Raises
+        ------
+        InputError
+            If rows or labels are not those of the first process, and for all that `train` refuses.
+        """
+        _, world_size = rank_and_world_size()
+        path, text, facts = parsed_json(broadcast_text(""))
+        values = config_values(text, path)
+        config = completed(values["system"], configuration(values["system"], values, path))
+        run, problem = cls(path, config, fresh=True), ""
+        try:
+            X, y, eval_set = training_rows(config, run.data, run.split)
+            if run._shared_facts() != facts:
+                problem = (
+                    f"{path}: expected the same rows and labels in all {world_size} processes, got others on "
+                    f"{socket.gethostname()}: copy the data there"
+                )
+        except InputError as error:
+            problem = str(error)
+        for source in range(1, world_size):
+            broadcast_text(problem, source)
+        if problem:
+            raise InputError(problem)
+        run.estimator.set_params(**by_class_number(config, run.data))
+        with run._algorithms(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the first process says the same
+            run.estimator.fit(X, y, eval_set=eval_set)
 
     @property
     def _again(self) -> str:
