@@ -1,7 +1,8 @@
 """aaekit: adversarial autoencoders for generation and for classification from few labels."""
 
-import importlib
 from typing import Any
+
+from aaekit._imports import load as _load
 
 __version__ = "0.1.0"
 
@@ -25,7 +26,7 @@ __all__ = ["__version__", *sorted(_LAZY)]
 def __getattr__(name: str) -> Any:
     """Import public names when they are first used, so that `import aaekit` stays cheap."""
     if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+        return getattr(_load(_LAZY[name]), name)
     raise AttributeError(f"module 'aaekit' has no attribute {name!r}")
 
 

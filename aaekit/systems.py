@@ -9,10 +9,10 @@ its line in the documentation follow. Other packages add theirs by the entry-poi
 Nothing here imports torch: an estimator is a dotted path, resolved when it is needed.
 """
 
-import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from aaekit._imports import load
 from aaekit.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class System:
         """
         module, _, name = self.estimator.partition(":")
         try:
-            return getattr(importlib.import_module(module), name)
+            return getattr(load(module), name)
         except (ImportError, AttributeError) as error:
             raise InputError(
                 f"system {self.name}: expected an estimator at {self.estimator!r}, got {error}: "

@@ -127,6 +127,7 @@ PARTS = {
     "rows": _rows,
     "wide tables": lambda mnist, options, say: measures.wide_tables(),
     "command line": lambda mnist, options, say: measures.command_line(options.data_dir),
+    "start-up": lambda mnist, options, say: measures.start_up(options.rounds),
     "100 labels": _budgets,
 }
 
@@ -162,7 +163,7 @@ def facts(log: Mapping[str, Any]) -> dict[str, Any]:
         batch, cost = str(measures.BATCHES[0]), log["input pipeline"]
         epoch = cost["steps"] / median(log["vanilla"][batch]["ours, joint, float32"])
         numbers["input pipeline, share of an epoch"] = cost["seconds"] / epoch
-    for part in ("encoding", "wide tables", "command line"):
+    for part in ("encoding", "wide tables", "command line", "start-up"):
         numbers |= {f"{part}: {k}": v for k, v in log.get(part, {}).items()}
     for row in log.get("rows", ()):
         numbers |= {f"{int(row['rows'])} rows of a file: {k}": v for k, v in row.items() if k != "rows"}

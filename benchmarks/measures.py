@@ -318,13 +318,37 @@ def wide_tables(few: int = 2_000, many: int = 20_000, n_rows: int = 100) -> dict
 def command_line(data_dir: str | None) -> dict[str, float]:
     """Seconds from the start of `aae train` on MNIST to its first step, and peak memory."""
     with tempfile.TemporaryDirectory(prefix="aae-bench-") as folder:
-        out = _python(_TRAIN, str(Path(folder) / "run"), str(time.time()), *([data_dir] if data_dir else []))
+        line = ["generator", "--data", "mnist", *(["--data-dir", data_dir] if data_dir else [])]
+        out = _python(_TRAIN, str(Path(folder) / "run"), str(time.time()), *line)
         return json.loads(out.splitlines()[-1])
+
+
+def start_up(rounds: int) -> dict[str, float]:
+    """Median seconds of a new process for imports, for help, and of `aae train` on digits until its first step."""
+    programs = {
+        "import torch, s": ["-c", "import torch"],
+        "import torch and sklearn.base, s": ["-c", "import torch, sklearn.base"],
+        "import an estimator, s": ["-c", "from aaekit import SemiSupervisedAAE"],
+        "aae train classifier --help, s": ["-m", "aaekit", "train", "classifier", "--help"],
+    }
+    seconds: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for name, program in programs.items():
+            start = time.time()
+            subprocess.run([sys.executable, *program], check=True, stdout=subprocess.DEVNULL)
+            seconds.setdefault(name, []).append(time.time() - start)
+        with tempfile.TemporaryDirectory(prefix="aae-bench-") as folder:
+            digits = ["classifier", "--data", "digits", "--labels", "50"]
+            out = json.loads(_python(_TRAIN, str(Path(folder) / "run"), str(time.time()), *digits).splitlines()[-1])
+        seconds.setdefault("first step on digits, s", []).append(out["until the first step, s"])
+    return {name: median(values) for name, values in seconds.items()}
 
 
 _TRAIN = """
 import json, sys, time
 from aaekit import cli
+from aaekit._imports import load
+load("aaekit.runs.run")
 from aaekit.core.callbacks import Callback
 from aaekit.core.loop import Training
 run, ended = Training.run, []
@@ -332,9 +356,8 @@ class Watch(Callback):
     def step(self, training):
         ended.append(time.time())
 Training.run = lambda self, callbacks=(), **options: run(self, [Watch(), *callbacks], **options)
-argv = ["train", "generator", "--data", "mnist", "--max-steps", "20", "--quiet", "--out", sys.argv[1]]
 try:
-    cli.main(argv + (["--data-dir", sys.argv[3]] if len(sys.argv) > 3 else []))
+    cli.main(["train", *sys.argv[3:], "--max-steps", "20", "--quiet", "--out", sys.argv[1]])
 except SystemExit as stop:
     assert not stop.code, stop.code
 from benchmarks.measures import peak

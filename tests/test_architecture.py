@@ -17,7 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # What each layer may import of the package, besides those of EVERYWHERE, which all may. A layer is a module, a package,
 # or a part of one that has a line of its own.
-EVERYWHERE = {"errors", "_files", "_extras", "_locks"}
+EVERYWHERE = {"errors", "_files", "_extras", "_imports", "_locks"}
 LEAVES = {"shapes", "labels", "cells", "curves", "priors", "divergences", "augment"}
 TRAINING = LEAVES | {"columns", "encoders", "core", "nn", "losses"}
 ESTIMATORS = TRAINING | {"estimators", "evaluation.metrics"}
@@ -192,6 +192,37 @@ def test_importing_the_package_is_cheap():
     code = f"import sys, aaekit; print([m for m in {HEAVY} if m in sys.modules], aaekit.__version__)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
     assert out.stdout.split("] ")[0] == "[", out.stdout
+
+
+def test_importing_the_estimators_imports_torch_and_the_base_of_scikit_learn_alone():
+    """What fit needs only sometimes is imported there; pandas and scipy.stats belong to the base of scikit-learn."""
+    code = (
+        "import sys, torch, sklearn.base, sklearn.utils.metaestimators, sklearn.utils.multiclass;"
+        "before = set(sys.modules); import aaekit; aaekit.SemiSupervisedAAE;"
+        "print(*{m if m.startswith('sklearn') else m.split('.')[0] for m in set(sys.modules) - before})"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    ours = {"aaekit", "pydantic", "pydantic_core", "annotated_types", "typing_inspection", "safetensors"}
+    assert set(out.stdout.split()) - set(sys.stdlib_module_names) <= ours | {"sklearn.utils._unique"}
+
+
+def test_the_first_step_of_a_run_needs_neither_figures_nor_tensorboard(tmp_path):
+    code = """
+import sys
+from aaekit import cli
+from aaekit.core import loop
+compute = loop.Training.compute
+def first(self, *arguments):
+    values = compute(self, *arguments)
+    print(*[m for m in ("matplotlib", "tensorboard", "torch._dynamo", "aaekit.evaluation.methods") if m in sys.modules])
+    sys.exit()
+loop.Training.compute = first
+cli.main(sys.argv[1:])
+"""
+    line = ["train", "classifier", "--data", "digits", "--labels", "50", "--max-steps", "3", "--backbone", "mlp"]
+    line += ["--hidden", "8", "--quiet", "--out", str(tmp_path / "run")]
+    out = subprocess.run([sys.executable, "-c", code, *line], capture_output=True, text=True, cwd=ROOT.parent)
+    assert out.stdout == "\n", (out.stdout, out.stderr)
 
 
 def test_public_names_load_when_used():

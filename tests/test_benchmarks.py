@@ -108,6 +108,17 @@ def test_programs_of_their_own_are_timed(monkeypatch):
 
 
 @pytest.mark.slow
+def test_start_up_is_timed(monkeypatch):
+    """Each program is started once a round, and the command line reaches its first step."""
+    lines = []
+    monkeypatch.setattr(measures.subprocess, "run", lambda program, **_: lines.append(program[1:]))
+    out = '{"until the first step, s": 3.5, "peak memory, MiB": 1}'
+    monkeypatch.setattr(measures, "_python", lambda code, *arguments: lines.append(arguments[2:]) or f"text\n{out}")
+    seconds = measures.start_up(2)
+    assert lines[2:5] == lines[7:] and lines[3][1:] == ["aaekit", "train", "classifier", "--help"]
+    assert seconds["first step on digits, s"] == 3.5 and len(seconds) == 5
+
+
 @pytest.mark.parametrize("system", ["generator", "classifier"])
 def test_one_and_two_processes_are_timed(system, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(page.ROOT))

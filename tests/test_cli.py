@@ -6,8 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from importlib.util import find_spec
@@ -54,19 +52,6 @@ def folder(tmp_path_factory):
 
 
 # --- help ------------------------------------------------------------------------------------------------------------
-def test_help_and_typos_do_not_load_torch():
-    code = """
-import contextlib, io, sys
-from aaekit.cli import main
-for line in ("--help", "train --help", "train clasifier", "data list", "data info digits", "evaluate --help", "trian"):
-    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
-        with contextlib.redirect_stderr(io.StringIO()):
-            main(line.split())
-    assert "torch" not in sys.modules, line
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-
-
 @pytest.mark.parametrize("system", list(systems.SYSTEMS))
 def test_help_lists_every_parameter(system, aae, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")

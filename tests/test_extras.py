@@ -10,7 +10,7 @@ import pytest
 
 import aaekit
 from aaekit import InputError
-from aaekit._extras import require
+from aaekit._extras import check_installed, require
 
 ROOT = Path(aaekit.__file__).parent
 EXTRAS = {
@@ -116,6 +116,17 @@ def test_require():
     assert require("yaml", extra="cli").__name__ == "yaml"
     with pytest.raises(InputError, match=r'the package nothing, got none: install it with pip install "aaekit\[all\]"'):
         require("nothing", extra="all")
+
+
+def test_check_installed(monkeypatch):
+    """It says what `require` says, without an import."""
+    monkeypatch.delitem(sys.modules, "this", raising=False)
+    check_installed("this", extra="all")
+    assert "this" not in sys.modules
+    monkeypatch.setitem(sys.modules, "this", None)
+    for check in (check_installed, require):
+        with pytest.raises(InputError, match="expected the package this, got none: install it"):
+            check("this", extra="all")
 
 
 def test_a_broken_package_is_no_missing_one(tmp_path, monkeypatch):

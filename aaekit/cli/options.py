@@ -4,10 +4,11 @@ torch is loaded only by the commands that need it.
 """
 
 import inspect
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_origin
 
 import typer
 
@@ -146,19 +147,36 @@ def print_table(table: Any) -> None:
 
 
 # --- hyper-parameters as options -------------------------------------------------------------------------------------
-def option_of(h: "Hyperparameter", panel: str | None = None, default: str | None = None) -> inspect.Parameter:
-    """Turn a hyper-parameter into an argument that typer makes an option of; None means that it was not given.
+RECORDED = Path(__file__).with_name("options.json")  # the options of our own systems; their declarations need torch
 
-    `panel` replaces its group in `--help`, and `default` the text of its default.
-    """
+
+class Option(NamedTuple):
+    """What `--help` says of a hyper-parameter: its name, description, panel, and metavar (None: a flag)."""
+
+    name: str
+    help: str
+    panel: str
+    metavar: str | None
+
+    def parameter(self) -> inspect.Parameter:
+        """Return an argument that typer makes an option of; None means that it was not given."""
+        option = typer.Option(help=self.help, show_default=False, rich_help_panel=self.panel, metavar=self.metavar)
+        kind = Annotated[(bool if self.metavar is None else str) | None, option]
+        return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+
+
+def recorded(name: str) -> list[Option] | None:
+    """Return the options of a system, or of the "simulator", without importing its estimator; None for a new one."""
+    options = json.loads(RECORDED.read_text(encoding="utf-8")).get(name)
+    return None if options is None else [Option(*option) for option in options]
+
+
+def option_of(h: "Hyperparameter", panel: str | None = None, default: str | None = None) -> Option:
+    """Describe a hyper-parameter; `panel` replaces its group, and `default` the text of its default."""
     flag = set(h.types) <= {bool, type(None)}
     text = f"{h.description} [{', '.join(h.choices)}]" if len(h.choices) > 1 else h.description
     text = f"{text} [default: {default or default_text(h.default)}]".replace("[", r"\[")
-    option = typer.Option(
-        help=text, show_default=False, rich_help_panel=panel or h.group, metavar=None if flag else _metavar(h)
-    )
-    kind = Annotated[(bool if flag else str) | None, option]
-    return inspect.Parameter(h.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+    return Option(h.name, text, panel or h.group, None if flag else _metavar(h))
 
 
 def default_text(default: Any) -> str:

@@ -8,11 +8,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from aaekit.cli.options import new_app, option_of
+from aaekit.cli.options import Option, new_app, option_of, recorded
 from aaekit.systems import SYSTEMS, System, find
 
-__all__ = ["Config", "Options", "SystemsGroup", "chosen_options", "complete_configuration", "system_command"]
+__all__ = [
+    "Config",
+    "Options",
+    "SystemsGroup",
+    "chosen_options",
+    "complete_configuration",
+    "declared_options",
+    "system_command",
+]
 
+DATA = "Data"  # the panel of options that are not the estimator's
 DEFAULTS = {"random_state": "0", "split_random_state": "random_state"}  # of a run, which must be repeatable
 Options = Mapping[str, tuple[Any, Any]]  # of a command besides those of the system: type and default
 Config = Annotated[
@@ -40,25 +49,34 @@ class SystemsGroup(TyperGroup):
 
 def system_command(system: System, work: Callable[..., Any], own: Options, epilog: str) -> Any:
     """Make a command that calls `work(system, **options)`, with an option for each parameter of the system."""
-    from aaekit.estimators._hyperparameters import hyperparameters_of
-    from aaekit.runs.config import DataOptions, options_of
 
     def run(**options: Any) -> None:
         work(system, **options)
 
-    options, of_data = options_of(system.name), hyperparameters_of(DataOptions)
-    parameters = [
-        option_of(h, "Data", DEFAULTS.get(name)) for name, h in options.items() if name in of_data and name != "system"
-    ]
+    options = recorded(system.name) or declared_options(system.name)
+    parameters = [option.parameter() for option in options if option.panel == DATA]
     parameters += [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
         for name, (kind, default) in own.items()
     ]
-    parameters += [option_of(h, None, DEFAULTS.get(name)) for name, h in options.items() if name not in of_data]
+    parameters += [option.parameter() for option in options if option.panel != DATA]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     alone = new_app()
     alone.command(system.name, help=system.help, epilog=epilog)(run)
     return typer.main.get_command(alone)
+
+
+def declared_options(system: str) -> list[Option]:
+    """Return the options of a system as its declarations say them; this imports its estimator, and so torch."""
+    from aaekit.estimators._hyperparameters import hyperparameters_of
+    from aaekit.runs.config import DataOptions, options_of
+
+    of_data = hyperparameters_of(DataOptions)
+    return [
+        option_of(h, DATA if name in of_data else None, DEFAULTS.get(name))
+        for name, h in options_of(system).items()
+        if name != "system"
+    ]
 
 
 def chosen_options(system: System, config: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:

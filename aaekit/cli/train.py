@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from aaekit.cli.launch import Ended, check_devices, is_launched, is_restarted, joined, start
+from aaekit._imports import load
 from aaekit.cli.options import (
     DataDir,
     MovedData,
@@ -109,6 +110,7 @@ def _train(
     compare: bool = False,
     **options: Any,
 ) -> None:
+    load("aaekit.runs.run")
     from aaekit.data import chosen_folder
     from aaekit.runs.config import config_text
 

@@ -6,8 +6,6 @@ Unlike scikit-learn's `LabelSpreading` it scales distances locally and classes b
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags
-from sklearn.decomposition import PCA
-from sklearn.neighbors import kneighbors_graph
 
 __all__ = ["Neighbourhood"]
 
@@ -118,6 +116,9 @@ class Neighbourhood:
 
 def _links(X: np.ndarray, n_neighbors: int) -> csr_matrix:
     """The symmetric, normalised graph of nearest neighbours."""
+    from sklearn.decomposition import PCA
+    from sklearn.neighbors import kneighbors_graph
+
     if X.shape[1] > N_FEATURES < len(X):
         X = PCA(N_FEATURES, random_state=0).fit_transform(X)
     graph = kneighbors_graph(X, min(n_neighbors, len(X) - 1), mode="distance").tocsr()

@@ -6,12 +6,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 from torch import Tensor
 
 from aaekit.augment import SYMMETRIES, Transform
@@ -67,6 +61,12 @@ def find_symmetries(X: NDArray, y: NDArray[np.int64] | None, random_state: int) 
     h, w = X.shape[2:]
     if min(h, w) < SMALLEST or len(X) < 20:
         return ()
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     random = np.random.default_rng(random_state)
     images = _reduced(X[random.permutation(len(X))[:N_IMAGES]])
     labelled = [] if y is None else random.permutation(np.flatnonzero(y != UNLABELLED))[:N_LABELLED]
@@ -104,6 +104,10 @@ def find_symmetries(X: NDArray, y: NDArray[np.int64] | None, random_state: int) 
 
 def _held_out_mistakes(X: NDArray[np.float32], y: NDArray[np.int64], *copies: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which labels `(n,)` a support vector machine gets wrong that learns from the others, and from copies of them."""
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
     folds, is_wrong = fold_of(y, 5), np.zeros(len(y), bool)
     for fold in range(folds.max(initial=UNLABELLED) + 1):
         train, test = folds != fold, folds == fold

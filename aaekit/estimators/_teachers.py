@@ -15,8 +15,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import softmax
-from sklearn.ensemble import ExtraTreesClassifier
-from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from aaekit.estimators._label_propagation import Neighbourhood
@@ -43,10 +41,14 @@ Probabilities = NDArray[np.floating]
 
 
 def _linear() -> Any:
+    from sklearn.linear_model import LogisticRegression
+
     return LogisticRegression(max_iter=300)
 
 
 def _forest() -> Any:
+    from sklearn.ensemble import ExtraTreesClassifier
+
     return ExtraTreesClassifier(N_TREES, random_state=0)
 
 

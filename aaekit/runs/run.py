@@ -22,7 +22,7 @@ import torch
 from pydantic import Field
 
 from aaekit import data as datasets
-from aaekit._extras import require
+from aaekit._extras import check_installed, require
 from aaekit._files import (
     TEMPORARY,
     cannot_write,
@@ -90,7 +90,8 @@ class Run(Callback):
         self._new = False
         self.estimator: Any = estimator_of(self.config)
         self._columns: list[str] = []
-        self._writer: Any = None
+        self._writer: Any = None  # of TensorBoard, False if that is missing; its import would delay the first step
+        self._first_event: int | None = None
         self.checkpoints: Checkpoints = Checkpoints(self.path / "checkpoints", self.log)
         self._live = Live(
             self.path,
@@ -412,7 +413,7 @@ class Run(Callback):
             that the report needs and that is not installed.
         """
         for package in ("matplotlib", "PIL", "jinja2"):
-            require(package, extra="plots")  # before the training rather than after it
+            check_installed(package, extra="plots")  # before the training rather than after it
         with locked(self.path):
             self.check_state()
             with self._algorithms():
@@ -606,7 +607,8 @@ class Run(Callback):
         arithmetic = "bfloat16" if training.bfloat16 else "float32"
         self.log(f"step {self.n_done} of {self.n_steps}: started on {training.device.type} in {arithmetic}")
         self._write_metrics(training)
-        self._writer = self._tensorboard()
+        self._writer = None
+        self._first_event = self.n_done + 1 if self.n_done else None
 
     def step(self, training: Training) -> None:
         """Stop here if that was requested."""
@@ -621,7 +623,9 @@ class Run(Callback):
                 csv.DictWriter(file, self._columns).writerow(row)
         else:
             self._write_metrics(training)
-        if self._writer is not None:
+        if self._writer is None:
+            self._writer = self._tensorboard()
+        if self._writer:
             for name, value in row.items():
                 if name not in ("epoch", "step"):
                     self._writer.add_scalar(name, value, training.n_done)
@@ -632,7 +636,7 @@ class Run(Callback):
 
     def stop(self, training: Training, complete: bool) -> None:
         """Leave the directory so that the run can be resumed."""
-        if self._writer is not None:
+        if self._writer:
             with suppress(OSError):
                 self._writer.close()
         self.n_done: int = training.n_done
@@ -650,12 +654,12 @@ class Run(Callback):
             require("tensorboard", extra="tensorboard")
         except InputError as error:
             self.log(f"no TensorBoard events: {error}")
-            return None
+            return False
         from torch.utils.tensorboard import SummaryWriter
 
         if threading.excepthook is not _quietly:
             threading.excepthook = _quietly
-        return SummaryWriter(str(self.path / "tensorboard"), purge_step=self.n_done + 1 if self.n_done else None)
+        return SummaryWriter(str(self.path / "tensorboard"), purge_step=self._first_event)
 
     def _now(self, training: Training) -> Any:
         """The estimator as it would be if the training ended now."""

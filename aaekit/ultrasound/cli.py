@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from aaekit import ultrasound
-from aaekit.cli.options import RandomState, callbacks, new_app, option_of, print_table
+from aaekit.cli.options import Option, RandomState, callbacks, new_app, option_of, print_table, recorded
 from aaekit.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ Frames = Annotated[
 
 
 class SimulateGroup(TyperGroup):
-    """Adds the options of `train` when it is called, because they are those of the simulator, which needs torch."""
+    """Adds the options of `train`, which are those of the simulator, when it is called."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
@@ -104,9 +104,19 @@ def train() -> None:
     """Stand in for the command that `_train_command` builds."""
 
 
+def declared_options() -> list[Option]:
+    """Return the options of the simulator as its declarations say them; this imports torch."""
+    from aaekit.estimators._hyperparameters import hyperparameters_of
+
+    return [
+        option_of(h, "Simulator", "0" if name == "random_state" else None)
+        for name, h in hyperparameters_of(ultrasound.TwoStageSimulator).items()
+        if h.from_text and name != "verbose"
+    ]
+
+
 def _train_command() -> Any:
     """The command `train`, with an option for each parameter of the simulator."""
-    from aaekit.estimators._hyperparameters import hyperparameters_of
 
     def run(**values: Any) -> None:
         _train(**values)
@@ -127,11 +137,7 @@ def _train_command() -> Any:
         parameters.append(
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
         )
-    parameters += [
-        option_of(h, "Simulator", "0" if name == "random_state" else None)
-        for name, h in hyperparameters_of(ultrasound.TwoStageSimulator).items()
-        if h.from_text and name != "verbose"
-    ]
+    parameters += [option.parameter() for option in recorded("simulator") or declared_options()]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     app = typer.Typer(
         add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
