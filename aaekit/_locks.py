@@ -11,12 +11,16 @@ from pathlib import Path
 from aaekit._files import cannot_write, remove_abandoned
 from aaekit.errors import InputError
 
-__all__ = ["LOCK", "locked", "owner"]
+__all__ = ["LOCK", "FolderInUse", "locked", "owner"]
 
 LOCK = ".lock"  # in the folder; one that no process holds is left over from one that was killed
 OFFSET = 2**20  # of the byte that Windows locks, behind what says who holds it
 
 _held: dict[tuple[int, Path], int] = {}  # how often each thread holds a folder
+
+
+class FolderInUse(InputError):
+    """Another process or thread works in a folder."""
 
 
 @contextmanager
@@ -33,9 +37,10 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises
     ------
+    FolderInUse
+        If another process or thread works in it; the message says which one, where and since when.
     InputError
-        If another process or thread works in it; the message says which one, where and since when. If it cannot be
-        made.
+        If it cannot be made.
     """
     folder, descriptor = Path(folder), -1
     is_new = not folder.exists()
@@ -76,7 +81,7 @@ def _acquired(folder: Path) -> int:
         except (BlockingIOError, PermissionError):
             who = _written(descriptor)
             os.close(descriptor)
-            raise InputError(
+            raise FolderInUse(
                 f"{folder}: expected a folder that nobody works in, got one that {who} is working in: wait until it "
                 "is done, or choose another folder"
             ) from None

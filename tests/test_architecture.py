@@ -17,7 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # What each layer may import of the package, besides those of EVERYWHERE, which all may. A layer is a module, a package,
 # or a part of one that has a line of its own.
-EVERYWHERE = {"errors", "_files", "_extras", "_imports", "_locks"}
+EVERYWHERE = {"errors", "_files", "_extras", "_imports", "_locks", "_progress", "_cache"}
 LEAVES = {"shapes", "labels", "cells", "curves", "priors", "divergences", "augment"}
 TRAINING = LEAVES | {"columns", "encoders", "core", "nn", "losses"}
 ESTIMATORS = TRAINING | {"estimators", "evaluation.metrics"}

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from aaekit import InputError, columns, data, encoders, features
+from aaekit import InputError, _progress, columns, data, encoders, features
 from aaekit.columns import Schema
 from aaekit.data.encoding import PICTURE, ImageFiles
 from aaekit.data.images import Item
 from aaekit.data.suite import read_photographs
-from aaekit.encoders import Encoder, ImageArrays, Texts, cache, encoded, huggingface, vision
+from aaekit.encoders import Encoder, ImageArrays, Texts, encoded, huggingface, vision
 from aaekit.errors import ColumnWarning, ImageWarning
 
 pytestmark = pytest.mark.usefixtures("no_pixels", "few_trees")
@@ -165,7 +165,7 @@ def test_what_is_done_is_kept_when_it_is_interrupted(tmp_path):
 
 
 def test_progress_says_the_time_left(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cache, "QUIET_SECONDS", -1)
+    monkeypatch.setattr(_progress, "QUIET_SECONDS", -1)
     encoded(Texts([f"text {k}" for k in range(40)]), Words("minilm"), tmp_path)
     assert "encoding: 8 of 40 texts, 0 s left" in capsys.readouterr().err
 

@@ -10,7 +10,7 @@ import aaekit
 
 ROOT = Path(aaekit.__file__).parents[1]
 FILES = sorted(path for folder in ("aaekit", "reproduction") for path in (ROOT / folder).rglob("*.py"))
-ERRORS = {"InputError", "TrainingError"}
+ERRORS = {"InputError", "TrainingError", "FolderInUse"}
 OTHER_WORDS = re.compile(r"\b(found|came|told|mend)\b")  # "got", "repair"
 
 

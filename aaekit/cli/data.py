@@ -199,6 +199,10 @@ def _print_pictures(dataset: "Dataset", pictures: "Pictures") -> None:
         _line("become", f"{becomes}, {'grey' if channels == 1 else 'colours'}")
         if not is_unchanged and max(width, height) < max(map(max, pictures.sizes)):
             _line("", "what is lost cannot be learned: see --sheet, and --image-shape for another size")
+    images = dataset.X if dataset.features is None else dataset.originals
+    if isinstance(images, np.memmap) and images.filename is not None:
+        size = Path(images.filename).stat().st_size
+        _line("decoded", f"{size / 1e6:.{0 if size > 1e7 else 2}f} MB in {images.filename}")
     if pictures.bits > 8:
         _line("bits", f"{pictures.bits} of the 16 in files; choose by bits=16 (--data-options)")
     for key, pairs in (("left out", pictures.left_out), ("remarks", pictures.remarks)):

@@ -13,7 +13,7 @@ from aaekit.columns import Schema, TableRows
 from aaekit.data.checks import FLOAT32_MAX, check_labels, check_rows
 from aaekit.data.images import Pictures
 from aaekit.data.splits import Split
-from aaekit.data.store import MEMORY_LIMIT, as_store
+from aaekit.data.store import as_store
 from aaekit.errors import InputError
 from aaekit.labels import UNLABELLED
 from aaekit.shapes import are_signals
@@ -122,7 +122,7 @@ class Dataset:
 def checked(
     data: Dataset,
     image_shape: Sequence[int] | None = None,
-    memory_limit_bytes: int = MEMORY_LIMIT,
+    memory_limit_bytes: int | None = None,
     cache_dir: str | Path | None = None,
 ) -> Dataset:
     """Return a data set whose arrays are checked and have the shapes and dtypes that `Dataset` promises.

@@ -43,6 +43,8 @@ def read_folder(
     max_pixels: int = MAX_PIXELS,
     damaged: str = "refuse",
     encoder: Encoder | None = None,
+    memory_limit_bytes: int | None = None,
+    cache_dir: str | Path | None = None,
 ) -> dict[str, Any]:
     """Read the images of a folder (PNG, JPEG, BMP, GIF, TIFF, WebP, PBM, PGM, PPM, HEIC, AVIF), in the order of paths.
 
@@ -78,6 +80,11 @@ def read_folder(
         What becomes of images that cannot be read.
     encoder : Encoder, optional
         X are its features of the images in their own size, beside pictures of 64x64 as originals.
+    memory_limit_bytes : int, optional
+        Images that take more bytes are decoded once, into a memory-mapped file. Default: 4 GiB, or a quarter of the
+        memory if that is less.
+    cache_dir : str or Path, optional
+        Folder of these files. Default: ``images`` in the user's cache folder.
 
     Returns
     -------
@@ -120,7 +127,8 @@ def read_folder(
         ]
         for part, files in by_part.items()
     }
-    options = {"bits": bits, "max_pixels": max_pixels, "damaged": damaged}
+    options: dict[str, Any] = {"bits": bits, "max_pixels": max_pixels, "damaged": damaged}
+    options |= {"memory_limit_bytes": memory_limit_bytes, "cache_dir": cache_dir}
     return dataset_fields(shown(path), items, shape, classes, left_out, options, encoder)
 
 
@@ -136,6 +144,7 @@ def dataset_fields(
     """Return the fields of a `Dataset` of images by part: "train", and perhaps "validation" and "test"."""
     if encoder is not None and shape is not None:
         raise InputError(f"{where}: expected image_shape or features, got both: leave image_shape out")
+    items = dict(sorted(items.items(), key=lambda part: part[0] == "test"))  # a part is a slice, which copies nothing
     all_items = [item for part in items.values() for item in part]
     if classes is None:
         names = {item.label for item in all_items if item.label is not None}
@@ -153,7 +162,8 @@ def dataset_fields(
         photos = ImageFiles(readable, pictures.bits, options.get("max_pixels", MAX_PIXELS))
         arrays = {"X": encoded(photos, encoder), "originals": images}
         result |= {"features": encoder.name, "checksum": encoder.checksum}
-    for suffix, rows in (("", part_of != "test"), ("_test", part_of == "test")):
+    n_train = int((part_of != "test").sum())
+    for suffix, rows in (("", slice(n_train)), ("_test", slice(n_train, None))):
         if "test" in items or not suffix:
             y = None if labels is None else labels[good][rows]
             result |= {f"{key}{suffix}": array[rows] for key, array in arrays.items()}

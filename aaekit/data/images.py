@@ -1,6 +1,7 @@
 """Files of images: how one is opened, and what becomes of its pixels."""
 
 import io
+import math
 import threading
 import warnings
 from collections import Counter
@@ -17,7 +18,10 @@ from numpy.typing import NDArray
 
 from aaekit._extras import require
 from aaekit._files import shown
+from aaekit._progress import Progress
 from aaekit.data.checks import check_whole
+from aaekit.data.decoded import Decoded, Facts
+from aaekit.data.store import memory_limit
 from aaekit.errors import ImageWarning, InputError
 
 if TYPE_CHECKING:
@@ -36,7 +40,7 @@ ALONE = 4_000_000  # pixels from which images are decoded one at a time, to save
 DEPTHS = (8, 10, 12, 14, 16)  # bits that images in files of 16 bits fill
 BLANK = 8  # grey values that an image must span to show something
 MAX_LISTED = 100  # files that a message names
-OPTIONS = ("bits", "max_pixels", "damaged")
+OPTIONS = ("bits", "max_pixels", "damaged", "memory_limit_bytes", "cache_dir")
 
 _alone = threading.Lock()
 
@@ -92,11 +96,13 @@ def read_images(
     damaged: str = "refuse",
     left_out: Sequence[tuple[str, str]] = (),
     quiet: bool = False,
+    memory_limit_bytes: int | None = None,
+    cache_dir: str | Path | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], Pictures]:
     """Return the images, shape (n, channels, height, width), which of the items they are, and what became of them.
 
     Parameters and errors are those of `read_folder`; `left_out` are files that are none of the items. If `quiet`, there
-    are no warnings and no progress.
+    are no warnings and no progress, and images are decoded into memory.
     """
     require("PIL", extra="data")
     if shape is not None and (len(shape) != 3 or shape[0] not in (1, 3)):
@@ -106,43 +112,106 @@ def read_images(
     if damaged not in ("refuse", "skip"):
         raise InputError(f"{where}: expected damaged=refuse or damaged=skip, got {damaged!r}")
     check_whole(max_pixels, 1, "max_pixels")
-    with _without_limit(), ThreadPoolExecutor() as pool:
-        looks: list[Any] = list(pool.map(lambda item: _look(item, max_pixels, bits is None), items))
-        seen = [look for look in looks if isinstance(look, _Look)]
-        depth = bits or _depth(seen)
-        channels, height, width = shape or _common_shape(seen)
-        images = np.zeros((len(items), channels, height, width), np.uint8)
-
-        def read(k: int) -> str:
-            if isinstance(looks[k], str):
-                return looks[k]
-            try:
-                images[k], remark = _pixels(items[k], channels, height, width, depth, max_pixels)
-            except Unreadable as error:
-                looks[k] = str(error)
-                return looks[k]
-            return remark or looks[k].remark
-
-        heavy = [k for k, look in enumerate(looks) if isinstance(look, _Look) and look.heavy]
-        light = sorted(set(range(len(items))) - set(heavy))
-        done = chain(pool.map(read, light), map(read, heavy))  # the heavy ones one by one
-        texts = list(done if quiet else _with_progress(done, len(items)))
-    remarks = [text for _, text in sorted(zip([*light, *heavy], texts, strict=True))]
-    good = np.array([isinstance(look, _Look) for look in looks], bool)
-    bad = [(item.name, reason) for item, reason, ok in zip(items, remarks, good, strict=True) if not ok]
+    limit = memory_limit(memory_limit_bytes)
+    may_be_large = not quiet and len(items) * math.prod(shape or (3, LARGEST, LARGEST)) > limit
+    decoded = Decoded([item.source for item in items], shape, bits, max_pixels, cache_dir) if may_be_large else None
+    facts, images = (None, None) if decoded is None else decoded.stored()
+    if facts is None or images is None:
+        with _without_limit(), ThreadPoolExecutor() as pool:
+            decoder = _Decoder(items, shape, bits, max_pixels, pool)
+            facts = decoder.facts
+            if decoded is not None and (n_bytes := len(items) * math.prod(facts.shape)) > limit:
+                warnings.warn(
+                    f"{where}: {len(items)} images of {facts.shape} take {n_bytes / 1e9:.2g} GB, so they are decoded "
+                    f"once, into {decoded.folder}; keep them in memory by memory_limit_bytes={n_bytes} "
+                    "(--data-options)",
+                    ImageWarning,
+                    stacklevel=3,
+                )
+                images = decoded.made(decoder, skip=damaged == "skip", may_be_grey=shape is None)
+            else:
+                images = decoder.in_memory(quiet, may_be_grey=shape is None)
+    bad = [(items[k].name, reason) for k, reason in sorted(facts.bad.items())]
+    good = np.ones(len(items), bool)
+    good[list(facts.bad)] = False
     if bad and (damaged == "refuse" or not good.any()):
         raise _cannot_be_read(where, bad, skippable=bool(good.any()))
-    if not good.all():
-        images = images[good]
-    if shape is None and channels == 3 and (images[:, :1] == images).all():
-        images = images[:, :1].copy()
-    noted = [(item.name, text) for item, text, ok in zip(items, remarks, good, strict=True) if ok and text]
-    sizes = Counter(look.size for look in looks if isinstance(look, _Look))
-    has_depth = any(look.largest for look in seen)
-    pictures = Pictures(dict(sizes), depth if has_depth else bits or 8, (*left_out, *bad), tuple(noted))
+    noted = [(items[k].name, text) for k, text in sorted(facts.remarks.items()) if good[k]]
+    sizes = {(width, height): n for width, height, n in facts.sizes}
+    pictures = Pictures(sizes, facts.depth if facts.has_depth else bits or 8, (*left_out, *bad), tuple(noted))
     if not quiet:
-        _warn(where, pictures, guessed=bits is None and has_depth and depth < 16)
+        _warn(where, pictures, guessed=bits is None and facts.has_depth and facts.depth < 16)
     return images, good, pictures
+
+
+class _Decoder:
+    """Decodes the images of a set to one shape, several at a time; what is seen and noted of them is in `facts`."""
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        shape: Sequence[int] | None,
+        bits: int | None,
+        max_pixels: int,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self.items, self.max_pixels, self.pool = items, max_pixels, pool
+        looks = list(pool.map(lambda item: _look(item, max_pixels, bits is None), items))
+        seen = {k: look for k, look in enumerate(looks) if isinstance(look, _Look)}
+        self.heavy = {k for k, look in seen.items() if look.heavy}
+        self.size_of = {k: look.size for k, look in seen.items()}
+        self.facts = Facts(
+            _shape_of(shape or _common_shape(list(seen.values()))),
+            bits or _depth(list(seen.values())),
+            any(look.largest for look in seen.values()),
+            [],
+            {k: look for k, look in enumerate(looks) if isinstance(look, str)},
+            {k: look.remark for k, look in seen.items() if look.remark},
+        )
+
+    def count_sizes(self) -> None:
+        """Count the sizes of the images that can be read."""
+        counts = Counter(size for k, size in self.size_of.items() if k not in self.facts.bad)
+        self.facts.sizes = [(width, height, n) for (width, height), n in counts.items()]
+
+    def decode(self, rows: Sequence[int], images: NDArray[np.uint8], progress: Progress | None = None) -> None:
+        """Fill an array with some of the images, and note which cannot be read."""
+
+        def read(place: int) -> None:
+            k = rows[place]
+            try:
+                images[place], remark = _pixels(self.items[k], *self.facts.shape, self.facts.depth, self.max_pixels)
+            except Unreadable as error:
+                self.facts.bad[k] = str(error)
+            else:
+                self.facts.remarks.update({k: remark} if remark else {})
+
+        heavy = [place for place, k in enumerate(rows) if k in self.heavy]
+        light = [place for place, k in enumerate(rows) if k not in self.heavy]
+        for _ in chain(self.pool.map(read, light), map(read, heavy)):  # the heavy ones one by one
+            if progress is not None:
+                progress.advance()
+
+    def in_memory(self, quiet: bool, may_be_grey: bool) -> NDArray[np.uint8]:
+        """Return all images that can be read, with one channel if they are grey."""
+        rows = [k for k in range(len(self.items)) if k not in self.facts.bad]
+        images = np.zeros((len(rows), *self.facts.shape), np.uint8)
+        if quiet:
+            self.decode(rows, images)
+        else:
+            with Progress("decoding", "images", len(rows)) as progress:
+                self.decode(rows, images, progress)
+        self.count_sizes()
+        if any(k in self.facts.bad for k in rows):
+            images = images[[k not in self.facts.bad for k in rows]]
+        if may_be_grey and images.shape[1] == 3 and (images[:, :1] == images).all():
+            images = images[:, :1].copy()
+        return images
+
+
+def _shape_of(shape: Sequence[int]) -> tuple[int, int, int]:
+    channels, height, width = shape
+    return channels, height, width
 
 
 def bits_of(where: str, items: Sequence[Item], max_pixels: int = MAX_PIXELS) -> int:
@@ -214,17 +283,6 @@ def _common_shape(looks: Sequence[_Look]) -> tuple[int, int, int]:
         usual = np.median([max(look.size) for look in looks] or [SMALL])
         width = height = LARGEST if usual >= LARGEST else SMALL
     return (1 if grey else 3), height, width
-
-
-def _with_progress(done: Iterable[Any], n: int) -> Iterable[Any]:
-    """The same, with a progress bar if rich is installed and standard error is a terminal."""
-    try:
-        from rich.console import Console
-        from rich.progress import track
-    except ImportError:
-        return done
-    console = Console(stderr=True)
-    return track(done, "images", n, console=console, transient=True, disable=not console.is_terminal)
 
 
 # --- one image -------------------------------------------------------------------------------------------------------

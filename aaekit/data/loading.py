@@ -101,7 +101,8 @@ def load(
     **options
         For "digits" and the embedded tables: ``test_random_state`` (default 0), the seed of the held-out rows.
         For "fonts": ``n_rows`` (20,000), the number of training rows, and ``random_state`` (0), the seed.
-        For .npy: ``memory_limit_bytes`` (4 GiB), beyond which rows stay on the disk, and ``cache_dir``, see `as_store`.
+        For .npy and images: ``memory_limit_bytes`` (4 GiB, or a quarter of the memory if that is less), beyond which
+        rows are on the disk, and ``cache_dir``, the folder for them, see `as_store` and `read_folder`.
         For tables: ``target``, ``drop``, ``empty`` and ``text``, of text files also ``header``, see `read_table`;
         ``images``, the column of image files (default: one called file, path, image or the like whose cells are such
         names).
@@ -145,11 +146,11 @@ def load(
         data = checked(Dataset(path.stem, open_rows(path), source=str(path)), image_shape, **options)
     elif kind == "folder":
         fields = read_folder(path, image_shape, classes, **options, encoder=encoder)
-        return checked(Dataset(shown(path.resolve().name), **fields, source=shown(path)))
+        return checked(Dataset(shown(path.resolve().name), **fields, source=shown(path)), **_in_memory(options))
     else:
         item = images.Item(shown(path.name), path)
         fields = dataset_fields(shown(path), {"train": [item]}, image_shape, classes, (), options, encoder)
-        return checked(Dataset(shown(path.stem), **fields, source=shown(path)))
+        return checked(Dataset(shown(path.stem), **fields, source=shown(path)), **_in_memory(options))
     return data if encoder is None or data.features is not None else with_features(data, encoder)
 
 
@@ -265,7 +266,7 @@ def _load_listed(
     fields = listed.read_listed(
         path, **{**options, "images": column}, shape=image_shape, classes=classes, encoder=encoder
     )
-    return checked(Dataset(path.name[: -len(suffix_of(path))], **fields, source=shown(path)))
+    return checked(Dataset(path.name[: -len(suffix_of(path))], **fields, source=shown(path)), **_in_memory(options))
 
 
 def _load_hugging_face(
@@ -280,7 +281,12 @@ def _load_hugging_face(
     encoder = _encoder(features)
     fields = listed.read_hugging_face(data, **options, shape=image_shape, classes=classes, encoder=encoder)
     name = shown(data.resolve().name) if isinstance(data, Path) else "dataset"
-    return checked(Dataset(name, **fields, source=shown(data) if isinstance(data, Path) else ""))
+    return checked(Dataset(name, **fields, source=shown(data) if isinstance(data, Path) else ""), **_in_memory(options))
+
+
+def _in_memory(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of images that say what is kept in memory."""
+    return {name: options[name] for name in ("memory_limit_bytes", "cache_dir") if name in options}
 
 
 def _encoder(features: Any) -> Encoder | None:

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import math
+import os
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
@@ -15,9 +16,27 @@ from aaekit._files import check_regular, replacing, user_cache
 from aaekit.data.checks import blocks, check_whole
 from aaekit.errors import DamageError, InputError
 
-MEMORY_LIMIT = 4 * 2**30  # bytes of one array that are kept in memory
+MEMORY_LIMIT = 4 * 2**30  # bytes of one array that are kept in memory, at most
+MEMORY_SHARE = 0.25  # of the machine's memory that one array may take
 BLOCK = 2**24  # bytes that are read at a time
 MAX_BYTES = 2**31  # of a compressed file once it is decompressed
+
+
+def memory_limit(n_bytes: int | None) -> int:
+    """Return a limit on the bytes of one array in memory; by default 4 GiB, or a quarter of the memory if that is less.
+
+    Raises
+    ------
+    InputError
+        If it is no whole number of bytes.
+    """
+    if n_bytes is not None:
+        return check_whole(n_bytes, 0, "memory_limit_bytes")
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # on Windows
+        return MEMORY_LIMIT
+    return min(MEMORY_LIMIT, int(MEMORY_SHARE * memory))
 
 
 def reason(error: Exception) -> str:
@@ -201,7 +220,7 @@ def open_rows(path: str | Path) -> NDArray[Any]:
 def as_store(
     array: NDArray[Any],
     cache_dir: str | Path | None = None,
-    memory_limit_bytes: int = MEMORY_LIMIT,
+    memory_limit_bytes: int | None = None,
     dtype: DTypeLike | None = None,
 ) -> NDArray[Any]:
     """Return `array` as one contiguous array of uint8 or float32.
@@ -213,8 +232,8 @@ def as_store(
     cache_dir : str or Path, optional
         Folder for the .npy file of an array beyond the limit. The file's name is a digest of its content, so the same
         rows are written once. Default: ``arrays`` in the user's cache folder.
-    memory_limit_bytes : int, default=4 GiB
-        Largest result, in bytes, that is kept in memory.
+    memory_limit_bytes : int, optional
+        Largest result, in bytes, that is kept in memory. Default: 4 GiB, or a quarter of the memory if that is less.
     dtype : dtype, optional
         uint8 or float32. Default: uint8 for uint8, float32 for everything else.
 
@@ -228,9 +247,9 @@ def as_store(
     InputError
         If the .npy file cannot be written.
     """
-    memory_limit_bytes = check_whole(memory_limit_bytes, 0, "memory_limit_bytes")
+    limit = memory_limit(memory_limit_bytes)
     dtype = np.dtype(dtype or (np.uint8 if array.dtype == np.uint8 else np.float32))
-    if array.size * dtype.itemsize <= memory_limit_bytes:
+    if array.size * dtype.itemsize <= limit:
         in_memory = np.asarray(array) if not isinstance(array, np.memmap) else np.array(array)
         return np.ascontiguousarray(in_memory, dtype=dtype)
     if isinstance(array, np.memmap) and array.dtype == dtype and array.flags.c_contiguous:
