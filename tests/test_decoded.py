@@ -8,15 +8,24 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from aaekit import InputError, _cache, data
-from aaekit.data import images
+from aaekit.data import checks, images
 from aaekit.errors import ImageWarning
+from aaekit.estimators import _rows
+from aaekit.estimators._rows import rows_at_once
+from aaekit.evaluation import heldout
+from aaekit.evaluation.heldout import HeldOut
+from aaekit.runs.data import split_of, training_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*so they are decoded once:aaekit.errors.ImageWarning")
 N, SIZE = 40, 8
@@ -111,7 +120,7 @@ def test_a_killed_process_leaves_nothing_half_written(folder, decoded, tmp_path)
     code = f"""
 import os, signal, sys
 from aaekit import _cache, data
-from aaekit.data import images
+from aaekit.data import checks, images
 _cache.BLOCK_BYTES = {_cache.BLOCK_BYTES}
 pixels, n = images._pixels, 0
 def read(*arguments):
@@ -216,6 +225,33 @@ def test_processes_and_threads_wait_for_each_other(folder, decoded, monkeypatch)
         same(found, in_memory)
 
 
+def test_memory_holds_a_block_at_a_time(tmp_path, monkeypatch):
+    for module in (_cache, checks):
+        monkeypatch.setattr(module, "BLOCK_BYTES", 20 * 3 * 64 * 64)
+    for k in range(200):
+        draw(tmp_path / "photos" / f"{k}.bmp", k, (64, 64))
+    peaks = {}
+    for limit in (None, 0):
+        tracemalloc.start()
+        found = data.load(tmp_path / "photos", memory_limit_bytes=limit, cache_dir=tmp_path / "cache")
+        for part in range(0, 200, 20):
+            found.X[part : part + 20].sum()
+        peaks[limit] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peaks[0] < 0.5 * found.X.nbytes < found.X.nbytes < peaks[None]
+
+
+def test_rows_of_a_part_are_no_copies(folder, tmp_path):
+    """Those of a folder's validation part, too."""
+    (folder / "test").rename(folder / "val")
+    found = load(folder)
+    config = {"system": "classifier", "labels": None, "validation": 0, "split_random_state": 0}
+    X, y, eval_set = training_rows(config, found, split_of(config, found))
+    assert len(X) == len(y) == 30 and len(eval_set[0]) == 10
+    assert all(isinstance(rows, np.memmap) and rows.filename == found.X.filename for rows in (X, eval_set[0]))
+    np.testing.assert_array_equal(X, load(folder, limit=None).X[:30])
+
+
 def test_a_full_disk_is_said_before(folder, monkeypatch):
     usage = shutil.disk_usage(folder)
     monkeypatch.setattr(_cache.shutil, "disk_usage", lambda path: usage._replace(free=1000))
@@ -253,3 +289,27 @@ def test_a_run_says_it_beforehand_and_trains(folder, aae, tmp_path):
                        "--out", tmp_path / "run")  # fmt: skip
     assert code == 0 and not any("decoded" in e for e in err)
     assert json.loads((tmp_path / "run" / "results.json").read_text())
+
+
+# --- rows that are large ---------------------------------------------------------------------------------------------
+@given(shape=st.lists(st.integers(1, 300), min_size=1, max_size=3))
+def test_networks_compute_a_part_of_a_thousand_rows_at_a_time(shape):
+    n = rows_at_once(shape)
+    assert 1000 % n == 0 and (n == 1 or n * np.prod(shape) <= _rows.VALUES_AT_ONCE)
+    assert n == 1000 or (n + 1) * 2 * np.prod(shape) > _rows.VALUES_AT_ONCE
+
+
+def test_large_rows_are_computed_a_few_at_a_time(monkeypatch):
+    rows, sizes = np.random.default_rng(0).random((23, 40), dtype=np.float32), []
+    layer = torch.nn.Linear(40, 3)
+
+    def function(nets, x):
+        sizes.append(len(x))
+        return nets(x)
+
+    expected = _rows.in_batches(layer, function, rows)
+    monkeypatch.setattr(_rows, "VALUES_AT_ONCE", 300)
+    np.testing.assert_allclose(_rows.in_batches(layer, function, rows), expected, rtol=1e-5, atol=1e-6)
+    assert sizes == [23, 5, 5, 5, 5, 3]
+    monkeypatch.setattr(heldout, "N_VALUES", 300)
+    assert len(HeldOut("test", rows, None).subset().X) == 7

@@ -65,7 +65,7 @@ SetOptions = Annotated[
     typer.Option(
         help="Options of the set as name=value; for tables target=COLUMN, drop=COLUMN (repeatable), empty=refuse, "
         "header=yes and text=COLUMN, to encode by --features; for images damaged=skip, masks=skip, class_from=last, "
-        "bits=12 and max_pixels=NUMBER.",
+        "bits=12, max_pixels=NUMBER and memory_limit_bytes=NUMBER.",
         metavar="A,B,...",
         show_default=False,
     ),

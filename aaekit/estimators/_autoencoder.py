@@ -19,7 +19,7 @@ from aaekit.errors import InputError
 from aaekit.estimators._base import Estimator, RandomState, Sources, by_view, views, with_noise
 from aaekit.estimators._hyperparameters import Positive, Rate, Searched, Weight, hyperparameters
 from aaekit.estimators._plan import DataSummary, Plan
-from aaekit.estimators._rows import in_batches
+from aaekit.estimators._rows import in_batches, rows_at_once
 from aaekit.estimators._sklearn import TransformerMixin, available_if
 from aaekit.labels import UNLABELLED, label_indices
 from aaekit.losses import reconstruction_error
@@ -161,7 +161,10 @@ class Autoencoder(TransformerMixin, Estimator[A]):
 
     def _decode(self, codes: NDArray[Any] | Tensor, decoder: Decoder | None = None) -> NDArray[Any]:
         """Rows, in the units of fit, made of what a decoder sees."""
-        rows = in_batches(decoder or self.networks_.decoder, lambda decoder, z: decoder.mean(z), codes, self.device)
+        size = rows_at_once(self.shape_)
+        rows = in_batches(
+            decoder or self.networks_.decoder, lambda decoder, z: decoder.mean(z), codes, self.device, size
+        )
         return self.scaler_.inverse_transform(rows)
 
     def reconstruct(self, X: ArrayLike) -> NDArray[Any]:
@@ -302,7 +305,7 @@ def reconstruction_score(
         out = decoder(estimator._join(nets, nets.encoder(x), None if y is None else y.to(x.device)))
         return reconstruction_error(out, x, plan.reconstruction, decoder.unit_range, decoder.groups).expand(len(x))
 
-    error = float(in_batches(nets, errors, X, size=1000).mean())
+    error = float(in_batches(nets, errors, X).mean())
     return {"score": error, "reconstruction": error}
 
 

@@ -5,6 +5,7 @@ import math
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
@@ -28,6 +29,8 @@ __all__ = ["RowScaler", "as_float", "in_batches", "probabilities", "shape_of"]
 M = TypeVar("M", bound=nn.Module)
 
 N_FOR_RADIUS = 5000  # rows from which the radius of the data and the quartiles of columns are estimated
+VALUES_FOR_RADIUS = 2**26  # in these rows, at most
+AT_ONCE, VALUES_AT_ONCE = 1000, 2**24  # rows that networks compute at a time, and the values in them, at most
 FAR = 5.0  # scaled units from the mean, beyond which values are far unless some of fit were, too
 WIDEST = 10.0  # sine of a value that moves mean and deviation, at most
 DENSE_LIMIT = 8 * 2**30  # bytes that a sparse matrix may take in memory
@@ -116,8 +119,9 @@ class RowScaler:
             curve = None if unit_range else Curve.linear(X, shape[1] if is_signal else 1)
         scaler = cls(tuple(int(s) for s in shape), as_images, unit_range, unit, curve, 1.0, schema, source)
         rows = scaler._scaled(X)
-        sample = as_float(torch.from_numpy(rows[:: max(1, len(rows) // N_FOR_RADIUS)])).flatten(1)
-        radius = float((sample - sample.mean(0)).square().sum(1).mean().sqrt()) or 1.0
+        n_rows = max(1, min(N_FOR_RADIUS, VALUES_FOR_RADIUS // math.prod(shape)))
+        sample = as_float(torch.from_numpy(rows[:: max(1, len(rows) // n_rows)])).flatten(1)
+        radius = float((sample - sample.mean(0)).square_().sum(1).mean().sqrt()) or 1.0
         return replace(scaler, data_radius=radius), rows
 
     def transform(self, estimator: BaseEstimator, X: Any) -> NDArray[Any]:
@@ -405,17 +409,30 @@ def as_float(rows: Tensor) -> Tensor:
     return rows.float().div_(255) if rows.dtype == torch.uint8 else rows.float()
 
 
+def rows_at_once(shape: Sequence[int]) -> int:
+    """How many rows networks compute at a time: 1000, or a part of that if rows are large.
+
+    Since blocks of 1000 rows consist of such parts, rows have the same neighbours in each sharding of a file.
+    """
+    n_rows = max(1, VALUES_AT_ONCE // max(1, math.prod(shape)))
+    return next(
+        AT_ONCE // parts for parts in range(1, AT_ONCE + 1) if not AT_ONCE % parts and AT_ONCE // parts <= n_rows
+    )
+
+
 def in_batches(
     nets: M,
     function: Callable[[M, Tensor], Tensor],
     rows: NDArray[Any] | Tensor,
     device: str = "cpu",
-    size: int = 1000,
+    size: int | None = None,
 ) -> NDArray[np.float32]:
     """What `function(nets, x)` gives for each row, computed in minibatches without gradients, where the networks are.
 
-    Of many rows it is computed on a graphics card, if `device` is that or "auto" and there is one.
+    There are `size` rows in one of them, by default as many as `rows_at_once` says. Of many rows it is computed on a
+    graphics card, if `device` is that or "auto" and there is one.
     """
+    size = size or rows_at_once(rows.shape[1:])
     if len(rows) >= MANY_ROWS and device in ("auto", "cuda") and torch.cuda.is_available():
         nets = copy.deepcopy(nets).to("cuda")
         size = max(size, N_VALUES_ON_CARD // max(1, int(np.prod(rows.shape[1:]))))

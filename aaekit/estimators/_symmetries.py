@@ -16,6 +16,7 @@ __all__ = ["are_photos", "find_symmetries"]
 
 N_IMAGES = 1000  # that are looked at
 N_LABELLED = 300
+N_AT_ONCE = 100  # images that are reduced at a time
 SMALLEST = 16  # pixels a side; a smaller image shows too little of its orientation
 SIDE = 32  # pixels, to which larger images are reduced
 N_DIRECTIONS, N_CELLS = 8, 4  # of histograms of gradients
@@ -121,6 +122,8 @@ def _held_out_mistakes(X: NDArray[np.float32], y: NDArray[np.int64], *copies: ND
 
 def _reduced(X: NDArray) -> Tensor:
     """Grey images (n, 1, h, w) of at most 32 pixels a side, float32 in [0, 1]."""
+    if len(X) > N_AT_ONCE:
+        return torch.cat([_reduced(X[k : k + N_AT_ONCE]) for k in range(0, len(X), N_AT_ONCE)])
     x = torch.from_numpy(np.ascontiguousarray(X))
     x = (x.float() / 255 if x.dtype == torch.uint8 else x.float()).mean(1, keepdim=True)
     side = max(x.shape[2:])

@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 N_PLOTTED = 5000  # rows in the figures of codes
+N_VALUES = 2**26  # in some of the rows, at most
 
 
 class HeldOut(NamedTuple):
@@ -56,7 +57,8 @@ class HeldOut(NamedTuple):
         return self.originals is not None and self.originals.ndim == 4
 
     def subset(self, n: int = N_PLOTTED) -> "HeldOut":
-        """At most `n` random rows, the same in each call."""
+        """At most `n` random rows, the same in each call; fewer of images that would take much memory."""
+        n = max(1, min(n, N_VALUES // max(1, math.prod(self.X.shape[1:]))))
         index = np.sort(np.random.default_rng(0).permutation(len(self.X))[:n])
         return self.at(index)
 

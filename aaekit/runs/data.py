@@ -15,7 +15,16 @@ from aaekit.labels import UNLABELLED
 from aaekit.runs.config import yaml_values
 from aaekit.systems import find
 
-__all__ = ["by_class_number", "data_options", "held_out", "load_data", "split_of", "targets", "training_rows"]
+__all__ = [
+    "by_class_number",
+    "consecutive",
+    "data_options",
+    "held_out",
+    "load_data",
+    "split_of",
+    "targets",
+    "training_rows",
+]
 
 
 def load_data(config: Mapping[str, Any], schema: Schema | None = None) -> Dataset:
@@ -124,13 +133,21 @@ def training_rows(
     config: Mapping[str, Any], data: Dataset, split: Split
 ) -> tuple[np.ndarray, np.ndarray | None, tuple[np.ndarray, np.ndarray | None] | None]:
     """Return what `fit` is given: X, y with the labels that the split hides masked, and the validation rows or None."""
-    rows = split.unlabelled if len(split.validation) else slice(None)
+    rows = consecutive(split.unlabelled) if len(split.validation) else slice(None)
     y = targets(config, None if data.y is None else split.masked(data.y), data.domain)
     eval_set = None
     if len(split.validation):
         labels = targets(config, data.y, data.domain)
-        eval_set = data.X[split.validation], None if labels is None else labels[split.validation]
+        held = consecutive(split.validation)
+        eval_set = data.X[held], None if labels is None else labels[held]
     return data.X[rows], None if y is None else y[rows], eval_set
+
+
+def consecutive(rows: np.ndarray) -> Any:
+    """Return row numbers that follow each other as a slice, which copies nothing; others as they are."""
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
 
 
 def by_class_number(config: Mapping[str, Any], data: Dataset) -> dict[str, dict[int, float]]:
@@ -160,6 +177,6 @@ def held_out(config: Mapping[str, Any], data: Dataset, split: Split | None = Non
     rows = HeldOut("given", data.X, targets(config, data.y, data.domain), data.originals, size)
     if split is None:
         return rows
-    return (rows.at(split.validation) if len(split.validation) else rows)._replace(
+    return (rows.at(consecutive(split.validation)) if len(split.validation) else rows)._replace(
         name="validation" if len(split.validation) else "training"
     )
