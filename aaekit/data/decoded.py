@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aaekit._cache import ITEM, Notes, RowCache, item_digest
+from aaekit._extras import require
 from aaekit._files import built, read_json, user_cache, write_json
 from aaekit.data.checks import blocks
 
@@ -81,8 +82,9 @@ class Decoded:
         max_pixels: int,
         cache_dir: str | Path | None,
     ) -> None:
+        version = f"Pillow {require('PIL', extra='data').__version__} ".encode()
         self.folder: Path = user_cache() / "images" if cache_dir is None else Path(cache_dir).expanduser()
-        self.keys: NDArray[np.void] = np.frombuffer(b"".join(map(_identity, sources)), ITEM)
+        self.keys: NDArray[np.void] = np.frombuffer(b"".join(_identity(source, version) for source in sources), ITEM)
         request = f"{None if shape is None else tuple(shape)} {bits} {max_pixels} ".encode() + self.keys.tobytes()
         self._path = self.folder / f"{hashlib.sha256(request).hexdigest()[:32]}.json"
 
@@ -143,11 +145,8 @@ class Decoded:
         return RowCache(self.folder / f"{'x'.join(map(str, facts.shape))}-{facts.depth}bits")
 
 
-def _identity(source: Path | bytes) -> bytes:
-    """A digest of what an image is known by; other versions of Pillow may decode it to other pixels."""
-    from PIL import __version__
-
-    version = f"Pillow {__version__} ".encode()
+def _identity(source: Path | bytes, version: bytes) -> bytes:
+    """A digest of what an image is known by, and of the version of Pillow, since another may give other pixels."""
     if isinstance(source, bytes):
         return item_digest(version + source)
     try:
