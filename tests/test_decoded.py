@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from aaekit import InputError, _cache, data
+from aaekit import AdversarialAutoencoder, InputError, _cache, data
 from aaekit.data import checks, images
 from aaekit.errors import ImageWarning
 from aaekit.estimators import _rows
@@ -313,3 +313,35 @@ def test_large_rows_are_computed_a_few_at_a_time(monkeypatch):
     assert sizes == [23, 5, 5, 5, 5, 3]
     monkeypatch.setattr(heldout, "N_VALUES", 300)
     assert len(HeldOut("test", rows, None).subset().X) == 7
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_rows_of_a_file_are_fitted_without_a_copy(dtype, tmp_path):
+    path = tmp_path / "rows.npy"
+    images = np.random.default_rng(0).integers(0, 256, (400, 3, 16, 16), dtype=np.uint8)
+    np.save(path, images if dtype == np.uint8 else images / np.float32(255))
+    content, X = path.read_bytes(), np.load(path, mmap_mode="r")
+    models = []
+    for rows in (X, np.array(X)):
+        model = AdversarialAutoencoder(hidden=(4,), backbone="mlp", max_steps=3, batch_size=20, random_state=0)
+        models.append(model.fit(rows))
+        np.testing.assert_array_equal(models[-1].transform(X), models[0].transform(X))
+    assert path.read_bytes() == content and not X.flags.writeable
+
+
+def test_rows_of_a_file_that_is_larger_than_the_memory_are_fitted(tmp_path, monkeypatch):
+    """The operating system refuses to map such a file for private changes."""
+    path, images = tmp_path / "rows.npy", np.random.default_rng(0).integers(0, 256, (60, 1, 8, 8), dtype=np.uint8)
+    np.save(path, images)
+    X, new = np.load(path, mmap_mode="r"), np.memmap.__new__
+
+    def refuse(kind, filename, dtype, mode, *arguments):
+        if mode == "c":
+            raise OSError(12, "Cannot allocate memory")
+        return new(kind, filename, dtype, mode, *arguments)
+
+    model = AdversarialAutoencoder(hidden=(4,), backbone="mlp", max_steps=3, batch_size=20, random_state=0)
+    expected = model.fit(images).transform(images)
+    monkeypatch.setattr(np.memmap, "__new__", refuse)
+    np.testing.assert_array_equal(model.fit(X).transform(X), expected)
+    assert np.shares_memory(model.scaler_.transform(model, X), X)

@@ -3,9 +3,8 @@
 import copy
 import math
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
@@ -226,6 +225,14 @@ class RowScaler:
         return () if self.schema is None else self.schema.groups
 
 
+class _Mapped:
+    """The rows of a memory-mapped file as numpy takes them from others."""
+
+    def __init__(self, X: NDArray[Any]) -> None:
+        self.X = X
+        self.__array_interface__: dict[str, Any] = {**X.__array_interface__, "data": (X.ctypes.data, False)}
+
+
 def _writable(X: NDArray[Any]) -> NDArray[Any]:
     """The same array, contiguous and writable as torch expects it; a file that is mapped read-only is not copied."""
     root = X
@@ -233,8 +240,9 @@ def _writable(X: NDArray[Any]) -> NDArray[Any]:
         root = root.base
     if isinstance(root, np.memmap) and root.filename and X.size and X.flags.c_contiguous and not X.flags.writeable:
         offset = root.offset + X.ctypes.data - root.ctypes.data
-        with suppress(OSError, ValueError):  # a file that was deleted
+        with suppress(OSError, ValueError):  # a file that was deleted, or is larger than the memory
             return np.memmap(root.filename, X.dtype, "c", offset, X.shape)  # what is written stays in memory
+        return np.asarray(_Mapped(X))  # which only says that it is writable; nothing writes into the rows of a training
     return np.require(X, requirements=["C", "W"])
 
 
@@ -436,12 +444,12 @@ def in_batches(
     if len(rows) >= MANY_ROWS and device in ("auto", "cuda") and torch.cuda.is_available():
         nets = copy.deepcopy(nets).to("cuda")
         size = max(size, N_VALUES_ON_CARD // max(1, int(np.prod(rows.shape[1:]))))
-    X = torch.as_tensor(np.require(rows, requirements="W") if isinstance(rows, np.ndarray) else rows)
+    X = torch.as_tensor(_writable(rows) if isinstance(rows, np.ndarray) else rows)
     here = next((p.device for p in nets.parameters()), X.device)
     result = np.empty(0, np.float32)
     with torch.inference_mode():
         for i in range(0, max(1, len(X)), size):
-            batch = as_float(X[i : i + size].to(here))
+            batch = as_float(X[i : i + size].clone().to(here))  # a network may work in place
             part = function(nets, batch).float().cpu().numpy()
             assert len(part) == len(batch), (part.shape, len(batch))
             if i == 0:  # in one piece: small arrays between freed large ones keep these from being used again
