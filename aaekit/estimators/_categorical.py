@@ -132,7 +132,10 @@ def partly_labelled_sources(
     labelled = np.flatnonzero(y != UNLABELLED)
     sources: Sources = {
         "unlabelled": {"rows": X},
-        "labelled": {"rows": X[labelled], "labels": torch.from_numpy(y[labelled])},
+        "labelled": {
+            "rows": X if len(labelled) == len(X) else X[labelled],  # rows of a file need not fit into the memory
+            "labels": torch.from_numpy(y[labelled]),
+        },
     }
     if not plan.propagates_labels:
         return sources, plan

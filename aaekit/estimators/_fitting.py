@@ -115,7 +115,8 @@ def prepared(
     weights = checked_weights(sample_weight, len(rows))
     if estimator._learns_from_labelled_only and labels is not None:
         labelled = labels != UNLABELLED
-        rows, labels, weights = rows[labelled], labels[labelled], None if weights is None else weights[labelled]
+        if not labelled.all():
+            rows, labels, weights = rows[labelled], labels[labelled], None if weights is None else weights[labelled]
     if len(rows) < 2:
         raise InputError(f"expected at least 2 rows to train on, got n_samples = {len(rows)}")
     estimator.seed_ = drawn_seed(estimator.random_state)
