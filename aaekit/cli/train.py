@@ -11,8 +11,8 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from aaekit.cli.launch import Ended, check_devices, is_launched, is_restarted, joined, start
 from aaekit._imports import load
+from aaekit.cli.launch import Ended, check_devices, is_launched, is_restarted, joined, start
 from aaekit.cli.options import (
     DataDir,
     MovedData,
