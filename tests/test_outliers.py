@@ -181,6 +181,14 @@ def test_networks_distance_and_forest_judge_tables_alike():
     assert 0.005 < (model.set_params(neighbour_share="auto").predict(X) == -1).mean() < 0.02
 
 
+@pytest.mark.parametrize(("width", "has_forest"), [(256, True), (257, False)])
+def test_trees_judge_rows_whose_values_they_can_see(width, has_forest):
+    X = np.random.default_rng(0).normal(size=(300, width))
+    model = AAEOutlierDetector(**FEW).fit(X)
+    guarded, without = (model.set_params(guard=guard).score_samples(X[:9]) for guard in (True, False))
+    assert bool(model.forest_) == has_forest != np.array_equal(guarded, without)
+
+
 @pytest.mark.parametrize("n", [256, 700])
 def test_trees_isolate_as_those_of_scikit_learn(n):
     random = np.random.default_rng(n)

@@ -49,9 +49,9 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
     codes are, so that the distance to the nearest training row counts, too: of images, the more the fewer there are.
 
     Columns of a table that are each unusual for themselves hardly show in a code. So an isolation forest (Liu et al.,
-    *Isolation Forest*, 2008) is the third judge of the rows of tables; there, networks, distance and forest have the
-    same weight. Each is measured on the training rows, from their median to their 99th percentile; the score is minus
-    the weighted mean.
+    *Isolation Forest*, 2008) is the third judge of the rows of tables, if they have at most 256 values, so that trees
+    see each of them; networks, distance and forest then have the same weight. Each is measured on the training rows,
+    from their median to their 99th percentile; the score is minus the weighted mean.
 
     It learns from rows without labels; a few outliers among them do little harm. Labels given to `fit` are not used.
 
@@ -102,8 +102,8 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
         bool,
         "Score",
         Field(
-            description="tables: an isolation forest learns from the same rows, and has a third of the score; false "
-            "is the score without it"
+            description="tables of at most 256 values a row: an isolation forest learns from the same rows, and has a "
+            "third of the score; false is the score without it"
         ),
     ] = True
     hidden: Annotated[
@@ -169,7 +169,7 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
         neighbours = reference[:N_NEIGHBOURS]
         self.neighbours_: NDArray[Any] = neighbours.reshape(len(neighbours), -1)
         self.forest_: dict[str, NDArray[Any]] = {}
-        if self.plan_.data.is_table:
+        if self.plan_.data.is_table and self.plan_.data.n_values <= N_PER_TREE:
             self.forest_ = forest_of(as_numbers(reference[:N_FOREST]), self.seed_)
         parts = novelties(self.mixture_, self.errors_, z, e)
         self.standard_: NDArray[Any] = np.array([[v.mean(), max(v.std(), 0.1)] for v in parts])
