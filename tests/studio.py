@@ -84,8 +84,11 @@ def studio(path):
     web = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, lifespan="off"))
     thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]})
     thread.start()
+    client = Client(port)
     try:
-        yield Client(port)
+        # when first asked, FastAPI makes its routes, and changes the filters of warnings of all threads meanwhile
+        client("GET", "/api/nothing")
+        yield client
     finally:
         web.should_exit = web.force_exit = True
         thread.join()
