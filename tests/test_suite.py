@@ -368,7 +368,11 @@ def test_sets_are_read(name):
 
 @pytest.mark.parametrize(
     ("folder", "family", "images"),
-    [*(("suite", name, False) for name in FAMILIES), ("suite", "classes", True), ("suite-features", "classes", True)],
+    [
+        *(("suite", name, False) for name in FAMILIES),
+        ("suite", "classes", True),
+        *(("suite-features", name, True) for name in ("classes", "clusters", "outliers")),
+    ],
 )
 def test_the_results_in_the_documentation_are_those_of_the_logs(folder, family, images):
     root = Path(__file__).parents[1]
