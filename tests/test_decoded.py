@@ -137,9 +137,9 @@ data.load({str(folder)!r}, image_shape={SHAPE}, memory_limit_bytes=0)
     (work,) = (tmp_path / "user").rglob("*.part")
     with open(work / "journal", "ab") as journal:
         journal.write(b'[35, 40, {"1')  # a line that was cut off
-    found = load(folder)
+    loaded = load(folder)
     assert N - 15 <= len(decoded) < N and not work.exists()
-    same(found, load(folder, limit=None))
+    same(loaded, load(folder, limit=None))
 
 
 def test_only_changed_files_are_decoded_again(folder, decoded):
@@ -153,9 +153,9 @@ def test_only_changed_files_are_decoded_again(folder, decoded):
     os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
     draw(folder / "train" / "b" / "new.png", 99)
     (folder / "test" / "b" / "03.png").unlink()
-    found = load(folder)
+    loaded = load(folder)
     assert sorted(decoded) == ["00.png", "new.png"]
-    same(found, load(folder, limit=None))
+    same(loaded, load(folder, limit=None))
 
 
 def test_what_cannot_be_read_is_named_and_the_others_are_not_decoded_again(folder, decoded):
@@ -171,9 +171,9 @@ def test_what_cannot_be_read_is_named_and_the_others_are_not_decoded_again(folde
         assert str(error.value) == str(at_once.value)
     assert len(decoded) == 0
     with pytest.warns(ImageWarning, match="2 files are left out"):
-        found, in_memory = (load(folder, limit, damaged="skip") for limit in (0, None))
-    same(found, in_memory)
-    assert len(found.pictures.left_out) == 2 and len(decoded) == N - 1
+        loaded, in_memory = (load(folder, limit, damaged="skip") for limit in (0, None))
+    same(loaded, in_memory)
+    assert len(loaded.pictures.left_out) == 2 and len(decoded) == N - 1
     decoded.clear()
     draw(files[3], 3)
     draw(files[11], 11)
@@ -191,15 +191,15 @@ def test_remarks_and_grey_colours_are_as_in_memory(tmp_path, monkeypatch):
     white = np.full((6, 5, 4), 255, np.uint8)
     white[2:4, 2:4, 3] = 0
     Image.fromarray(white).save(tmp_path / "white.png")
-    found = []
+    loaded = []
     for limit in (None, 0, 0):
         with pytest.warns(ImageWarning, match="white on transparent, so it is put on black"):
-            found.append(data.load(tmp_path, memory_limit_bytes=limit, cache_dir=cache))
+            loaded.append(data.load(tmp_path, memory_limit_bytes=limit, cache_dir=cache))
         assert not list(cache.glob("3x6x5-8bits/*.npy"))
-    assert found[0].X.shape == (6, 1, 6, 5) and all(f.pictures == found[0].pictures for f in found)
-    for other in found[1:]:
+    assert loaded[0].X.shape == (6, 1, 6, 5) and all(f.pictures == loaded[0].pictures for f in loaded)
+    for other in loaded[1:]:
         assert isinstance(other.X, np.memmap)
-        np.testing.assert_array_equal(other.X, found[0].X)
+        np.testing.assert_array_equal(other.X, loaded[0].X)
 
 
 def test_damaged_files_of_the_cache_are_made_again(folder, tmp_path):
@@ -221,8 +221,8 @@ def test_processes_and_threads_wait_for_each_other(folder, decoded, monkeypatch)
     for thread in threads:
         thread.join()
     assert len(results) == 3 and len(decoded) == N
-    for found in results:
-        same(found, in_memory)
+    for loaded in results:
+        same(loaded, in_memory)
 
 
 def test_memory_holds_a_block_at_a_time(tmp_path, monkeypatch):
@@ -233,22 +233,22 @@ def test_memory_holds_a_block_at_a_time(tmp_path, monkeypatch):
     peaks = {}
     for limit in (None, 0):
         tracemalloc.start()
-        found = data.load(tmp_path / "photos", memory_limit_bytes=limit, cache_dir=tmp_path / "cache")
+        loaded = data.load(tmp_path / "photos", memory_limit_bytes=limit, cache_dir=tmp_path / "cache")
         for part in range(0, 200, 20):
-            found.X[part : part + 20].sum()
+            loaded.X[part : part + 20].sum()
         peaks[limit] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert peaks[0] < 0.5 * found.X.nbytes < found.X.nbytes < peaks[None]
+    assert peaks[0] < 0.5 * loaded.X.nbytes < loaded.X.nbytes < peaks[None]
 
 
 def test_rows_of_a_part_are_no_copies(folder, tmp_path):
     """Those of a folder's validation part, too."""
     (folder / "test").rename(folder / "val")
-    found = load(folder)
+    loaded = load(folder)
     config = {"system": "classifier", "labels": None, "validation": 0, "split_random_state": 0}
-    X, y, eval_set = training_rows(config, found, split_of(config, found))
+    X, y, eval_set = training_rows(config, loaded, split_of(config, loaded))
     assert len(X) == len(y) == 30 and len(eval_set[0]) == 10
-    assert all(isinstance(rows, np.memmap) and rows.filename == found.X.filename for rows in (X, eval_set[0]))
+    assert all(isinstance(rows, np.memmap) and rows.filename == loaded.X.filename for rows in (X, eval_set[0]))
     np.testing.assert_array_equal(X, load(folder, limit=None).X[:30])
 
 

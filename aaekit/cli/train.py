@@ -328,7 +328,7 @@ def resume(
             check_comparable(directory)
         return directory
 
-    device = "auto"
+    directory, device = None, "auto"
     if not is_launched():
         directory = opened()
         devices, device = devices or directory.n_processes, directory.config["device"]
@@ -338,4 +338,4 @@ def resume(
         arguments = ["resume", str(run), *[f for f in flags if flags[f]]]
         arguments += [text for name, value in places.items() if value is not None for text in (name, str(value))]
         raise Ended(start(devices or 1, max_restarts, arguments, run))
-    _work_together(opened, quiet, compare, studio)
+    _work_together(lambda: directory or opened(), quiet, compare, studio)

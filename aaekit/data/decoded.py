@@ -15,7 +15,7 @@ from aaekit._extras import require
 from aaekit._files import built, read_json, user_cache, write_json
 from aaekit.data.checks import blocks
 
-__all__ = ["Decoded", "Decoder", "Facts"]
+__all__ = ["Decoded", "Decoder", "Facts", "are_grey"]
 
 UNREADABLE = "!"  # begins the note on an image that cannot be read
 
@@ -125,7 +125,7 @@ class Decoded:
             has_failed = len(facts.bad) > n_bad
             if has_failed and (not skip or len(facts.bad) == len(self.keys)):
                 return images  # which are refused; those that can be read need not be decoded again
-            is_grey = may_be_grey and facts.shape[0] == 3 and _are_grey(images)
+            is_grey = may_be_grey and facts.shape[0] == 3 and are_grey(images)
             if not has_failed and not is_grey:
                 decoder.count_sizes()
                 write_json(self._path, asdict(facts))
@@ -157,6 +157,6 @@ def _identity(source: Path | bytes, version: bytes) -> bytes:
     return item_digest(version + facts + os.fsencode(source.absolute()))
 
 
-def _are_grey(images: NDArray[np.uint8]) -> bool:
-    """Whether all channels are the same, a few megabytes at a time."""
+def are_grey(images: NDArray[np.uint8]) -> bool:
+    """Return whether all channels are the same, looking at a few megabytes at a time."""
     return all((block[:, :1] == block).all() for _, block in blocks(images))

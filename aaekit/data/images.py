@@ -20,7 +20,7 @@ from aaekit._extras import require
 from aaekit._files import shown
 from aaekit._progress import Progress
 from aaekit.data.checks import check_whole
-from aaekit.data.decoded import Decoded, Facts
+from aaekit.data.decoded import Decoded, Facts, are_grey
 from aaekit.data.store import memory_limit
 from aaekit.errors import ImageWarning, InputError
 
@@ -204,7 +204,7 @@ class _Decoder:
         self.count_sizes()
         if any(k in self.facts.bad for k in rows):
             images = images[[k not in self.facts.bad for k in rows]]
-        if may_be_grey and images.shape[1] == 3 and (images[:, :1] == images).all():
+        if may_be_grey and images.shape[1] == 3 and are_grey(images):
             images = images[:, :1].copy()
         return images
 

@@ -299,8 +299,8 @@ def best_initialisation(
     unlabelled = np.arange(len(X)) if y is None else np.flatnonzero(y == UNLABELLED)
 
     callbacks = callbacks if rank_and_world_size()[0] == 0 else ()
-    saved = next((callback for callback in callbacks if callback.starts()), None)
-    values = from_rank_zero(lambda: [] if saved is None else saved.starts())[: plan.n_init]
+    saved, starts = next(((callback, starts) for callback in callbacks if (starts := callback.starts())), (None, []))
+    values = from_rank_zero(lambda: starts)[: plan.n_init]
 
     def doubt_of(nets: Any) -> float:
         estimator._recalibrate_batch_norm(nets, X)

@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -173,9 +173,10 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
             self.forest_ = forest_of(as_numbers(reference[:N_FOREST]), self.seed_)
         parts = novelties(self.mixture_, self.errors_, z, e)
         self.standard_: NDArray[Any] = np.array([[v.mean(), max(v.std(), 0.1)] for v in parts])
-        self.usual_: NDArray[Any] = np.array([usual(scores(reference, z, e)) for scores in self._judges().values()])
+        judged = {name: judge(reference, z, e) for name, judge in self._judges().items()}
+        self.usual_: NDArray[Any] = np.array([usual(scores) for scores in judged.values()])
         share = 0.01 if self.contamination == "auto" else self.contamination
-        self.offset_: float = float(np.percentile(self._normality(reference, z, e), 100 * share))
+        self.offset_: float = float(np.percentile(self._normality(judged), 100 * share))
 
     def _codes_and_errors(self, rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Code `(n, latent_dim)` and log squared error of the reconstruction `(n,)` of scaled rows."""
@@ -222,25 +223,21 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
         density, error = ((v - mean) / sd for v, (mean, sd) in zip(both, self.standard_, strict=True))
         return (1 - self.reconstruction_share) * density + self.reconstruction_share * error
 
-    def _normality(self, rows: NDArray[Any], z: NDArray[np.float64], e: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The score of scaled rows, their codes and log errors."""
-        near = self.neighbour_share
-        if near == "auto":
-            scarcity = 1 - len(self.mixture_["weights_"]) / self.n_components
-            near = 0.5 if self.plan_.data.is_table else scarcity
-        forest = 1 / 3 if self.guard and self.forest_ else 0.0
-        weights = {"networks": (1 - forest) * (1 - near), "neighbours": (1 - forest) * near, "forest": forest}
-        novelty = np.zeros(len(rows))
-        for (name, scores), (middle, scale) in zip(self._judges().items(), self.usual_, strict=True):
-            if weights[name]:
-                novelty += weights[name] * np.maximum((scores(rows, z, e) - middle) / scale, -MOST_USUAL)
+    def _normality(self, judged: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """The score of rows by what their judges say of them."""
+        weights, units = weights_of(self), dict(zip(self._judges(), self.usual_, strict=True))
+        novelty = np.zeros(len(next(iter(judged.values()))))
+        for name, scores in judged.items():
+            middle, scale = units[name]
+            novelty += weights[name] * np.maximum((scores - middle) / scale, -MOST_USUAL)
         return -novelty
 
     # --- what it can do ----------------------------------------------------------------------------------------------
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """How normal each row is, shape `(n,)`: about 0 for a row like those of fit, lower for a more unusual one."""
-        rows = self._rows(X)
-        return self._normality(rows, *self._codes_and_errors(rows))
+        rows, weights = self._rows(X), weights_of(self)
+        z, e = self._codes_and_errors(rows)
+        return self._normality({name: judge(rows, z, e) for name, judge in self._judges().items() if weights[name]})
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
         """`score_samples` minus `offset_`, shape `(n,)`: below 0 for outliers."""
@@ -249,6 +246,16 @@ class AAEOutlierDetector(OutlierMixin, Autoencoder[AutoencoderNetworks]):
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
         """-1 for outliers and 1 for the others, shape `(n,)`."""
         return np.where(self.decision_function(X) < 0, -1, 1)
+
+
+def weights_of(detector: AAEOutlierDetector) -> dict[str, float]:
+    """The weight of each judge in the score; they sum to 1."""
+    near = detector.neighbour_share
+    if near == "auto":
+        scarcity = 1 - len(detector.mixture_["weights_"]) / detector.n_components
+        near = 0.5 if detector.plan_.data.is_table else scarcity
+    forest = 1 / 3 if detector.guard and detector.forest_ else 0.0
+    return {"networks": (1 - forest) * (1 - near), "neighbours": (1 - forest) * near, "forest": forest}
 
 
 def as_numbers(rows: NDArray[Any]) -> NDArray[np.float64]:
