@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runs": RUNS - {"runs"},
     "search": RUNS,
     "labelling": RUNS | {"active"},
-    "studio": RUNS | {"active", "labelling"},
+    "studio": RUNS | {"active", "labelling", "ultrasound"},
     "ultrasound": ESTIMATORS | {"data", "plots"},
     "cli.options": ESTIMATORS,
     "ultrasound.cli": RUNS | {"ultrasound", "cli.options"},

@@ -92,3 +92,62 @@ def test_frames_of_ultrasound_are_compared_at_their_size(tmp_path, kind):
             is_real = [(np.abs(pixels[:, 0].astype(int) - one).max((1, 2)) <= 1).any() for one in pictures]
             assert sum(is_real) == 1 and pictures[is_real.index(False)].std() > 0
             assert answer(asked, headers["x-pair"], "ab"[is_real.index(True)])[1]["right"]
+
+
+@pytest.fixture
+def viewer(tmp_path):
+    """Five pairs, whose real frames are bright, as `aae simulate pairs` writes them."""
+    random = np.random.default_rng(0)
+    real, made = random.integers(200, 255, (5, 6, 9), np.uint8), random.integers(0, 55, (5, 6, 9), np.uint8)
+    ultrasound.turing_test(real, made, 0).write(tmp_path / "viewer", tmp_path / "viewer-key.json")
+    return tmp_path / "viewer"
+
+
+def frames(asked, person):
+    """The name, the two frames, and how many are left."""
+    status, headers, content = asked("GET", "/api/turing/pair", person=person)
+    assert status == 200, content
+    if not headers["x-pair"]:
+        return None
+    assert headers["x-shape"] == "1,6,9"
+    return headers["x-pair"], np.frombuffer(content, np.uint8).reshape(2, 6, 9), int(headers["x-left"])
+
+
+def test_each_person_judges_each_pair_of_a_folder_once_across_studios(viewer):
+    """A pair that was left comes again, an answer is not asked again by the next studio, and the interval is exact."""
+    with studio(viewer) as asked:
+        assert [room["name"] for room in asked.json("/api/run")["rooms"] if not room["closed"]] == ["turing"]
+        first, *_ = frames(asked, "Ada")
+        for k in range(3):
+            name, pictures, left = frames(asked, "Ada")
+            assert left == 5 - k
+            side = "ab"[int(pictures[1].mean() > pictures[0].mean())]
+            assert answer(asked, name, side)[1]["right"]
+        assert answer(asked, first, "a")[0] == 400
+        assert asked("GET", "/api/map/space")[0] == 400
+    with studio(viewer) as asked:
+        assert frames(asked, "Bob")[2] == 5
+        for left in (2, 1):
+            name, pictures, n_left = frames(asked, "Ada")
+            assert n_left == left
+            assert not answer(asked, name, "ab"[int(pictures[1].mean() < pictures[0].mean())])[1]["right"]
+        assert frames(asked, "Ada") is None
+        (ada,) = asked.json("/api/turing/results")["people"]
+        assert (ada["name"], ada["correct"], ada["n"]) == ("Ada", 3, 5)
+        assert (ada["low"], ada["high"]) == exact_interval(3, 5)
+    lines = (viewer / "turing.csv").read_text().splitlines()[1:]
+    assert sorted(line.split(",")[2] for line in lines) == ultrasound.read_pairs(viewer).names
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder.parent / "viewer-key.json").unlink(), "viewer-key.json: expected the key"),
+        (lambda folder: (folder / "pair-002-b.png").unlink(), "pair-002-b.png: expected"),
+        (lambda folder: (folder / "pair-002-b.png").write_bytes(b"no image"), "pair-002-b.png"),
+    ],
+)
+def test_a_studio_refuses_pairs_that_are_not_complete_in_one_line(viewer, damage, message, aae):
+    damage(viewer)
+    code, _, (line,) = aae("studio", viewer, "--no-open")
+    assert code == 2 and message in line

@@ -35,10 +35,11 @@ def studio(
     wait: Annotated[bool, typer.Option("--wait", hidden=True, help="Begin before the run has begun.")] = False,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
 ) -> None:
-    """Look at a run in the browser, or label in one: RUN may also be the folder of a labelling session."""
-    from aaekit.labelling import SETTINGS
+    """Look at a run in the browser: RUN may also be a labelling session, or the pairs of `aae simulate pairs`."""
     from aaekit.runs.run import Run
     from aaekit.studio import server
+    from aaekit.studio.session import kind_of
+    from aaekit.ultrasound.turing import read_pairs
 
     if export is not None:
         from aaekit.studio.export import export as write_page
@@ -46,7 +47,10 @@ def studio(
         check_writable(export)
         typer.echo(str(write_page(run, export)))
         return
-    if not wait and not (run / SETTINGS).is_file():
+    kind = kind_of(run)
+    if kind == "pairs":
+        read_pairs(run)
+    elif kind == "run" and not wait:
         Run.open(run)
     listener = server.open_socket(host, port)
     token = server.new_token()

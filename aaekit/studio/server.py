@@ -98,13 +98,14 @@ def _answer_wrong_query(request: Request, error: Exception) -> Response:
 
 async def _run(session: CurrentSession) -> dict[str, Any]:
     """What the page needs to know first: the run, and which rooms are open."""
+    kind = session.kind
     try:
         run = session.source
         config, shape = run.config, None if isinstance(run, LabelledRun) or run.fresh else run.shape
     except InputError:
-        config, shape = {"system": "", "data": ""}, None
+        config, shape = {"system": "Turing test" if kind == "pairs" else "", "data": ""}, None
     has_model = session.version is not None
-    problem = "" if has_model else "The training is not complete yet."
+    problem = "" if has_model or kind == "pairs" else "The training is not complete yet."
     trained: Trained | None = None
     if has_model:
         try:
@@ -124,7 +125,7 @@ async def _run(session: CurrentSession) -> dict[str, Any]:
                 "closed": "" if not room.needs_model else problem if trained is None else room.closed(trained),
             }
             for room in ROOMS
-            if ("labelling" if session.is_labelling else "run") in room.of
+            if kind in room.of
         ],
     }
 

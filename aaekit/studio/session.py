@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,11 @@ from aaekit.studio.labelled import LabelledRun
 from aaekit.studio.neighbourhoods import Neighbourhoods
 from aaekit.studio.processes import Command
 from aaekit.studio.worker import Ahead, Batched, Worker
+from aaekit.ultrasound.turing import ANSWERS, TuringTest, read_pairs
 
-__all__ = ["Session", "Trained"]
+__all__ = ["Kind", "Session", "Trained", "kind_of"]
+
+Kind = Literal["run", "labelling", "pairs"]
 
 T = TypeVar("T")
 
@@ -154,6 +158,11 @@ class Column:
         self.n_done += len(index)
 
 
+def kind_of(path: Path) -> Kind:
+    """What a directory holds: a labelling session, pairs of `aae simulate pairs`, or a run, perhaps a future one."""
+    return "labelling" if (path / SETTINGS).is_file() else "pairs" if (path / ANSWERS).is_file() else "run"
+
+
 class Session:
     """The run of a studio.
 
@@ -172,9 +181,14 @@ class Session:
         self._trained: Trained | None = None
 
     @property
-    def is_labelling(self) -> bool:
-        """Whether the directory is that of a labelling session."""
-        return (self.path / SETTINGS).is_file()
+    def kind(self) -> Kind:
+        """What the directory holds."""
+        return kind_of(self.path)
+
+    @cached_property
+    def pairs(self) -> TuringTest | None:
+        """The pairs of a visual Turing test, if the directory holds them."""
+        return read_pairs(self.path) if self.kind == "pairs" else None
 
     @property
     def run(self) -> Run:
@@ -184,12 +198,12 @@ class Session:
     @property
     def source(self) -> Run | LabelledRun:
         """The run, or the labelling session as a run."""
-        return LabelledRun(self.path) if self.is_labelling else self.run
+        return LabelledRun(self.path) if self.kind == "labelling" else self.run
 
     @property
     def version(self) -> tuple[int, int] | None:
         """Time and size of the file of the trained model; None before there is one."""
-        for name in MODELS if self.is_labelling else MODELS[:1]:
+        for name in MODELS if self.kind == "labelling" else MODELS[:1]:
             try:
                 facts = (self.path / name).stat()
             except OSError:

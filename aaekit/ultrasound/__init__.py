@@ -22,7 +22,7 @@ _EXPORTS = {  # by module; `__init__.pyi` says the same to type checkers
     "physics": ("Physics", "simulate", "simulate_rich"),
     "simulator": ("TwoStageSimulator",),
     "tissues": ("TISSUES", "Tissue"),
-    "turing": ("TuringScore", "TuringTest", "score_answers", "turing_score", "turing_test"),
+    "turing": ("TuringScore", "TuringTest", "read_pairs", "score_answers", "turing_score", "turing_test"),
 }
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}
 __all__ = sorted(_MODULE_OF)

@@ -18,6 +18,7 @@ from .tissues import TISSUES as TISSUES
 from .tissues import Tissue as Tissue
 from .turing import TuringScore as TuringScore
 from .turing import TuringTest as TuringTest
+from .turing import read_pairs as read_pairs
 from .turing import score_answers as score_answers
 from .turing import turing_score as turing_score
 from .turing import turing_test as turing_test

@@ -410,8 +410,9 @@ def pairs(
     from aaekit import plots
     from aaekit._files import check_writable
     from aaekit.ultrasound import plots as drawings
+    from aaekit.ultrasound.turing import key_of
 
-    key = check_writable(key or out.with_name(f"{out.name}-key.json"))
+    key = check_writable(key or key_of(out))
     check_writable(out, is_folder=True)
     simulator, images = _load(run), ultrasound.read_folders(maps, frames)
     assert images.frames is not None

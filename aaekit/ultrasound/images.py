@@ -76,7 +76,18 @@ def read_folders(
         for path, frame_path, ids in zip(map_paths, frame_paths, tissue_ids, strict=True):
             check_pairs(ids[None], _read_frame(frame_path)[None], [str(path)])
     names = [p.name for p in map_paths], [p.name for p in frame_paths]
-    return ImageFolders(tissue_ids, _read_all(frame_paths, _read_frame), *names)
+    return ImageFolders(tissue_ids, read_frames(frame_paths), *names)
+
+
+def read_frames(paths: Sequence[Path]) -> NDArray[np.uint8]:
+    """Frames of one size, `(n, height, width)`.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or no image of 8 bits, or the sizes differ.
+    """
+    return _read_all(paths, _read_frame)
 
 
 def write_images(folder: str | os.PathLike[str], images: NDArray[Any], names: Sequence[str]) -> Path:

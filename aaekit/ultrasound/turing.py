@@ -12,9 +12,10 @@ from aaekit._files import read_json, write_json, write_text
 from aaekit.data.formats import read_filled
 from aaekit.errors import InputError, nearest
 from aaekit.evaluation.metrics import exact_interval
-from aaekit.ultrasound.images import to_bytes, write_images
+from aaekit.ultrasound.images import read_frames, to_bytes, write_images
 
 SIDES = ("a", "b")
+ANSWERS = "answers.csv"  # for the viewer to fill in
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class TuringTest:
             )
         for side, frames in zip(SIDES, (self.a, self.b), strict=True):
             write_images(folder, frames, [f"{name}-{side}.png" for name in self.names])
-        write_text(folder / "answers.csv", "pair,real\n" + "".join(f"{name},\n" for name in self.names))
+        write_text(folder / ANSWERS, "pair,real\n" + "".join(f"{name},\n" for name in self.names))
         write_json(key, {"real": dict(zip(self.names, self.real, strict=True))})
 
 
@@ -96,6 +97,36 @@ def turing_test(
     mask = real_first[:, None, None]
     x, y = to_bytes(real), to_bytes(simulated)
     return TuringTest(np.where(mask, x, y), np.where(mask, y, x), [SIDES[not first] for first in real_first])
+
+
+def key_of(folder: Path) -> Path:
+    """Where the key of the pairs in a folder is by default."""
+    return folder.with_name(f"{folder.name}-key.json")
+
+
+def read_pairs(folder: str | os.PathLike[str], key: str | os.PathLike[str] | None = None) -> TuringTest:
+    """Read what `TuringTest.write` wrote.
+
+    Parameters
+    ----------
+    folder : path
+        The folder for the viewer.
+    key : path, optional
+        File of the correct answers; by default ``FOLDER-key.json`` beside the folder.
+
+    Returns
+    -------
+    TuringTest
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged, or pictures differ in size.
+    """
+    folder = Path(folder).resolve()
+    real = _read_key(key_of(folder) if key is None else Path(key))
+    a, b = np.split(read_frames([folder / f"{name}-{side}.png" for side in SIDES for name in real]), 2)
+    return TuringTest(a, b, list(real.values()))
 
 
 @dataclass(frozen=True)

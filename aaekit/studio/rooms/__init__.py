@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from aaekit.errors import InputError
 from aaekit.evaluation.metrics import exact_interval
-from aaekit.studio.session import Session, Trained
+from aaekit.studio.session import Kind, Session, Trained
 
 __all__ = ["NO_DECODER", "NO_PRIOR", "CurrentSession", "Room", "array_of", "binary", "body_of", "share_of"]
 
@@ -38,7 +38,7 @@ class Room:
     needs_model : bool
         Whether the training must be complete.
     of : tuple of str
-        Whether runs have it ("run"), labelling sessions ("labelling"), or both.
+        Whether runs have it ("run"), labelling sessions ("labelling"), or pairs of a Turing test ("pairs").
     """
 
     name: str
@@ -46,7 +46,7 @@ class Room:
     router: APIRouter
     closed: Callable[[Trained], str] = lambda trained: ""
     needs_model: bool = True
-    of: tuple[str, ...] = ("run", "labelling")
+    of: tuple[Kind, ...] = ("run", "labelling")
 
 
 def _session(request: Request) -> Session:

@@ -159,7 +159,7 @@ class Desk:
 def desk_of(session: Session, trained: Trained) -> Desk:
     """The present desk; to be called in the worker."""
     desk: Desk | None = session.rooms.get("label")
-    if not session.is_labelling:
+    if session.kind != "labelling":
         raise InputError("expected a labelling session, got a run: start one with aae label ask FOLDER --studio")
     if desk is None or desk.trained is not trained:
         session.rooms["label"] = desk = Desk(trained, desk)

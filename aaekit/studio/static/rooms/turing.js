@@ -31,12 +31,9 @@ function scoreLine(name, score) {
 
 /** @param {HTMLElement} element */
 export async function mount(element) {
-  const space = await getJson("/api/map/space");
-  /** @type {number[]} */
-  const shape = space.shape;
   let person = personName();
   const pair = h("div", { className: "turing-pair", role: "group", "aria-label": "Which picture is real?" });
-  const said = h("p", { className: "turing-said", role: "status" });
+  const said = h("p", { className: "turing-said", role: "status" }), count = h("span", { className: "number" });
   const results = h("ul", { className: "turing-results" });
   const nameInput = personInput((name) => {
     person = name;
@@ -45,8 +42,8 @@ export async function mount(element) {
   element.append(
     h("div", { className: "room-head" }, h("div", {}, h("h1", {}, "Turing test"), h("p", { className: "muted" }, "One picture is from the data, the other one is made by the model. Which one is real?"))),
     h("div", { className: "turing-room" },
-      h("section", { className: "card turing-stage", "aria-label": "Pair" }, pair, said, h("p", { className: "muted small" }, h("kbd", {}, "←"), " the left one is real · ", h("kbd", {}, "→"), " the right one is real")),
-      h("div", { className: "stack" }, h("section", { className: "card stack" }, field("Your name", nameInput)), h("section", { className: "card", "aria-label": "Results" }, h("h2", {}, "Right answers"), results, h("p", { className: "muted small" }, "With exact 95 % intervals; the line is chance. Answers are saved in turing.csv of the run.")))));
+      h("section", { className: "card turing-stage", "aria-label": "Pair" }, pair, said, h("p", { className: "muted small" }, h("kbd", {}, "←"), " the left one is real · ", h("kbd", {}, "→"), " the right one is real", count)),
+      h("div", { className: "stack" }, h("section", { className: "card stack" }, field("Your name", nameInput)), h("section", { className: "card", "aria-label": "Results" }, h("h2", {}, "Right answers"), results, h("p", { className: "muted small" }, "With exact 95 % intervals; the line is chance. Answers are saved in turing.csv.")))));
 
   let left = false, current = "";
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -63,9 +60,16 @@ export async function mount(element) {
     const { bytes, headers } = await getBytes("/api/turing/pair", { person });
     if (left) return;
     current = headers.get("x-pair") ?? "";
-    const all = new Uint8Array(bytes);
+    if (!current) {
+      pair.replaceChildren(h("p", { className: "empty" }, "You have judged all pairs. Another person may enter a name."));
+      said.textContent = count.textContent = "";
+      return;
+    }
+    const all = new Uint8Array(bytes), shape = (headers.get("x-shape") ?? "").split(",").map(Number);
     pair.replaceChildren(.../** @type {Side[]} */ (["a", "b"]).map((side, k) => h("button", { type: "button", className: "turing-choice", onclick: () => choose(side), "aria-label": `The ${k ? "right" : "left"} picture is real` }, picture(all, shape, k, `${k ? "right" : "left"} picture`))));
     said.textContent = "";
+    const nLeft = headers.get("x-left");
+    count.textContent = nLeft ? ` · ${nLeft} to go` : "";
   };
 
   /** @param {Side} side */
