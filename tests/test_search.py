@@ -1,5 +1,9 @@
 """Searches: the space is what estimators declare, scores leave test rows alone, and studies continue."""
 
+import gc
+import sys
+import warnings
+
 import numpy as np
 import pytest
 import yaml
@@ -349,6 +353,26 @@ def test_other_storages_are_refused_without_their_password(place, words):
     with pytest.raises(InputError, match=words) as error:
         open_storage(place)
     assert "secret" not in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_missing_driver_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(InputError, match=r"the driver of this database .* pip install 'psycopg\[binary\]'"):
+        open_storage("postgresql+psycopg://me:secret@host/studies")
+
+
+def test_processes_share_a_study_in_postgresql(tmp_path):
+    pgserver = pytest.importorskip("pgserver", reason="a PostgreSQL server is not installed")
+    pytest.importorskip("psycopg")
+    database = pgserver.get_server(tmp_path / "data")
+    try:
+        place = database.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        assert len(bowl(place, 2, is_shared=True)) == 2
+        assert [t.number for t in bowl(place, 4, is_shared=True)] == [0, 1, 2, 3]
+    finally:
+        with warnings.catch_warnings(action="ignore", category=ResourceWarning):  # Optuna leaves connections open
+            gc.collect()
+        database.cleanup()
 
 
 def test_a_damaged_storage_is_refused(tmp_path):

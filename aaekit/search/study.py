@@ -114,7 +114,7 @@ def open_storage(place: str) -> "BaseStorage":
     ----------
     place : str
         A file whose name ends in .log (a journal, which processes on several machines may append to) or .db (SQLite),
-        or the URL of a database, such as postgresql://USER@HOST/NAME.
+        or the URL of a database, such as postgresql+psycopg://USER@HOST/NAME.
 
     Raises
     ------
@@ -157,6 +157,11 @@ def _usable(place: str, kind: type[Exception] = Exception) -> Iterator[None]:
         yield
     except (InputError, TrainingError):
         raise
+    except ImportError as error:
+        raise InputError(
+            f"{shown_storage(place)}: expected the driver of this database to be installed, got none: install it, for "
+            "postgresql+psycopg:// by pip install 'psycopg[binary]'"
+        ) from error
     except kind as error:  # of SQLAlchemy, its drivers and Optuna, and of damaged JSON
         problem = " ".join(str(error).split()).replace(place, shown_storage(place))[:200]
         raise InputError(
@@ -308,7 +313,7 @@ def run(
                 )
             n_done = _n_done(ended)
             left = (time.perf_counter() - began) / max(1, n_done - before) * max(0, n_trials - n_done)
-            report(Progress(result, best_of(ended), n_done, n_trials, left))
+            report(Progress(result, best_of(ended), n_done, max(n_trials, n_done), left))
     return ended
 
 
