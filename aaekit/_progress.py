@@ -4,9 +4,17 @@ import sys
 import time
 from typing import Any
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "time_text"]
 
 QUIET_SECONDS = 5.0  # before lines of progress, where there is no bar
+
+
+def time_text(seconds: float) -> str:
+    """A time as people say it: "90 s", "12 min", "3.4 h"."""
+    return (
+        f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )  # fmt: skip
 
 
 class Progress:
@@ -57,7 +65,7 @@ class Progress:
         if seconds > QUIET_SECONDS and self.n_done < self.n and 10 * self.n_done // self.n > self.tenth:
             self.tenth = 10 * self.n_done // self.n
             left = seconds * (self.n - self.n_done) / (self.n_done - self.n_before)
-            line = f"{self.doing}: {self.n_done} of {self.n} {self.what}, {left:.0f} s left"
+            line = f"{self.doing}: {self.n_done} of {self.n} {self.what}, {time_text(left)} left"
             print(line, file=sys.stderr, flush=True)
 
     def __exit__(self, *_: object) -> None:

@@ -1,6 +1,7 @@
 """What holds for every variant: its losses, scikit-learn's contract, saving, bad input."""
 
 import copy
+import itertools
 import json
 from types import SimpleNamespace
 
@@ -37,7 +38,7 @@ from aaekit.core.batches import Minibatches
 from aaekit.core.callbacks import Callback
 from aaekit.core.frozen import frozen
 from aaekit.core.loop import Training
-from aaekit.estimators import _fitting, _io, _label_propagation
+from aaekit.estimators import _fitting, _io, _label_propagation, _timing
 from aaekit.estimators._classifier import Classifier
 from aaekit.estimators._density import ParzenDensity
 
@@ -575,13 +576,9 @@ def test_the_surest_of_several_initialisations_is_trained_to_completion(few_labe
         _fitting, "probabilities", lambda nets, rows: judged.append(weights_of(nets)) or probabilities(nets, rows)
     )
     monkeypatch.setattr(_fitting, "doubt", lambda *_: next(doubts))
-    with monkeypatch.context() as patched:
-        patched.setattr(_fitting, "time", SimpleNamespace(monotonic=iter([0.0, 10.0, 20.0, 30.0]).__next__))
-        model = SemiSupervisedAAE(**quick, n_init=4).fit(X, y, callbacks=[announced])
-    assert announced.announced == [
-        f"initialisation {k}/4 (15 steps); the best one is trained to completion{left}"
-        for k, left in ((1, ""), (2, ", 50 s left"), (3, ", 40 s left"), (4, ", 30 s left"))
-    ]
+    model = SemiSupervisedAAE(**quick, n_init=4).fit(X, y, callbacks=[announced])
+    said = [line.partition(", ")[0] for line in announced.announced]
+    assert said == [f"initialisation {k}/4 (15 steps); the best one is trained to completion" for k in (1, 2, 3, 4)]
     assert announced.began == 15
     assert model.n_steps_ == 45 and model.history_[-1]["step"] == 45 and model.history_[0]["epoch"] == 1
     distances = [float((weights_of(model.networks_) - other).norm()) for other in judged]
@@ -589,6 +586,37 @@ def test_the_surest_of_several_initialisations_is_trained_to_completion(few_labe
     doubts = iter([0.1, 0.2, 0.3, 0.4])
     first = SemiSupervisedAAE(**quick, n_init=4).fit(X, y)
     assert first.history_[0]["classification"] == alone.history_[0]["classification"], "the first is the only one"
+
+
+def test_while_initialisations_are_tried_the_time_left_is_that_of_all(monkeypatch):
+    """Fifteen steps of four, and thirty more of the best one, of a second each."""
+    clock, said = SimpleNamespace(now=100.0), []
+    monkeypatch.setattr(_fitting, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    progress = _fitting._Trials(said.append, 4, 15, 90)
+    for k in range(4):
+        progress.begin(k, 15 * k)
+        for n_done in range(1, 16):
+            clock.now += 1
+            progress.step(SimpleNamespace(n_done=n_done))
+    begun = "initialisation {}/4 (15 steps); the best one is trained to completion"
+    assert said == [
+        begun.format(1), "step 5 of 15, 85 s left in all", "step 10 of 15, 80 s left in all",
+        begun.format(2) + ", 75 s left", "step 5 of 15, 70 s left in all",
+        begun.format(3) + ", 60 s left", "step 10 of 15, 50 s left in all",
+        begun.format(4) + ", 45 s left",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("n_init", [1, 3])
+def test_the_time_of_a_fit_is_told_by_its_first_steps(few_labels, n_init, monkeypatch):
+    """Here each takes two seconds, and all before them two, too."""
+    monkeypatch.setattr(_fitting, "MIN_TRIAL", 1)
+    monkeypatch.setattr(_timing, "time", SimpleNamespace(perf_counter=itertools.count(0, 2).__next__))
+    model = SemiSupervisedAAE(**{**QUICK, "max_steps": 60}, image_shape=(1, 8, 8), n_init=n_init)
+    timing = _timing.timing_of(model, *few_labels)
+    n_steps = 60 + (n_init - 1) * 20
+    assert (timing.n_steps, timing.seconds) == (n_steps, 2 + 2 * n_steps) and not hasattr(model, "networks_")
+    assert timing.memory is None or timing.memory > 2**25
 
 
 def test_long_trainings_choose_their_initialisation_early(few_labels, monkeypatch):

@@ -14,6 +14,7 @@ import yaml
 from aaekit import InputError, SemiSupervisedAAE, systems
 from aaekit.estimators._base import Estimator
 from aaekit.estimators._hyperparameters import hyperparameters
+from aaekit.estimators._timing import Timing
 from aaekit.runs.config import options_of
 from aaekit.runs.run import Run
 from aaekit.systems import SYSTEMS, System, find, register
@@ -134,18 +135,22 @@ def test_a_new_system_has_every_command(registered, aae, tmp_path, monkeypatch):
 
 def test_plan_is_printed_and_nothing_is_trained(registered, aae, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("aaekit.estimators._timing.timing_of", lambda *_: Timing(1700, 2044, 3 * 2**29))
     registered(System("planned", f"{__name__}:PlannedAAE", "Planned."))
     code, text, err = aae("train", "planned", "--data", "digits", "--labels", 50, "--validation", 30, "--plan")
     lines = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if "│" in line]
     assert code == 0 and err == [] and list(tmp_path.iterdir()) == []
     assert lines[:3] == [["n_steps", "6"], ["batch_sizes.labelled", "25"], ["dropout", "none"]]
     assert lines[3:] == [["z/generator", "0.1", "0.0005", "encoder"]]
+    last = "on this machine: about 28 min, 1.5 GiB of memory (2,044 steps; by the first few of them)"
+    assert text.splitlines()[-1] == last
 
 
 @pytest.mark.parametrize("system", list(SYSTEMS))
 def test_every_system_has_a_plan(system, aae):
     code, text, _ = aae("train", system, "--data", "digits", "--labels", 50, *TINY, "--plan")
     assert code == 0 and "n_steps" in text and "reconstruction" in text + "reconstruction" * (system == "baseline")
+    assert ("on this machine: about " in text) == (system != "pretrained")
 
 
 # --- systems of other packages ---------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from aaekit._files import check_writable, write_text
+from aaekit._progress import time_text
 from aaekit.cli.options import Quiet, Stopped, default_text, new_app, notes, say
 from aaekit.cli.systems import Config, SystemsGroup, chosen_options, complete_configuration, system_command
 from aaekit.errors import InputError
@@ -169,11 +170,10 @@ def _say(progress: Any) -> None:
     from aaekit.search import value_text
 
     trial, best, left = progress.trial, progress.best, progress.seconds_left
-    time = f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min" if left < 7200 else f"{left / 3600:.1f} h"
     outcome = trial.state if trial.score is None else f"{trial.score:.2f}"
     outcome += f" ({trial.reason})" if trial.reason else ""
     values = ", ".join(f"{name}={value_text(value)}" for name, value in trial.values.items())
     best_text = "" if best is None else f"; best {best.score:.2f} in trial {best.number}"
     what = "as given" if trial.is_default else values
     place = f"[{progress.n_done}/{progress.n_trials}] trial {trial.number}"
-    say(f"{place}: {outcome} in {trial.seconds:.1f} s, {what}{best_text}; {time} left")
+    say(f"{place}: {outcome} in {trial.seconds:.1f} s, {what}{best_text}; {time_text(left)} left")

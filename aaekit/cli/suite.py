@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from aaekit._files import check_writable, whole_number
+from aaekit._progress import time_text
 from aaekit.cli.options import DataDir, Features, Quiet, SetOptions, ShardOption, Stopped, notes, print_table, say
 from aaekit.errors import InputError, nearest
 
@@ -166,12 +167,11 @@ def _say(progress: Any) -> None:
     from aaekit.evaluation.suite import Failure
 
     left = progress.seconds_left
-    time = f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min" if left < 7200 else f"{left / 3600:.1f} h"
     outcome = progress.outcome
     result = (
         "failed" if isinstance(outcome, Failure) else f"{outcome['scores']['loss']:.1f} in {outcome['seconds']:.1f} s"
     )
-    say(f"[{progress.n_done}/{progress.n_cells}] {progress.cell}: {result}; {time} left")
+    say(f"[{progress.n_done}/{progress.n_cells}] {progress.cell}: {result}; {time_text(left)} left")
 
 
 def _conclude(logs: list[Any], out: Path, data: str | None, jobs: int) -> None:

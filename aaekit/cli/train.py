@@ -65,7 +65,10 @@ OPTIONS: dict[str, tuple[Any, Any]] = {  # of the command itself: type and defau
     "plan": (
         Annotated[
             bool,
-            typer.Option("--plan", help='Print what each "auto" stands for and the phases, and exit without training.'),
+            typer.Option(
+                "--plan",
+                help='Print what each "auto" stands for, the phases, and how long a training takes, and exit.',
+            ),
         ],
         False,
     ),
@@ -193,13 +196,16 @@ class TextTable(NamedTuple):
 
 def _print_plan(config: dict[str, Any]) -> None:
     """Print what each "auto" of a configuration stands for, and the phases of the training."""
+    from aaekit._progress import time_text
+    from aaekit.estimators._timing import timing_of
     from aaekit.runs.config import estimator_of
     from aaekit.runs.data import by_class_number, load_data, split_of, training_rows
 
     with notes():
         data = load_data(config)
         X, y, _ = training_rows(config, data, split_of(config, data))
-        settings = estimator_of(config, **by_class_number(config, data)).plan_for(X, y).as_dict()
+        estimator = estimator_of(config, **by_class_number(config, data))
+        settings, timing = estimator.plan_for(X, y).as_dict(), timing_of(estimator, X, y)
     phases = [
         [p["name"], f"{p['weight']:.4g}", f"{p['learning_rate']:.4g}", ", ".join(p["moves"])]
         for p in settings.pop("phases")
@@ -208,6 +214,11 @@ def _print_plan(config: dict[str, Any]) -> None:
         data["groups"] = len(data["groups"])
     print_table(TextTable("Plan", ["setting", "value"], _settings_lines(settings)))
     print_table(TextTable("Phases", ["phase", "weight", "learning rate", "moves"], phases))
+    if timing is not None:
+        memory = "" if timing.memory is None else f", {timing.memory / 2**30:.1f} GiB of memory"
+        n_init = settings.get("n_init", 1)
+        what = f"{timing.n_steps:,} steps" + f", those of {n_init} initialisations included" * (n_init > 1)
+        typer.echo(f"on this machine: about {time_text(timing.seconds)}{memory} ({what}; by the first few of them)")
 
 
 def _settings_lines(settings: dict[str, Any], prefix: str = "") -> list[list[str]]:

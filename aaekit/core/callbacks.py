@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from aaekit._progress import time_text
 from aaekit.curves import abbreviation
 
 if TYPE_CHECKING:
@@ -98,7 +99,9 @@ class Progress(Callback):
                 self._tenth = 10 * n_done // n_steps
                 left = (time.monotonic() - self._start_time) * (n_steps - n_done) / max(1, n_done - self._n_before)
                 percent = 100 * n_done // n_steps
-                self._print(f"step {n_done} of {n_steps} ({percent} %), {left:.0f} s left  {losses_text(training)}")
+                self._print(
+                    f"step {n_done} of {n_steps} ({percent} %), {time_text(left)} left  {losses_text(training)}"
+                )
         elif time.monotonic() - self._last_look >= self.SECONDS or n_done == n_steps:
             self._last_look = time.monotonic()
             self.bar.update(self._task, completed=n_done, losses=losses_text(training))

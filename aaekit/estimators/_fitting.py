@@ -16,6 +16,7 @@ from sklearn.utils import check_consistent_length
 from torch import Tensor, nn
 
 from aaekit import priors
+from aaekit._progress import time_text
 from aaekit.core.batches import Minibatches, derived_seed
 from aaekit.core.callbacks import Callback
 from aaekit.core.distributed import from_rank_zero, rank_and_world_size
@@ -47,6 +48,7 @@ __all__ = [
     "initialised",
     "prepared",
     "rows_per_batch",
+    "steps_in_all",
     "training_of",
     "with_phases",
 ]
@@ -55,6 +57,7 @@ E = TypeVar("E", bound="Estimator[Any]")
 Scored = tuple[Tensor, NDArray[np.int64] | None]  # rows, and labels as `_score` takes them
 
 MIN_TRIAL, MAX_TRIAL = 100, 600  # steps after which an initialisation is judged, at least and at most
+FIRST_SECONDS = 5.0  # until it is said how far the first one is
 N_FOR_DOUBT = 5000  # rows by which it is judged
 VALIDATION_FRACTION = 0.1  # of the (labelled) rows, held out for early stopping
 PATIENCE = 10  # epochs without improvement until early stopping
@@ -279,6 +282,44 @@ def doubt(p: NDArray[np.floating], class_prior: Sequence[float], marginal_weight
     return float(entropy + marginal_weight * divergence)
 
 
+def steps_in_all(plan: Plan) -> int:
+    """The steps of a fit, those of all initialisations included."""
+    n_steps = min(plan.n_steps // 3, MAX_TRIAL)
+    return plan.n_steps + (plan.n_init - 1) * n_steps * (n_steps >= MIN_TRIAL)
+
+
+class _Trials(Callback):
+    """Says which initialisation is tried and how long all is going to take, also after 5, 10, 20, ... seconds.
+
+    Parameters
+    ----------
+    say : callable
+        Says it.
+    n_init, n_steps, total : int
+        Initialisations, steps of each, and steps of all with those of the best one to its end.
+    """
+
+    def __init__(self, say: Callable[[str], None], n_init: int, n_steps: int, total: int) -> None:
+        self._say, self._n_init, self._n_steps, self._total = say, n_init, n_steps, total
+        self._began, self._next_line = time.monotonic(), FIRST_SECONDS
+
+    def begin(self, k: int, n_before: int) -> None:
+        """Say that another one begins, after so many steps of earlier ones."""
+        self._n_before = n_before
+        which, left = f"{k + 1}/{self._n_init} ({self._n_steps} steps)", self._left(n_before) if n_before else ""
+        self._say(f"initialisation {which}; the best one is trained to completion{left}")
+
+    def step(self, training: Training) -> None:
+        """Say how far it is, if it is time for that."""
+        if time.monotonic() - self._began >= self._next_line:
+            self._next_line = 2 * (time.monotonic() - self._began)
+            left = self._left(self._n_before + training.n_done)
+            self._say(f"step {training.n_done} of {self._n_steps}{left} in all")
+
+    def _left(self, n_done: int) -> str:
+        return f", {time_text((time.monotonic() - self._began) * (self._total / n_done - 1))} left"
+
+
 def best_initialisation(
     estimator: "Estimator[Any]",
     begin: Callable[[int], Training],
@@ -307,15 +348,12 @@ def best_initialisation(
         p = probabilities(nets, X[unlabelled[:N_FOR_DOUBT]])
         return doubt(p, plan.class_prior, plan.weights["marginal_kl"])
 
+    before = len(values)
+    progress = _Trials(announce, plan.n_init, n_steps, steps_in_all(plan) - before * n_steps)
+
     def trainings() -> Iterator[Training]:
-        start, before = time.monotonic(), len(values)
-        total = plan.n_steps + (plan.n_init - 1 - before) * n_steps
         for k in range(before, plan.n_init):
-            n_done = (k - before) * n_steps
-            left = f", {(time.monotonic() - start) * (total / n_done - 1):.0f} s left" if n_done else ""
-            announce(
-                f"initialisation {k + 1}/{plan.n_init} ({n_steps} steps); the best one is trained to completion{left}"
-            )
+            progress.begin(k, (k - before) * n_steps)
             yield begin(k) if k else first
 
     best, lowest, seconds = first, math.inf, 0.0
@@ -326,7 +364,7 @@ def best_initialisation(
         saved.restore_start(best)
         seconds = best.seconds
     for training in trainings():
-        training.run(until=n_steps)
+        training.run([progress], until=n_steps)
         seconds += training.seconds
         value = from_rank_zero(partial(doubt_of, training.averaged))
         values.append(value)
