@@ -121,6 +121,21 @@ def test_clusters_of_tables_follow_k_means_at_first():
     assert warm.plan_.weights["soft_label"] == 0  # it would forget where it starts
 
 
+def test_clusters_of_photos_follow_their_gradients_at_first():
+    """Straight and diagonal stripes at any place: to k-means on pixels they are all alike."""
+    random = np.random.default_rng(0)
+    y, phase = np.arange(160) % 2, random.uniform(0, 2 * np.pi, (160, 1, 1))
+    down, across = np.mgrid[:16, :16]
+    waves = np.where(y[:, None, None], 1.5 * across, 1.1 * (across + down)) + phase
+    X = (0.5 + 0.4 * np.sin(waves))[:, None].astype(np.float32)
+    X = (X + random.uniform(-0.05, 0.05, X.shape).astype(np.float32)).clip(0, 1)
+    quick = {"n_clusters": 2, "backbone": "mlp", "hidden": (64,), "random_state": 0}
+    model = ClusteringAAE(**quick, max_steps=60).fit(X)
+    assert model.plan_.data.is_photo and model.plan_.weights["soft_label"] == 1
+    assert adjusted_rand_score(y, k_means_clusters(X.reshape(160, -1), 2, 0)) < 0.5
+    assert adjusted_rand_score(y, model.labels_) > 0.9
+
+
 @pytest.mark.parametrize("shape", [(1, 8, 8), (64,)])
 def test_clusters_may_differ_in_size_where_warps_support_them(shape, rows, monkeypatch):
     """Their expected shares are corrected, down to half of an even share; where nothing supports them, they stay."""

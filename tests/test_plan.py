@@ -99,7 +99,17 @@ def test_few_rows_with_few_labels_have_several_initialisations(parameters, n_row
     ],
 )  # fmt: skip
 def test_clusters_of_images_have_several_initialisations(parameters, shape, n_init):
-    assert ClusteringAAE(**parameters).plan(data(shape, n_labels=0)).n_init == n_init
+    plan = ClusteringAAE(**parameters).plan(data(shape, n_labels=0))
+    assert plan.n_init == n_init and plan.propagates_labels == (len(shape) == 1)
+
+
+def test_clusters_of_photos_follow_others_and_begin_once():
+    photos = data((3, 64, 64), n_labels=0, is_photo=True)
+    plan = ClusteringAAE().plan(photos)
+    assert plan.n_init == 1 and plan.propagates_labels
+    assert ClusteringAAE(n_init=3).plan(photos).n_init == 3
+    free = ClusteringAAE(loss_weights={"soft_label": 0}).plan(photos)
+    assert free.n_init == 6 and not free.propagates_labels
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 
 from aaekit import SemiSupervisedAAE, SupervisedBaseline
 from aaekit.augment import SYMMETRIES
-from aaekit.estimators._symmetries import are_photos, find_symmetries
+from aaekit.estimators._symmetries import are_photos, find_symmetries, gradient_histograms
 from aaekit.nn.encoder import Encoder
 
 ALL = ("flip", "flip_vertical", "transpose")
@@ -98,3 +98,13 @@ def test_noise_is_not_added_to_photos():
     assert SemiSupervisedAAE(max_steps=2, input_noise=0.3).plan_for(X, y).input_noise == 0.3
     drawings = np.where(X > 0.6, X, 0)
     assert SemiSupervisedAAE(max_steps=2).plan_for(drawings, y).input_noise == 0.1
+
+
+@pytest.mark.parametrize("names", [("flip",), ("flip", "flip_vertical"), tuple(SYMMETRIES)])
+def test_histograms_of_gradients_do_not_change_under_symmetries(names):
+    X = np.random.default_rng(0).random((5, 3, 32, 32), np.float32)
+    expected = gradient_histograms(X, names)
+    for name in names:
+        flipped = SYMMETRIES[name](torch.from_numpy(X)).numpy()
+        np.testing.assert_allclose(gradient_histograms(flipped, names), expected, atol=1e-4)
+    assert np.abs(gradient_histograms(X) - expected).max() > 0.01

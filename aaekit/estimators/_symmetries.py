@@ -1,5 +1,6 @@
 """Which flips leave images alone, and whether images are photos: found in the images, and in the labels there are."""
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -12,7 +13,7 @@ from aaekit.augment import SYMMETRIES, Transform
 from aaekit.estimators._labels import fold_of
 from aaekit.labels import UNLABELLED
 
-__all__ = ["are_photos", "find_symmetries"]
+__all__ = ["are_photos", "find_symmetries", "gradient_histograms"]
 
 N_IMAGES = 1000  # that are looked at
 N_LABELLED = 300
@@ -101,6 +102,22 @@ def find_symmetries(X: NDArray, y: NDArray[np.int64] | None, random_state: int) 
         if roc_auc_score(is_flipped, decisions) < RECOGNISED and not is_harmful(flip):
             symmetries.append(name)
     return tuple(symmetries)
+
+
+def gradient_histograms(X: NDArray, symmetries: Sequence[str] = ()) -> NDArray[np.float32]:
+    """Histograms of the directions of gradients, and coarse pixels: `(n, n_features)`, means over flips of each image.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, channels, height, width)
+        Bytes, or numbers in [0, 1].
+    symmetries : sequence of str
+        The flips, keys of `aaekit.augment.SYMMETRIES`; all their combinations count.
+    """
+    views = [_reduced(X)]
+    for name in symmetries:
+        views += [SYMMETRIES[name](x) for x in views]
+    return np.mean([_gradients(x) for x in views], 0)
 
 
 def _held_out_mistakes(X: NDArray[np.float32], y: NDArray[np.int64], *copies: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -30,6 +30,7 @@ from aaekit.estimators._hyperparameters import Length, Positive, Searched, hyper
 from aaekit.estimators._plan import DataSummary, Plan, consistency
 from aaekit.estimators._rows import learn_rows, probabilities
 from aaekit.estimators._sklearn import ClusterMixin, available_if
+from aaekit.estimators._symmetries import gradient_histograms
 from aaekit.evaluation.metrics import cluster_use, clustering_accuracy
 from aaekit.labels import UNLABELLED, label_indices, split_labels
 from aaekit.nn.context import evaluating
@@ -57,7 +58,8 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
     What makes clusters agree with classes is mostly something else: y must not change under small changes of a row
     (`consistency`), be certain (conditional_entropy), and use all clusters (marginal_kl), as in Hu et al., *Learning
     Discrete Representations via Information Maximizing Self-Augmented Training*, arXiv:1702.08720. Many divisions of a
-    table are as certain and as even, so there y follows k-means at first (soft_label), for 300 steps.
+    table are as certain and as even, so there y follows k-means at first (soft_label), for 300 steps. So it does for
+    photos, with k-means on their histograms of gradients, since their clusters do not form by themselves.
 
     Attributes
     ----------
@@ -122,7 +124,7 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
         Field(
             description="number of random initialisations; the one with the most certain predictions and the most even "
             "clusters after a third of the steps, at most 600, is trained to completion; 'auto' is 6 for images that "
-            "are warped, else 1"
+            "are warped and no photos, else 1"
         ),
     ] = "auto"
     latent_dim = 10
@@ -138,10 +140,12 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
         """What every "auto" stands for on such data."""
         y_keeps = consistency(self.consistency, self.augmentation, data, with_labels=False)
         warps = y_keeps.augmentation and not data.is_table
+        may_follow = (data.is_table or data.is_photo) and self.warm_start_from is None
+        follows = may_follow and (self.loss_weights or {}).get("soft_label", 1.0) > 0
         plan = self._planned(
             data,
             min(800 + steps_without_labels(data.n_rows), 5000),  # clusters settle late
-            n_init=(6 if warps else 1) if self.n_init == "auto" else self.n_init,
+            n_init=(6 if warps and not follows else 1) if self.n_init == "auto" else self.n_init,
             n_classes=self.n_clusters,
             class_prior=(1 / self.n_clusters,) * self.n_clusters,
             min_class_share=MIN_SHARE if warps else 1.0,
@@ -149,7 +153,6 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
             uses_virtual_adversarial=y_keeps.virtual_adversarial,
             **vat_lengths(self.vat_epsilon, data.data_radius, y_keeps.augmentation),
         )
-        follows = data.is_table and self.warm_start_from is None
         return replace(plan, propagates_labels=plan.weight("soft_label", float(follows)) > 0)
 
     def networks(self, plan: Plan) -> ClusteringNetworks:
@@ -262,7 +265,9 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
     def _sources(self, X: Tensor, y: NDArray[np.int64] | None, plan: Plan) -> tuple[Sources, Plan]:
         sources, plan = super()._sources(X, y, plan)
         if plan.propagates_labels:
-            clusters = torch.from_numpy(k_means_clusters(X.flatten(1).numpy(), self.n_clusters, self.seed_))
+            data = plan.data
+            rows = gradient_histograms(X.numpy(), data.symmetries) if data.is_photo else X.flatten(1).numpy()
+            clusters = torch.from_numpy(k_means_clusters(rows, self.n_clusters, self.seed_))
             sources["unlabelled"]["soft_labels"] = one_hot(clusters, self.n_clusters)
         return sources, plan
 
