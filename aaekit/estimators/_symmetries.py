@@ -114,10 +114,13 @@ def gradient_histograms(X: NDArray, symmetries: Sequence[str] = ()) -> NDArray[n
     symmetries : sequence of str
         The flips, keys of `aaekit.augment.SYMMETRIES`; all their combinations count.
     """
-    views = [_reduced(X)]
-    for name in symmetries:
-        views += [SYMMETRIES[name](x) for x in views]
-    return np.mean([_gradients(x) for x in views], 0)
+    parts = []
+    for k in range(0, len(X), N_AT_ONCE):
+        views = [_reduced(X[k : k + N_AT_ONCE])]
+        for name in symmetries:
+            views += [SYMMETRIES[name](x) for x in views]
+        parts.append(np.mean([_gradients(x) for x in views], 0))
+    return np.concatenate(parts)
 
 
 def _held_out_mistakes(X: NDArray[np.float32], y: NDArray[np.int64], *copies: NDArray[np.float32]) -> NDArray[np.bool_]:
