@@ -370,7 +370,7 @@ def test_sets_are_read(name):
     ("folder", "family", "images"),
     [
         *(("suite", name, False) for name in FAMILIES),
-        *(("suite", name, True) for name in ("classes", "outliers")),
+        *(("suite", name, True) for name in ("classes", "clusters", "outliers")),
         *(("suite-features", name, True) for name in ("classes", "clusters", "outliers")),
     ],
 )
