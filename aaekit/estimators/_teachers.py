@@ -33,6 +33,7 @@ LARGE_ERROR = 0.1  # of the methods, from which on there is as much to gain as c
 DOUBT = 4.0  # squared standard errors of labels in proportion that a shift of class frequencies must exceed by far
 PRIOR_COUNT = 2.0  # held-out labels that each method's weight is worth before any is looked at
 HOTTEST = 20.0  # temperature, at most
+SMALLEST = 1e-45  # probability, about that of float32: a larger one would cut off logits that a temperature brings back
 TRUST = 20.0  # labels that the encoder's own certainty is worth when its accuracy is judged
 SMOOTHING = 0.02  # probability that is spread over all classes, so that no method is certain
 POWERS = np.geomspace(0.25, 8, 21)  # inverse temperatures of methods, whose logarithm is a priori normal around 0
@@ -258,7 +259,7 @@ def calibrate(head: nn.Linear, p: NDArray[np.floating], error: float, n_labels: 
     accuracy = (TRUST * certainty + n_labels * (1 - error / 100)) / (TRUST + n_labels)
     if not accuracy < certainty:
         return 1.0
-    log_p = np.log(np.maximum(p.astype(np.float64), 1e-12))
+    log_p = np.log(np.maximum(p.astype(np.float64), SMALLEST))
     excess = lambda t: float(softmax(log_p / t, axis=1).max(1).mean()) - accuracy
     root: Any = brentq(excess, 1, HOTTEST) if excess(HOTTEST) < 0 else HOTTEST
     temperature = float(root)
