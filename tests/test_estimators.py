@@ -613,7 +613,7 @@ def test_the_time_of_a_fit_is_told_by_its_first_steps(few_labels, n_init, monkey
     monkeypatch.setattr(_fitting, "MIN_TRIAL", 1)
     monkeypatch.setattr(_timing, "time", SimpleNamespace(perf_counter=itertools.count(0, 2).__next__))
     model = SemiSupervisedAAE(**{**QUICK, "max_steps": 60}, image_shape=(1, 8, 8), n_init=n_init)
-    timing = _timing.timing_of(model, *few_labels)
+    timing = _timing.timing_of(model, model.plan_for(*few_labels), *few_labels)
     n_steps = 60 + (n_init - 1) * 20
     assert (timing.n_steps, timing.seconds) == (n_steps, 2 + 2 * n_steps) and not hasattr(model, "networks_")
     assert timing.memory is None or timing.memory > 2**25

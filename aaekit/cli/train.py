@@ -205,7 +205,8 @@ def _print_plan(config: dict[str, Any]) -> None:
         data = load_data(config)
         X, y, _ = training_rows(config, data, split_of(config, data))
         estimator = estimator_of(config, **by_class_number(config, data))
-        settings, timing = estimator.plan_for(X, y).as_dict(), timing_of(estimator, X, y)
+        plan = estimator.plan_for(X, y)
+        settings, timing = plan.as_dict(), timing_of(estimator, plan, X, y)
     phases = [
         [p["name"], f"{p['weight']:.4g}", f"{p['learning_rate']:.4g}", ", ".join(p["moves"])]
         for p in settings.pop("phases")

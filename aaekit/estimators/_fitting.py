@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from aaekit import priors
 from aaekit._progress import time_text
 from aaekit.core.batches import Minibatches, derived_seed
-from aaekit.core.callbacks import Callback
+from aaekit.core.callbacks import Callback, Progress
 from aaekit.core.distributed import from_rank_zero, rank_and_world_size
 from aaekit.core.loop import Training
 from aaekit.core.phase import Phase
@@ -50,6 +50,7 @@ __all__ = [
     "rows_per_batch",
     "steps_in_all",
     "training_of",
+    "trial_steps",
     "with_phases",
 ]
 
@@ -57,7 +58,6 @@ E = TypeVar("E", bound="Estimator[Any]")
 Scored = tuple[Tensor, NDArray[np.int64] | None]  # rows, and labels as `_score` takes them
 
 MIN_TRIAL, MAX_TRIAL = 100, 600  # steps after which an initialisation is judged, at least and at most
-FIRST_SECONDS = 5.0  # until it is said how far the first one is
 N_FOR_DOUBT = 5000  # rows by which it is judged
 VALIDATION_FRACTION = 0.1  # of the (labelled) rows, held out for early stopping
 PATIENCE = 10  # epochs without improvement until early stopping
@@ -282,10 +282,15 @@ def doubt(p: NDArray[np.floating], class_prior: Sequence[float], marginal_weight
     return float(entropy + marginal_weight * divergence)
 
 
+def trial_steps(plan: Plan) -> int:
+    """The steps of each initialisation until one is chosen: a third of all, at most `MAX_TRIAL`; 0 if none is tried."""
+    n_steps = min(plan.n_steps // 3, MAX_TRIAL)
+    return n_steps if plan.n_init > 1 and n_steps >= MIN_TRIAL else 0
+
+
 def steps_in_all(plan: Plan) -> int:
     """The steps of a fit, those of all initialisations included."""
-    n_steps = min(plan.n_steps // 3, MAX_TRIAL)
-    return plan.n_steps + (plan.n_init - 1) * n_steps * (n_steps >= MIN_TRIAL)
+    return plan.n_steps + (plan.n_init - 1) * trial_steps(plan)
 
 
 class _Trials(Callback):
@@ -301,7 +306,7 @@ class _Trials(Callback):
 
     def __init__(self, say: Callable[[str], None], n_init: int, n_steps: int, total: int) -> None:
         self._say, self._n_init, self._n_steps, self._total = say, n_init, n_steps, total
-        self._began, self._next_line = time.monotonic(), FIRST_SECONDS
+        self._began, self._next_line = time.monotonic(), Progress.FIRST_SECONDS
 
     def begin(self, k: int, n_before: int) -> None:
         """Say that another one begins, after so many steps of earlier ones."""
@@ -334,8 +339,8 @@ def best_initialisation(
     Those that a callback has saved before an interruption are not tried again.
     """
     plan = estimator.plan_
-    n_steps = min(plan.n_steps // 3, MAX_TRIAL)
-    if plan.n_init == 1 or n_steps < MIN_TRIAL:
+    n_steps = trial_steps(plan)
+    if not n_steps:
         return first
     unlabelled = np.arange(len(X)) if y is None else np.flatnonzero(y == UNLABELLED)
 

@@ -14,6 +14,7 @@ from sklearn.base import clone
 from aaekit.core.callbacks import Callback
 from aaekit.core.loop import Training
 from aaekit.estimators._fitting import steps_in_all
+from aaekit.estimators._plan import Plan
 
 if TYPE_CHECKING:
     from aaekit.estimators._base import Estimator
@@ -58,8 +59,8 @@ class _Watch(Callback):
             raise _Enough
 
 
-def timing_of(estimator: "Estimator[Any]", X: ArrayLike, y: ArrayLike | None = None) -> Timing | None:
-    """Make a few steps of a fit, and say how long all of them take; None for estimators that fit another one before.
+def timing_of(estimator: "Estimator[Any]", plan: Plan, X: ArrayLike, y: ArrayLike | None = None) -> Timing | None:
+    """Make a few steps of a fit, and say how long those of its plan take; None for estimators that fit another before.
 
     The estimator is not changed.
     """
@@ -67,7 +68,6 @@ def timing_of(estimator: "Estimator[Any]", X: ArrayLike, y: ArrayLike | None = N
     if "autoencoder" in parameters:
         return None
     trial: Any = clone(estimator)
-    plan = trial.plan_for(X, y)
     if "n_init" in parameters:
         trial.set_params(n_init=1)
     watch, began = _Watch(), time.perf_counter()

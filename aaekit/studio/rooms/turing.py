@@ -17,12 +17,12 @@ from aaekit.labelling import checked_text
 from aaekit.studio.items import PARTS
 from aaekit.studio.rooms import NO_PRIOR, CurrentSession, Room, binary, share_of
 from aaekit.studio.session import Session, Trained
+from aaekit.ultrasound.turing import SIDES
 
 router: APIRouter = APIRouter()
 
 RESULTS = "turing.csv"
 COLUMNS = ("pair", "person", "item", "seed", "real", "answer", "time")
-SIDES = ("a", "b")
 MAX_OPEN = 2000  # pairs that are not answered; the oldest are forgotten
 
 
@@ -68,7 +68,7 @@ async def pair(session: CurrentSession, person: str) -> Response:
         real_first = bool(np.random.default_rng().random() < 0.5)
         pictures = [question.real, question.made][:: 1 if real_first else -1]
         name = secrets.token_hex(8)
-        waiting: dict[str, dict[str, Any]] = session.rooms.setdefault("turing", {})
+        waiting = _waiting(session)
         facts = {"pair": name, "person": person, "item": question.item, "seed": question.seed}
         waiting[name] = {**facts, "real": SIDES[not real_first]}
         while len(waiting) > MAX_OPEN:
@@ -95,7 +95,7 @@ def _of_folder(session: Session, person: str) -> Question | None:
     """A pair of the folder that a person has not judged, or None."""
     pairs = session.pairs
     assert pairs is not None
-    waiting: dict[str, dict[str, Any]] = session.rooms.setdefault("turing", {})
+    waiting = _waiting(session)
     for name in [name for name, facts in waiting.items() if facts["person"] == person]:
         waiting.pop(name)  # a pair that was left is asked again
     judged = {line["item"] for line in _answers(session) if line["person"] == person}
@@ -112,7 +112,7 @@ async def answer(session: CurrentSession, choice: Choice) -> dict[str, Any]:
     """Judge a pair; each is judged once, and the answer is in the run before it is confirmed."""
 
     def job() -> dict[str, Any]:
-        waiting: dict[str, dict[str, Any]] = session.rooms.setdefault("turing", {})
+        waiting = _waiting(session)
         if choice.pair not in waiting:
             raise InputError("expected a pair that waits for its answer, got another: take the next one")
         facts = waiting.pop(choice.pair)
@@ -148,3 +148,8 @@ def _answers(session: Session) -> list[dict[str, str | None]]:
     """The lines of the file of answers."""
     path = session.path / RESULTS
     return read_filled(path, COLUMNS) if path.exists() else []
+
+
+def _waiting(session: Session) -> dict[str, dict[str, Any]]:
+    """The pairs that are shown and not judged, by their names."""
+    return session.rooms.setdefault("turing", {})
