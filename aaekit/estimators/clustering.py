@@ -16,6 +16,7 @@ from torch import Tensor
 
 from aaekit import augment, divergences, losses, priors
 from aaekit.core.phase import Phase, match, when
+from aaekit.core.settings import named
 from aaekit.errors import InputError
 from aaekit.estimators._autoencoder import Autoencoder, broadcast, draw, reconstruction_score
 from aaekit.estimators._base import Augmentation, Sources
@@ -141,7 +142,7 @@ class ClusteringAAE(ClusterMixin, Autoencoder[ClusteringNetworks]):
         y_keeps = consistency(self.consistency, self.augmentation, data, with_labels=False)
         warps = y_keeps.augmentation and not data.is_table
         may_follow = (data.is_table or data.is_photo) and self.warm_start_from is None
-        follows = may_follow and (self.loss_weights or {}).get("soft_label", 1.0) > 0
+        follows = may_follow and named(self.loss_weights or {}, "soft_label", 1.0) > 0
         plan = self._planned(
             data,
             min(800 + steps_without_labels(data.n_rows), 5000),  # clusters settle late
