@@ -80,7 +80,7 @@ def conv_encoder(shape: Shape, channels: Sequence[int], n_features: int, *, drop
     layers: list[nn.Module] = []
     for i, (n_in, n_out, stride) in enumerate(zip([shape[0], *widths], widths, strides, strict=False)):
         layers += _convolution(shape, n_in, n_out, stride, is_stem=i == 0 and stem_halves)
-    layers += [nn.Flatten()] + [nn.Dropout(dropout)] * (dropout > 0)
+    layers += [_Flatten()] + [nn.Dropout(dropout)] * (dropout > 0)
     layers += [
         nn.Linear(widths[-1] * math.prod(_smallest(shape)), n_features, bias=False),
         nn.BatchNorm1d(n_features),
@@ -143,6 +143,28 @@ class _Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.change(x) + self.shortcut(x))
+
+
+class _Flatten(nn.Flatten):
+    """The values of each row, channel by channel, with a gradient in the memory layout of the rows.
+
+    Torch's own has it channel by channel, too; beside activations in another layout, that slows ReLU tenfold.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return _Flattened.apply(input)
+
+
+class _Flattened(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.shape, ctx.is_last = x.shape, x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+        return x.flatten(1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        layout = torch.channels_last if ctx.is_last else torch.contiguous_format
+        return gradients[0].reshape(ctx.shape).contiguous(memory_format=layout)
 
 
 class _MeanAndMaximum(nn.Module):
