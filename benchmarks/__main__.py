@@ -9,7 +9,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -19,15 +18,18 @@ from aaekit.runs.config import machine, versions
 from benchmarks import measures
 from benchmarks.sides import WARMUP
 
+N_CORES = os.cpu_count() or 1
 LOGS = Path(__file__).parent / "logs"
 SECONDS_BESIDE = 10.0  # per side beside other work, including the two until threads give way
 PARTS_BESIDE = (  # comparisons, each with the side that is 1.00
     ("vanilla", "pythae"),
     ("semi-supervised", "textbook loop, tensors"),
+    ("classifier", "ours, float32"),
     ("processes, generator", "1 process"),
     ("processes, classifier", "1 process"),
     ("small images beside other work", "alone"),
 )
+PINNED = ("limits", "vanilla", "semi-supervised", "classifier", "flops", "profile", "input pipeline")
 
 
 def main() -> None:
@@ -43,12 +45,13 @@ def main() -> None:
         "--budgets", type=int, nargs="*", default=[200, 400, 600], help="numbers of steps to train with 100 labels"
     )
     parser.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS), help="measurements to run")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument(
+        "--threads", type=int, default=1, help="threads, each pinned to a core, of each side of the comparisons"
+    )
     parser.add_argument("--out", type=Path, help="path of the log; by default benchmarks/logs/DATE.json")
     options = parser.parse_args()
     if options.steps <= WARMUP:
         parser.error(f"--steps: expected more than {WARMUP}, got {options.steps}")
-    torch.set_num_threads(options.threads)
     mnist = data.load("mnist", options.data_dir)
     console = Console(stderr=True)
     now = f"{datetime.now():%Y-%m-%d %H:%M}"
@@ -56,7 +59,7 @@ def main() -> None:
     log |= {"threads": options.threads, "rounds": options.rounds, "steps": options.steps}
     path = options.out or LOGS / f"{now[:10]}.json"
     for name in options.only:
-        with console.status(name) as status:
+        with measures.pinned(options.threads if name in PINNED else N_CORES), console.status(name) as status:
             log[name] = PARTS[name](mnist, options, lambda text, n=name, s=status: s.update(f"{n}: {text}"))
         write_json(path, log)
     for table in tables(log):
@@ -78,19 +81,25 @@ def _semi_supervised(mnist: data.Dataset, options: Any, say: Any) -> dict[str, A
     return {str(batch): measures.interleaved(contest, options.rounds, say)}
 
 
+def _classifier(mnist: data.Dataset, options: Any, say: Any) -> dict[str, Any]:
+    batch = measures.BATCHES[0]
+    contest = measures.classifier(mnist.X, _some_labels(mnist.y, 100), options.steps)
+    return {str(batch): measures.interleaved(contest, options.rounds, say)}
+
+
 def _some_labels(y: np.ndarray | None, n: int) -> np.ndarray:
     assert y is not None
     return data.split(y, n, 0, 0).masked(y)
 
 
 def _processes(system: str, options: Any, say: Any) -> dict[str, Any]:
-    sides = {batch: measures.processes(system, batch, options.steps, options.threads) for batch in measures.BATCHES}
+    sides = {batch: measures.processes(system, batch, options.steps, N_CORES) for batch in measures.BATCHES}
     return {str(batch): measures.interleaved(contest, options.rounds, say) for batch, contest in sides.items()}
 
 
 def _beside_other_work(mnist: data.Dataset, options: Any, say: Any) -> dict[str, Any]:
     batch = measures.BATCHES[0]
-    contest = measures.beside_other_work(batch, SECONDS_BESIDE, options.threads)
+    contest = measures.beside_other_work(batch, SECONDS_BESIDE, N_CORES)
     return {str(batch): measures.interleaved(contest, options.rounds, say)}
 
 
@@ -117,6 +126,7 @@ PARTS = {
     "limits": lambda mnist, options, say: measures.limits(),
     "vanilla": _vanilla,
     "semi-supervised": _semi_supervised,
+    "classifier": _classifier,
     "processes, generator": lambda mnist, options, say: _processes("generator", options, say),
     "processes, classifier": lambda mnist, options, say: _processes("classifier", options, say),
     "small images beside other work": _beside_other_work,

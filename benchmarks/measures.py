@@ -6,7 +6,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -34,6 +35,26 @@ def timed(function: Callable[[], Any], n: int) -> float:
         function()
         seconds.append(time.perf_counter() - start)
     return median(seconds[2:])
+
+
+@contextmanager
+def pinned(n: int) -> Iterator[None]:
+    """In the block, n threads compute; if that is not all cores, on the last n of them alone (Linux).
+
+    What several threads wait for each other to do depends on what else the machine does; a single one on a core of its
+    own is only slowed down by what shares that core.
+    """
+    threads = torch.get_num_threads()
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    torch.set_num_threads(n)
+    try:
+        if n < len(allowed):
+            os.sched_setaffinity(0, allowed[-n:])
+        yield
+    finally:
+        if allowed:
+            os.sched_setaffinity(0, allowed)
+        torch.set_num_threads(threads)
 
 
 # --- the machine -----------------------------------------------------------------------------------------------------
@@ -97,6 +118,11 @@ def semi_supervised(X: np.ndarray, y: np.ndarray, batch: int, steps: int) -> dic
     runs |= {"textbook loop, pictures": sides.textbook_with_labels(sides.by_picture)}
     runs |= {"only the products of ours, joint": sides.products_of(sides.semi_supervised_aae("joint", "float32"))}
     return {name: lambda f=f: f(X, y, batch, steps) for name, f in runs.items()}
+
+
+def classifier(X: np.ndarray, y: np.ndarray, steps: int) -> dict[str, Callable[[], float]]:
+    """The default classifier of images, with 100 labels."""
+    return {f"ours, {p}": lambda p=p: sides.default_classifier(p)(X, y, steps) for p in precisions()}
 
 
 def processes(system: str, batch: int, steps: int, threads: int) -> dict[str, Callable[[], float]]:

@@ -29,8 +29,10 @@ def newest_of_card() -> dict[str, Any]:
 def measured(log: Mapping[str, Any]) -> str:
     """The tables of a log in Markdown."""
     machine = log["machine"]
-    lines = [f"Measured on {log['date'][:10]}: {machine['processor']}, {log['threads']} threads, torch "
-             f"{log['versions']['torch']}; {log['rounds']} rounds of {log['steps']} steps, medians.", ""]  # fmt: skip
+    threads = "one thread" if log["threads"] == 1 else f"{log['threads']} threads"
+    lines = [f"Measured on {log['date'][:10]}: {machine['processor']}, {machine['cores']} cores, of which each side of "
+             f"a comparison uses {threads}; torch {log['versions']['torch']}; {log['rounds']} rounds of {log['steps']} "
+             "steps, medians.", ""]  # fmt: skip
     for part, against in PARTS_BESIDE:
         for batch, speeds in log.get(part, {}).items():
             lines += [f"| {part}, batch {batch} | steps per second | times {against} |", "| --- | --- | --- |"]

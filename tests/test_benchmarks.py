@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from statistics import median
 
 import numpy as np
@@ -148,6 +149,19 @@ def test_sides_take_turns():
         {"a": lambda: calls.append("a") or 0.5, "b": lambda: calls.append("b") or 0.25}, 2, messages.append
     )
     assert calls == ["a", "b", "a", "b"] and speeds == {"a": [2, 2], "b": [4, 4]} and len(messages) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system does not tell which cores it may use")
+def test_a_side_computes_on_a_core_of_its_own():
+    before = os.sched_getaffinity(0), torch.get_num_threads()
+    with measures.pinned(1):
+        assert len(os.sched_getaffinity(0)) == torch.get_num_threads() == 1
+    assert (os.sched_getaffinity(0), torch.get_num_threads()) == before
+
+
+def test_the_default_classifier_is_timed(rows):
+    contest = measures.classifier(*rows, sides.WARMUP + 1)
+    assert list(contest) == [f"ours, {p}" for p in measures.precisions()] and contest["ours, float32"]() > 0
 
 
 def test_log_table_and_chart(rows, tmp_path, monkeypatch, capsys):
