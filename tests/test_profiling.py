@@ -1,6 +1,8 @@
 """Where the time of a step goes: a trace of some steps, and a table."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -33,6 +35,12 @@ def test_an_interrupted_training_has_a_profile(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         aae(replace(DEFAULTS, n_steps=40)).run([callback, Recorder(stop_at=3)])
     assert callback.n_seen == 3 and (tmp_path / "operations.txt").exists()
+
+
+def test_torch_says_nothing_of_its_own():
+    code = "from aaekit.core.profiling import profile; p = profile(); p.start(); p.stop()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == ""
 
 
 def test_the_command_writes_a_profile(aae, tmp_path):

@@ -13,6 +13,7 @@ from aaekit.core.loop import Training
 
 __all__ = ["Operation", "StepProfile", "operations"]
 
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else torch's profiler writes lines of its own to the terminal
 N_BEFORE, N_STEPS = 10, 20  # steps before the first one that is observed, and steps that are
 
 
