@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -34,7 +35,7 @@ FAR = 5.0  # scaled units from the mean, beyond which values are far unless some
 WIDEST = 10.0  # sine of a value that moves mean and deviation, at most
 DENSE_LIMIT = 8 * 2**30  # bytes that a sparse matrix may take in memory
 SMALLEST, LARGEST = 1e-307, 1e300  # so that nothing is infinite
-BLOCK = 2**24  # values that are scaled at once
+BLOCK = 2**22  # values that are scaled at once
 MANY_ROWS = 20_000  # from which on a graphics card is worth the copy of the networks
 N_VALUES_ON_CARD = 2**23  # of a minibatch of rows there
 
@@ -155,9 +156,10 @@ class RowScaler:
 
     def _share_of_far(self, rows: NDArray[np.floating]) -> float:
         """The share of the values of scaled rows that are unlike those of fit."""
+        flat = rows.reshape(len(rows), -1)
         if self.curve is None:
-            return 1 - float(np.mean((rows > -0.5) & (rows < 1.5)))
-        return float(np.mean(np.abs(rows.reshape(len(rows), -1)) > self.curve.reach))
+            return 1 - sum(int(((flat[k] > -0.5) & (flat[k] < 1.5)).sum()) for k in _blocks(flat)) / rows.size
+        return sum(int((np.abs(flat[k]) > self.curve.reach).sum()) for k in _blocks(flat)) / rows.size
 
     def _values(self, estimator: BaseEstimator, X: Any) -> NDArray[Any]:
         """Valid rows as numbers, `(n, n_values)`."""
@@ -293,14 +295,18 @@ class Curve:
         for first, last in groups:
             is_choice[first:last] = True
         center, scale = np.where(is_choice, 0.0, center), np.where(is_choice, 1.0, scale).clip(SMALLEST, LARGEST)
-        n_at_once = max(1, BLOCK // X.shape[1])
-        sines = [_sine(X[k : k + n_at_once], center, scale) for k in range(0, len(X), n_at_once)]
-        blocks = [block.clip(-WIDEST, WIDEST) for block in sines]
-        mean = np.sum([block.sum(0) for block in blocks], 0) / len(X)
-        deviation = np.sqrt(np.sum([np.square(block - mean).sum(0) for block in blocks], 0) / len(X))
+        parts, narrow = _blocks(X), partial(np.clip, a_min=-WIDEST, a_max=WIDEST)
+        sines = ((narrow(z).sum(0), z.min(0), z.max(0)) for z in (_sine(X[k], center, scale) for k in parts))
+        sums, lowest, highest = zip(*sines, strict=True)
+        mean = np.sum(sums, 0) / len(X)
+        squares = [
+            np.square(narrow(_sine(X[k], center, scale)) - mean).sum(0) for k in parts
+        ]  # again: memory is scarce
+        deviation = np.sqrt(np.sum(squares, 0) / len(X))
         mean = np.where(is_choice, 0.0, mean)
         deviation = np.where(is_choice, np.arcsinh(1) / UNIT, np.where(deviation > 1e-9, deviation, 1.0))
-        reach = np.max([np.abs((block - mean) / deviation).max(0) for block in sines], axis=0)
+        ends = np.stack([np.min(lowest, 0), np.max(highest, 0)])
+        reach = np.abs((ends - mean) / deviation).max(0)
         return cls(center, scale, mean, deviation, np.maximum(FAR, 1.5 * reach))
 
     @property
@@ -311,13 +317,11 @@ class Curve:
     def scaled(self, X: NDArray[Any]) -> NDArray[np.float32]:
         """Values `(n, n_values)` in scaled units; never infinite."""
         rows = np.empty(X.shape, np.float32)
-        n_at_once = max(1, BLOCK // max(1, X.shape[1]))
-        for k in range(0, len(X), n_at_once):
-            block = X[k : k + n_at_once]
+        for k in _blocks(X):
             if self.mean is None or self.deviation is None:
-                rows[k : k + n_at_once] = (block - self.center) / self.scale
+                rows[k] = (X[k] - self.center) / self.scale
             else:
-                rows[k : k + n_at_once] = (_sine(block, self.center, self.scale) - self.mean) / self.deviation
+                rows[k] = (_sine(X[k], self.center, self.scale) - self.mean) / self.deviation
         return rows
 
     def unscaled(self, rows: NDArray[Any]) -> NDArray[np.floating]:
@@ -328,6 +332,12 @@ class Curve:
         with np.errstate(over="ignore"):
             X = np.sinh(sine) * self.scale + self.center
         return np.clip(X, -LARGEST, LARGEST)
+
+
+def _blocks(X: NDArray[Any]) -> list[slice]:
+    """Rows `(n, n_values)` that are computed at once, so that what is computed of them takes little memory."""
+    n_at_once = max(1, BLOCK // max(1, X.shape[1]))
+    return [slice(k, k + n_at_once) for k in range(0, len(X), n_at_once)]
 
 
 def _sine(X: NDArray[Any], center: NDArray[np.floating], scale: NDArray[np.floating]) -> NDArray[np.float64]:
