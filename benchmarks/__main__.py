@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aaekit import data
-from aaekit._files import write_json
+from aaekit._files import read_json, write_json
 from aaekit.runs.config import machine, versions
 from benchmarks import measures
 from benchmarks.sides import WARMUP
@@ -48,7 +48,12 @@ def main() -> None:
     parser.add_argument(
         "--threads", type=int, default=1, help="threads, each pinned to a core, of each side of the comparisons"
     )
-    parser.add_argument("--out", type=Path, help="path of the log; by default benchmarks/logs/DATE.json")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="path of the log; by default benchmarks/logs/DATE.json; other measurements in it stay, if they are of the "
+        "same machine and settings",
+    )
     options = parser.parse_args()
     if options.steps <= WARMUP:
         parser.error(f"--steps: expected more than {WARMUP}, got {options.steps}")
@@ -58,6 +63,13 @@ def main() -> None:
     log: dict[str, Any] = {"date": now, "machine": machine(), "versions": versions()}
     log |= {"threads": options.threads, "rounds": options.rounds, "steps": options.steps}
     path = options.out or LOGS / f"{now[:10]}.json"
+    if path.exists():
+        before = read_json(path, "a log of measurements", dict[str, Any])
+        if any(before.get(key) != log[key] for key in log if key != "date"):
+            parser.error(
+                f"--out: expected no log, or one of this machine and these settings, got {path}: choose another"
+            )
+        log = before | log
     for name in options.only:
         with measures.pinned(options.threads if name in PINNED else N_CORES), console.status(name) as status:
             log[name] = PARTS[name](mnist, options, lambda text, n=name, s=status: s.update(f"{n}: {text}"))

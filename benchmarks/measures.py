@@ -263,11 +263,11 @@ def input_pipeline(X: np.ndarray, batch: int) -> dict[str, float]:
 
 
 def encoding(n: int) -> dict[str, float]:
-    """Seconds to encode n rows of MNIST's size, the time of its matrix products alone, and additional memory."""
+    """Seconds to encode n images of MNIST's size, the time of its matrix products alone, and additional memory."""
     rng = np.random.default_rng(0)
     model = AdversarialAutoencoder(**sides.COMMON, **sides.GENERATOR, max_steps=2, batch_size=100)
-    model.fit(rng.integers(0, 256, (200, 784), dtype=np.uint8))
-    X = np.empty((n, 784), np.uint8)
+    model.fit(rng.integers(0, 256, (200, 1, 28, 28), dtype=np.uint8))
+    X = np.empty((n, 1, 28, 28), np.uint8)
     for part in np.array_split(X, max(1, n // 10_000)):
         part[:] = rng.integers(0, 256, part.shape, dtype=np.uint8)
     model.transform(X[:2000])
@@ -294,14 +294,14 @@ def peak() -> int:
 
 
 def rows_of_a_file(n: int, steps: int = 150) -> dict[str, float]:
-    """Rows per second from a memory-mapped file of n synthetic rows, and memory, in a separate process."""
+    """Rows per second from a memory-mapped file of n synthetic images, and memory, in a separate process."""
     with tempfile.TemporaryDirectory(prefix="aae-bench-") as folder:
         path = Path(folder) / "rows.npy"
-        array = np.lib.format.open_memmap(path, "w+", np.uint8, (n, 784))
+        array = np.lib.format.open_memmap(path, "w+", np.uint8, (n, 1, 28, 28))
         rng = np.random.default_rng(0)
         for at in range(0, n, 100_000):
             part = array[at : at + 100_000]
-            part[:] = rng.integers(0, 256, (1000, 784), dtype=np.uint8)[np.arange(len(part)) % 1000]
+            part[:] = rng.integers(0, 256, (1000, 1, 28, 28), dtype=np.uint8)[np.arange(len(part)) % 1000]
         array.flush()
         del array
         return json.loads(_python(_ROWS, str(path), str(steps)).splitlines()[-1])

@@ -168,7 +168,7 @@ def test_log_table_and_chart(rows, tmp_path, monkeypatch, capsys):
     pytest.importorskip("pythae")
     quick = ["limits", "vanilla", "semi-supervised", "flops", "input pipeline", "encoding"]
     monkeypatch.setattr(measures, "BATCHES", (20,))
-    threads = str(torch.get_num_threads())
+    threads = "2"
     options = ["--rounds", "2", "--steps", "6", "--rows", "2000", "--threads", threads, "--only", *quick]
     monkeypatch.setattr("sys.argv", ["benchmarks", *options, "--out", str(tmp_path / "log.json")])
     monkeypatch.setattr(program.data, "load", lambda *_: Dataset("some", rows[0], np.arange(600) % 10))
@@ -181,6 +181,15 @@ def test_log_table_and_chart(rows, tmp_path, monkeypatch, capsys):
     assert share == pytest.approx(log["flops"]["20"] * speed / 1e9 / facts["GEMM float32, batch 20, GFLOP/s"])
     assert facts["encoding: share"] > 0 and "times pythae" in capsys.readouterr().out
     assert len(chart.speeds(log).axes) == 2
+    again = ["benchmarks", *options[:6], "--only", "limits", "--out", str(tmp_path / "log.json")]
+    monkeypatch.setattr("sys.argv", again)
+    with pytest.raises(SystemExit):
+        program.main()  # with another number of threads
+    assert json.loads((tmp_path / "log.json").read_text()) == log and "of this machine" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", [*again, "--threads", threads])
+    program.main()
+    continued = json.loads((tmp_path / "log.json").read_text())
+    assert continued["vanilla"] == log["vanilla"] and continued["limits"] != log["limits"]
 
 
 def test_the_page_shows_the_newest_logs():
