@@ -1,6 +1,7 @@
 """The columns of tables: what each is, that rows come back as valid cells, and what estimators do with them."""
 
 import json
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -16,7 +17,8 @@ from sklearn.preprocessing import OneHotEncoder
 from aaekit import AdversarialAutoencoder, ClusteringAAE, SemiSupervisedAAE, SupervisedBaseline
 from aaekit.cells import cells_of, parse_dates, parse_numbers
 from aaekit.columns import Column, Schema, TableRows
-from aaekit.errors import ColumnWarning, InputError
+from aaekit.errors import ColumnWarning, InputError, RangeWarning
+from aaekit.estimators import _rows
 from aaekit.estimators._rows import Curve
 from aaekit.nn.choices import UNIT, expected_row, mixed_error
 
@@ -262,6 +264,27 @@ def test_scaled_columns_are_standardised_and_their_unit_does_not_matter(seed, un
     rows = Curve.fit(X).scaled(X)
     np.testing.assert_allclose([rows.mean(0), rows.std(0)], [[0] * 3, [1] * 3], atol=1e-4)
     np.testing.assert_allclose(Curve.fit(X * unit).scaled(X * unit), rows, atol=1e-4)
+
+
+def test_many_rows_are_scaled_a_block_at_a_time(monkeypatch):
+    """To the same numbers, and in little more memory than the scaled rows take."""
+    X = np.random.default_rng(0).lognormal(0, 2, (100_000, 10)).astype(np.float32)
+    X[:, 3] = X[:, 3] > 1
+    whole, seen = Curve.fit(X), []
+    monkeypatch.setattr(_rows, "BLOCK", 2**14)
+    for make in (lambda: Curve.fit(X), lambda: whole.scaled(X)):
+        tracemalloc.start()
+        made = make()
+        seen.append((made, tracemalloc.get_traced_memory()[1]))
+        tracemalloc.stop()
+    (curve, of_fit), (rows, of_scaled) = seen
+    for name in ("center", "scale", "mean", "deviation", "reach"):
+        np.testing.assert_allclose(getattr(curve, name), getattr(whole, name), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(curve.scaled(X), rows, atol=1e-6)
+    assert of_fit < X.nbytes and of_scaled < X.nbytes + X.nbytes / 2
+    model = AdversarialAutoencoder(**QUICK).fit(X[:500])
+    with pytest.warns(RangeWarning, match="got 10% outside"):
+        model.transform(np.where(np.arange(10) == 2, 1e9, X[:5000]))
 
 
 @pytest.mark.filterwarnings("ignore:expected .* clusters, got")
