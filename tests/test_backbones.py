@@ -75,7 +75,7 @@ def test_every_value_of_a_row_counts(name, shape):
 
 @pytest.mark.parametrize("shape", [(3, 4, 6), (3, 7)])
 def test_flattened_rows_get_a_gradient_in_their_own_layout(shape):
-    """Else ReLU mixes two layouts in its backward pass, which takes ten times as long."""
+    """Else ReLU mixes two layouts in its backward pass, which takes thirty times as long."""
     rows = torch.randn(2, *shape, dtype=torch.float64)
     layouts = [torch.channels_last, torch.contiguous_format] if len(shape) == 3 else [torch.contiguous_format]
     for layout in layouts:
