@@ -295,14 +295,11 @@ class Curve:
         for first, last in groups:
             is_choice[first:last] = True
         center, scale = np.where(is_choice, 0.0, center), np.where(is_choice, 1.0, scale).clip(SMALLEST, LARGEST)
-        parts, narrow = _blocks(X), partial(np.clip, a_min=-WIDEST, a_max=WIDEST)
-        sines = ((narrow(z).sum(0), z.min(0), z.max(0)) for z in (_sine(X[k], center, scale) for k in parts))
-        sums, lowest, highest = zip(*sines, strict=True)
+        sines = lambda: (_sine(X[k], center, scale) for k in _blocks(X))  # anew each time: all of them take much memory
+        narrow = partial(np.clip, a_min=-WIDEST, a_max=WIDEST)
+        sums, lowest, highest = zip(*((narrow(z).sum(0), z.min(0), z.max(0)) for z in sines()), strict=True)
         mean = np.sum(sums, 0) / len(X)
-        squares = [
-            np.square(narrow(_sine(X[k], center, scale)) - mean).sum(0) for k in parts
-        ]  # again: memory is scarce
-        deviation = np.sqrt(np.sum(squares, 0) / len(X))
+        deviation = np.sqrt(np.sum([np.square(narrow(z) - mean).sum(0) for z in sines()], 0) / len(X))
         mean = np.where(is_choice, 0.0, mean)
         deviation = np.where(is_choice, np.arcsinh(1) / UNIT, np.where(deviation > 1e-9, deviation, 1.0))
         ends = np.stack([np.min(lowest, 0), np.max(highest, 0)])
